@@ -1,0 +1,263 @@
+//! Instants and spans of the event's own time. Nothing here reads a clock.
+
+use std::{fmt, str::FromStr};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+/// Text that is no time, span or interval.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum TimeError {
+    /// Not RFC 3339, or outside 1970 to 9999.
+    #[error("must be an RFC 3339 time from 1970 to 9999, like 2018-04-05T00:01:00Z")]
+    Timestamp,
+    /// Not a whole number with a unit.
+    #[error("must be a whole number with a unit, like 30s, 5m, 4h or 7d")]
+    Span,
+    /// Not one of the candle intervals.
+    #[error("must be one of 1m, 5m, 15m, 1h, 4h, 1d")]
+    Interval,
+}
+
+const MICROS: i64 = 1_000_000;
+/// The last microsecond of the year 9999, which is the last that RFC 3339 can write.
+const LAST: i64 = 253_402_300_799_999_999;
+
+/// Microseconds since 1970 in UTC; finer digits are cut off. RFC 3339 on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 1970.
+    pub const EPOCH: Self = Self(0);
+
+    /// From microseconds since 1970.
+    pub fn from_micros(micros: i64) -> Result<Self, TimeError> {
+        if (0..=LAST).contains(&micros) { Ok(Self(micros)) } else { Err(TimeError::Timestamp) }
+    }
+
+    /// Microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// The same instant as `chrono` has it.
+    pub fn datetime(self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.0).unwrap_or_default()
+    }
+
+    /// `self + span`; the end of 9999 is not passed.
+    pub fn after(self, span: Span) -> Self {
+        Self((self.0 + span.micros()).min(LAST))
+    }
+
+    /// `self - span` floored to a multiple of `grain`, or `None` before 1970.
+    pub fn before(self, span: Span, grain: Span) -> Option<Self> {
+        let then = self.0 - span.micros();
+        (then >= 0).then(|| Self(then - then % grain.micros()))
+    }
+
+    /// The start of the UTC bucket that holds this instant.
+    pub fn floor(self, interval: Interval) -> Self {
+        Self(self.0 - self.0 % interval.span().micros())
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    /// Instants outside 1970 to 9999 become its ends: the clock and the database hold none.
+    fn from(time: DateTime<Utc>) -> Self {
+        Self(time.timestamp_micros().clamp(0, LAST))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimeError;
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::Timestamp)?;
+        Self::from_micros(time.timestamp_micros())
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.datetime().to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+/// A whole number of seconds, written with one unit: `30s`, `5m`, `4h`, `7d`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Span(u32);
+
+impl Span {
+    /// No time at all.
+    pub const ZERO: Self = Self(0);
+    /// One second.
+    pub const SECOND: Self = Self(1);
+    /// One minute.
+    pub const MINUTE: Self = Self(60);
+    /// One hour.
+    pub const HOUR: Self = Self(3_600);
+    /// One day.
+    pub const DAY: Self = Self(86_400);
+
+    /// So many seconds.
+    pub const fn seconds(seconds: u32) -> Self {
+        Self(seconds)
+    }
+
+    /// The length in whole seconds.
+    pub const fn as_seconds(self) -> u32 {
+        self.0
+    }
+
+    /// The length in microseconds.
+    pub const fn micros(self) -> i64 {
+        self.0 as i64 * MICROS
+    }
+}
+
+const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+
+impl FromStr for Span {
+    type Err = TimeError;
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        let (number, seconds) =
+            UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds))).ok_or(TimeError::Span)?;
+        let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+        let number: u32 = if digits { number.parse().map_err(|_| TimeError::Span)? } else { return Err(TimeError::Span) };
+        number.checked_mul(*seconds).map(Self).ok_or(TimeError::Span)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, seconds) =
+            UNITS.iter().find(|(_, seconds)| self.0 != 0 && self.0.is_multiple_of(*seconds)).unwrap_or(&("s", 1));
+        write!(f, "{}{unit}", self.0 / seconds)
+    }
+}
+
+/// The width of a candle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Interval {
+    /// `1m`
+    Minute,
+    /// `5m`
+    FiveMinutes,
+    /// `15m`
+    FifteenMinutes,
+    /// `1h`
+    Hour,
+    /// `4h`
+    FourHours,
+    /// `1d`
+    Day,
+}
+
+impl Interval {
+    /// All of them, shortest first.
+    pub const ALL: [Self; 6] =
+        [Self::Minute, Self::FiveMinutes, Self::FifteenMinutes, Self::Hour, Self::FourHours, Self::Day];
+
+    /// How long one candle is.
+    pub const fn span(self) -> Span {
+        match self {
+            Self::Minute => Span(60),
+            Self::FiveMinutes => Span(300),
+            Self::FifteenMinutes => Span(900),
+            Self::Hour => Span::HOUR,
+            Self::FourHours => Span(14_400),
+            Self::Day => Span::DAY,
+        }
+    }
+}
+
+impl FromStr for Interval {
+    type Err = TimeError;
+    fn from_str(text: &str) -> Result<Self, TimeError> {
+        Self::ALL.into_iter().find(|interval| interval.to_string() == text).ok_or(TimeError::Interval)
+    }
+}
+
+impl fmt::Display for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.span().fmt(f)
+    }
+}
+
+macro_rules! text {
+    ($name:ident, $expecting:literal, $schema:tt) => {
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+text!(Timestamp, "an RFC 3339 time", { "type": "string", "format": "date-time" });
+text!(Span, "a span like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^[0-9]+[smhd]$" });
+text!(Interval, "one of 1m, 5m, 15m, 1h, 4h, 1d", { "type": "string", "enum": ["1m", "5m", "15m", "1h", "4h", "1d"] });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_in_utc_with_microseconds() {
+        let time: Timestamp = "2023-06-01T09:45:46.4501+03:30".parse().expect("a time");
+        assert_eq!(time.to_string(), "2023-06-01T06:15:46.450100Z");
+        for bad in ["", "2023-06-01", "2023-06-01T09:45:46", "1969-12-31T23:59:59Z", "10000-01-01T00:00:00Z", "now"] {
+            assert_eq!(bad.parse::<Timestamp>(), Err(TimeError::Timestamp), "{bad}");
+        }
+    }
+
+    #[test]
+    fn spans_are_written_with_their_largest_whole_unit() {
+        for (text, shown) in [("30s", "30s"), ("60s", "1m"), ("90m", "90m"), ("24h", "1d"), ("0s", "0s"), ("0d", "0s")] {
+            assert_eq!(text.parse::<Span>().map(|span| span.to_string()), Ok(shown.to_owned()));
+        }
+        for bad in ["", "s", "5", "5 m", "-5m", "+5m", "1.5h", "5M", "99999999999s", "4294967295d"] {
+            assert_eq!(bad.parse::<Span>(), Err(TimeError::Span), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_window_ends_on_the_grain_before_it() {
+        let at: Timestamp = "2018-04-05T01:02:03.9Z".parse().expect("a time");
+        let then = at.before(Span::seconds(30), Span::SECOND).expect("after 1970");
+        assert_eq!(then.to_string(), "2018-04-05T01:01:33.000000Z");
+        assert_eq!(Timestamp::EPOCH.before(Span::SECOND, Span::SECOND), None);
+        assert_eq!(at.floor(Interval::FourHours).to_string(), "2018-04-05T00:00:00.000000Z");
+    }
+}

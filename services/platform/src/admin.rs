@@ -1,0 +1,37 @@
+//! `/healthz`, `/readyz` and `/metrics`, the same for every service.
+
+use std::net::SocketAddr;
+
+use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{Fault, Health, Shutdown, telemetry::Metrics};
+
+/// The three operations as a router, for a service that listens anyway.
+pub fn routes(health: Health, metrics: Metrics) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { Json(json!({ "status": "alive" })) }))
+        .route("/readyz", get(readyz).with_state(health))
+        .route("/metrics", get(|State(metrics): State<Metrics>| async move { metrics.render() }).with_state(metrics))
+}
+
+async fn readyz(State(health): State<Health>) -> (StatusCode, Json<serde_json::Value>) {
+    let ready = health.is_ready();
+    let (status, word) = if ready { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    (status, Json(json!({ "status": word, "checks": health.report() })))
+}
+
+/// Serves them on an address of their own until shutdown, for a service that has no other.
+pub async fn serve(address: SocketAddr, health: Health, metrics: Metrics, shutdown: Shutdown) -> Result<(), Fault> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| Fault::fatal(format!("listen on {address} (setting admin.listen)"), error))?;
+    let address = listener.local_addr().map_err(|error| Fault::fatal("read the admin address", error))?;
+    info!(%address, "health and metrics are at http://{address}/readyz and /metrics");
+    axum::serve(listener, routes(health, metrics))
+        .with_graceful_shutdown(async move { shutdown.cancelled().await })
+        .await
+        .map_err(|error| Fault::passing("serve health and metrics", error))
+}

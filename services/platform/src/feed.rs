@@ -1,0 +1,273 @@
+//! Reading a stream in order through a durable consumer, from a position that the database keeps.
+//!
+//! The broker's own idea of what is done is not used: at open the consumer is reset to the position (server 2.14,
+//! ADR-60), so nothing that was delivered to a process that died is skipped or waits for its `ack_wait`. Deliveries
+//! then count from one; a number that is missing means that messages were lost on the way or taken by another reader,
+//! and the feed resets itself to the last one it gave out. Acknowledgements only tell the broker how far we are, for
+//! everyone who watches its lag.
+
+use std::time::Duration;
+
+use async_nats::{
+    HeaderMap,
+    jetstream::{AckKind, consumer::PullConsumer, consumer::pull},
+};
+use bytes::Bytes;
+use events::{
+    DeadLetter, Event, Timestamp,
+    dead_letter::Body,
+    envelope::{CE_ID, CE_TYPE, NATS_MSG_ID, TRACEPARENT},
+    streams::Topology,
+};
+use futures::{FutureExt, StreamExt};
+use thiserror::Error;
+use tokio::time::{Instant, timeout_at};
+use tracing::{debug, warn};
+
+use crate::{Broker, Fault, fault::chain, supervise::waits, topology};
+
+/// How many messages one pull asks for; the client asks again when half are there.
+const PULL_MESSAGES: usize = 4_000;
+/// A pull that brings nothing is renewed after this; in between the broker sends heartbeats.
+const PULL_EXPIRES: Duration = Duration::from_secs(20);
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// While more is waiting at the broker, a batch is filled for this long.
+const LINGER: Duration = Duration::from_millis(25);
+
+/// One message as it was stored.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// Where it was published.
+    pub subject: String,
+    /// Its place in the stream.
+    pub sequence: u64,
+    /// When the broker stored it, by the broker's clock.
+    pub stored_at: Timestamp,
+    headers: Option<HeaderMap>,
+    body: Bytes,
+}
+
+/// Messages in stream order, and where they end.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// At least one.
+    pub messages: Vec<Message>,
+    /// The sequence of the last.
+    pub last: u64,
+    ack: String,
+}
+
+/// A message that is not what its subject promises.
+#[derive(Debug, Error)]
+pub enum Unreadable {
+    /// Its `ce-type` names something else.
+    #[error("its ce-type is {0}, expected {1}")]
+    Type(String, &'static str),
+    /// Its body is not the JSON of the event.
+    #[error("its body is not a {1}: {0}")]
+    Body(serde_json::Error, &'static str),
+}
+
+/// An ordered reader of one durable consumer.
+pub struct Feed {
+    broker: Broker,
+    consumer_name: &'static str,
+    stream_name: String,
+    open: Option<Open>,
+    /// The last sequence given out.
+    after: u64,
+    /// How many messages were waiting behind it at the broker.
+    pending: u64,
+}
+
+struct Open {
+    messages: pull::Stream,
+    /// The last delivery's number; one more is expected.
+    delivered: u64,
+}
+
+impl Feed {
+    /// Opens the durable consumer `name` of `streams.yaml` behind the stream sequence `after`.
+    pub async fn open(broker: &Broker, name: &'static str, after: u64) -> Result<Self, Fault> {
+        let declared = Topology::declared().map_err(|error| Fault::fatal("read streams.yaml", error))?;
+        let (stream, _) = declared
+            .consumer(name)
+            .ok_or_else(|| Fault::fatal("open a feed", format!("{name} is not in streams.yaml")))?;
+        topology::verify_consumer(broker, stream, name, &declared).await?;
+        let mut feed = Self {
+            broker: broker.clone(),
+            consumer_name: name,
+            stream_name: stream.to_owned(),
+            open: None,
+            after,
+            pending: 0,
+        };
+        feed.reset().await?;
+        Ok(feed)
+    }
+
+    /// How many messages were waiting at the broker behind the last one given out.
+    pub fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// The stream this feed reads.
+    pub fn stream(&self) -> &str {
+        &self.stream_name
+    }
+
+    /// Waits for the next messages and gives out up to `most` of them, skipping none and repeating none.
+    ///
+    /// Heals by itself from a lost connection, a deleted consumer and lost messages. Cancel safe: what was not given
+    /// out is delivered again.
+    pub async fn next(&mut self, most: usize) -> Batch {
+        let mut delays = waits();
+        loop {
+            let failure = match self.collect(most).await {
+                Ok(batch) => return batch,
+                Err(failure) => failure,
+            };
+            self.open = None;
+            metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name).increment(1);
+            warn!(consumer = self.consumer_name, after = self.after, failure, "reading anew from here");
+            while let Err(fault) = self.reset().await {
+                let wait = delays.next().unwrap_or(LINGER);
+                warn!(
+                    consumer = self.consumer_name, error = chain(&fault), wait_ms = wait.as_millis() as u64,
+                    "the consumer cannot be opened yet"
+                );
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    /// Tells the broker that everything up to the end of a batch is committed.
+    pub async fn acknowledge(&self, batch: &Batch) {
+        // A lost acknowledgement costs nothing: the position in the database decides.
+        if let Err(error) = self.broker.jetstream().client().publish(batch.ack.clone(), AckKind::Ack.into()).await {
+            debug!(consumer = self.consumer_name, %error, "an acknowledgement was not sent");
+        }
+    }
+
+    async fn reset(&mut self) -> Result<(), Fault> {
+        let passing = |what: &str, error: async_nats::Error| {
+            Fault::passing(format!("{what} consumer {} of stream {}", self.consumer_name, self.stream_name), error)
+        };
+        let stream = self
+            .broker
+            .jetstream()
+            .get_stream_no_info(&self.stream_name)
+            .await
+            .map_err(|error| passing("find", error.into()))?;
+        let mut consumer: PullConsumer =
+            stream.get_consumer(self.consumer_name).await.map_err(|error| passing("find", error))?;
+        let state = consumer.reset(Some(self.after + 1)).await.map_err(|error| passing("reset", error.into()))?;
+        self.pending = state.info.num_pending;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(PULL_MESSAGES)
+            .expires(PULL_EXPIRES)
+            .heartbeat(HEARTBEAT)
+            .messages()
+            .await
+            .map_err(|error| passing("read", error.into()))?;
+        self.open = Some(Open { messages, delivered: 0 });
+        Ok(())
+    }
+
+    async fn collect(&mut self, most: usize) -> Result<Batch, String> {
+        let mut batch = Batch::default();
+        let Some(open) = self.open.as_mut() else { return Err("it is not open".into()) };
+        let deadline = std::cell::OnceCell::new();
+        while batch.messages.len() < most {
+            let next = if batch.messages.is_empty() {
+                open.messages.next().await
+            } else if let Some(ready) = tokio::task::unconstrained(open.messages.next()).now_or_never() {
+                ready
+            } else if self.pending == 0 {
+                break;
+            } else {
+                let until = *deadline.get_or_init(|| Instant::now() + LINGER);
+                match timeout_at(until, open.messages.next()).await {
+                    Ok(next) => next,
+                    Err(_) => break,
+                }
+            };
+            let message = match next {
+                Some(Ok(message)) => message,
+                // What was collected is whole and in order; the fault is met again on the next call.
+                _ if !batch.messages.is_empty() => break,
+                Some(Err(error)) => return Err(chain(&error)),
+                None => return Err("the broker ended the delivery".into()),
+            };
+            let info = message.info().map_err(|error| error.to_string())?;
+            let (sequence, delivery) = (info.stream_sequence, info.consumer_sequence);
+            if delivery != open.delivered + 1 {
+                let failure = format!("delivery {delivery} came after {}", open.delivered);
+                if batch.messages.is_empty() {
+                    return Err(failure);
+                }
+                // Give out what is whole; the number is still wrong next time, and then the feed is reset.
+                open.delivered = u64::MAX - 1;
+                break;
+            }
+            open.delivered = delivery;
+            self.pending = info.pending;
+            if sequence <= self.after {
+                continue; // Delivered again because its batch took longer than `ack_wait`.
+            }
+            let stored_at = Timestamp::from(info.published);
+            let async_nats::Message { subject, reply, payload, headers, .. } = message.message;
+            batch.ack = reply.map(|reply| reply.to_string()).unwrap_or_default();
+            batch.last = sequence;
+            self.after = sequence;
+            let subject = subject.to_string();
+            batch.messages.push(Message { subject, sequence, stored_at, headers, body: payload });
+        }
+        Ok(batch)
+    }
+}
+
+impl Message {
+    /// The event in the body, or why there is none.
+    pub fn event<E: Event>(&self) -> Result<E, Unreadable> {
+        if let Some(class) = self.header(CE_TYPE)
+            && class != E::TYPE
+        {
+            return Err(Unreadable::Type(class.to_owned(), E::TYPE));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| Unreadable::Body(error, E::TYPE))
+    }
+
+    /// The event's identity: `ce-id`, else the id it was deduplicated by.
+    pub fn id(&self) -> Option<&str> {
+        self.header(CE_ID).or_else(|| self.header(NATS_MSG_ID))
+    }
+
+    /// The trace context of what caused it.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.header(TRACEPARENT)
+    }
+
+    /// This message as one that `service` gives up because of `reason`.
+    pub fn dead_letter(&self, service: &str, stream: &str, reason: &Unreadable) -> DeadLetter {
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        DeadLetter {
+            service: service.to_owned(),
+            stream: stream.to_owned(),
+            sequence: self.sequence,
+            subject: self.subject.clone(),
+            headers: headers
+                .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
+                .collect(),
+            body: Body::new(&self.body),
+            reason: reason.to_string(),
+            attempts: 1,
+            at: self.stored_at,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.as_ref()?.get(name).map(|value| value.as_str())
+    }
+}

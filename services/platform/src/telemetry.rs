@@ -1,0 +1,121 @@
+//! Logs, metrics and traces: set up once per process.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use serde::Deserialize;
+use thiserror::Error;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How much is said, and where traces go.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What is logged: `info`, or per module like `info,alert_engine=debug`.
+    pub log: String,
+    /// How: `pretty`, `json`, or `auto` (pretty on a terminal).
+    pub log_format: LogFormat,
+    /// Where traces go by OTLP over HTTP, like `http://localhost:4318/v1/traces`; empty means nowhere.
+    pub otlp_endpoint: String,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people on a terminal, for machines elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { log: "info".into(), log_format: LogFormat::Auto, otlp_endpoint: String::new() }
+    }
+}
+
+/// Telemetry that cannot be set up as asked.
+#[derive(Debug, Error)]
+pub enum TelemetryError {
+    /// `telemetry.log` is no filter.
+    #[error("telemetry.log = {0:?} is no log filter: use a level like \"info\" or \"info,alert_engine=debug\"")]
+    Filter(String, #[source] tracing_subscriber::filter::ParseError),
+    /// `telemetry.otlp_endpoint` is no URL.
+    #[error("telemetry.otlp_endpoint = {0:?} cannot be used: give a URL like \"http://localhost:4318/v1/traces\"")]
+    Otlp(String, #[source] opentelemetry_otlp::ExporterBuildError),
+    /// Another part of the process has set it up already.
+    #[error("metrics were set up twice in one process")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// What the process's metrics are rendered from.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+impl Metrics {
+    /// Prometheus text.
+    pub fn render(&self) -> String {
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+/// Keeps what must be flushed when the process ends.
+#[must_use = "traces are flushed when this is dropped"]
+pub struct Telemetry {
+    /// For `/metrics`.
+    pub metrics: Metrics,
+    traces: Option<SdkTracerProvider>,
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.traces.take().map(|traces| traces.shutdown()) {
+            tracing::warn!(%error, "the last traces were not exported");
+        }
+    }
+}
+
+/// Seconds: from a tenth of a millisecond, which a batch of ticks takes, to ten seconds, which is a fault.
+const SECONDS: [f64; 15] =
+    [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]; // float: histogram bounds
+
+/// Sets up logs on standard error, metrics, and traces where an endpoint is set.
+pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, TelemetryError> {
+    let filter =
+        EnvFilter::try_new(&settings.log).map_err(|error| TelemetryError::Filter(settings.log.clone(), error))?;
+    let terminal = std::io::stderr().is_terminal();
+    let json = match settings.log_format {
+        LogFormat::Auto => !terminal,
+        LogFormat::Pretty => false,
+        LogFormat::Json => true,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
+    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.with_target(false).boxed() };
+    let traces = (!settings.otlp_endpoint.is_empty()).then(|| otlp(service, &settings.otlp_endpoint)).transpose()?;
+    let spans = traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("tickbell")));
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
+
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .install_recorder()?;
+    Ok(Telemetry { metrics: Metrics(recorder), traces })
+}
+
+fn otlp(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_endpoint(endpoint)
+        .build()
+        .map_err(|error| TelemetryError::Otlp(endpoint.to_owned(), error))?;
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(Resource::builder().with_service_name(service).build())
+        .build())
+}

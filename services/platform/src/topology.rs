@@ -1,0 +1,304 @@
+//! The streams and consumers of `streams.yaml` on a real server: made so, compared, and exported.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::jetstream::{
+    consumer::{self, AckPolicy, IntoConsumerConfig, PullConsumer, pull},
+    context::{ConsumerInfoErrorKind, GetStreamErrorKind},
+    stream::{Compression, Config, DiscardPolicy, Info, LastRawMessageErrorKind},
+};
+use events::streams::{self, Ack, Consumer, Stream, Topology};
+use serde_json::{Value, json};
+use tracing::info;
+
+use crate::{Broker, Fault};
+
+/// Creates what is missing and updates what differs; refuses, before changing anything, what would lose messages.
+pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
+    for (name, declared) in &topology.streams {
+        let Some(there) = stream_info(broker, name).await? else { continue };
+        let losses = losses(&there.config, &stream_config(name, declared));
+        if there.state.messages > 0 && !losses.is_empty() {
+            let what = format!("stream {name} holds {} messages and could lose some", there.state.messages);
+            return Err(Fault::fatal(what, losses.join("; ")));
+        }
+    }
+    for (name, declared) in &topology.streams {
+        let fault = |error| Fault::fatal(format!("make stream {name} as declared"), error);
+        let jetstream = broker.jetstream();
+        jetstream.create_or_update_stream(stream_config(name, declared)).await.map_err(fault)?;
+        for (consumer, declared) in &declared.consumers {
+            let fault = |error| Fault::fatal(format!("make consumer {consumer} of stream {name} as declared"), error);
+            let config = consumer_config(consumer, declared);
+            let _: PullConsumer = jetstream.create_consumer_on_stream(config, name).await.map_err(fault)?;
+        }
+        info!(stream = name, consumers = declared.consumers.len(), "as declared");
+    }
+    Ok(())
+}
+
+/// What the server has otherwise than declared, one line each; empty when it is as declared.
+pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, Fault> {
+    let mut differences = Vec::new();
+    for (name, declared) in &topology.streams {
+        let Some(there) = stream_info(broker, name).await? else {
+            differences.push(format!("stream {name}: missing"));
+            continue;
+        };
+        differences.extend(compare(name, stream_facts(&there.config), stream_facts(&stream_config(name, declared))));
+        for (consumer, declared) in &declared.consumers {
+            differences.extend(diff_consumer(broker, name, consumer, declared).await?);
+        }
+    }
+    Ok(differences)
+}
+
+/// Refuses a consumer, or its stream, that is not as declared.
+pub async fn verify_consumer(broker: &Broker, stream: &str, name: &str, topology: &Topology) -> Result<(), Fault> {
+    let (Some(declared), Some((_, consumer))) = (topology.streams.get(stream), topology.consumer(name)) else {
+        return Err(Fault::fatal("verify streams", format!("{stream}/{name} is not in streams.yaml")));
+    };
+    let mut differences = match stream_info(broker, stream).await? {
+        Some(there) => compare(stream, stream_facts(&there.config), stream_facts(&stream_config(stream, declared))),
+        None => vec![format!("stream {stream}: missing")],
+    };
+    if differences.is_empty() {
+        differences = diff_consumer(broker, stream, name, consumer).await?;
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let what = "the broker is not as schemas/streams.yaml says; run `tickbell streams apply`";
+    Err(Fault::fatal(what, differences.join("; ")))
+}
+
+/// How far a durable consumer is, for `tickbell status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lag {
+    /// Messages of its subjects that the broker has not had acknowledged.
+    pub unacknowledged: u64,
+    /// The sequence of the newest message of its subjects; 0 when there is none.
+    pub newest: u64,
+}
+
+/// Asks the broker how far a durable consumer is.
+pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag, Fault> {
+    let (stream, declared) = topology
+        .consumer(name)
+        .ok_or_else(|| Fault::fatal("read a consumer's lag", format!("{name} is not in streams.yaml")))?;
+    let passing = |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
+    let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| passing(error.into()))?;
+    let newest = match handle.get_last_raw_message_by_subject(&declared.filter).await {
+        Ok(message) => message.sequence,
+        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => 0,
+        Err(error) => return Err(passing(error.into())),
+    };
+    let info = handle.consumer_info(name).await.map_err(|error| passing(error.into()))?;
+    Ok(Lag { unacknowledged: info.num_pending + info.num_ack_pending as u64, newest })
+}
+
+async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, Fault> {
+    match broker.jetstream().get_stream(name).await {
+        Ok(stream) => Ok(Some(stream.cached_info().clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Ok(None),
+            _ => Err(Fault::passing(format!("ask for stream {name}"), error)),
+        },
+    }
+}
+
+async fn diff_consumer(broker: &Broker, stream: &str, name: &str, declared: &Consumer) -> Result<Vec<String>, Fault> {
+    let passing = |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
+    let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| passing(error.into()))?;
+    match handle.consumer_info(name).await {
+        Ok(there) => {
+            let declared = consumer_config(name, declared).into_consumer_config();
+            Ok(compare(&format!("{stream}/{name}"), consumer_facts(&there.config), consumer_facts(&declared)))
+        }
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
+            Ok(vec![format!("consumer {stream}/{name}: missing")])
+        }
+        Err(error) => Err(passing(error.into())),
+    }
+}
+
+fn stream_config(name: &str, declared: &Stream) -> Config {
+    Config {
+        name: name.to_owned(),
+        description: Some(declared.description.clone()),
+        subjects: declared.subjects.clone(),
+        max_age: declared.max_age.map(|age| age.duration()).unwrap_or_default(),
+        max_bytes: declared.max_bytes.0 as i64,
+        max_messages: -1,
+        max_messages_per_subject: declared.max_msgs_per_subject.unwrap_or(-1),
+        max_message_size: declared.max_msg_size.0 as i32,
+        duplicate_window: declared.duplicate_window.duration(),
+        num_replicas: declared.replicas,
+        compression: Some(match declared.compression {
+            streams::Compression::None => Compression::None,
+            streams::Compression::S2 => Compression::S2,
+        }),
+        discard: DiscardPolicy::Old,
+        allow_direct: true,
+        allow_atomic_publish: true,
+        ..Config::default()
+    }
+}
+
+fn consumer_config(name: &str, declared: &Consumer) -> pull::Config {
+    pull::Config {
+        durable_name: Some(name.to_owned()),
+        filter_subject: declared.filter.clone(),
+        ack_policy: match declared.ack {
+            Ack::All => AckPolicy::All,
+            Ack::Explicit => AckPolicy::Explicit,
+        },
+        ack_wait: declared.ack_wait.duration(),
+        max_deliver: declared.max_deliver,
+        max_ack_pending: declared.max_ack_pending,
+        ..pull::Config::default()
+    }
+}
+
+/// The settings that are compared, as text.
+type Facts = BTreeMap<&'static str, String>;
+
+fn stream_facts(config: &Config) -> Facts {
+    BTreeMap::from([
+        ("subjects", config.subjects.join(", ")),
+        ("retention", format!("{:?}", config.retention)),
+        ("storage", format!("{:?}", config.storage)),
+        ("discard", format!("{:?}", config.discard)),
+        ("max_age", format!("{:?}", config.max_age)),
+        ("max_bytes", config.max_bytes.to_string()),
+        ("max_msgs_per_subject", config.max_messages_per_subject.to_string()),
+        ("max_msg_size", config.max_message_size.to_string()),
+        ("duplicate_window", format!("{:?}", config.duplicate_window)),
+        ("replicas", config.num_replicas.to_string()),
+        ("compression", format!("{:?}", config.compression.as_ref().unwrap_or(&Compression::None))),
+        ("allow_atomic", config.allow_atomic_publish.to_string()),
+    ])
+}
+
+fn consumer_facts(config: &consumer::Config) -> Facts {
+    BTreeMap::from([
+        ("filter", config.filter_subject.clone()),
+        ("ack", format!("{:?}", config.ack_policy)),
+        ("ack_wait", format!("{:?}", config.ack_wait)),
+        ("max_deliver", config.max_deliver.to_string()),
+        ("max_ack_pending", config.max_ack_pending.to_string()),
+        ("deliver", format!("{:?}", config.deliver_policy)),
+    ])
+}
+
+fn compare(name: &str, there: Facts, declared: Facts) -> Vec<String> {
+    declared
+        .iter()
+        .filter(|(setting, value)| there.get(*setting) != Some(*value))
+        .map(|(setting, value)| format!("{name}: {setting} is {}, declared {value}", there[setting]))
+        .collect()
+}
+
+/// What of a change could drop stored messages: shorter or smaller limits, and subjects that are no longer taken.
+fn losses(there: &Config, declared: &Config) -> Vec<String> {
+    let unlimited = |limit: i64| if limit <= 0 { i64::MAX } else { limit };
+    let age = |age: Duration| if age.is_zero() { Duration::MAX } else { age };
+    let mut losses = Vec::new();
+    if unlimited(declared.max_bytes) < unlimited(there.max_bytes) {
+        losses.push(format!("max_bytes would shrink from {} to {}", there.max_bytes, declared.max_bytes));
+    }
+    if unlimited(declared.max_messages_per_subject) < unlimited(there.max_messages_per_subject) {
+        losses.push(format!("max_msgs_per_subject would shrink to {}", declared.max_messages_per_subject));
+    }
+    if age(declared.max_age) < age(there.max_age) {
+        losses.push(format!("max_age would shrink from {:?} to {:?}", there.max_age, declared.max_age));
+    }
+    let gone = there.subjects.iter().filter(|subject| !declared.subjects.contains(subject));
+    losses.extend(gone.map(|subject| format!("{subject} would no longer be stored")));
+    losses
+}
+
+/// The topology as resources of the JetStream controller (NACK), every field written: its defaults are unsafe
+/// (memory storage, no acknowledgements).
+pub fn export_nack(topology: &Topology) -> Result<String, Fault> {
+    let mut documents = Vec::new();
+    for (name, stream) in &topology.streams {
+        documents.push(nack("Stream", name, nack_stream(name, stream)));
+        for (consumer, declared) in &stream.consumers {
+            documents.push(nack("Consumer", consumer, nack_consumer(name, consumer, declared)));
+        }
+    }
+    let texts: Result<Vec<String>, _> = documents.iter().map(serde_norway::to_string).collect();
+    let texts = texts.map_err(|error| Fault::fatal("write the streams as YAML", error))?;
+    Ok(format!("# Made from schemas/streams.yaml by `tickbell streams export --format nack`.\n---\n{}", texts.join("---\n")))
+}
+
+fn nack(kind: &str, name: &str, spec: Value) -> Value {
+    let metadata = json!({ "name": name.to_lowercase(), "labels": { "app.kubernetes.io/part-of": "tickbell" } });
+    json!({ "apiVersion": "jetstream.nats.io/v1beta2", "kind": kind, "metadata": metadata, "spec": spec })
+}
+
+fn nack_stream(name: &str, stream: &Stream) -> Value {
+    json!({
+        "name": name,
+        "description": stream.description,
+        "subjects": stream.subjects,
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "replicas": stream.replicas,
+        "maxAge": stream.max_age.map(|age| age.to_string()).unwrap_or_default(),
+        "maxBytes": stream.max_bytes.0,
+        "maxMsgs": -1,
+        "maxMsgsPerSubject": stream.max_msgs_per_subject.unwrap_or(-1),
+        "maxMsgSize": stream.max_msg_size.0,
+        "maxConsumers": -1,
+        "duplicateWindow": stream.duplicate_window.to_string(),
+        "compression": match stream.compression { streams::Compression::None => "none", streams::Compression::S2 => "s2" },
+        "allowDirect": true,
+        "allowAtomic": true,
+        "noAck": false,
+        "preventDelete": true,
+    })
+}
+
+fn nack_consumer(stream: &str, name: &str, declared: &Consumer) -> Value {
+    json!({
+        "streamName": stream,
+        "durableName": name,
+        "filterSubject": declared.filter,
+        "deliverPolicy": "all",
+        "replayPolicy": "instant",
+        "ackPolicy": match declared.ack { Ack::All => "all", Ack::Explicit => "explicit" },
+        "ackWait": declared.ack_wait.to_string(),
+        "maxDeliver": declared.max_deliver,
+        "maxAckPending": declared.max_ack_pending,
+        "preventDelete": true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_could_drop_messages_is_named() {
+        let topology = Topology::declared().expect("streams.yaml");
+        let declared = stream_config("TICKS", &topology.streams["TICKS"]);
+        assert!(losses(&declared, &declared).is_empty());
+        let larger = Config { max_bytes: -1, max_age: Duration::ZERO, ..declared.clone() };
+        assert_eq!(losses(&larger, &declared).len(), 2);
+        let wider = Config { subjects: vec!["ticks.>".into(), "feeds.>".into(), "old.>".into()], ..declared.clone() };
+        assert_eq!(losses(&wider, &declared), ["old.> would no longer be stored"]);
+    }
+
+    #[test]
+    fn the_export_names_every_stream_and_consumer() {
+        let topology = Topology::declared().expect("streams.yaml");
+        let yaml = export_nack(&topology).expect("YAML");
+        for (name, stream) in &topology.streams {
+            assert!(yaml.contains(&format!("name: {}", name.to_lowercase())), "{name}");
+            assert!(stream.consumers.keys().all(|consumer| yaml.contains(&format!("durableName: {consumer}"))));
+        }
+    }
+}
