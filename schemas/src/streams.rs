@@ -121,9 +121,7 @@ impl Topology {
 
     /// The stream and declaration of a durable consumer. Consumer names are unique across streams.
     pub fn consumer(&self, name: &str) -> Option<(&str, &Consumer)> {
-        self.streams
-            .iter()
-            .find_map(|(stream, declared)| Some((stream.as_str(), declared.consumers.get(name)?)))
+        self.streams.iter().find_map(|(stream, declared)| Some((stream.as_str(), declared.consumers.get(name)?)))
     }
 }
 

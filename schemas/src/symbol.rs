@@ -32,8 +32,8 @@ impl Symbol {
     /// The only way in. Exchange spellings are mapped at the edge, before this.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut parts = text.split('-');
-        let valid = parts.by_ref().take(2).all(|part| is_word(part, |b| b.is_ascii_uppercase()))
-            && parts.next().is_none();
+        let valid =
+            parts.by_ref().take(2).all(|part| is_word(part, |b| b.is_ascii_uppercase())) && parts.next().is_none();
         if valid { Ok(Self(text.into())) } else { Err(NameError::Symbol) }
     }
 }
@@ -118,7 +118,19 @@ mod tests {
         for good in ["BTC-USD", "SPY", "1INCH-USDT", "A", "AAAAAAAAAAAAAAAAAAAA-B"] {
             assert_eq!(Symbol::parse(good).map(|s| s.to_string()), Ok(good.to_owned()));
         }
-        for bad in ["", "-", "BTC-", "-USD", "btc-usd", "BTC-USD-X", "BTC USD", "BTC.USD", "BTC>", "É", "AAAAAAAAAAAAAAAAAAAAA"] {
+        for bad in [
+            "",
+            "-",
+            "BTC-",
+            "-USD",
+            "btc-usd",
+            "BTC-USD-X",
+            "BTC USD",
+            "BTC.USD",
+            "BTC>",
+            "É",
+            "AAAAAAAAAAAAAAAAAAAAA",
+        ] {
             assert_eq!(Symbol::parse(bad), Err(NameError::Symbol), "{bad:?}");
         }
     }

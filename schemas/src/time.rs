@@ -123,10 +123,13 @@ const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1
 impl FromStr for Span {
     type Err = TimeError;
     fn from_str(text: &str) -> Result<Self, TimeError> {
-        let (number, seconds) =
-            UNITS.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds))).ok_or(TimeError::Span)?;
+        let (number, seconds) = UNITS
+            .iter()
+            .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
+            .ok_or(TimeError::Span)?;
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
-        let number: u32 = if digits { number.parse().map_err(|_| TimeError::Span)? } else { return Err(TimeError::Span) };
+        let number: u32 =
+            if digits { number.parse().map_err(|_| TimeError::Span)? } else { return Err(TimeError::Span) };
         number.checked_mul(*seconds).map(Self).ok_or(TimeError::Span)
     }
 }
@@ -244,7 +247,8 @@ mod tests {
 
     #[test]
     fn spans_are_written_with_their_largest_whole_unit() {
-        for (text, shown) in [("30s", "30s"), ("60s", "1m"), ("90m", "90m"), ("24h", "1d"), ("0s", "0s"), ("0d", "0s")] {
+        for (text, shown) in [("30s", "30s"), ("60s", "1m"), ("90m", "90m"), ("24h", "1d"), ("0s", "0s"), ("0d", "0s")]
+        {
             assert_eq!(text.parse::<Span>().map(|span| span.to_string()), Ok(shown.to_owned()));
         }
         for bad in ["", "s", "5", "5 m", "-5m", "+5m", "1.5h", "5M", "99999999999s", "4294967295d"] {

@@ -31,7 +31,12 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { url: "nats://127.0.0.1:4222".into(), credentials: PathBuf::new(), ca: PathBuf::new(), monitor_url: String::new() }
+        Self {
+            url: "nats://127.0.0.1:4222".into(),
+            credentials: PathBuf::new(),
+            ca: PathBuf::new(),
+            monitor_url: String::new(),
+        }
     }
 }
 
@@ -83,7 +88,8 @@ pub struct Broker {
 impl Broker {
     /// Connects, waiting up to half a minute for a broker that is still starting.
     pub async fn connect(settings: &Settings, name: &str, check: Check, shutdown: Shutdown) -> Result<Self, Fault> {
-        let away = |error: &dyn std::fmt::Display| format!("no NATS server at {} ({error}); set nats.url", settings.url);
+        let away =
+            |error: &dyn std::fmt::Display| format!("no NATS server at {} ({error}); set nats.url", settings.url);
         let mut options = ConnectOptions::new()
             .name(format!("tickbell {name}"))
             // Three seconds: a peer that is half open is noticed after two missed pings.
@@ -163,9 +169,8 @@ impl Broker {
         let mut delays = waits();
         let mut atomic = batch.len() > 1;
         loop {
-            let attempt = async {
-                if atomic { self.publish_atomic(batch).await } else { self.publish_singly(batch).await }
-            };
+            let attempt =
+                async { if atomic { self.publish_atomic(batch).await } else { self.publish_singly(batch).await } };
             let outcome = tokio::select! {
                 outcome = attempt => outcome,
                 () = self.shutdown.cancelled() => return Err(PublishError::Stopped),
@@ -178,8 +183,11 @@ impl Broker {
                     metrics::counter!("tickbell_publish_retries_total").increment(batch.len() as u64);
                     let wait = delays.next().unwrap_or(ACK_TIMEOUT);
                     warn!(
-                        subject = batch[0].subject, messages = batch.len(), error,
-                        wait_ms = wait.as_millis() as u64, "not acknowledged, will publish again under the same ids"
+                        subject = batch[0].subject,
+                        messages = batch.len(),
+                        error,
+                        wait_ms = wait.as_millis() as u64,
+                        "not acknowledged, will publish again under the same ids"
                     );
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}

@@ -133,7 +133,9 @@ impl Feed {
             while let Err(fault) = self.reset().await {
                 let wait = delays.next().unwrap_or(LINGER);
                 warn!(
-                    consumer = self.consumer_name, error = chain(&fault), wait_ms = wait.as_millis() as u64,
+                    consumer = self.consumer_name,
+                    error = chain(&fault),
+                    wait_ms = wait.as_millis() as u64,
                     "the consumer cannot be opened yet"
                 );
                 tokio::time::sleep(wait).await;

@@ -17,9 +17,8 @@ const PREFIX: &str = "TICKBELL";
 /// Reads `file` (which may be absent), then `TICKBELL_…`, then `overrides` (dotted key and value).
 pub fn load<T: DeserializeOwned>(file: &Path, overrides: &[(&str, String)]) -> Result<T, SettingsError> {
     let environment = Environment::with_prefix(PREFIX).prefix_separator("_").separator("__").ignore_empty(true);
-    let mut builder = Config::builder()
-        .add_source(File::from(file).format(FileFormat::Toml).required(false))
-        .add_source(environment);
+    let mut builder =
+        Config::builder().add_source(File::from(file).format(FileFormat::Toml).required(false)).add_source(environment);
     for (key, value) in overrides {
         builder = builder.set_override(*key, value.as_str()).map_err(explain)?;
     }

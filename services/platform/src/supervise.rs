@@ -25,7 +25,12 @@ pub fn waits() -> impl Iterator<Item = Duration> + Send {
 ///
 /// A session opens what it needs and reads its position from the database, so beginning it anew is the whole recovery:
 /// from a lost connection, a lost answer to COMMIT, or a second instance that was faster.
-pub async fn supervise<F, S>(service: &'static str, check: &Check, shutdown: &Shutdown, mut session: F) -> Result<(), Fault>
+pub async fn supervise<F, S>(
+    service: &'static str,
+    check: &Check,
+    shutdown: &Shutdown,
+    mut session: F,
+) -> Result<(), Fault>
 where
     F: FnMut() -> S,
     S: Future<Output = Result<(), Fault>>,

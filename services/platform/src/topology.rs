@@ -86,7 +86,8 @@ pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag
     let (stream, declared) = topology
         .consumer(name)
         .ok_or_else(|| Fault::fatal("read a consumer's lag", format!("{name} is not in streams.yaml")))?;
-    let passing = |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
+    let passing =
+        |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
     let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| passing(error.into()))?;
     let newest = match handle.get_last_raw_message_by_subject(&declared.filter).await {
         Ok(message) => message.sequence,
@@ -108,7 +109,8 @@ async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, Fault>
 }
 
 async fn diff_consumer(broker: &Broker, stream: &str, name: &str, declared: &Consumer) -> Result<Vec<String>, Fault> {
-    let passing = |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
+    let passing =
+        |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
     let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| passing(error.into()))?;
     match handle.consumer_info(name).await {
         Ok(there) => {
@@ -230,7 +232,10 @@ pub fn export_nack(topology: &Topology) -> Result<String, Fault> {
     }
     let texts: Result<Vec<String>, _> = documents.iter().map(serde_norway::to_string).collect();
     let texts = texts.map_err(|error| Fault::fatal("write the streams as YAML", error))?;
-    Ok(format!("# Made from schemas/streams.yaml by `tickbell streams export --format nack`.\n---\n{}", texts.join("---\n")))
+    Ok(format!(
+        "# Made from schemas/streams.yaml by `tickbell streams export --format nack`.\n---\n{}",
+        texts.join("---\n")
+    ))
 }
 
 fn nack(kind: &str, name: &str, spec: Value) -> Value {
