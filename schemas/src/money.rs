@@ -118,12 +118,17 @@ fn units(value: Decimal, places: u32) -> i128 {
 
 /// Reads decimal text exactly, with or without an exponent.
 fn decimal(text: &str) -> Result<Decimal, AmountError> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || b".-+eE".contains(&byte)) {
+        return Err(AmountError::NotDecimal); // The library would take 1_000 for 1000.
+    }
     let parsed = if text.contains(['e', 'E']) { scientific(text) } else { Decimal::from_str_exact(text) };
     parsed.map_err(|error| match error {
         rust_decimal::Error::Underflow | rust_decimal::Error::ScaleExceedsMaximumPrecision(_) => {
             AmountError::TooPrecise(PLACES)
         }
         rust_decimal::Error::ExceedsMaximumPossibleValue => AmountError::TooLarge,
+        _ if text.len() > 28 && text.contains('.') => AmountError::TooPrecise(PLACES),
+        _ if text.len() > 28 => AmountError::TooLarge,
         _ => AmountError::NotDecimal,
     })
 }

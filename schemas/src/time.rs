@@ -32,6 +32,8 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// 1970.
     pub const EPOCH: Self = Self(0);
+    /// The last microsecond of 9999.
+    pub const LAST: Self = Self(LAST);
 
     /// From microseconds since 1970.
     pub fn from_micros(micros: i64) -> Result<Self, TimeError> {

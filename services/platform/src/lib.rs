@@ -7,6 +7,7 @@ pub mod clock;
 pub mod fault;
 pub mod feed;
 pub mod health;
+pub mod links;
 pub mod settings;
 pub mod supervise;
 pub mod telemetry;

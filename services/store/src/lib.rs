@@ -1,1 +1,216 @@
-//! x
+//! PostgreSQL: the book of record for rules, firings and deliveries, and the store of price history. The only crate
+//! with SQL, one module per aggregate.
+//!
+//! Functions that write take a [`Tx`], so that a service puts an effect, its position and its outgoing facts into one
+//! transaction: [`Store::transaction`].
+
+pub mod dead_letters;
+pub mod deliveries;
+pub mod engine;
+pub mod history;
+pub mod outbox;
+pub mod ownership;
+pub mod positions;
+pub mod prices;
+pub mod rules;
+pub mod status;
+
+use std::time::Duration;
+
+use events::{Price, Size, money::AmountError};
+use futures::future::BoxFuture;
+use platform::{Fault, Health, Shutdown};
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use sqlx::{
+    PgPool, Postgres,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use thiserror::Error;
+use tracing::warn;
+
+/// A transaction that is not bound to a borrowed connection.
+pub type Tx = sqlx::Transaction<'static, Postgres>;
+
+/// Where the database is and how many connections this process may hold.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// `postgres://user:password@host:5432/database`; add `?sslmode=verify-full` in production, because the library's
+    /// default falls back to plain text.
+    pub url: String,
+    /// How many connections at most, 2 to 1000.
+    pub max_connections: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { url: "postgres://tickbell@127.0.0.1:5432/tickbell".into(), max_connections: 16 }
+    }
+}
+
+/// What can go wrong at the database, sorted by what happens next.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Another instance has committed since the position was read: read it again.
+    #[error("consumer {0} was moved by another instance")]
+    Fenced(&'static str),
+    /// A row holds what the parsers would not let in.
+    #[error("a stored amount is out of range")]
+    Amount(#[from] AmountError),
+    /// A row's JSON is not what this version reads.
+    #[error("a stored document cannot be read")]
+    Document(#[from] serde_json::Error),
+    /// The database said no or did not answer.
+    #[error("the database")]
+    Database(#[from] sqlx::Error),
+}
+
+impl Error {
+    /// Whether trying again may help: yes for a database that is away or busy, no for one that refuses the statement.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Fenced(_) => true,
+            Self::Amount(_) | Self::Document(_) => false,
+            // SQLSTATE classes 22, 23 and 42: bad data, a broken constraint, a missing table or right.
+            Self::Database(sqlx::Error::Database(error)) => {
+                !error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
+            }
+            Self::Database(_) => true,
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        if error.is_passing() { Fault::passing("database", error) } else { Fault::fatal("database", error) }
+    }
+}
+
+/// The database, shared by everything in the process.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+}
+
+/// A connection that was left inside a transaction is closed by the server after this long.
+const IDLE_IN_TRANSACTION: &str = "30s";
+/// How long a first connection is waited for before the database counts as not there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the database is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(2);
+
+impl Store {
+    /// Connects, waiting up to half a minute for a database that is still starting.
+    pub async fn connect(settings: &Settings, name: &str) -> Result<Self, Fault> {
+        platform::settings::within("database.max_connections", settings.max_connections, 2, 1000)
+            .map_err(|error| Fault::fatal("settings", error))?;
+        let options: PgConnectOptions = settings.url.parse().map_err(|error: sqlx::Error| {
+            Fault::fatal("database.url is no URL like postgres://user:password@host:5432/database", error)
+        })?;
+        let options = options
+            .application_name(&format!("tickbell {name}"))
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")]);
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_lazy_with(options);
+        let store = Self { pool };
+        let deadline = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        for wait in platform::supervise::waits() {
+            match store.ping().await {
+                Ok(()) => break,
+                Err(error) if tokio::time::Instant::now() + wait > deadline => {
+                    return Err(Fault::fatal("no PostgreSQL server at database.url", error));
+                }
+                Err(error) => warn!(error = platform::fault::chain(&error), "waiting for the database"),
+            }
+            tokio::time::sleep(wait).await;
+        }
+        Ok(store)
+    }
+
+    /// Brings the schema up to this version.
+    pub async fn migrate(&self) -> Result<(), Fault> {
+        sqlx::migrate!().run(&self.pool).await.map_err(|error| Fault::fatal("migrate the database", error))
+    }
+
+    /// How many migrations the database lacks; a version that is newer than this program is an error.
+    pub async fn pending_migrations(&self) -> Result<usize, Error> {
+        let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(&self.pool)
+            .await
+        {
+            Ok(applied) => applied,
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(sqlx::migrate!().iter().filter(|migration| !applied.contains(&migration.version)).count())
+    }
+
+    /// One round trip.
+    pub async fn ping(&self) -> Result<(), Error> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Keeps a readiness check true to whether the database answers, until shutdown.
+    pub async fn watch(&self, health: &Health, shutdown: &Shutdown) {
+        let check = health.check("database");
+        while !shutdown.is_cancelled() {
+            match tokio::time::timeout(PING_EVERY, self.ping()).await {
+                Ok(Ok(())) => check.ready(),
+                Ok(Err(error)) => check.failing(platform::fault::chain(&error)),
+                Err(_) => check.failing("no answer within 2 s"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PING_EVERY) => {}
+                () = shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    /// Does `work` in one transaction, committed when it is `Ok`.
+    ///
+    /// It runs in a task of its own, to its end: a caller that is dropped in the middle (an HTTP client that hangs up)
+    /// must not leave a connection inside a transaction for the next borrower (sqlx #4385).
+    pub async fn transaction<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, Error>> + Send + 'static,
+    {
+        let pool = self.pool.clone();
+        let task = tokio::spawn(async move {
+            let mut tx = pool.begin().await?;
+            let result = work(&mut tx).await?;
+            tx.commit().await?;
+            Ok(result)
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Database(sqlx::Error::Io(std::io::Error::other(error)))),
+        }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Closes every connection, waiting for those that are in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+fn optional_price(value: Option<Decimal>) -> Result<Option<Price>, AmountError> {
+    value.map(Price::new).transpose()
+}
+
+fn optional_size(value: Option<Decimal>) -> Result<Option<Size>, AmountError> {
+    value.map(Size::new).transpose()
+}
+
+/// Sequences are `u64` on the wire and `bigint` here; JetStream counts from 1 and will not pass 2⁶³.
+fn bigint(sequence: u64) -> i64 {
+    sequence as i64
+}

@@ -1,0 +1,54 @@
+//! The way out: ticks become messages here and nowhere else, and what is acknowledged is counted.
+
+use events::{Outgoing, Tick, Venue};
+use metrics::Counter;
+use platform::{Broker, Fault, broker::traced, trace::new_traceparent};
+
+use crate::Summary;
+
+/// The message of one tick, at the beginning of its trace.
+pub(crate) fn message(tick: &Tick, trade_id: &str) -> Outgoing {
+    traced(tick.outgoing(trade_id), Some(new_traceparent()))
+}
+
+/// Publishes for one venue.
+pub(crate) struct Publisher {
+    broker: Broker,
+    venue: Venue,
+    summary: Summary,
+    published: Counter,
+    bad_lines: Counter,
+}
+
+impl Publisher {
+    /// A publisher that has published nothing.
+    pub(crate) fn new(broker: Broker, venue: Venue) -> Self {
+        let published = metrics::counter!("tickbell_ticks_published_total", "venue" => venue.to_string());
+        let bad_lines = metrics::counter!("tickbell_ingest_bad_lines_total");
+        Self { broker, venue, summary: Summary::default(), published, bad_lines }
+    }
+
+    /// Publishes in order; returns when all is acknowledged, however long the broker is away.
+    pub(crate) async fn publish(&mut self, messages: &[Outgoing]) -> Result<(), Fault> {
+        self.broker.publish(messages).await?;
+        self.published.increment(messages.len() as u64);
+        self.summary.published += messages.len() as u64;
+        Ok(())
+    }
+
+    /// Counts lines that are no tick.
+    pub(crate) fn count_bad_lines(&mut self, lines: u64) {
+        self.bad_lines.increment(lines);
+        self.summary.bad_lines += lines;
+    }
+
+    /// Whose prices these are.
+    pub(crate) fn venue(&self) -> &Venue {
+        &self.venue
+    }
+
+    /// What was done so far.
+    pub(crate) fn summary(&self) -> Summary {
+        self.summary
+    }
+}

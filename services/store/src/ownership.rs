@@ -1,0 +1,67 @@
+//! Who does the work of a service when several instances run: the one that holds its advisory lock.
+//!
+//! The lock saves two instances from doing the same work; what keeps them from doing it twice is the fenced position.
+
+use std::time::Duration;
+
+use platform::{Check, Fault};
+use sqlx::{PgConnection, Postgres, pool::PoolConnection};
+use tracing::info;
+
+use crate::{Error, Store};
+
+/// How often a standby asks whether the work is free.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// The right to do a service's work, given up with its connection.
+pub struct Ownership {
+    service: &'static str,
+    connection: Option<PoolConnection<Postgres>>,
+}
+
+impl Store {
+    /// Waits until this process may do the work of `service`.
+    pub async fn own(&self, service: &'static str, check: &Check) -> Result<Ownership, Fault> {
+        let mut connection = self.pool().acquire().await.map_err(Error::from)?;
+        let mut waited = false;
+        while !try_lock(&mut connection, service).await? {
+            if !waited {
+                info!(service, "another instance does the work; standing by");
+                check.standby();
+                waited = true;
+            }
+            tokio::time::sleep(ASK_EVERY).await;
+        }
+        info!(service, "doing the work");
+        Ok(Ownership { service, connection: Some(connection) })
+    }
+}
+
+async fn try_lock(connection: &mut PgConnection, service: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('tickbell/' || $1, 0))")
+        .bind(service)
+        .fetch_one(connection)
+        .await?)
+}
+
+impl Ownership {
+    /// Ends with a fault when the lock's connection is lost, and with it the lock.
+    pub async fn lost(&mut self) -> Fault {
+        let Some(connection) = self.connection.as_mut() else {
+            return Fault::passing("hold the work", "it was given up");
+        };
+        loop {
+            tokio::time::sleep(ASK_EVERY).await;
+            if let Err(error) = sqlx::query("SELECT 1").execute(&mut **connection).await {
+                return Fault::passing(format!("the lock on {}'s work was lost", self.service), error);
+            }
+        }
+    }
+}
+
+impl Drop for Ownership {
+    fn drop(&mut self) {
+        // A session's lock goes with its connection, so the connection must not return to the pool.
+        drop(self.connection.take().map(PoolConnection::detach));
+    }
+}

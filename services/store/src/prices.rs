@@ -1,0 +1,225 @@
+//! Queries over price history, for the gateway.
+
+use events::{Interval, Price, Size, Symbol, Timestamp, Venue, money::change_percent};
+use rust_decimal::Decimal;
+use sqlx::{Row, postgres::PgRow};
+
+use crate::{Error, Store, bigint, optional_price, optional_size};
+
+/// The newest price of a symbol, at its primary venue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Latest {
+    /// What is quoted.
+    pub symbol: Symbol,
+    /// Where.
+    pub venue: Venue,
+    /// The price.
+    pub price: Price,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The change in percent, to 4 places, against the last price at or before 24 hours earlier (and not older than
+    /// eight days); null without one.
+    pub change_24h_percent: Option<Decimal>,
+}
+
+/// One kept tick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// Where it was quoted.
+    pub venue: Venue,
+    /// Unique within the venue and symbol.
+    pub trade_id: String,
+    /// Its place in stream `TICKS`.
+    pub sequence: u64,
+    /// The price.
+    pub price: Price,
+    /// How much was traded.
+    pub size: Option<Size>,
+    /// When it was made.
+    pub at: Timestamp,
+    /// `trade`, `quote` or `poll`.
+    pub kind: String,
+}
+
+/// One candle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candle {
+    /// The start of its bucket.
+    pub start: Timestamp,
+    /// The first price by (time, sequence).
+    pub open: Price,
+    /// The highest.
+    pub high: Price,
+    /// The lowest.
+    pub low: Price,
+    /// The last.
+    pub close: Price,
+    /// The sum of sizes.
+    pub volume: Decimal,
+    /// How many ticks.
+    pub trades: i64,
+}
+
+/// Which way a list runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// The part of a symbol's history that is asked for.
+#[derive(Debug, Clone)]
+pub struct Range {
+    /// One venue's; `None` means all venues' ticks, or the primary venue's candles.
+    pub venue: Option<Venue>,
+    /// From this time on.
+    pub from: Option<Timestamp>,
+    /// Before this time.
+    pub to: Option<Timestamp>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// A place between two ticks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TickCursor {
+    /// The time of the tick before.
+    pub at: Timestamp,
+    /// Its sequence.
+    pub sequence: u64,
+}
+
+/// The newest price of every primary instrument, and the one 24 hours before it, each by one step down an index.
+const LATEST: &str = "
+    SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago
+    FROM (SELECT DISTINCT ON (symbol) id, symbol, venue FROM instruments
+          WHERE $1::text IS NULL OR symbol = $1 ORDER BY symbol, first_sequence) AS instrument
+    JOIN latest_prices latest ON latest.instrument_id = instrument.id
+    LEFT JOIN LATERAL (
+        SELECT price FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
+            AND at > latest.at - interval '8 days'
+        ORDER BY at DESC, sequence DESC LIMIT 1) AS day_ago ON true
+    ORDER BY symbol";
+
+/// Each instrument's part by one walk along its index; at most `limit` rows of each are merged.
+const HISTORY_ASCENDING: &str = "
+    SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
+        SELECT trade_id, sequence, price, size, at, kind FROM ticks
+        WHERE instrument_id = instrument.id AND at >= $3 AND at < $4 AND (at, sequence) > ($3, $5)
+        ORDER BY at, sequence LIMIT $6) AS tick
+    WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
+    ORDER BY at, sequence LIMIT $6";
+const HISTORY_DESCENDING: &str = "
+    SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
+        SELECT trade_id, sequence, price, size, at, kind FROM ticks
+        WHERE instrument_id = instrument.id AND at >= $3 AND at <= $4 AND (at, sequence) < ($4, $5)
+        ORDER BY at DESC, sequence DESC LIMIT $6) AS tick
+    WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
+    ORDER BY at DESC, sequence DESC LIMIT $6";
+
+const CANDLES: &str = "
+    SELECT start, open, high, low, close, volume, trades FROM candles
+    WHERE instrument_id = (SELECT id FROM instruments WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
+                           ORDER BY first_sequence LIMIT 1)
+        AND interval_seconds = $3 AND start >= $4 AND start < $5
+    ORDER BY start LIMIT $6";
+
+impl Store {
+    /// Whether any venue has quoted a symbol.
+    pub async fn is_quoted(&self, symbol: &Symbol) -> Result<bool, Error> {
+        let query = "SELECT EXISTS (SELECT FROM instruments WHERE symbol = $1)";
+        Ok(sqlx::query_scalar(query).bind(symbol.as_str()).fetch_one(self.pool()).await?)
+    }
+
+    /// The newest price of one symbol, or of all.
+    pub async fn latest(&self, symbol: Option<&Symbol>) -> Result<Vec<Latest>, Error> {
+        let rows = sqlx::query(LATEST).bind(symbol.map(Symbol::as_str)).fetch_all(self.pool()).await?;
+        rows.iter().map(latest).collect()
+    }
+
+    /// Ticks of a symbol in order of (time, sequence), behind `cursor`.
+    pub async fn history(
+        &self,
+        symbol: &Symbol,
+        range: &Range,
+        order: Order,
+        cursor: Option<TickCursor>,
+    ) -> Result<Vec<Past>, Error> {
+        let from = range.from.unwrap_or(Timestamp::EPOCH);
+        let to = range.to.unwrap_or(Timestamp::LAST);
+        // A sequence of 0 lies before every tick of its time: from is included, to is not.
+        let (query, from, to, sequence) = match (order, cursor) {
+            (Order::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
+            (Order::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
+            (Order::Descending, None) => (HISTORY_DESCENDING, from, to, 0),
+            (Order::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.sequence),
+        };
+        let rows = sqlx::query(query)
+            .bind(symbol.as_str())
+            .bind(range.venue.as_ref().map(Venue::as_str))
+            .bind(from.datetime())
+            .bind(to.datetime())
+            .bind(bigint(sequence))
+            .bind(range.limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(past).collect()
+    }
+
+    /// Candles of a symbol, oldest first, from `range.from` on.
+    pub async fn candles(&self, symbol: &Symbol, interval: Interval, range: &Range) -> Result<Vec<Candle>, Error> {
+        let rows = sqlx::query(CANDLES)
+            .bind(symbol.as_str())
+            .bind(range.venue.as_ref().map(Venue::as_str))
+            .bind(interval.span().as_seconds() as i32)
+            .bind(range.from.unwrap_or(Timestamp::EPOCH).datetime())
+            .bind(range.to.unwrap_or(Timestamp::LAST).datetime())
+            .bind(range.limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(candle).collect()
+    }
+}
+
+fn venue(row: &PgRow) -> Result<Venue, Error> {
+    Ok(Venue::parse(row.try_get("venue")?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+}
+
+fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
+    Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
+}
+
+fn latest(row: &PgRow) -> Result<Latest, Error> {
+    let symbol = Symbol::parse(row.try_get("symbol")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
+    let price = Price::new(row.try_get("price")?)?;
+    let day_ago = optional_price(row.try_get("day_ago")?)?;
+    let change_24h_percent = day_ago.map(|reference| change_percent(price, reference));
+    Ok(Latest { symbol, venue: venue(row)?, price, at: time(row, "at")?, change_24h_percent })
+}
+
+fn past(row: &PgRow) -> Result<Past, Error> {
+    Ok(Past {
+        venue: venue(row)?,
+        trade_id: row.try_get("trade_id")?,
+        sequence: row.try_get::<i64, _>("sequence")? as u64,
+        price: Price::new(row.try_get("price")?)?,
+        size: optional_size(row.try_get("size")?)?,
+        at: time(row, "at")?,
+        kind: row.try_get("kind")?,
+    })
+}
+
+fn candle(row: &PgRow) -> Result<Candle, Error> {
+    let price = |column: &str| -> Result<Price, Error> { Ok(Price::new(row.try_get(column)?)?) };
+    Ok(Candle {
+        start: time(row, "start")?,
+        open: price("open")?,
+        high: price("high")?,
+        low: price("low")?,
+        close: price("close")?,
+        volume: row.try_get("volume")?,
+        trades: row.try_get("trades")?,
+    })
+}

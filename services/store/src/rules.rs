@@ -1,0 +1,159 @@
+//! Rules as their owners made them, for the gateway. Every change is saved with the fact that says so.
+
+use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
+use sqlx::{Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    Error, Store, Tx,
+    engine::{self, Firing},
+    outbox,
+};
+
+/// Whose outbox the facts go to.
+pub const SERVICE: &str = "gateway";
+
+/// A SHA-256 hash of a secret that is not kept.
+pub type TokenHash = [u8; 32];
+
+/// A rule and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleRecord {
+    /// As it was made.
+    pub rule: Rule,
+    /// Its status: the engine's `done` or `expired` where it has said so, else its owner's.
+    pub status: RuleStatus,
+    /// How often it has fired, suppressed firings included.
+    pub firings: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// What a change of status came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    /// It has the status it was asked to have, now or already.
+    Done(RuleRecord),
+    /// It cannot go there from the status it has.
+    Refused(RuleStatus),
+    /// There is no such rule, or it is deleted.
+    Missing,
+}
+
+const RECORD: &str = "
+    SELECT r.rule, r.manage_token_hash, r.created_at, coalesce(s.firings, 0) AS firings,
+        CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status ELSE r.status END AS status
+    FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
+    WHERE r.id = $1";
+
+impl Store {
+    /// Saves a new rule.
+    pub async fn create_rule(
+        &self,
+        rule: Rule,
+        status: RuleStatus,
+        token: TokenHash,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at)
+                     VALUES ($1, $2, $3, $4, $5, $5)",
+                )
+                .bind(rule.id)
+                .bind(status.as_str())
+                .bind(Json(&rule))
+                .bind(token.as_slice())
+                .bind(now.datetime())
+                .execute(&mut **tx)
+                .await?;
+                tell(tx, rule, 1, RuleHappening::Created, status, now).await
+            })
+        })
+        .await
+    }
+
+    /// A rule that is not deleted, and the hash of its token.
+    pub async fn rule(&self, id: Uuid) -> Result<Option<(RuleRecord, TokenHash)>, Error> {
+        let row = sqlx::query(RECORD).bind(id).fetch_optional(self.pool()).await?;
+        let found = row.map(|row| {
+            let hash: Vec<u8> = row.try_get("manage_token_hash")?;
+            let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("a token hash of a wrong length".into()))?;
+            Ok::<_, Error>((record(&row)?, hash))
+        });
+        Ok(found.transpose()?.filter(|(record, _)| record.status != RuleStatus::Deleted))
+    }
+
+    /// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
+    pub async fn change_rule(&self, id: Uuid, happening: RuleHappening, now: Timestamp) -> Result<Changed, Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                // The row is locked first: two changes of one rule are numbered and told in one order.
+                sqlx::query("SELECT FROM rules WHERE id = $1 FOR UPDATE").bind(id).execute(&mut **tx).await?;
+                let Some(row) = sqlx::query(RECORD).bind(id).fetch_optional(&mut **tx).await? else {
+                    return Ok(Changed::Missing);
+                };
+                let mut found = record(&row)?;
+                let to = match (found.status, happening) {
+                    (RuleStatus::Deleted, _) => return Ok(Changed::Missing),
+                    (_, RuleHappening::Deleted) => RuleStatus::Deleted,
+                    (RuleStatus::Pending, RuleHappening::Confirmed) => RuleStatus::Active,
+                    (RuleStatus::Active, RuleHappening::Paused) => RuleStatus::Paused,
+                    (RuleStatus::Paused, RuleHappening::Resumed) => RuleStatus::Active,
+                    (RuleStatus::Paused, RuleHappening::Paused)
+                    | (RuleStatus::Active, RuleHappening::Resumed)
+                    | (_, RuleHappening::Confirmed) => return Ok(Changed::Done(found)),
+                    (status, _) => return Ok(Changed::Refused(status)),
+                };
+                let revision: i64 = sqlx::query_scalar(
+                    "UPDATE rules SET status = $2, revision = revision + 1, updated_at = $3 WHERE id = $1
+                     RETURNING revision",
+                )
+                .bind(id)
+                .bind(to.as_str())
+                .bind(now.datetime())
+                .fetch_one(&mut **tx)
+                .await?;
+                found.status = to;
+                tell(tx, found.rule.clone(), revision, happening, to, now).await?;
+                Ok(Changed::Done(found))
+            })
+        })
+        .await
+    }
+
+    /// A rule's firings, newest first, of numbers below `before`.
+    pub async fn firings(&self, rule: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Firing>, Error> {
+        let rows =
+            sqlx::query("SELECT * FROM firings WHERE rule_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3")
+                .bind(rule)
+                .bind(before.unwrap_or(i64::MAX))
+                .bind(limit)
+                .fetch_all(self.pool())
+                .await?;
+        rows.iter().map(engine::firing).collect()
+    }
+}
+
+async fn tell(
+    tx: &mut Tx,
+    rule: Rule,
+    revision: i64,
+    happened: RuleHappening,
+    status: RuleStatus,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let fact = RuleChanged { rule, revision, happened, status, at };
+    outbox::add(tx, SERVICE, &[fact.outgoing()]).await
+}
+
+fn record(row: &PgRow) -> Result<RuleRecord, Error> {
+    Ok(RuleRecord {
+        rule: row.try_get::<Json<Rule>, _>("rule")?.0,
+        status: RuleStatus::parse(row.try_get("status")?)
+            .ok_or_else(|| sqlx::Error::Decode("an unknown rule status".into()))?,
+        firings: row.try_get("firings")?,
+        created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
+    })
+}
