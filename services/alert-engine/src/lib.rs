@@ -1,1 +1,49 @@
-//! x
+//! Ticks and rules in, alerts out.
+//!
+//! [`book`] decides, one tick at a time; [`index`] and [`market`] are what makes that cheap; `session` reads the
+//! streams, saves a batch in one transaction, and publishes what fired.
+
+pub mod book;
+pub mod index;
+pub mod market;
+mod session;
+
+use platform::{Broker, Fault, Health, Shutdown, settings::SettingsError, settings::within, supervise};
+use serde::Deserialize;
+use store::Store;
+
+/// Folder, crate, subcommand, Deployment, durable consumer and `service.name`.
+pub const SERVICE: &str = "alert-engine";
+
+/// How the engine works.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// How many ticks are decided in one transaction at most, 1 to 20000.
+    pub batch: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { batch: 5_000 }
+    }
+}
+
+impl Settings {
+    /// Refuses values out of range.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        within("alert_engine.batch", self.batch, 1, 20_000)
+    }
+}
+
+/// Decides alerts until shutdown. One instance works, others stand by.
+pub async fn run(
+    broker: Broker,
+    store: Store,
+    health: &Health,
+    settings: Settings,
+    shutdown: Shutdown,
+) -> Result<(), Fault> {
+    let check = health.check(SERVICE);
+    supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
+}

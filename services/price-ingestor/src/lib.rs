@@ -4,11 +4,9 @@
 //! derived from its cause, so whatever is read twice is stored once, and recovery is to begin anew.
 
 pub mod coinnews;
-mod coins;
 mod duration;
 pub mod file;
 mod lines;
-mod poll;
 mod progress;
 mod publisher;
 mod recording;
@@ -102,5 +100,58 @@ pub async fn run(broker: Broker, check: Check, settings: Settings, shutdown: Shu
         Err(Fault::Passing(..)) if shutdown.is_cancelled() => Ok(summary),
         Err(fault) => Err(fault),
         Ok(()) => Ok(summary),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(overrides: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        let overrides: Vec<_> = overrides.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let settings: Settings = platform::settings::load(std::path::Path::new("/nowhere"), &overrides)?;
+        settings.validate().map(|()| settings)
+    }
+
+    #[test]
+    fn settings_read_as_text_from_flags_and_the_environment() {
+        let settings = read(&[
+            ("source", "coinnews:http://news:8080"),
+            ("speed", "0.5x"),
+            ("venue", "news"),
+            ("once", "true"),
+            ("simulator.seed", "7"),
+            ("simulator.symbols", "BTC-USD=68000"),
+            ("simulator.interval", "1s"),
+            ("coinnews.interval", "5m"),
+            ("coinnews.history", "never"),
+            ("coinnews.symbols.bitcoin", "BTC-EUR"),
+        ]);
+        let settings = settings.expect("settings");
+        assert!(matches!(settings.source, Source::Coinnews(_)) && settings.once && settings.simulator.seed == 7);
+        assert_eq!(settings.coinnews.symbols["bitcoin"].as_str(), "BTC-EUR");
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_its_value_and_what_is_allowed() {
+        for (key, value, allowed) in [
+            ("source", "kafka:x", "file:PATH"),
+            ("speed", "60", "like 60x"),
+            ("simulator.symbols", "BTC-USD", "BTC-USD=68000"),
+            ("simulator.interval", "0s", "1ms to 1h"),
+            ("simulator.volatility_bp", "5000", "1 to 1000"),
+            ("coinnews.interval", "soon", "like 500ms"),
+            ("coinnews.timeout", "1h", "100ms to 5m"),
+        ] {
+            let error = read(&[(key, value)]).expect_err(key).to_string();
+            let named = error.contains(key) && error.contains(value);
+            assert!(named && error.contains(allowed), "{key} = {value}: {error}");
+        }
+    }
+
+    #[test]
+    fn running_can_be_spawned() {
+        fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, Shutdown) -> T) {}
+        spawnable(run);
     }
 }

@@ -77,7 +77,7 @@ impl Row {
     }
 }
 
-/// Reads lines of one file, whose form its first line shows.
+/// Reads the lines of one file.
 pub(crate) enum Decoder {
     /// A header named the columns.
     Csv(Box<Csv>),
@@ -86,12 +86,9 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    /// Tells the form by the first line, which is the header of a CSV file and data already in NDJSON.
-    pub(crate) fn new(first: &[u8]) -> Result<Self, HeaderError> {
-        match first.trim_ascii_start().first() {
-            Some(b'{') => Ok(Self::Ndjson),
-            _ => Csv::new(first).map(|csv| Self::Csv(Box::new(csv))),
-        }
+    /// For lines under a CSV header.
+    pub(crate) fn csv(header: &[u8]) -> Result<Self, HeaderError> {
+        Csv::new(header).map(|csv| Self::Csv(Box::new(csv)))
     }
 
     /// What a line, with or without its end, says.
@@ -104,6 +101,10 @@ impl Decoder {
 }
 
 fn json(line: &[u8]) -> Result<Row, LineError> {
+    // The library would take an array for an object whose keys are left out.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(LineError::Json("the line is no JSON object".into()));
+    }
     serde_json::from_slice(line).map_err(|error| {
         // The library counts lines within what it is given, which is always one: its "line 1" would mislead.
         let (text, column) = (error.to_string(), error.column());
@@ -142,8 +143,13 @@ impl Csv {
         let count = csv.split(header).unwrap_or(0);
         let find = |name| (0..count).find(|index| csv.field(*index).is_ok_and(|field| is_named(field, name)));
         let place = |missing| find(missing).ok_or(HeaderError { missing });
-        csv.columns =
-            Columns { count, time: place("time")?, symbol: place("symbol")?, price: place("price")?, size: find("size") };
+        csv.columns = Columns {
+            count,
+            time: place("time")?,
+            symbol: place("symbol")?,
+            price: place("price")?,
+            size: find("size"),
+        };
         Ok(csv)
     }
 
@@ -202,8 +208,8 @@ mod tests {
     use super::*;
 
     fn decode(header: &str, line: &[u8]) -> Result<String, String> {
-        let mut decoder = Decoder::new(header.as_bytes()).map_err(|error| error.to_string())?;
-        let row = decoder.row(line).map_err(|error| error.to_string())?;
+        let decoder = if header == "{" { Ok(Decoder::Ndjson) } else { Decoder::csv(header.as_bytes()) };
+        let row = decoder.map_err(|error| error.to_string())?.row(line).map_err(|error| error.to_string())?;
         let size = row.size.map_or("-".into(), |size| size.to_string());
         Ok(format!("{} {} {} {size}", row.time, row.symbol, row.price))
     }
@@ -226,7 +232,7 @@ mod tests {
         let line = b"SPY,x,167.41,2013-10-07T04:00:00Z\n";
         let read = decode("Symbol,note, PRICE ,time\r\n", line);
         assert_eq!(read.as_deref(), Ok("2013-10-07T04:00:00.000000Z SPY 167.41 -"));
-        for (header, missing) in [("", "time"), ("time,symbol,size", "price"), ("time,\"symbol", "time")] {
+        for (header, missing) in [("", "time"), ("time,symbol,size", "price"), ("time,\"symbol\n", "time")] {
             let error = decode(header, b"").expect_err(header);
             assert!(error.contains(&format!("no column \"{missing}\"")), "{header}: {error}");
         }
@@ -254,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_bad_line_leaves_nothing_behind_for_the_next() {
-        let mut decoder = Decoder::new(HEADER.as_bytes()).expect("a header");
+        let mut decoder = Decoder::csv(HEADER.as_bytes()).expect("a header");
         assert!(decoder.row(b"2013-10-07T04:00:00Z,\"SPY,1,2\n").is_err());
         assert!(decoder.row(b"2013-10-07T04:00:00Z,SPY,1,2\n").is_ok());
     }
@@ -272,8 +278,8 @@ mod tests {
             assert_eq!(read(line).as_deref(), expected, "{line}");
         }
         for (line, why) in [
-            ("", "EOF while parsing a value at column 0"),
-            ("[1]", "must"),
+            ("{", "EOF while parsing an object at column 1"),
+            (r#"["2013-10-07T04:00:00Z", "SPY", 1]"#, "no JSON object"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY"}"#, "missing field `price` at column 46"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":0}"#, "must be above 0"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":1} x"#, "trailing characters"),

@@ -126,7 +126,8 @@ pub struct Memory {
     pub markets: Vec<MarketState>,
     /// In order of slot.
     pub samples: Vec<Sample>,
-    /// Every rule that is not deleted, done or expired, with what is remembered of it.
+    /// Every rule that is not deleted, with what is remembered of it; those that are done too, so that a change that
+    /// crosses with the last firing does not begin them anew.
     pub rules: Vec<(Rule, RuleState)>,
 }
 
@@ -158,7 +159,7 @@ impl Store {
         );
         let rules = sqlx::query(
             "SELECT rule, s.* FROM rule_states s JOIN rules r ON r.id = s.rule_id
-             WHERE s.status IN ('pending', 'active', 'paused')",
+             WHERE s.status <> 'deleted'",
         );
         Ok(Memory {
             markets: markets.fetch_all(self.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
@@ -186,6 +187,9 @@ pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
 }
 
 async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error> {
+    if markets.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO markets (symbol, venue, first_sequence, last_sequence, last_at, last_price)
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::numeric[])
@@ -204,6 +208,9 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
 }
 
 async fn save_samples(tx: &mut Tx, samples: &[Sample]) -> Result<(), Error> {
+    if samples.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO market_samples (symbol, venue, grain_seconds, slot, at, price)
          SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::timestamptz[], $6::numeric[])
@@ -221,6 +228,9 @@ async fn save_samples(tx: &mut Tx, samples: &[Sample]) -> Result<(), Error> {
 }
 
 async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
+    if rules.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO rule_states (rule_id, revision, status, active_after, reference_price, reference_at, firings,
                                   last_fired_at)
@@ -244,6 +254,9 @@ async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
 }
 
 async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
+    if firings.is_empty() {
+        return Ok(());
+    }
     sqlx::query(
         "INSERT INTO firings (rule_id, number, symbol, venue, fired_at, price, reference_price, reference_at,
                               change_percent, sequence, suppressed)

@@ -1,0 +1,120 @@
+//! Against a small server that answers as the API does: it is somebody else's, so we write down what it says.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    extract::Path,
+    http::{StatusCode, Uri},
+    routing::get,
+};
+
+use super::*;
+
+const BITCOIN: &str = r#"{"name": "bitcoin", "value": 499, "market_value": 499, "roc": -0.2,
+    "updated_at": "2023-06-01T09:45:46.4501+03:30"}"#;
+const BITCOIN_HISTORY: &str = r#"[{"value": 499, "date": "2023-06-01T09:45:46.4501+03:30"},
+    {"value": 500, "date": "2023-06-01T09:42:46+03:30"}, {"value": 0, "date": "2023-06-01T09:39:46+03:30"}]"#;
+
+/// Serves these bodies by path; whatever else is asked for is not there.
+async fn serve(bodies: impl IntoIterator<Item = (&'static str, &'static str)>) -> Url {
+    let bodies: BTreeMap<_, _> = bodies.into_iter().collect();
+    let answer = move |uri: Uri| {
+        let body = bodies.get(uri.path()).map_or(Err(StatusCode::NOT_FOUND), |body| Ok(*body));
+        async move { body }
+    };
+    listen(Router::new().fallback(answer)).await
+}
+
+async fn listen(router: Router) -> Url {
+    // reqwest makes no client without a TLS provider, even for plain HTTP; another test may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}/").parse().expect("a URL")
+}
+
+fn poller<'settings>(url: &Url, settings: &'settings Settings) -> Poller<'settings> {
+    let client = Client::new(url, settings.timeout).expect("a client");
+    Poller { client, settings, venue: Venue::parse("coinnews").expect("a venue"), taken: BTreeMap::new() }
+}
+
+/// Ids and prices of what a poll publishes.
+async fn poll(poller: &mut Poller<'_>) -> Result<Vec<String>, Fault> {
+    let mut published = Vec::new();
+    let mut round = poller.ask_all().await?;
+    while let Some(ticks) = round.next().await {
+        let prices = messages(&ticks).into_iter().zip(&ticks).map(|(message, tick)| (message.id, tick.price));
+        published.extend(prices.map(|(id, price)| format!("{id} {price}")));
+    }
+    round.end()?;
+    Ok(published)
+}
+
+#[tokio::test]
+async fn the_first_poll_takes_the_history_and_the_second_only_what_is_new() {
+    let bodies = [
+        ("/api/data", r#"["bitcoin"]"#),
+        ("/api/data/bitcoin", BITCOIN),
+        ("/api/data/bitcoin/history", BITCOIN_HISTORY),
+    ];
+    let settings = Settings::default();
+    let mut poller = poller(&serve(bodies).await, &settings);
+    let first = poll(&mut poller).await.expect("a poll");
+    let expected =
+        ["coinnews:BTC-USD:2023-06-01T06:12:46.000000Z 500", "coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"];
+    assert_eq!(first, expected);
+    assert_eq!(poll(&mut poller).await.expect("a poll"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn one_coins_failure_does_not_stop_the_others() {
+    let coins = r#"["bitcoin", "missing", "garbage", "币", "a/../b"]"#;
+    let bodies = [("/api/data", coins), ("/api/data/bitcoin", BITCOIN), ("/api/data/garbage", "<html>")];
+    let settings = Settings { history: History::Never, ..Settings::default() };
+    let published = poll(&mut poller(&serve(bodies).await, &settings)).await.expect("a poll");
+    assert_eq!(published, ["coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"]);
+}
+
+#[tokio::test]
+async fn a_poll_that_brings_nothing_is_a_passing_fault() {
+    let settings = Settings::default();
+    for bodies in [vec![], vec![("/api/data", r#"["bitcoin", "dogecoin"]"#)], vec![("/api/data", "[1]")]] {
+        let outcome = poll(&mut poller(&serve(bodies).await, &settings)).await;
+        assert!(matches!(outcome, Err(Fault::Passing(..))));
+    }
+    let empty = serve([("/api/data", "[]")]).await;
+    assert_eq!(poll(&mut poller(&empty, &settings)).await.expect("no coins, no failure"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_server_that_stumbles_is_asked_again_within_the_poll() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let quote = move |Path(_): Path<String>| {
+        let stumbles = count.fetch_add(1, Ordering::Relaxed) == 0;
+        async move { if stumbles { Err(StatusCode::SERVICE_UNAVAILABLE) } else { Ok(BITCOIN) } }
+    };
+    let list = || async { r#"["bitcoin"]"# };
+    let router = Router::new().route("/v2/api/data", get(list)).route("/v2/api/data/{coin}", get(quote));
+    let url = listen(router).await.join("v2").expect("a URL");
+    let settings = Settings::default();
+    assert_eq!(poll(&mut poller(&url, &settings)).await.expect("a poll").len(), 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read_to_its_end() {
+    let list = || async { vec![b' '; 2 * 1024 * 1024] };
+    let url = listen(Router::new().route("/api/data", get(list))).await;
+    let settings = Settings::default();
+    let error = poll(&mut poller(&url, &settings)).await.expect_err("too long");
+    assert!(chain(&error).contains("more than 1048576 bytes"), "{error}");
+}
