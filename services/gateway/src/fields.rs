@@ -62,6 +62,11 @@ impl Fields {
         }
     }
 
+    /// Leaves a field out that is refused already.
+    pub(crate) fn skip(&mut self, name: &str) {
+        self.unread.remove(name);
+    }
+
     /// Notes a mistake that no parser of one field can see.
     pub(crate) fn refuse(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         self.mistakes.push(Mistake::body(pointer, detail));
@@ -111,6 +116,11 @@ fn mistake(at: &str, path: &Path, error: &serde_json::Error) -> Mistake {
     let detail = sentence(error);
     if let Some(name) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         return Mistake::body(pointer_to(&at, name), "is required");
+    }
+    // A type that checks its parts against each other begins its sentence with the one at fault.
+    if let Some((name, rule)) = detail.split_once(" must ").filter(|(name, _)| !name.contains(' ')) {
+        let at = if at.ends_with(&format!("/{name}")) { at } else { pointer_to(&at, name) };
+        return Mistake::body(at, format!("must {rule}"));
     }
     // The text is JSON, so a syntax error can only be an alternative that is spelt with none or several fields.
     let detail = if error.classify() == Category::Data { detail } else { "must hold exactly one field".into() };

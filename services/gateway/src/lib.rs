@@ -1,1 +1,113 @@
-//! x
+//! The HTTP API: subscribe, query, confirm, unsubscribe. Decides nothing: what is asked becomes a row and a fact in one
+//! transaction, and the fact is relayed to the broker.
+
+mod address;
+mod alerts;
+mod extract;
+mod fields;
+mod layers;
+mod observe;
+mod openapi;
+mod pages;
+mod prices;
+mod problem;
+mod query;
+mod schemas;
+mod server;
+mod settings;
+mod subscription;
+mod words;
+
+use std::{net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, response::Redirect, routing::get};
+use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
+use store::Store;
+use tokio::net::TcpListener;
+use tracing::info;
+use utoipa_swagger_ui::SwaggerUi;
+
+pub use settings::{Confirmation, Settings};
+
+/// Whose advisory lock says which gateway relays; all of them answer.
+const RELAY: &str = "gateway-outbox";
+
+/// What handlers work with.
+#[derive(Clone)]
+pub(crate) struct App {
+    store: Store,
+    links: Links,
+    confirmation: Confirmation,
+}
+
+/// A gateway that listens and does not answer yet.
+pub struct Gateway {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: Router,
+    drain: Duration,
+    store: Store,
+    broker: Broker,
+    check: Check,
+}
+
+impl Gateway {
+    /// Binds the address, so that a caller knows the port before anything is served. Fatal when the settings are wrong
+    /// or the address is taken.
+    pub async fn bind(
+        settings: Settings,
+        links: Links,
+        store: Store,
+        broker: Broker,
+        health: Health,
+        metrics: Metrics,
+    ) -> Result<Self, Fault> {
+        settings.validate().map_err(|error| Fault::fatal("settings", error))?;
+        let taken = |error| Fault::fatal(format!("listen on {} (setting gateway.listen)", settings.listen), error);
+        let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        let check = health.check("gateway");
+        let app = App { store: store.clone(), links, confirmation: settings.confirmation };
+        let router = router(app).merge(platform::admin::routes(health, metrics));
+        let drain = Duration::from_secs(settings.drain_seconds);
+        Ok(Self { listener, address, router: layers::around(router, &settings), drain, store, broker, check })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests and relays what they commit, until shutdown; then finishes the requests that were begun.
+    pub async fn serve(self, shutdown: Shutdown) -> Result<(), Fault> {
+        let Self { listener, address, router, drain, store, broker, check } = self;
+        info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
+        let answer = async {
+            server::serve(listener, router, drain, &shutdown).await;
+            Ok(())
+        };
+        let session = || relay(&store, &broker, &check, &shutdown);
+        tokio::try_join!(answer, platform::supervise(RELAY, &check, &shutdown, session))?;
+        Ok(())
+    }
+}
+
+/// Publishes what any gateway has committed, while no other gateway does.
+async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdown) -> Result<(), Fault> {
+    let mut ownership = store.own(RELAY, check).await?;
+    check.ready();
+    let mut lost = pin!(ownership.lost());
+    tokio::select! {
+        fault = lost.as_mut() => Err(fault),
+        ended = store.relay_outbox(store::rules::SERVICE, broker, shutdown) => ended,
+    }
+}
+
+fn router(app: App) -> Router {
+    let (operations, api) = openapi::router().split_for_parts();
+    operations
+        .merge(pages::router())
+        .with_state(app)
+        .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
+        .route("/", get(|| async { Redirect::to("/docs/") }))
+}

@@ -192,7 +192,9 @@ impl Problem {
     /// A rule cannot go where it was asked to from the status it has.
     pub(crate) fn refused(status: RuleStatus) -> Self {
         let detail = match status {
-            RuleStatus::Pending => "The alert is pending: confirm its address by the link in the mail first.".to_owned(),
+            RuleStatus::Pending => {
+                "The alert is pending: confirm its address by the link in the mail first.".to_owned()
+            }
             other => format!("The alert is {} and stays so; make a new one.", other.as_str()),
         };
         Self::new(Kind::Conflict, detail)

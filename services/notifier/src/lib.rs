@@ -85,7 +85,10 @@ impl std::fmt::Debug for SmtpSettings {
     /// Without the URL: it holds the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { url: _, from, timeout_seconds } = self;
-        f.debug_struct("SmtpSettings").field("from", from).field("timeout_seconds", timeout_seconds).finish_non_exhaustive()
+        f.debug_struct("SmtpSettings")
+            .field("from", from)
+            .field("timeout_seconds", timeout_seconds)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,11 +135,14 @@ pub async fn run(
 
     let (reading, sending) = (health.check(SERVICE), health.check(SENDER));
     let due = Notify::new();
-    let sender = Sender::new(store.clone(), mailer, links, from, &settings, shutdown.clone());
+    let stop = shutdown.child_token();
+    let sender = Sender::new(store.clone(), mailer, links, from, &settings, stop.clone());
     let ended = tokio::try_join!(
         supervise(SERVICE, &reading, &shutdown, || reader::session(&broker, &store, &reading, &due, &shutdown)),
         supervise(SENDER, &sending, &shutdown, || sender.session(&sending, &due)),
     );
+    // Also when one of the two cannot go on: what is in flight is not waited for without end.
+    stop.cancel();
     sender.finish().await;
     ended.map(|_| ())
 }

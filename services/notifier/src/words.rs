@@ -1,7 +1,7 @@
 //! Numbers, times and rules as a person says them.
 
 use events::{
-    Condition, Direction, Price, Since, Symbol, Timestamp,
+    Condition, Direction, Price, Since, Span, Symbol, Timestamp,
     rule::{Change, Limit},
 };
 use rust_decimal::Decimal;
@@ -68,6 +68,11 @@ pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
+/// The length of a window or a cooldown.
+pub fn span(span: Span) -> String {
+    duration(span.as_seconds().into())
+}
+
 /// Whole seconds in their two largest units that are not empty.
 fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
@@ -107,13 +112,13 @@ fn reference(since: Since) -> String {
     match since {
         Since::Previous => "from one price to the next".into(),
         Since::Anchor => "since the last alert".into(),
-        Since::Window(span) => format!("within {}", duration(span.as_seconds().into())),
+        Since::Window(window) => format!("within {}", span(window)),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use events::{Percent, Span};
+    use events::Percent;
     use proptest::prelude::*;
 
     use super::*;
@@ -211,7 +216,11 @@ mod tests {
             (Direction::Up, Since::Previous, "BTC-USD rises by 5 % or more from one price to the next"),
             (Direction::Down, Since::Previous, "BTC-USD falls by 5 % or more from one price to the next"),
             (Direction::Any, Since::Window(Span::HOUR), "BTC-USD changes by 5 % or more within 1 hour"),
-            (Direction::Up, Since::Window(Span::seconds(5_400)), "BTC-USD rises by 5 % or more within 1 hour and 30 minutes"),
+            (
+                Direction::Up,
+                Since::Window(Span::seconds(5_400)),
+                "BTC-USD rises by 5 % or more within 1 hour and 30 minutes",
+            ),
             (Direction::Down, Since::Window(Span::seconds(10)), "BTC-USD falls by 5 % or more within 10 seconds"),
         ] {
             assert_eq!(words(direction, since), said);

@@ -10,7 +10,7 @@ use events::{Outgoing, envelope::TRACEPARENT};
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{Check, Fault, Shutdown, fault::chain, supervise::waits};
@@ -88,6 +88,21 @@ pub struct Broker {
 impl Broker {
     /// Connects, waiting up to half a minute for a broker that is still starting.
     pub async fn connect(settings: &Settings, name: &str, check: Check, shutdown: Shutdown) -> Result<Self, Fault> {
+        Self::connect_within(CONNECT_TIMEOUT, settings, name, check, shutdown).await
+    }
+
+    /// Connects to a broker that should be there, for a command that somebody waits for.
+    pub async fn connect_now(settings: &Settings, name: &str, check: Check, shutdown: Shutdown) -> Result<Self, Fault> {
+        Self::connect_within(Duration::ZERO, settings, name, check, shutdown).await
+    }
+
+    async fn connect_within(
+        patience: Duration,
+        settings: &Settings,
+        name: &str,
+        check: Check,
+        shutdown: Shutdown,
+    ) -> Result<Self, Fault> {
         let away =
             |error: &dyn std::fmt::Display| format!("no NATS server at {} ({error}); set nats.url", settings.url);
         let mut options = ConnectOptions::new()
@@ -114,11 +129,11 @@ impl Broker {
                     async_nats::Event::Disconnected => check.failing("not connected"),
                     _ => {}
                 }
-                info!(event = %event, "broker");
+                debug!(event = %event, "broker");
             }
         });
         let servers: Vec<String> = settings.url.split(',').map(|url| url.trim().to_owned()).collect();
-        let deadline = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        let deadline = tokio::time::Instant::now() + patience;
         for wait in waits() {
             match options.clone().connect(&servers).await {
                 Ok(client) => {
@@ -150,6 +165,36 @@ impl Broker {
     /// What the connected server says it is, like `2.15.1`.
     pub fn server_version(&self) -> String {
         self.client.server_info().version
+    }
+
+    /// Whether the server flushes every write to disk before it acknowledges; `None` when it cannot be asked.
+    ///
+    /// By default it does so every two minutes, and acknowledged messages have been lost to power cuts (nats-server
+    /// #7564).
+    pub async fn syncs_always(&self, settings: &Settings) -> Option<bool> {
+        if settings.monitor_url.is_empty() {
+            return None;
+        }
+        let page = format!("{}/varz", settings.monitor_url.trim_end_matches('/'));
+        let body = reqwest::Client::new().get(page).timeout(ACK_TIMEOUT).send().await.ok()?.bytes().await.ok()?;
+        let page: serde_json::Value = serde_json::from_slice(&body).ok()?;
+        Some(page.pointer("/jetstream/config/sync_always").and_then(serde_json::Value::as_bool).unwrap_or(false))
+    }
+
+    /// Says loudly when acknowledged messages can be lost.
+    pub async fn say_how_it_syncs(&self, settings: &Settings) {
+        match self.syncs_always(settings).await {
+            Some(true) => {}
+            Some(false) => warn!(
+                url = settings.url,
+                "the broker acknowledges before it has flushed to disk: a power cut can lose messages; \
+                 set `sync_interval: always` in the jetstream section of its configuration"
+            ),
+            None => warn!(
+                url = settings.url,
+                "the broker was not asked how it syncs; set nats.monitor_url to its monitoring page"
+            ),
+        }
     }
 
     /// Publishes in order and returns when all is acknowledged; what is not is published again under the same ids.

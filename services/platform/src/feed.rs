@@ -64,7 +64,7 @@ pub enum Unreadable {
     #[error("its ce-type is {0}, expected {1}")]
     Type(String, &'static str),
     /// Its body is not the JSON of the event.
-    #[error("its body is not a {1}: {0}")]
+    #[error("its body is no {1}: {0}")]
     Body(serde_json::Error, &'static str),
 }
 

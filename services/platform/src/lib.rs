@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod broker;
 pub mod clock;
+pub mod dlq;
 pub mod fault;
 pub mod feed;
 pub mod health;

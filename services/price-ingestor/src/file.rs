@@ -15,7 +15,7 @@ use std::{
 };
 
 use events::{Outgoing, Tick, Timestamp, Venue};
-use platform::{Fault, Shutdown, clock, fault::chain};
+use platform::{Fault, Shutdown, clock};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::warn;
 
@@ -208,9 +208,8 @@ impl<T> Decoding<T> {
             RecordingError::Read { lines: 0, error } => unreadable(&self.path, error),
             error @ RecordingError::Read { .. } => {
                 let what = format!(
-                    "{path} ends early or is damaged ({}); every whole line before is published; get the file whole \
-                     and publish it again, no tick will be there twice",
-                    chain(&error)
+                    "{path} ends early or is damaged; every whole line before is published; get the file whole and \
+                     publish it again, no tick will be there twice"
                 );
                 Fault::fatal(what, error)
             }
@@ -219,7 +218,7 @@ impl<T> Decoding<T> {
 }
 
 fn unreadable(path: &Path, error: io::Error) -> Fault {
-    let what = format!("cannot read {} ({error}); name a CSV or NDJSON file with --source file:PATH", path.display());
+    let what = format!("cannot read {}; name a CSV or NDJSON file with --source file:PATH", path.display());
     Fault::fatal(what, error)
 }
 

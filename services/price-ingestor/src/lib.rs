@@ -5,7 +5,7 @@
 
 pub mod coinnews;
 mod duration;
-pub mod file;
+mod file;
 mod lines;
 mod progress;
 mod publisher;
@@ -94,7 +94,8 @@ pub async fn run(broker: Broker, check: Check, settings: Settings, shutdown: Shu
     let summary = publisher.summary();
     let seconds = began.elapsed().as_secs();
     let Summary { published, bad_lines } = summary;
-    info!(source = %settings.source, venue = %publisher.venue(), published, bad_lines, seconds, "no more prices");
+    let why = if shutdown.is_cancelled() { "asked to stop" } else { "no more prices" };
+    info!(source = %settings.source, venue = %publisher.venue(), published, bad_lines, seconds, "{why}");
     match ended {
         // Asked to stop: what was not acknowledged has the same ids at the next start.
         Err(Fault::Passing(..)) if shutdown.is_cancelled() => Ok(summary),
@@ -105,11 +106,13 @@ pub async fn run(broker: Broker, check: Check, settings: Settings, shutdown: Shu
 
 #[cfg(test)]
 mod tests {
+    use platform::settings::{self, Sources};
+
     use super::*;
 
-    fn read(overrides: &[(&str, &str)]) -> Result<Settings, SettingsError> {
-        let overrides: Vec<_> = overrides.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        let settings: Settings = platform::settings::load(std::path::Path::new("/nowhere"), &overrides)?;
+    fn read(flags: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+        let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let settings: Settings = settings::load(&Sources { flags, ..Sources::default() })?;
         settings.validate().map(|()| settings)
     }
 

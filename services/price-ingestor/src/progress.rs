@@ -60,9 +60,9 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // What is logged next must not land on the bar's line.
+        // What is logged next must not land on the bar's line, and it says all that the bar said.
         if let Some(bar) = &self.bar {
-            bar.abandon();
+            bar.finish_and_clear();
         }
     }
 }
@@ -73,8 +73,9 @@ fn bar(size_bytes: u64) -> ProgressBar {
 }
 
 /// Per second, over all the time so far.
-fn rate(count: u64, elapsed: Duration) -> u128 {
-    u128::from(count) * 1_000 / elapsed.as_millis().max(1)
+fn rate(count: u64, elapsed: Duration) -> u64 {
+    let rate = u128::from(count) * 1_000 / elapsed.as_millis().max(1);
+    u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
 /// In whole seconds, when the rest goes as fast as what is done; unknown before anything is.

@@ -117,12 +117,14 @@ impl Store {
         self.transaction(move |tx| {
             Box::pin(async move {
                 sqlx::query(
+                    // An attempt whose lease ran out says nothing about when the one that followed it ends.
                     "UPDATE deliveries SET status = $2, next_attempt_at = now() + make_interval(secs => $3)
-                     WHERE id = $1 AND status = 'waiting'",
+                     WHERE id = $1 AND status = 'waiting' AND ($2 <> 'waiting' OR attempts = $4)",
                 )
                 .bind(update.delivery_id)
                 .bind(status)
                 .bind(retry_in.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
+                .bind(update.attempt)
                 .execute(&mut **tx)
                 .await?;
                 sqlx::query(

@@ -24,6 +24,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use sqlx::{
     PgPool, Postgres,
+    migrate::MigrateDatabase,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use thiserror::Error;
@@ -39,7 +40,7 @@ pub struct Settings {
     /// `postgres://user:password@host:5432/database`; add `?sslmode=verify-full` in production, because the library's
     /// default falls back to plain text.
     pub url: String,
-    /// How many connections at most, 2 to 1000.
+    /// How many connections at most, 4 to 1000.
     pub max_connections: u32,
 }
 
@@ -103,7 +104,24 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 impl Store {
     /// Connects, waiting up to half a minute for a database that is still starting.
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, Fault> {
-        platform::settings::within("database.max_connections", settings.max_connections, 2, 1000)
+        Self::connect_within(CONNECT_TIMEOUT, settings, name).await
+    }
+
+    /// Connects to a database that should be there, for a command that somebody waits for.
+    pub async fn connect_now(settings: &Settings, name: &str) -> Result<Self, Fault> {
+        Self::connect_within(Duration::ZERO, settings, name).await
+    }
+
+    /// Makes the database that the URL names on a server that answers, unless it is there.
+    pub async fn create_database(url: &str) -> Result<(), Error> {
+        if !Postgres::database_exists(url).await? {
+            Postgres::create_database(url).await?;
+        }
+        Ok(())
+    }
+
+    async fn connect_within(patience: Duration, settings: &Settings, name: &str) -> Result<Self, Fault> {
+        platform::settings::within("database.max_connections", settings.max_connections, 4, 1000)
             .map_err(|error| Fault::fatal("settings", error))?;
         let options: PgConnectOptions = settings.url.parse().map_err(|error: sqlx::Error| {
             Fault::fatal("database.url is no URL like postgres://user:password@host:5432/database", error)
@@ -116,7 +134,7 @@ impl Store {
             .acquire_timeout(Duration::from_secs(10))
             .connect_lazy_with(options);
         let store = Self { pool };
-        let deadline = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        let deadline = tokio::time::Instant::now() + patience;
         for wait in platform::supervise::waits() {
             match store.ping().await {
                 Ok(()) => break,
@@ -146,6 +164,11 @@ impl Store {
             Err(error) => return Err(error.into()),
         };
         Ok(sqlx::migrate!().iter().filter(|migration| !applied.contains(&migration.version)).count())
+    }
+
+    /// What the server says it is, like 150018 for 15.18.
+    pub async fn server_version(&self) -> Result<i32, Error> {
+        Ok(sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(self.pool()).await?)
     }
 
     /// One round trip.

@@ -25,7 +25,7 @@ pub async fn add(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Resu
     let bodies: Vec<&[u8]> = facts.iter().map(|fact| fact.body.as_slice()).collect();
     sqlx::query(
         "INSERT INTO outbox (service, subject, message_id, headers, body)
-         SELECT $1, fact.* FROM unnest($2::text[], $3::text[], $4::jsonb[], $5::bytea[]) WITH ORDINALITY
+         SELECT $1, fact.subject, fact.message_id, fact.headers, fact.body FROM unnest($2::text[], $3::text[], $4::jsonb[], $5::bytea[]) WITH ORDINALITY
              AS fact (subject, message_id, headers, body, place) ORDER BY place",
     )
     .bind(service)

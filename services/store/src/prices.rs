@@ -95,13 +95,14 @@ pub struct TickCursor {
 const LATEST: &str = "
     SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago
     FROM (SELECT DISTINCT ON (symbol) id, symbol, venue FROM instruments
-          WHERE $1::text IS NULL OR symbol = $1 ORDER BY symbol, first_sequence) AS instrument
+          WHERE ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)
+          ORDER BY symbol, first_sequence) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
     LEFT JOIN LATERAL (
         SELECT price FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
             AND at > latest.at - interval '8 days'
         ORDER BY at DESC, sequence DESC LIMIT 1) AS day_ago ON true
-    ORDER BY symbol";
+    ORDER BY symbol LIMIT $3";
 
 /// Each instrument's part by one walk along its index; at most `limit` rows of each are merged.
 const HISTORY_ASCENDING: &str = "
@@ -133,9 +134,23 @@ impl Store {
         Ok(sqlx::query_scalar(query).bind(symbol.as_str()).fetch_one(self.pool()).await?)
     }
 
-    /// The newest price of one symbol, or of all.
-    pub async fn latest(&self, symbol: Option<&Symbol>) -> Result<Vec<Latest>, Error> {
-        let rows = sqlx::query(LATEST).bind(symbol.map(Symbol::as_str)).fetch_all(self.pool()).await?;
+    /// The newest price of one symbol.
+    pub async fn latest(&self, symbol: &Symbol) -> Result<Option<Latest>, Error> {
+        Ok(self.newest(Some(symbol), None, 1).await?.pop())
+    }
+
+    /// The newest price of every symbol after `after`, by symbol, at most `limit`.
+    pub async fn latest_of_all(&self, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
+        self.newest(None, after, limit).await
+    }
+
+    async fn newest(&self, only: Option<&Symbol>, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
+        let rows = sqlx::query(LATEST)
+            .bind(only.map(Symbol::as_str))
+            .bind(after.map(Symbol::as_str))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
         rows.iter().map(latest).collect()
     }
 

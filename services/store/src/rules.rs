@@ -74,15 +74,15 @@ impl Store {
         .await
     }
 
-    /// A rule that is not deleted, and the hash of its token.
+    /// A rule, also one that is deleted, and the hash of its token.
     pub async fn rule(&self, id: Uuid) -> Result<Option<(RuleRecord, TokenHash)>, Error> {
         let row = sqlx::query(RECORD).bind(id).fetch_optional(self.pool()).await?;
         let found = row.map(|row| {
             let hash: Vec<u8> = row.try_get("manage_token_hash")?;
             let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("a token hash of a wrong length".into()))?;
-            Ok::<_, Error>((record(&row)?, hash))
+            Ok((record(&row)?, hash))
         });
-        Ok(found.transpose()?.filter(|(record, _)| record.status != RuleStatus::Deleted))
+        found.transpose()
     }
 
     /// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.

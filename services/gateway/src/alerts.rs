@@ -1,0 +1,262 @@
+//! `/v1/alerts`: subscribe, look, pause, resume, delete, and what has fired.
+
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderName, StatusCode, header},
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use events::{
+    AlertFired, Condition, Notify, Price, Repeat, RuleStatus, Span, Symbol, Timestamp, Venue, rule::RuleHappening,
+};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use store::{
+    engine::{self, Suppression},
+    rules::{Changed, RuleRecord},
+};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use crate::{
+    App, Confirmation,
+    extract::{FromQuery, JsonBody, OnceOwned, Owned, Params, hash},
+    openapi::ProblemResponses,
+    problem::Problem,
+    query::{FiringPlace, Given, Query, page},
+    schemas::{ConditionDoc, NotifyDoc, RepeatDoc, StatusDoc, SubscriptionDoc, WantedDoc},
+    subscription::{self, Wanted},
+};
+
+/// A rule and how it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Alert {
+    id: Uuid,
+    #[schema(value_type = StatusDoc)]
+    status: RuleStatus,
+    #[schema(value_type = String, example = "BTC-USD")]
+    symbol: Symbol,
+    /// Null means the symbol's primary venue.
+    #[schema(value_type = Option<String>, example = "coinbase")]
+    venue: Option<Venue>,
+    #[schema(value_type = ConditionDoc)]
+    condition: Condition,
+    #[schema(value_type = RepeatDoc)]
+    repeat: Repeat,
+    /// How long after a firing further ones are suppressed.
+    #[schema(value_type = String, example = "0s")]
+    cooldown: Span,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    #[schema(value_type = NotifyDoc)]
+    notify: Notify,
+    /// How often it has fired, suppressed firings included.
+    #[schema(example = 0)]
+    firings: i64,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<RuleRecord> for Alert {
+    fn from(record: RuleRecord) -> Self {
+        let RuleRecord { rule, status, firings, created_at } = record;
+        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify } = rule;
+        Self { id, status, symbol, venue, condition, repeat, cooldown, expires_at, notify, firings, created_at }
+    }
+}
+
+/// A new rule, and the token that manages it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedAlert {
+    #[serde(flatten)]
+    alert: Alert,
+    /// Shown once: it is stored hashed.
+    #[schema(example = "u8Yl3qJwF0mYk7qf1g2n7b9w4e6r8t0y2u4i6o8p0aQ")]
+    manage_token: String,
+}
+
+/// One firing of a rule.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Firing {
+    /// `<rule id>-<number>`.
+    #[schema(example = "0197d0a4-6f5e-7c3a-9d2b-1e4f5a6b7c8d-1")]
+    id: String,
+    /// Counts the rule's firings from 1.
+    #[schema(example = 1)]
+    number: i64,
+    rule_id: Uuid,
+    #[schema(value_type = String, example = "BTC-USD")]
+    symbol: Symbol,
+    #[schema(value_type = String, example = "coinbase")]
+    venue: Venue,
+    /// The time of the tick that fired.
+    #[schema(value_type = String, format = DateTime)]
+    fired_at: Timestamp,
+    #[schema(value_type = String, example = "6804.91")]
+    price: Price,
+    /// What it was measured against; null for a `price` condition.
+    #[schema(value_type = Option<String>, example = "6480.00")]
+    reference_price: Option<Price>,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    reference_at: Option<Timestamp>,
+    /// Rounded half-even to 4 places; null for a `price` condition.
+    #[schema(value_type = Option<String>, example = "5.0140")]
+    change_percent: Option<Decimal>,
+    /// Where the tick is in stream `TICKS`.
+    stream_sequence: u64,
+    /// Why nobody was told, if nobody was.
+    #[schema(value_type = Option<String>, example = "cooldown")]
+    suppressed: Option<&'static str>,
+}
+
+impl From<engine::Firing> for Firing {
+    fn from(firing: engine::Firing) -> Self {
+        Self {
+            id: AlertFired::id_of(firing.rule_id, firing.number),
+            number: firing.number,
+            rule_id: firing.rule_id,
+            symbol: firing.symbol,
+            venue: firing.venue,
+            fired_at: firing.fired_at,
+            price: firing.price,
+            reference_price: firing.reference.map(|(price, _)| price),
+            reference_at: firing.reference.map(|(_, at)| at),
+            change_percent: firing.change_percent,
+            stream_sequence: firing.sequence,
+            suppressed: firing.suppressed.map(Suppression::as_str),
+        }
+    }
+}
+
+/// A page of a rule's firings.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FiringPage {
+    items: Vec<Firing>,
+    /// Takes the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// Which firings.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FiringQuery {
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<FiringPlace>,
+    /// How many at most.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100, example = 100)]
+    limit: u16,
+}
+
+impl FromQuery for FiringQuery {
+    fn from_query(query: &mut Query) -> Option<Self> {
+        let cursor = query.optional("cursor").map(|Given(place)| place);
+        Some(Self { cursor, limit: query.limit() })
+    }
+}
+
+/// Subscribe
+///
+/// The full form says everything; the short form `{"email", "symbol", "percent"}` means a change in any direction since
+/// the anchor. Where addresses must be confirmed the alert is `pending` until the link in the mail is followed.
+#[utoipa::path(
+    post, path = "/v1/alerts", tag = "alerts", operation_id = "create_alert",
+    request_body(content = SubscriptionDoc, content_type = "application/json", examples(
+        ("short" = (summary = "Tell me when it moves by 5 %",
+            value = json!({"email": "ada@example.com", "symbol": "BTC-USD", "percent": "5"}))),
+        ("full" = (summary = "Everything said", value = json!({
+            "symbol": "BTC-USD", "venue": null,
+            "condition": {"change": {"percent": "5", "direction": "any", "since": "1h"}},
+            "repeat": "every", "cooldown": "10m", "expires_at": null, "notify": {"email": "ada@example.com"}}))),
+        ("limit" = (summary = "Tell me once when it is above 7000", value = json!({
+            "symbol": "BTC-USD", "condition": {"price": {"above": "7000"}}, "repeat": "once",
+            "notify": {"email": "ada@example.com"}}))),
+    )),
+    responses(
+        (status = 201, body = CreatedAlert, headers(("Location", description = "Where the alert is"))),
+        ProblemResponses,
+    ),
+)]
+pub(crate) async fn create(
+    State(app): State<App>,
+    JsonBody(body): JsonBody,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<CreatedAlert>), Problem> {
+    let now = platform::clock::now();
+    let rule = subscription::read(&body, Uuid::now_v7(), now)?;
+    let status = match app.confirmation {
+        Confirmation::Required => RuleStatus::Pending,
+        Confirmation::Off => RuleStatus::Active,
+    };
+    let manage_token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    app.store.create_rule(rule.clone(), status, hash(&manage_token), now).await?;
+    let location = format!("/v1/alerts/{}", rule.id);
+    let alert = RuleRecord { rule, status, firings: 0, created_at: now }.into();
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(CreatedAlert { alert, manage_token })))
+}
+
+/// Look at an alert
+#[utoipa::path(
+    get, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "get_alert",
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    responses((status = 200, body = Alert), ProblemResponses),
+)]
+pub(crate) async fn show(Owned(record): Owned) -> Json<Alert> {
+    Json(record.into())
+}
+
+/// Pause or resume an alert
+#[utoipa::path(
+    patch, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "update_alert",
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    request_body(content = WantedDoc, content_type = "application/json", example = json!({"status": "paused"})),
+    responses((status = 200, body = Alert), ProblemResponses),
+)]
+pub(crate) async fn update(
+    State(app): State<App>,
+    Owned(record): Owned,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Alert>, Problem> {
+    let happening = match subscription::read_wanted(&body)? {
+        Wanted::Paused => RuleHappening::Paused,
+        Wanted::Active => RuleHappening::Resumed,
+    };
+    match app.store.change_rule(record.rule.id, happening, platform::clock::now()).await? {
+        Changed::Done(record) => Ok(Json(record.into())),
+        Changed::Refused(status) => Err(Problem::refused(status)),
+        Changed::Missing => Err(Problem::no_such_alert()),
+    }
+}
+
+/// Delete an alert
+///
+/// Its firings are kept, and its token still reads them.
+#[utoipa::path(
+    delete, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "delete_alert",
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    responses((status = 204, description = "It is gone"), ProblemResponses),
+)]
+pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Result<StatusCode, Problem> {
+    match app.store.change_rule(record.rule.id, RuleHappening::Deleted, platform::clock::now()).await? {
+        Changed::Done(_) => Ok(StatusCode::NO_CONTENT),
+        Changed::Refused(status) => Err(Problem::refused(status)),
+        Changed::Missing => Err(Problem::no_such_alert()),
+    }
+}
+
+/// What an alert has fired, newest first
+#[utoipa::path(
+    get, path = "/v1/alerts/{id}/firings", tag = "alerts", operation_id = "list_firings",
+    params(("id" = Uuid, Path, description = "The alert, also one that is deleted"), FiringQuery),
+    security(("manage_token" = [])),
+    responses((status = 200, body = FiringPage), ProblemResponses),
+)]
+pub(crate) async fn firings(
+    State(app): State<App>,
+    OnceOwned(record): OnceOwned,
+    Params(query): Params<FiringQuery>,
+) -> Result<Json<FiringPage>, Problem> {
+    let before = query.cursor.map(|FiringPlace(number)| number);
+    let firings = app.store.firings(record.rule.id, before, i64::from(query.limit) + 1).await?;
+    let (firings, next_cursor) = page(firings, query.limit, |firing| FiringPlace(firing.number));
+    Ok(Json(FiringPage { items: firings.into_iter().map(Firing::from).collect(), next_cursor }))
+}

@@ -1,0 +1,274 @@
+//! What every request goes through: a name, a limit, a deadline, a bounded body; and what every answer gets.
+
+use std::{any::Any, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{HeaderValue, Method, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+};
+use futures::StreamExt;
+use tokio::sync::Semaphore;
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    cors::{AllowOrigin, Any as AnyOf, CorsLayer},
+};
+
+use crate::{
+    Settings, observe,
+    problem::{Kind, Problem},
+};
+
+/// Answered whatever the load: what watches us must not be turned away for it.
+const ALWAYS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// A body that is too large is read and thrown away up to here, so that its sender reads our answer instead of a
+/// connection reset; beyond it the connection is closed.
+const DISCARDED_BYTES: usize = 32 * 1024 * 1024;
+/// How long a browser may keep the answer to a preflight.
+const PREFLIGHT: Duration = Duration::from_secs(600);
+
+/// Puts every layer around a router, the outermost last.
+pub(crate) fn around(router: Router, settings: &Settings) -> Router {
+    let limits = Arc::new(Limits {
+        in_flight: Semaphore::new(settings.max_in_flight),
+        time: Duration::from_secs(settings.request_timeout_seconds),
+        body_bytes: settings.max_body_bytes,
+    });
+    router
+        .layer(middleware::from_fn_with_state(limits.clone(), bound_body))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(limits, bound_work))
+        .layer(cors(&settings.cors_origins))
+        .layer(middleware::from_fn(observe::observe))
+}
+
+struct Limits {
+    in_flight: Semaphore,
+    time: Duration,
+    body_bytes: usize,
+}
+
+async fn bound_work(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let permit = limits.in_flight.try_acquire();
+    if permit.is_err() && !ALWAYS.contains(&request.uri().path()) {
+        let detail = "More requests are being answered than we can; try again in a moment.";
+        return Problem::new(Kind::Overloaded, detail).into_response();
+    }
+    match tokio::time::timeout(limits.time, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let detail =
+                "There was no answer in time. What was asked may still have happened; look before asking again.";
+            Problem::new(Kind::Timeout, detail).into_response()
+        }
+    }
+}
+
+async fn bound_body(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    match read(body, limits.body_bytes).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
+    let mut stream = body.into_data_stream();
+    let (mut kept, mut seen) = (Vec::new(), 0_usize);
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Problem::new(Kind::MalformedJson, "The body did not arrive whole."))?;
+        seen += chunk.len();
+        if seen <= most {
+            kept.extend_from_slice(&chunk);
+        } else if seen > DISCARDED_BYTES {
+            break;
+        }
+    }
+    if seen <= most {
+        return Ok(kept.into());
+    }
+    Err(Problem::new(Kind::TooLarge, format!("A body may have at most {most} bytes.")))
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Problem::internal(format!("panic: {}", said.unwrap_or("without a word"))).into_response()
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    if origins.is_empty() {
+        return CorsLayer::new();
+    }
+    let origins = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::from(AnyOf)
+    } else {
+        AllowOrigin::list(origins.iter().filter_map(|origin| HeaderValue::from_str(origin).ok()))
+    };
+    CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, observe::REQUEST_ID])
+        .expose_headers([header::LOCATION, header::RETRY_AFTER, header::WWW_AUTHENTICATE, observe::REQUEST_ID])
+        .max_age(PREFLIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{
+        body::to_bytes,
+        http::{StatusCode, request},
+        routing::{get, post},
+    };
+    use serde_json::Value;
+    use tokio::sync::Notify;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::extract::JsonBody;
+
+    fn service(settings: &Settings, router: Router) -> Router {
+        let router = router
+            .route("/v1/echo", post(|JsonBody(body): JsonBody| async { body }))
+            .route("/v1/panic", get(|| async { [(); 0].get(1).copied().expect("a panic") }))
+            .route("/v1/never", get(std::future::pending::<()>))
+            .route("/confirm/{token}", get(|| async { Problem::no_such_alert() }))
+            .route("/healthz", get(|| async {}));
+        around(router, settings)
+    }
+
+    fn request(method: &str, path: &str) -> request::Builder {
+        Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json")
+    }
+
+    async fn ask(service: &Router, request: Request) -> Response {
+        service.clone().oneshot(request).await.expect("a router always answers")
+    }
+
+    /// The answer must be a problem of this status; returns its body and headers.
+    async fn problem(response: Response, status: u16) -> (Value, axum::http::HeaderMap) {
+        let (parts, body) = response.into_parts();
+        assert_eq!(parts.status.as_u16(), status);
+        assert_eq!(parts.headers[header::CONTENT_TYPE], "application/problem+json");
+        let body: Value = serde_json::from_slice(&to_bytes(body, 1 << 20).await.expect("a body")).expect("JSON");
+        assert_eq!(body["status"], status);
+        assert!(body["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{body}");
+        assert_eq!(body["trace_id"].as_str().map(str::len), Some(32), "{body}");
+        (body, parts.headers)
+    }
+
+    #[tokio::test]
+    async fn every_refusal_is_a_problem() {
+        let service = service(&Settings::default(), Router::new());
+        for (method, path, status) in
+            [("GET", "/nope", 404), ("POST", "/v1/echo/", 404), ("GET", "/v1/echo", 405), ("BREW", "/v1/echo", 405)]
+        {
+            let response = ask(&service, request(method, path).body(Body::empty()).expect("a request")).await;
+            let (_, headers) = problem(response, status).await;
+            assert_eq!(headers.get(header::ALLOW).is_some(), status == 405);
+        }
+        let text = Request::post("/v1/echo").header(header::CONTENT_TYPE, "text/plain").body("{}".into());
+        problem(ask(&service, text.expect("a request")).await, 415).await;
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_large_is_refused_whatever_it_is_for() {
+        let service = service(&Settings::default(), Router::new());
+        for (method, path) in [("POST", "/v1/echo"), ("POST", "/nope"), ("GET", "/v1/panic"), ("PUT", "/v1/echo")] {
+            for size in [64 * 1024 + 1, 10_000_000, DISCARDED_BYTES + 1] {
+                let body = Body::from(vec![b'a'; size]);
+                problem(ask(&service, request(method, path).body(body).expect("a request")).await, 413).await;
+            }
+        }
+        let most = request("POST", "/v1/echo").body(Body::from(vec![b'a'; 64 * 1024])).expect("a request");
+        assert_eq!(ask(&service, most).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_our_fault_and_keeps_its_words_to_itself() {
+        let service = service(&Settings::default(), Router::new());
+        let response = ask(&service, request("GET", "/v1/panic").body(Body::empty()).expect("a request")).await;
+        let (body, _) = problem(response, 500).await;
+        assert!(!body.to_string().contains("a panic"), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_too_long_is_given_up() {
+        let service = service(&Settings::default(), Router::new());
+        let response = ask(&service, request("GET", "/v1/never").body(Body::empty()).expect("a request")).await;
+        let (body, headers) = problem(response, 503).await;
+        assert_eq!(body["type"], "urn:tickbell:problem:timeout");
+        assert_eq!(headers[header::RETRY_AFTER], "1");
+    }
+
+    #[tokio::test]
+    async fn one_request_too_many_is_told_to_come_back_but_not_a_probe() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let slow = {
+            let (entered, leave) = (entered.clone(), leave.clone());
+            get(|| async move {
+                entered.notify_one();
+                leave.notified().await;
+            })
+        };
+        let settings = Settings { max_in_flight: 1, ..Settings::default() };
+        let service = service(&settings, Router::new().route("/v1/slow", slow));
+        let get = |path| request("GET", path).body(Body::empty()).expect("a request");
+        let first = tokio::spawn({
+            let (service, request) = (service.clone(), get("/v1/slow"));
+            async move { ask(&service, request).await }
+        });
+        entered.notified().await;
+        let (body, headers) = problem(ask(&service, get("/v1/panic")).await, 503).await;
+        assert_eq!(body["type"], "urn:tickbell:problem:overloaded");
+        assert_eq!(headers[header::RETRY_AFTER], "1");
+        assert_eq!(ask(&service, get("/healthz")).await.status(), StatusCode::OK);
+        leave.notify_one();
+        assert_eq!(first.await.expect("an answer").status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn an_answer_carries_the_id_that_the_client_gave_or_one_of_ours() {
+        let service = service(&Settings::default(), Router::new());
+        for (given, kept) in [("abc-1", true), ("a b", false), (&*"a".repeat(65), false)] {
+            let request = request("GET", "/healthz").header(observe::REQUEST_ID, given).body(Body::empty());
+            let response = ask(&service, request.expect("a request")).await;
+            let id = response.headers()[observe::REQUEST_ID].to_str().expect("text");
+            assert_eq!(id == given, kept, "{given}: {id}");
+            assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+            assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_problem_behind_a_link_in_a_mail_is_a_page() {
+        let service = service(&Settings::default(), Router::new());
+        let response = ask(&service, request("GET", "/confirm/x").body(Body::empty()).expect("a request")).await;
+        assert_eq!(response.status(), StatusCode::NOT_FOUND);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        assert!(
+            response.headers()[header::CONTENT_SECURITY_POLICY].to_str().is_ok_and(|policy| policy.contains("sha256"))
+        );
+    }
+
+    #[tokio::test]
+    async fn only_listed_origins_may_call_from_a_web_page() {
+        let ask_from = async |listed: &[&str], origin: &str| {
+            let cors_origins = listed.iter().map(|origin| (*origin).to_owned()).collect();
+            let service = service(&Settings { cors_origins, ..Settings::default() }, Router::new());
+            let request = request("GET", "/healthz").header(header::ORIGIN, origin).body(Body::empty());
+            let response = ask(&service, request.expect("a request")).await;
+            response
+                .headers()
+                .get(header::ACCESS_CONTROL_ALLOW_ORIGIN)
+                .and_then(|value| Some(value.to_str().ok()?.to_owned()))
+        };
+        assert_eq!(ask_from(&[], "https://a.example").await, None);
+        assert_eq!(ask_from(&["*"], "https://a.example").await.as_deref(), Some("*"));
+        let listed = ["https://a.example", "https://b.example"];
+        assert_eq!(ask_from(&listed, "https://b.example").await.as_deref(), Some("https://b.example"));
+        assert_eq!(ask_from(&listed, "https://c.example").await, None);
+    }
+}

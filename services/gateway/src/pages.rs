@@ -1,0 +1,155 @@
+//! The pages behind the links in mails. Opening one asks, its button acts: mail scanners open links.
+
+use std::sync::LazyLock;
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use events::{RuleStatus, rule::RuleHappening};
+use platform::links::Purpose;
+use sha2::{Digest, Sha256};
+use store::rules::{Changed, RuleRecord};
+
+use crate::{
+    App,
+    problem::{Kind, Problem},
+    words,
+};
+
+const STYLE: &str = include_str!("../templates/page.css");
+
+/// No script, no image, no frame, no other site; the one style by its hash.
+pub(crate) static CONTENT_POLICY: LazyLock<String> = LazyLock::new(|| {
+    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    format!(
+        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+});
+
+/// A page: what it is about, what can be done, how it went.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    style: &'static str,
+    title: &'a str,
+    lead: &'a str,
+    /// What the rule waits for.
+    rule: Option<&'a str>,
+    /// What the one button says.
+    button: Option<&'a str>,
+    /// How we find the request again.
+    trace_id: Option<&'a str>,
+}
+
+/// `/confirm/{token}` and `/unsubscribe/{token}`.
+pub(crate) fn router() -> Router<App> {
+    Router::new()
+        .route("/confirm/{token}", get(ask_to_confirm).post(confirm))
+        .route("/unsubscribe/{token}", get(ask_to_unsubscribe).post(unsubscribe))
+}
+
+/// Whether what is under this path is for people.
+pub(crate) fn is_page(path: &str) -> bool {
+    path.starts_with("/confirm/") || path.starts_with("/unsubscribe/")
+}
+
+/// A problem as a page.
+pub(crate) fn problem(problem: &Problem, trace_id: &str) -> String {
+    let title = problem.kind.title();
+    Page { style: STYLE, title, lead: &problem.detail, rule: None, button: None, trace_id: Some(trace_id) }.text()
+}
+
+async fn ask_to_confirm(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
+    let record = linked(&app, Purpose::Confirm, &token).await?.ok_or_else(gone)?;
+    Ok(match record.status {
+        RuleStatus::Pending => ask("Confirm your alert", "Shall we write to you when", &record, "Yes, write to me"),
+        status => tell_status(status, &record),
+    })
+}
+
+async fn confirm(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
+    let record = linked(&app, Purpose::Confirm, &token).await?.ok_or_else(gone)?;
+    match app.store.change_rule(record.rule.id, RuleHappening::Confirmed, platform::clock::now()).await? {
+        Changed::Done(record) => Ok(tell_status(record.status, &record)),
+        Changed::Refused(status) => Ok(tell_status(status, &record)),
+        Changed::Missing => Err(gone()),
+    }
+}
+
+async fn ask_to_unsubscribe(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
+    Ok(match linked(&app, Purpose::Unsubscribe, &token).await? {
+        Some(record) => ask("Stop this alert", "Shall we no longer write to you when", &record, "Stop this alert"),
+        None => unsubscribed(),
+    })
+}
+
+/// Also the target of one-click unsubscribing (RFC 8058): whatever form the mail program sends, the link says it all.
+async fn unsubscribe(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
+    if let Some(record) = linked(&app, Purpose::Unsubscribe, &token).await? {
+        app.store.change_rule(record.rule.id, RuleHappening::Deleted, platform::clock::now()).await?;
+    }
+    Ok(unsubscribed())
+}
+
+/// The rule that a link is about; `None` when it is deleted.
+async fn linked(app: &App, purpose: Purpose, token: &str) -> Result<Option<RuleRecord>, Problem> {
+    let no_link = || Problem::new(Kind::NotFound, "This link is not one of ours, or was not copied whole.");
+    let id = app.links.read(purpose, token).ok_or_else(no_link)?;
+    let (record, _) = app.store.rule(id).await?.ok_or_else(no_link)?;
+    Ok(Some(record).filter(|record| record.status != RuleStatus::Deleted))
+}
+
+fn gone() -> Problem {
+    Problem::new(Kind::NotFound, "This alert was deleted. Make a new one if you want it back.")
+}
+
+fn ask(title: &str, lead: &str, record: &RuleRecord, button: &str) -> Response {
+    let rule = words::condition(&record.rule);
+    Page { style: STYLE, title, lead, rule: Some(&format!("{rule}?")), button: Some(button), trace_id: None }.answer()
+}
+
+fn tell_status(status: RuleStatus, record: &RuleRecord) -> Response {
+    let (title, lead) = match status {
+        RuleStatus::Pending | RuleStatus::Active => ("Your alert is on", "We write to you when"),
+        RuleStatus::Paused => ("Your alert is paused", "Once it is resumed, we write to you when"),
+        RuleStatus::Done => ("Your alert has done its work", "We have written to you once, as you asked, because"),
+        RuleStatus::Expired | RuleStatus::Deleted => ("Your alert is over", "We no longer write to you when"),
+    };
+    let rule = format!("{}.", words::condition(&record.rule));
+    Page { style: STYLE, title, lead, rule: Some(&rule), button: None, trace_id: None }.answer()
+}
+
+fn unsubscribed() -> Response {
+    let (title, lead) = ("You are unsubscribed", "This alert is deleted. We do not write to you about it again.");
+    Page { style: STYLE, title, lead, rule: None, button: None, trace_id: None }.answer()
+}
+
+impl Page<'_> {
+    fn text(&self) -> String {
+        self.render().expect("a page of text always renders")
+    }
+
+    fn answer(&self) -> Response {
+        (StatusCode::OK, Html(self.text())).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_escapes_what_it_shows_and_holds_exactly_the_style_it_allows() {
+        let page = problem(&Problem::new(Kind::NotFound, "<script>alert(1)</script>"), "abc");
+        assert!(!page.contains("<script>") && page.contains("alert(1)"), "{page}");
+        let style = page.split("<style>").nth(1).and_then(|rest| rest.split("</style>").next());
+        assert_eq!(style, Some(STYLE));
+        assert!(CONTENT_POLICY.contains("sha256-"));
+    }
+}

@@ -1,0 +1,331 @@
+//! What a mail says: pure, so that the same event makes the same letter on every attempt.
+
+use askama::Template;
+use events::{
+    AlertFired, Condition, Repeat, Rule, Since, Span,
+    rule::{Change, Limit},
+};
+use platform::links::{Links, Purpose};
+
+use crate::words;
+
+/// A mail before it is MIME.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letter {
+    /// One line that says it all.
+    pub subject: String,
+    /// Complete by itself.
+    pub text: String,
+    /// The same for mail programs that show it.
+    pub html: String,
+    /// Where one click ends these mails (RFC 8058); none for a mail that comes once.
+    pub unsubscribe: Option<String>,
+}
+
+/// Says that a rule fired.
+pub fn alert(alert: &AlertFired, links: &Links) -> Letter {
+    let unsubscribe = links.url(Purpose::Unsubscribe, alert.rule_id);
+    let subject = headline(alert);
+    let page = AlertPage {
+        subject: &subject,
+        symbol: alert.symbol.as_str(),
+        tone: tone(alert),
+        verdict: verdict(alert),
+        price: words::price(alert.price, &alert.symbol),
+        at: words::time(alert.fired_at),
+        venue: alert.venue.as_str(),
+        then: then(alert),
+        rule: words::rule(&alert.symbol, &alert.condition),
+        number: alert.number,
+        home: links.base_url(),
+        unsubscribe: &unsubscribe,
+        api: format!("{}/v1/alerts/{}", links.base_url(), alert.rule_id),
+    };
+    let (text, html) = (render(&AlertText { page: &page }), render(&page));
+    Letter { subject, text, html, unsubscribe: Some(unsubscribe) }
+}
+
+/// Asks an address whether it wants a rule.
+pub fn confirmation(rule: &Rule, links: &Links) -> Letter {
+    let subject = format!("Confirm your Tickbell alert for {}", rule.symbol);
+    let page = ConfirmationPage {
+        subject: &subject,
+        symbol: rule.symbol.as_str(),
+        rule: words::rule(&rule.symbol, &rule.condition),
+        terms: terms(rule),
+        home: links.base_url(),
+        confirm: links.url(Purpose::Confirm, rule.id),
+    };
+    let (text, html) = (render(&ConfirmationText { page: &page }), render(&page));
+    Letter { subject, text, html, unsubscribe: None }
+}
+
+#[derive(Template)]
+#[template(path = "alert.html")]
+struct AlertPage<'a> {
+    subject: &'a str,
+    symbol: &'a str,
+    /// A class of the style sheet: `up`, `down` or `plain`.
+    tone: &'static str,
+    /// What happened, without the symbol and the price.
+    verdict: String,
+    price: String,
+    at: String,
+    venue: &'a str,
+    then: Option<Then>,
+    rule: String,
+    number: i64,
+    home: &'a str,
+    unsubscribe: &'a str,
+    api: String,
+}
+
+#[derive(Template)]
+#[template(path = "alert.txt")]
+struct AlertText<'a> {
+    page: &'a AlertPage<'a>,
+}
+
+/// What the price was measured against.
+struct Then {
+    price: String,
+    at: String,
+    elapsed: String,
+}
+
+#[derive(Template)]
+#[template(path = "confirmation.html")]
+struct ConfirmationPage<'a> {
+    subject: &'a str,
+    symbol: &'a str,
+    rule: String,
+    terms: String,
+    home: &'a str,
+    confirm: String,
+}
+
+#[derive(Template)]
+#[template(path = "confirmation.txt")]
+struct ConfirmationText<'a> {
+    page: &'a ConfirmationPage<'a>,
+}
+
+fn render(page: &impl Template) -> String {
+    page.render().expect("writing to a String does not fail, and the templates call nothing that does")
+}
+
+/// `BTC-USD +5.2 % to 6,804.91`, `BTC-USD above 6,800: now 6,804.91`.
+fn headline(alert: &AlertFired) -> String {
+    let (symbol, price, verdict) = (&alert.symbol, words::number(alert.price.decimal()), verdict(alert));
+    match (&alert.condition, alert.change_percent) {
+        (Condition::Price(_), _) => format!("{symbol} {verdict}: now {price}"),
+        (Condition::Change(_), Some(_)) => format!("{symbol} {verdict} to {price}"),
+        (Condition::Change(_), None) => format!("{symbol} {verdict}: {price}"),
+    }
+}
+
+fn verdict(alert: &AlertFired) -> String {
+    match (&alert.condition, alert.change_percent) {
+        (Condition::Price(Limit::Above(limit)), _) => format!("above {}", words::number(limit.decimal())),
+        (Condition::Price(Limit::Below(limit)), _) => format!("below {}", words::number(limit.decimal())),
+        (Condition::Change(_), Some(percent)) => words::change(percent),
+        // The engine always says by how much; a producer of another version may not.
+        (Condition::Change(_), None) => "changed".into(),
+    }
+}
+
+fn tone(alert: &AlertFired) -> &'static str {
+    match (&alert.condition, alert.change_percent) {
+        (Condition::Price(Limit::Above(_)), _) => "up",
+        (Condition::Price(Limit::Below(_)), _) => "down",
+        (Condition::Change(_), Some(percent)) if percent.is_sign_negative() => "down",
+        (Condition::Change(_), Some(_)) => "up",
+        (Condition::Change(_), None) => "plain",
+    }
+}
+
+fn then(alert: &AlertFired) -> Option<Then> {
+    let (price, at) = (alert.reference_price?, alert.reference_at?);
+    Some(Then {
+        price: words::price(price, &alert.symbol),
+        at: words::time(at),
+        elapsed: words::elapsed(at, alert.fired_at),
+    })
+}
+
+/// How often the rule tells, in a sentence.
+fn terms(rule: &Rule) -> String {
+    let mut terms = match rule.repeat {
+        Repeat::Once => "You will be told once".to_owned(),
+        Repeat::Every => "You will be told every time".to_owned(),
+    };
+    if rule.repeat == Repeat::Every && rule.cooldown != Span::ZERO {
+        terms.push_str(&format!(", with at least {} in between", words::span(rule.cooldown)));
+    }
+    if let Some(venue) = &rule.venue {
+        terms.push_str(&format!(", by the prices of {venue}"));
+    }
+    if let Some(end) = rule.expires_at {
+        terms.push_str(&format!(", until {}", words::time(end)));
+    }
+    terms.push('.');
+    if matches!(rule.condition, Condition::Change(Change { since: Since::Anchor, .. })) {
+        terms.push_str(" The first change is measured from the price at the moment you confirm.");
+    }
+    terms
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use platform::links;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    pub(crate) fn links() -> Links {
+        let settings =
+            links::Settings { secret: "0123456789abcdef".into(), base_url: "https://bell.example.com".into() };
+        Links::new(&settings).expect("links")
+    }
+
+    /// The alert of the issue, with `changes` to it.
+    pub(crate) fn fired(changes: Value) -> AlertFired {
+        let mut alert = json!({
+            "id": "00000000-0000-0000-0000-000000000007-3", "rule_id": "00000000-0000-0000-0000-000000000007", "number": 3,
+            "symbol": "BTC-USD", "venue": "coinbase",
+            "condition": {"change": {"percent": "5"}},
+            "fired_at": "2018-04-05T13:45:00Z", "price": "6804.91",
+            "reference_price": "6468.00", "reference_at": "2018-04-05T11:40:00Z", "change_percent": "5.2089",
+            "stream_sequence": 42, "targets": [{"channel": "email", "address": "ada@example.com"}],
+        });
+        let Value::Object(changes) = changes else { panic!("an object") };
+        alert.as_object_mut().expect("an object").extend(changes);
+        serde_json::from_value(alert).expect("an alert")
+    }
+
+    fn limit(condition: Value) -> AlertFired {
+        let price = json!({ "price": condition });
+        fired(json!({ "condition": price, "reference_price": null, "reference_at": null, "change_percent": null }))
+    }
+
+    #[test]
+    fn the_subject_says_it_all() {
+        let subject = |changes| alert(&fired(changes), &links()).subject;
+        assert_eq!(subject(json!({})), "BTC-USD +5.2 % to 6,804.91");
+        assert_eq!(subject(json!({ "change_percent": "-0.2549" })), "BTC-USD -0.25 % to 6,804.91");
+        assert_eq!(subject(json!({ "symbol": "SPY", "price": "278.4900" })), "SPY +5.2 % to 278.49");
+        assert_eq!(subject(json!({ "change_percent": null })), "BTC-USD changed: 6,804.91");
+        let subject = |condition| alert(&limit(condition), &links()).subject;
+        assert_eq!(subject(json!({ "above": "6800" })), "BTC-USD above 6,800: now 6,804.91");
+        assert_eq!(subject(json!({ "below": "6900.5" })), "BTC-USD below 6,900.5: now 6,804.91");
+    }
+
+    #[test]
+    fn the_text_of_a_change_is_complete_by_itself() {
+        let letter = alert(&fired(json!({})), &links());
+        let unsubscribe = letter.unsubscribe.expect("a link");
+        assert!(unsubscribe.starts_with("https://bell.example.com/unsubscribe/"));
+        let expected = format!(
+            "BTC-USD +5.2 % to 6,804.91
+
+Price now:  6,804.91 USD
+            5 Apr 2018 13:45:00 UTC, coinbase
+Price then: 6,468.00 USD
+            5 Apr 2018 11:40:00 UTC, 2 hours and 5 minutes before
+
+You asked to be told when BTC-USD changes by 5 % or more since the last alert.
+This was firing number 3 of your rule.
+
+--
+You get this mail because this address is subscribed to BTC-USD at
+https://bell.example.com
+
+Unsubscribe from this rule:
+{unsubscribe}
+
+See, pause or delete the rule with its manage token:
+https://bell.example.com/v1/alerts/00000000-0000-0000-0000-000000000007"
+        );
+        assert_eq!(letter.text, expected);
+    }
+
+    #[test]
+    fn the_text_of_a_limit_has_no_price_then() {
+        let letter = alert(&limit(json!({ "above": "6800" })), &links());
+        assert!(
+            letter.text.starts_with(
+                "BTC-USD above 6,800: now 6,804.91
+
+Price now:  6,804.91 USD
+            5 Apr 2018 13:45:00 UTC, coinbase
+
+You asked to be told when BTC-USD reaches 6,800 USD or more.
+"
+            ),
+            "{}",
+            letter.text
+        );
+        assert!(!letter.html.contains("Price then"));
+    }
+
+    #[test]
+    fn the_page_says_what_the_text_says() {
+        let letter = alert(&fired(json!({ "change_percent": "-5.2089" })), &links());
+        for said in [
+            "class=\"down\"",
+            "-5.2 %",
+            "6,804.91 USD",
+            "5 Apr 2018 13:45:00 UTC",
+            "6,468.00 USD",
+            "2 hours and 5 minutes before",
+            "You asked to be told when BTC-USD changes by 5 % or more since the last alert.",
+            "firing number 3",
+            "https://bell.example.com/v1/alerts/00000000-0000-0000-0000-000000000007",
+            letter.unsubscribe.as_deref().expect("a link"),
+        ] {
+            assert!(letter.html.contains(said), "{said} in {}", letter.html);
+        }
+        assert!(!letter.html.contains("<img") && !letter.html.contains("<script"));
+    }
+
+    #[test]
+    fn a_confirmation_says_what_yes_means() {
+        let rule = |changes: Value| -> Rule {
+            let mut rule = json!({
+                "id": "00000000-0000-0000-0000-000000000007", "symbol": "BTC-USD",
+                "condition": {"change": {"percent": "5"}}, "notify": {"email": "ada@example.com"},
+            });
+            let Value::Object(changes) = changes else { panic!("an object") };
+            rule.as_object_mut().expect("an object").extend(changes);
+            serde_json::from_value(rule).expect("a rule")
+        };
+        let letter = confirmation(&rule(json!({})), &links());
+        let confirm = links().url(Purpose::Confirm, uuid::Uuid::from_u128(7));
+        assert_eq!((letter.subject.as_str(), letter.unsubscribe), ("Confirm your Tickbell alert for BTC-USD", None));
+        let expected = format!(
+            "Confirm your Tickbell alert for BTC-USD
+
+Somebody, we hope you, asked Tickbell to send mail to this address when
+BTC-USD changes by 5 % or more since the last alert.
+You will be told every time. The first change is measured from the price at the moment you confirm.
+
+Yes, send me these alerts:
+{confirm}
+
+If it was not you, do nothing: without your yes, no alert is ever sent here.
+
+--
+Tickbell at https://bell.example.com"
+        );
+        assert_eq!(letter.text, expected);
+        assert!(letter.html.contains(&format!("href=\"{confirm}\"")));
+
+        let limit = json!({ "price": { "below": "6000" } });
+        let often =
+            json!({ "condition": limit, "cooldown": "10m", "venue": "kraken", "expires_at": "2018-05-01T00:00:00Z" });
+        let said =
+            "every time, with at least 10 minutes in between, by the prices of kraken, until 1 May 2018 00:00:00 UTC.";
+        assert_eq!(terms(&rule(often)), format!("You will be told {said}"));
+        assert_eq!(terms(&rule(json!({ "condition": limit, "repeat": "once" }))), "You will be told once.");
+    }
+}

@@ -1,0 +1,33 @@
+//! `tickbell`: one binary, a subcommand per service, `up` for all of them, and the operator's commands.
+
+mod cli;
+mod exit;
+mod operate;
+mod print;
+mod process;
+mod settings;
+mod signals;
+mod up;
+
+use clap::Parser;
+
+use crate::{cli::Cli, exit::Exit};
+
+fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return Exit::from_usage(&error),
+    };
+    // The one TLS provider; nothing else in the process may choose another.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        return Exit::Failed;
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Exit::failed(&anyhow::Error::new(error).context("start the runtime")),
+    };
+    match runtime.block_on(cli::run(cli)) {
+        Ok(exit) => exit,
+        Err(error) => Exit::failed(&error),
+    }
+}

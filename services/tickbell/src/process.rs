@@ -1,0 +1,111 @@
+//! A process that runs one service: read top to bottom, settings before sockets, announce, serve, drain.
+
+use events::streams::Topology;
+use platform::{Broker, Fault, Health, Shutdown, admin, links::Links, settings::Pair, telemetry, telemetry::Metrics, topology};
+use store::Store;
+use tracing::info;
+
+use crate::{
+    cli::Common,
+    exit::{Exit, unavailable},
+    settings::Settings,
+    signals,
+};
+
+/// What a process does. The names are those of folders, crates, subcommands and Deployments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    PriceIngestor,
+    AlertEngine,
+    HistoryWriter,
+    Notifier,
+    Gateway,
+}
+
+impl Role {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::PriceIngestor => "price-ingestor",
+            Self::AlertEngine => "alert-engine",
+            Self::HistoryWriter => "history-writer",
+            Self::Notifier => "notifier",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// What every service is given.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) broker: Broker,
+    pub(crate) health: Health,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Runs one service until it is done or asked to stop.
+pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow::Result<Exit> {
+    let settings = Settings::read(common, vec![], flags)?;
+    let telemetry = telemetry::init(role.name(), &settings.telemetry)?;
+    let shutdown = signals::shutdown()?;
+    let health = Health::default();
+    let check = health.check("broker");
+    let broker =
+        Broker::connect(&settings.nats, role.name(), check, shutdown.clone()).await.map_err(unavailable)?;
+    prepare(&broker, &settings).await?;
+    info!(service = role.name(), nats = broker.server_version(), "started");
+    let context = Context { broker, health, metrics: telemetry.metrics.clone(), shutdown };
+    if role != Role::Gateway {
+        let Context { health, metrics, shutdown, .. } = context.clone();
+        tokio::spawn(admin::serve(settings.admin.listen, health, metrics, shutdown));
+    }
+    if role == Role::PriceIngestor {
+        ingest(&context, &settings).await?;
+        return Ok(Exit::Done);
+    }
+    let store = Store::connect(&settings.database, role.name()).await.map_err(unavailable)?;
+    let (watched, watch) = (store.clone(), context.clone());
+    tokio::spawn(async move { watched.watch(&watch.health, &watch.shutdown).await });
+    serve(role, &context, store.clone(), &settings).await?;
+    store.close().await;
+    Ok(Exit::Done)
+}
+
+/// Makes the streams, or verifies them where somebody else owns them, and asks how the server syncs.
+pub(crate) async fn prepare(broker: &Broker, settings: &Settings) -> anyhow::Result<()> {
+    let topology = Topology::declared()?;
+    if settings.streams.manage {
+        topology::apply(broker, &topology).await?;
+    }
+    broker.say_how_it_syncs(&settings.nats).await;
+    Ok(())
+}
+
+/// Runs a service that needs the database.
+pub(crate) async fn serve(role: Role, context: &Context, store: Store, settings: &Settings) -> anyhow::Result<()> {
+    let Context { broker, health, metrics, shutdown } = context.clone();
+    match role {
+        Role::PriceIngestor => ingest(context, settings).await?,
+        Role::AlertEngine => alert_engine::run(broker, store, &health, settings.alert_engine.clone(), shutdown).await?,
+        Role::HistoryWriter => history_writer::run(broker, store, &health, settings.history.clone(), shutdown).await?,
+        Role::Notifier => {
+            let links = Links::new(&settings.links)?;
+            let (settings, smtp) = (settings.notifier.clone(), settings.smtp.clone());
+            notifier::run(broker, store, links, &health, settings, smtp, shutdown).await?;
+        }
+        Role::Gateway => {
+            let links = Links::new(&settings.links)?;
+            let gateway =
+                gateway::Gateway::bind(settings.gateway.clone(), links, store, broker, health, metrics).await?;
+            info!(address = %gateway.local_addr(), "the API is at http://{}", gateway.local_addr());
+            gateway.serve(shutdown).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn ingest(context: &Context, settings: &Settings) -> Result<(), Fault> {
+    let check = context.health.check(Role::PriceIngestor.name());
+    let (broker, shutdown) = (context.broker.clone(), context.shutdown.clone());
+    price_ingestor::run(broker, check, settings.price_ingestor.clone(), shutdown).await.map(|_| ())
+}

@@ -1,0 +1,105 @@
+//! All settings, and where they come from: `<data-dir>/env`, `tickbell.toml`, `NATS_URL` and `DATABASE_URL`,
+//! `TICKBELL_SECTION__KEY`, flags.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use platform::settings::{Pair, SettingsError, Sources, load};
+use serde::Deserialize;
+
+use crate::cli::Common;
+
+/// One section for each part of the house.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) nats: platform::broker::Settings,
+    pub(crate) database: store::Settings,
+    pub(crate) streams: Streams,
+    pub(crate) links: platform::links::Settings,
+    pub(crate) telemetry: platform::telemetry::Settings,
+    pub(crate) admin: Admin,
+    pub(crate) price_ingestor: price_ingestor::Settings,
+    pub(crate) alert_engine: alert_engine::Settings,
+    pub(crate) history: history_writer::Settings,
+    pub(crate) notifier: notifier::Settings,
+    pub(crate) smtp: notifier::SmtpSettings,
+    pub(crate) gateway: gateway::Settings,
+}
+
+/// Who makes the streams.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Streams {
+    /// Whether services create and update their streams; where a controller owns them, they only verify.
+    pub(crate) manage: bool,
+}
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self { manage: true }
+    }
+}
+
+/// Health and metrics of a service that has no other address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admin {
+    /// Where; port 0 takes a free one and says which.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: (Ipv4Addr::LOCALHOST, 0).into() }
+    }
+}
+
+impl Settings {
+    /// Reads everything; `defaults` is what the command takes for granted, `flags` what it was told.
+    pub(crate) fn read(common: &Common, mut defaults: Vec<Pair>, mut flags: Vec<Pair>) -> Result<Self, SettingsError> {
+        let data_dir = &common.data_dir;
+        defaults.extend(written_by_up(&data_dir.join("env")));
+        defaults.push(("notifier.outbox_dir", data_dir.join("outbox").display().to_string()));
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let conventional = [("nats.url", "NATS_URL"), ("database.url", "DATABASE_URL")];
+        let conventional = conventional.iter().filter_map(|(key, name)| Some((*key, environment(name)?))).collect();
+        flags.extend(common.nats_url.clone().map(|url| ("nats.url", url)));
+        flags.extend(common.database_url.clone().map(|url| ("database.url", url)));
+        flags.extend(common.log.clone().map(|filter| ("telemetry.log", filter)));
+        if let Some(file) = common.config.as_deref()
+            && !file.is_file()
+        {
+            return Err(SettingsError(format!("--config {}: there is no such file", file.display())));
+        }
+        let file = common.config.as_deref().unwrap_or(Path::new("tickbell.toml"));
+        let lists = &["gateway.cors_origins"];
+        let settings: Self = load(&Sources { defaults, file: Some(file), conventional, flags, lists })?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    fn validate(&self) -> Result<(), SettingsError> {
+        self.price_ingestor.validate()?;
+        self.alert_engine.validate()?;
+        self.history.validate()?;
+        self.notifier.validate()?;
+        self.smtp.validate()?;
+        self.gateway.validate()
+    }
+}
+
+/// Where a running `tickbell up` in the same data directory can be reached. An absent file is none.
+fn written_by_up(file: &Path) -> Vec<Pair> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
+        Some(line.to_owned())
+    };
+    [("nats.url", "NATS_URL"), ("database.url", "DATABASE_URL"), ("nats.monitor_url", "NATS_MONITOR_URL")]
+        .iter()
+        .filter_map(|(key, name)| Some((*key, value(name)?)))
+        .collect()
+}
