@@ -12,7 +12,7 @@ use axum::{
 use events::envelope::TRACEPARENT;
 use metrics::{counter, gauge, histogram};
 use tokio::time::Instant;
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use crate::{
     pages,
@@ -121,7 +121,8 @@ impl Seen {
         let (route, request_id, trace_id) = (&self.route, &self.request_id, trace_id(&self.traceparent));
         match (status, problem.and_then(|problem| problem.cause.as_deref())) {
             (500, cause) => error!(route, request_id, trace_id, status, took_us, error = cause, "failed"),
-            (501.., cause) => warn!(route, request_id, trace_id, status, took_us, error = cause, "not answered"),
+            (501.., Some(cause)) => warn!(route, request_id, trace_id, status, took_us, error = cause, "not answered"),
+            (501.., None) => info!(route, request_id, trace_id, status, took_us, "turned away"),
             _ => debug!(route, request_id, trace_id, status, took_us, "answered"),
         }
     }

@@ -21,6 +21,9 @@ pub struct Entry {
 pub async fn list(broker: &Broker) -> Result<Vec<Entry>, Fault> {
     let stream = stream(broker).await?;
     let state = stream.cached_info().state.clone();
+    if state.messages == 0 {
+        return Ok(Vec::new());
+    }
     let entries = futures::stream::iter(state.first_sequence..=state.last_sequence).map(|sequence| read(&stream, sequence));
     let entries: Vec<Result<Option<Entry>, Fault>> = entries.buffered(16).collect().await;
     entries.into_iter().filter_map(Result::transpose).collect()

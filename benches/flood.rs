@@ -1,0 +1,226 @@
+//! A recorded day at full speed through a running system, beside what the bare client can do in the same run.
+//!
+//! Starts `tickbell up` in a folder of its own, makes rules, publishes the file with `tickbell price-ingestor`, and
+//! waits until every tick is judged and kept. The bare rate is the same messages, headers and all, published to the
+//! same server by async-nats alone, each with its acknowledgement, pipelined; before and after, because machines are
+//! noisy. Prints ticks per second and the ratio.
+
+#![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints rates")]
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail, ensure};
+use async_nats::{HeaderMap, jetstream};
+use clap::Parser;
+use events::{Outgoing, Price, Size, Symbol, Tick, Timestamp, Venue, tick::{TickKind, TickSource}};
+use flate2::read::MultiGzDecoder;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+
+/// Measures the whole pipeline.
+#[derive(Parser)]
+struct Options {
+    /// The recorded day: CSV of time, symbol, price, size; may be gzip
+    #[arg(long, default_value = "../shared/data/spy-trades-2013-10-07.csv.gz")]
+    file: PathBuf,
+    /// How many rules watch it
+    #[arg(long, default_value_t = 10_000)]
+    rules: usize,
+    /// The program that is measured
+    #[arg(long, default_value = "target/release/tickbell")]
+    program: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let messages = messages(&options.file).with_context(|| format!("read {}", options.file.display()))?;
+    let symbol = messages.first().context("an empty file")?.subject.rsplit('.').next().unwrap_or_default().to_owned();
+    let system = System::start(&options.program)?;
+    system.until("ready", Duration::from_secs(60), async || system.is_ready().await).await?;
+
+    let before = bare_rate(system.nats(), &messages).await?;
+    make_rules(&system, &symbol, options.rules).await?;
+    println!("{} ticks of {symbol}, {} rules", messages.len(), options.rules);
+    println!("bare async-nats, acknowledged: {before:>9.0} messages/s");
+
+    let began = Instant::now();
+    let mut ingestor = system.tickbell(&["price-ingestor", "--speed", "max", "--venue", "flood", "--source"])
+        .arg(format!("file:{}", options.file.display()))
+        .stderr(Stdio::null())
+        .spawn()?;
+    ensure!(ingestor.wait()?.success(), "the ingestor failed");
+    let published = began.elapsed();
+    system.until("judged and kept", Duration::from_secs(600), async || system.caught_up()).await?;
+    let processed = began.elapsed();
+
+    let after = bare_rate(system.nats(), &messages).await?;
+    let (bare, ticks) = ((before + after) / 2.0, messages.len() as f64);
+    let rate = ticks / processed.as_secs_f64();
+    println!("bare async-nats, again:        {after:>9.0} messages/s");
+    println!("file to acknowledged:          {:>9.0} ticks/s", ticks / published.as_secs_f64());
+    println!("file to judged and kept:       {rate:>9.0} ticks/s");
+    println!("ratio to bare:                 {:>9.2}", rate / bare);
+    Ok(())
+}
+
+/// The messages that the ingestor makes of the file.
+fn messages(path: &Path) -> anyhow::Result<Vec<Outgoing>> {
+    let file = fs::File::open(path)?;
+    let input: Box<dyn std::io::Read> =
+        if path.extension().is_some_and(|e| e == "gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let venue = Venue::parse("bare")?;
+    let mut rows = csv::Reader::from_reader(input);
+    let tick = |row: csv::StringRecord, line: usize| -> anyhow::Result<Outgoing> {
+        let at: Timestamp = row[0].parse()?;
+        let (price, size): (Price, Size) = (row[2].parse()?, row[3].parse()?);
+        let tick = Tick {
+            venue: venue.clone(),
+            symbol: Symbol::parse(&row[1])?,
+            price,
+            size: Some(size),
+            at,
+            received_at: at,
+            kind: TickKind::Trade,
+            source: TickSource::File,
+        };
+        Ok(tick.outgoing(&line.to_string()))
+    };
+    rows.records().enumerate().map(|(index, row)| tick(row?, index + 2)).collect()
+}
+
+/// Publishes to a stream beside the real ones and takes it away again.
+async fn bare_rate(url: &str, messages: &[Outgoing]) -> anyhow::Result<f64> {
+    let jetstream = jetstream::new(async_nats::connect(url).await?);
+    let config = jetstream::stream::Config {
+        name: "BARE".into(),
+        subjects: vec!["bare.>".into()],
+        compression: Some(jetstream::stream::Compression::S2),
+        ..Default::default()
+    };
+    jetstream.create_stream(config).await?;
+    let began = Instant::now();
+    futures::stream::iter(messages)
+        .map(|message| {
+            let mut headers = HeaderMap::new();
+            message.headers.iter().for_each(|(name, value)| headers.insert(name.as_str(), value.as_str()));
+            let (subject, body) = (format!("bare.{}", message.subject), message.body.clone().into());
+            let jetstream = jetstream.clone();
+            async move { anyhow::Ok(jetstream.publish_with_headers(subject, headers, body).await?.await?) }
+        })
+        .buffered(2_000)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    let rate = messages.len() as f64 / began.elapsed().as_secs_f64();
+    jetstream.delete_stream("BARE").await?;
+    Ok(rate)
+}
+
+/// Rules of every kind; few of them ring.
+async fn make_rules(system: &System, symbol: &str, count: usize) -> anyhow::Result<()> {
+    let client = reqwest::Client::new();
+    let url = format!("{}/v1/alerts", system.env["HTTP_URL"]);
+    let condition = |n: usize| match n % 5 {
+        0 => json!({ "price": { "above": (200 + n).to_string() } }),
+        1 => json!({ "price": { "below": format!("{}.5", n % 100 + 1) } }),
+        2 => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": "anchor" } }),
+        3 => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": "previous" } }),
+        _ => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": ["30s", "5m", "1h", "4h"][n / 5 % 4] } }),
+    };
+    futures::stream::iter(0..count)
+        .map(|n| {
+            let notify = json!({ "email": format!("u{n}@example.com") });
+            let body = json!({ "symbol": symbol, "condition": condition(n), "notify": notify }).to_string();
+            let request = client.post(&url).header("content-type", "application/json").body(body).send();
+            async move { anyhow::Ok(request.await?.error_for_status()?) }
+        })
+        .buffer_unordered(8)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    system.until("all rules followed", Duration::from_secs(60), async || system.caught_up()).await
+}
+
+/// A running `tickbell up`.
+struct System {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    up: Child,
+    env: HashMap<String, String>,
+}
+
+impl System {
+    fn start(program: &Path) -> anyhow::Result<Self> {
+        ensure!(program.is_file(), "{} is not built: cargo build --release -p tickbell", program.display());
+        let folder = tempfile::tempdir()?;
+        // PostgreSQL runs as somebody else when we are root.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let data = folder.path().join("data");
+        let up = Command::new(program)
+            .args(["up", "--source", "none", "--http", "127.0.0.1:0", "--data-dir"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("log"))?)
+            .spawn()?;
+        let mut system = Self { program: program.to_owned(), folder, up, env: HashMap::new() };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while system.env.is_empty() {
+            if let Ok(text) = fs::read_to_string(data.join("env")) {
+                let pairs = text.lines().filter_map(|line| line.split_once('='));
+                system.env = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            }
+            if Instant::now() > deadline || system.up.try_wait()?.is_some() {
+                bail!("did not start: {}", fs::read_to_string(system.folder.path().join("log"))?);
+            }
+            std::thread::yield_now();
+        }
+        Ok(system)
+    }
+
+    fn nats(&self) -> &str {
+        &self.env["NATS_URL"]
+    }
+
+    fn tickbell(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).envs(&self.env);
+        command
+    }
+
+    async fn is_ready(&self) -> bool {
+        let answer = reqwest::get(format!("{}/readyz", self.env["HTTP_URL"])).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    fn caught_up(&self) -> bool {
+        let Ok(output) = self.tickbell(&["status", "--json"]).output() else { return false };
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let consumers = status["consumers"].as_array();
+        consumers.is_some_and(|consumers| consumers.iter().all(|consumer| consumer["lag"] == 0))
+    }
+
+    async fn until(&self, what: &str, patience: Duration, condition: impl AsyncFn() -> bool) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        while !condition().await {
+            ensure!(Instant::now() < deadline, "not {what} within {} s", patience.as_secs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let stopped = Command::new("kill").arg(self.up.id().to_string()).status();
+        if let Err(error) = stopped.and_then(|_| self.up.wait()) {
+            println!("tickbell up was not stopped: {error}");
+        }
+    }
+}
