@@ -28,7 +28,13 @@ fn rule(number: usize) -> RuleChanged {
         expires_at: None,
         notify: Notify { email: "ada@example.com".into() },
     };
-    RuleChanged { rule, revision: 1, happened: RuleHappening::Created, status: RuleStatus::Active, at: Timestamp::EPOCH }
+    RuleChanged {
+        rule,
+        revision: 1,
+        happened: RuleHappening::Created,
+        status: RuleStatus::Active,
+        at: Timestamp::EPOCH,
+    }
 }
 
 fn tick(number: u64) -> Tick {

@@ -19,7 +19,10 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use async_nats::{HeaderMap, jetstream};
 use clap::Parser;
-use events::{Outgoing, Price, Size, Symbol, Tick, Timestamp, Venue, tick::{TickKind, TickSource}};
+use events::{
+    Outgoing, Price, Size, Symbol, Tick, Timestamp, Venue,
+    tick::{TickKind, TickSource},
+};
 use flate2::read::MultiGzDecoder;
 use futures::{StreamExt, TryStreamExt};
 use serde_json::{Value, json};
@@ -53,7 +56,8 @@ async fn main() -> anyhow::Result<()> {
     println!("bare async-nats, acknowledged: {before:>9.0} messages/s");
 
     let began = Instant::now();
-    let mut ingestor = system.tickbell(&["price-ingestor", "--speed", "max", "--venue", "flood", "--source"])
+    let mut ingestor = system
+        .tickbell(&["price-ingestor", "--speed", "max", "--venue", "flood", "--source"])
         .arg(format!("file:{}", options.file.display()))
         .stderr(Stdio::null())
         .spawn()?;
@@ -128,12 +132,13 @@ async fn bare_rate(url: &str, messages: &[Outgoing]) -> anyhow::Result<f64> {
 async fn make_rules(system: &System, symbol: &str, count: usize) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let url = format!("{}/v1/alerts", system.env["HTTP_URL"]);
+    let window = |n: usize| ["30s", "5m", "1h", "4h"][n / 5 % 4];
     let condition = |n: usize| match n % 5 {
         0 => json!({ "price": { "above": (200 + n).to_string() } }),
         1 => json!({ "price": { "below": format!("{}.5", n % 100 + 1) } }),
         2 => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": "anchor" } }),
         3 => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": "previous" } }),
-        _ => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": ["30s", "5m", "1h", "4h"][n / 5 % 4] } }),
+        _ => json!({ "change": { "percent": (n % 50 + 3).to_string(), "since": window(n) } }),
     };
     futures::stream::iter(0..count)
         .map(|n| {

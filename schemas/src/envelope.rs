@@ -37,7 +37,7 @@ pub struct Outgoing {
     pub subject: String,
     /// Its identity: `Nats-Msg-Id` and `ce-id`.
     pub id: String,
-    /// All headers but the trace context, which is of the moment of publishing.
+    /// All headers; the trace context is added by whoever knows the cause.
     pub headers: Vec<(String, String)>,
     /// JSON.
     pub body: Vec<u8>,

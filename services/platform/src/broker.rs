@@ -222,7 +222,8 @@ impl Broker {
             };
             match outcome {
                 Ok(()) => return Ok(()),
-                Err(Attempt::NotAsBatch) => atomic = false,
+                Err(Attempt::NotAsBatch) if atomic => atomic = false,
+                Err(Attempt::NotAsBatch) => return Err(rejected(&batch[0], "it says that it is part of a batch").into()),
                 Err(Attempt::Rejected(rejected)) => return Err(rejected.into()),
                 Err(Attempt::Unanswered(error)) => {
                     metrics::counter!("tickbell_publish_retries_total").increment(batch.len() as u64);
@@ -327,10 +328,14 @@ fn committed(payload: &[u8], message: &Outgoing) -> Result<(), Attempt> {
         Some(error) if matches!(error.err_code, 10174..=10179 | 10198..=10211) => Err(Attempt::NotAsBatch),
         // 10054: larger than the stream's limit.
         Some(error) if error.err_code == 10054 => {
-            Err(Attempt::Rejected(Rejected { subject: message.subject.clone(), reason: error.description }))
+            Err(Attempt::Rejected(rejected(message, &error.description)))
         }
         Some(error) => Err(Attempt::Unanswered(error.description)),
     }
+}
+
+fn rejected(message: &Outgoing, reason: &str) -> Rejected {
+    Rejected { subject: message.subject.clone(), reason: reason.to_owned() }
 }
 
 fn headers(message: &Outgoing) -> HeaderMap {

@@ -37,7 +37,8 @@ pub async fn replay(broker: &Broker, entry: &Entry) -> Result<(), Fault> {
     let letter = entry.letter.as_ref().map_err(|error| Fault::fatal("replay a dead letter", error.clone()))?;
     let body = letter.body.bytes().map_err(|error| Fault::fatal("read a dead letter's body", error))?;
     let id = format!("replay-{}-{}", letter.stream, letter.sequence);
-    let kept = letter.headers.iter().filter(|(name, _)| name != NATS_MSG_ID).cloned();
+    // The broker's own headers were about the first publish: its id, its place in an atomic batch.
+    let kept = letter.headers.iter().filter(|(name, _)| !name.starts_with("Nats-")).cloned();
     let headers = kept.chain([(NATS_MSG_ID.to_owned(), id.clone())]).collect();
     let message = Outgoing { subject: letter.subject.clone(), id, headers, body };
     broker.publish(std::slice::from_ref(&message)).await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::{
     HeaderMap,
-    jetstream::{AckKind, consumer::PullConsumer, consumer::pull},
+    jetstream::{self, AckKind, consumer::PullConsumer, consumer::pull},
 };
 use bytes::Bytes;
 use events::{
@@ -78,6 +78,8 @@ pub struct Feed {
     after: u64,
     /// How many messages were waiting behind it at the broker.
     pending: u64,
+    /// What is being collected. It lives here and not in the future of [`Feed::next`], which may be dropped.
+    batch: Batch,
 }
 
 struct Open {
@@ -101,6 +103,7 @@ impl Feed {
             open: None,
             after,
             pending: 0,
+            batch: Batch::default(),
         };
         feed.reset().await?;
         Ok(feed)
@@ -118,13 +121,14 @@ impl Feed {
 
     /// Waits for the next messages and gives out up to `most` of them, skipping none and repeating none.
     ///
-    /// Heals by itself from a lost connection, a deleted consumer and lost messages. Cancel safe: what was not given
-    /// out is delivered again.
+    /// Heals by itself from a lost connection and lost messages; a consumer that was deleted is waited for until
+    /// somebody makes it again (`tickbell streams apply`). Cancel safe: what was collected
+    /// is given out by the next call.
     pub async fn next(&mut self, most: usize) -> Batch {
         let mut delays = waits();
         loop {
             let failure = match self.collect(most).await {
-                Ok(batch) => return batch,
+                Ok(()) => return std::mem::take(&mut self.batch),
                 Err(failure) => failure,
             };
             self.open = None;
@@ -177,56 +181,60 @@ impl Feed {
         Ok(())
     }
 
-    async fn collect(&mut self, most: usize) -> Result<Batch, String> {
-        let mut batch = Batch::default();
-        let Some(open) = self.open.as_mut() else { return Err("it is not open".into()) };
-        let deadline = std::cell::OnceCell::new();
-        while batch.messages.len() < most {
-            let next = if batch.messages.is_empty() {
+    /// Fills the batch with what is there, and with what comes soon while more is waiting at the broker.
+    async fn collect(&mut self, most: usize) -> Result<(), String> {
+        let mut deadline = None;
+        while self.batch.messages.len() < most {
+            let Some(open) = self.open.as_mut() else { return Err("it is not open".into()) };
+            let next = if self.batch.messages.is_empty() {
                 open.messages.next().await
             } else if let Some(ready) = tokio::task::unconstrained(open.messages.next()).now_or_never() {
                 ready
             } else if self.pending == 0 {
                 break;
             } else {
-                let until = *deadline.get_or_init(|| Instant::now() + LINGER);
+                let until = *deadline.get_or_insert_with(|| Instant::now() + LINGER);
                 match timeout_at(until, open.messages.next()).await {
                     Ok(next) => next,
                     Err(_) => break,
                 }
             };
-            let message = match next {
-                Some(Ok(message)) => message,
-                // What was collected is whole and in order; the fault is met again on the next call.
-                _ if !batch.messages.is_empty() => break,
-                Some(Err(error)) => return Err(chain(&error)),
-                None => return Err("the broker ended the delivery".into()),
-            };
-            let info = message.info().map_err(|error| error.to_string())?;
-            let (sequence, delivery) = (info.stream_sequence, info.consumer_sequence);
-            if delivery != open.delivered + 1 {
-                let failure = format!("delivery {delivery} came after {}", open.delivered);
-                if batch.messages.is_empty() {
-                    return Err(failure);
+            match self.take(next) {
+                Ok(()) => {}
+                Err(failure) if self.batch.messages.is_empty() => return Err(failure),
+                // What was collected is whole and in order. It is given out, and the next call begins anew.
+                Err(failure) => {
+                    debug!(consumer = self.consumer_name, failure, "after a batch");
+                    self.open = None;
+                    break;
                 }
-                // Give out what is whole; the number is still wrong next time, and then the feed is reset.
-                open.delivered = u64::MAX - 1;
-                break;
             }
-            open.delivered = delivery;
-            self.pending = info.pending;
-            if sequence <= self.after {
-                continue; // Delivered again because its batch took longer than `ack_wait`.
-            }
-            let stored_at = Timestamp::from(info.published);
-            let async_nats::Message { subject, reply, payload, headers, .. } = message.message;
-            batch.ack = reply.map(|reply| reply.to_string()).unwrap_or_default();
-            batch.last = sequence;
-            self.after = sequence;
-            let subject = subject.to_string();
-            batch.messages.push(Message { subject, sequence, stored_at, headers, body: payload });
         }
-        Ok(batch)
+        Ok(())
+    }
+
+    fn take(&mut self, next: Option<Result<jetstream::Message, pull::MessagesError>>) -> Result<(), String> {
+        let message = next.ok_or("the broker ended the delivery")?.map_err(|error| chain(&error))?;
+        let info = message.info().map_err(|error| error.to_string())?;
+        let (sequence, delivery) = (info.stream_sequence, info.consumer_sequence);
+        let expected = self.open.as_ref().map_or(1, |open| open.delivered + 1);
+        if delivery != expected {
+            return Err(format!("delivery {delivery} came where {expected} was expected"));
+        }
+        if let Some(open) = self.open.as_mut() {
+            open.delivered = delivery;
+        }
+        self.pending = info.pending;
+        if sequence <= self.after {
+            return Ok(()); // Delivered again because its batch took longer than `ack_wait`.
+        }
+        let stored_at = Timestamp::from(info.published);
+        let async_nats::Message { subject, reply, payload, headers, .. } = message.message;
+        self.batch.ack = reply.map(|reply| reply.to_string()).unwrap_or_default();
+        self.batch.last = sequence;
+        self.after = sequence;
+        self.batch.messages.push(Message { subject: subject.to_string(), sequence, stored_at, headers, body: payload });
+        Ok(())
     }
 }
 

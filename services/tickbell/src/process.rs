@@ -71,7 +71,8 @@ pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow
     Ok(Exit::Done)
 }
 
-/// Makes the streams, or verifies them where somebody else owns them, and asks how the server syncs.
+/// Makes the streams unless somebody else owns them (what is read is verified when it is opened), and asks how the
+/// server syncs.
 pub(crate) async fn prepare(broker: &Broker, settings: &Settings) -> anyhow::Result<()> {
     let topology = Topology::declared()?;
     if settings.streams.manage {

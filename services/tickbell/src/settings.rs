@@ -103,3 +103,72 @@ fn written_by_up(file: &Path) -> Vec<Pair> {
         .filter_map(|(key, name)| Some((*key, value(name)?)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../../tickbell.example.toml");
+
+    /// Reads TOML as a settings file is read.
+    fn read(text: &str) -> Settings {
+        let file = std::env::temp_dir().join(format!("tickbell-example-{}.toml", std::process::id()));
+        std::fs::write(&file, text).expect("written");
+        let settings = load(&Sources { file: Some(&file), ..Sources::default() });
+        std::fs::remove_file(&file).expect("removed");
+        settings.expect("settings")
+    }
+
+    /// The key of a line like `# batch = 5000`; other comments say something else.
+    fn key(line: &str) -> Option<&str> {
+        let (key, _) = line.strip_prefix("# ")?.split_once(" = ")?;
+        key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(key)
+    }
+
+    /// What serde would take in `section`, as it says itself when it is given something else.
+    fn fields(section: &str) -> Vec<String> {
+        let bogus = format!("{section}no_such_key").leak();
+        let flags = vec![(&*bogus, "?".to_owned())];
+        let Err(SettingsError(said)) = load::<Settings>(&Sources { flags, ..Sources::default() }) else {
+            panic!("{section} takes any key");
+        };
+        let Some((_, expected)) = said.split_once("unknown field `no_such_key`, expected ") else { return Vec::new() };
+        let expected = expected.split(" for key").next().unwrap_or_default();
+        expected.split('`').skip(1).step_by(2).map(|name| format!("{section}{name}")).collect()
+    }
+
+    fn all_keys(section: &str) -> BTreeSet<String> {
+        let within = |key: String| {
+            let deeper = all_keys(&format!("{key}."));
+            if deeper.is_empty() { BTreeSet::from([key]) } else { deeper }
+        };
+        fields(section).into_iter().flat_map(within).collect()
+    }
+
+    #[test]
+    fn the_example_names_every_setting() {
+        let mut section = "";
+        let mut named = BTreeSet::new();
+        for line in EXAMPLE.lines() {
+            if let Some(header) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                section = header;
+            }
+            named.extend(key(line).map(|key| format!("{section}.{key}")));
+        }
+        assert_eq!(named, all_keys(""));
+    }
+
+    #[test]
+    fn the_example_gives_every_default() {
+        let taken: Vec<&str> =
+            EXAMPLE.lines().map(|line| if key(line).is_some() { &line[2..] } else { line }).collect();
+        let mut settings = read(&taken.join("\n"));
+        // Without one a source has its own, which TOML cannot say.
+        assert_eq!(settings.price_ingestor.venue.take(), Some(price_ingestor::Source::default().venue()));
+        assert_eq!(settings.smtp.url, ""); // It is not in the text below, where a password could be.
+        assert_eq!(format!("{settings:#?}"), format!("{:#?}", Settings::default()));
+        assert_eq!(format!("{:#?}", read(EXAMPLE)), format!("{:#?}", Settings::default()), "as it stands");
+    }
+}

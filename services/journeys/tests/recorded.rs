@@ -1,0 +1,1 @@
+//! Recorded days, as `expected.md` says.
