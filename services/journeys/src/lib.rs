@@ -1,7 +1,7 @@
 //! What the journeys travel with: a whole system as a user runs it, its API, its mails, and a mail server.
 //!
 //! Nothing here is a stand-in: [`System`] is the built program with its own nats-server and PostgreSQL in a folder of
-//! its own. What is missing fails a test.
+//! its own, and [`MailServer`] is aiosmtpd. What is missing fails a test.
 
 pub mod api;
 mod binary;
@@ -16,6 +16,7 @@ mod until;
 pub use api::{Alert, Answer, Api, Firing};
 pub use mail::Mail;
 
+pub use mail_server::MailServer;
 pub use process::Process;
 pub use status::Status;
 pub use system::System;

@@ -42,11 +42,13 @@ pub struct Settings {
     pub concurrency: usize,
     /// How long after an alert passing faults are retried, 1 to 168 hours.
     pub retry_for_hours: u32,
+    /// How long the wait after a first attempt is, doubled after each further one up to an hour, 1 to 3600.
+    pub retry_after_seconds: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { outbox_dir: ".tickbell/outbox".into(), concurrency: 8, retry_for_hours: 24 }
+        Self { outbox_dir: ".tickbell/outbox".into(), concurrency: 8, retry_for_hours: 24, retry_after_seconds: 30 }
     }
 }
 
@@ -55,6 +57,7 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         within("notifier.concurrency", self.concurrency, 1, 100)?;
         within("notifier.retry_for_hours", self.retry_for_hours, 1, 168)?;
+        within("notifier.retry_after_seconds", self.retry_after_seconds, 1, 3_600)?;
         if self.outbox_dir.as_os_str().is_empty() {
             return Err(SettingsError("notifier.outbox_dir = \"\" is no folder: give one for .eml files".into()));
         }

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use events::{Outcome, Timestamp};
 
-/// The wait after the first attempt.
-const FIRST: Duration = Duration::from_secs(30);
 /// No wait is longer, before its jitter.
 const LONGEST: Duration = Duration::from_secs(3_600);
 /// What the jitter multiplies a wait by, in thousandths: a server that comes back is not met by everyone at once.
@@ -55,11 +53,11 @@ impl Patience {
     }
 }
 
-/// How long to wait after attempt `attempt`, counted from 1: 30 s, doubled after each, at most an hour, times
+/// How long to wait after attempt `attempt`, counted from 1: `first`, doubled after each, at most an hour, times
 /// `jitter_permille` thousandths.
-pub fn wait(attempt: i32, jitter_permille: u32) -> Duration {
+pub fn wait(first: Duration, attempt: i32, jitter_permille: u32) -> Duration {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(16);
-    (FIRST * 2_u32.pow(doublings)).min(LONGEST) * jitter_permille / 1_000
+    (first * 2_u32.pow(doublings)).min(LONGEST) * jitter_permille / 1_000
 }
 
 #[cfg(test)]
@@ -68,10 +66,11 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_an_hour() {
-        let seconds: Vec<u64> = (1..=9).map(|attempt| wait(attempt, 1_000).as_secs()).collect();
+        let first = Duration::from_secs(30);
+        let seconds: Vec<u64> = (1..=9).map(|attempt| wait(first, attempt, 1_000).as_secs()).collect();
         assert_eq!(seconds, [30, 60, 120, 240, 480, 960, 1_920, 3_600, 3_600]);
-        assert_eq!(wait(i32::MAX, 1_000), LONGEST);
-        assert_eq!((wait(1, 800).as_secs(), wait(1, 1_200).as_secs()), (24, 36));
+        assert_eq!(wait(first, i32::MAX, 1_000), LONGEST);
+        assert_eq!((wait(first, 1, 800).as_secs(), wait(first, 1, 1_200).as_secs()), (24, 36));
     }
 
     #[test]

@@ -55,6 +55,8 @@ struct Desk {
     links: Links,
     from: Mailbox,
     patience: Patience,
+    /// The wait after a first attempt.
+    first_wait: Duration,
     shutdown: Shutdown,
 }
 
@@ -69,8 +71,9 @@ impl Sender {
     ) -> Self {
         info!(to = mailer.destination(), "mails are delivered there");
         let patience = Patience { hours: settings.retry_for_hours };
+        let first_wait = Duration::from_secs(settings.retry_after_seconds);
         Self {
-            desk: Arc::new(Desk { store, mailer, links, from, patience, shutdown }),
+            desk: Arc::new(Desk { store, mailer, links, from, patience, first_wait, shutdown }),
             slots: Arc::new(Semaphore::new(settings.concurrency)),
             tasks: TaskTracker::new(),
         }
@@ -151,7 +154,7 @@ impl Desk {
             detail: impersonal(&ending.detail, &claim.delivery.address),
             at: now,
         };
-        let retry_in = retry::wait(claim.attempt, rand::random_range(JITTER_PERMILLE));
+        let retry_in = retry::wait(self.first_wait, claim.attempt, rand::random_range(JITTER_PERMILLE));
         measure(claim, &update, began.elapsed());
         report(claim, &update, retry_in);
         self.record(update, retry_in).await;

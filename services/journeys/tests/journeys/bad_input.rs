@@ -117,7 +117,7 @@ async fn send(api: &Api, kind: &str, body: String) -> Answer {
 
 async fn bad_bodies(api: &Api) {
     let json = "application/json";
-    for body in ["", "{", "not json", "{\"symbol\": \"SPY\",}", "\u{feff}{}", "{\"symbol\": \"\\ud800\"}"] {
+    for body in ["", "{", "not json", "{\"symbol\": \"SPY\",}", "\u{feff}{}"] {
         let answer = send(api, json, body.to_owned()).await;
         assert_refused(body, &answer, 400, None);
     }
@@ -125,9 +125,10 @@ async fn bad_bodies(api: &Api) {
         assert_refused(body, &send(api, json, body.to_owned()).await, 422, Some(""));
     }
     assert_refused("a form", &send(api, "text/plain", "{}".into()).await, 415, None);
-    let deep = "[".repeat(60_000);
-    let answer = send(api, json, deep).await;
-    assert!((400..500).contains(&answer.status), "60000 brackets: {}", answer.status);
+    for (what, body) in [("60000 brackets", "[".repeat(60_000)), ("half a character", r#"{"symbol": "\ud800"}"#.into())] {
+        let answer = send(api, json, body).await;
+        assert!((400..500).contains(&answer.status), "{what}: {}", answer.status);
+    }
     let large = format!(r#"{{"symbol": "{}"}}"#, "A".repeat(LARGE));
     assert_refused("ten megabytes", &send(api, json, large).await, 413, None);
 }

@@ -1,9 +1,14 @@
 //! Tests that cross services, on a real broker, a real database and a real mail server.
 
 mod bad_input;
+mod coinnews;
 mod conditions;
 mod crashes;
 mod dead_letters;
+mod many_rules;
 mod past;
 mod replay;
+mod several;
+mod smtp;
 mod tick_to_mail;
+mod up;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use journeys::{Alert, Firing, Mail, Process, System};
+use journeys::{Alert, Api, Firing, Mail, Process, System};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
@@ -54,22 +54,32 @@ pub(crate) fn csv() -> String {
 
 /// Makes the rules and waits until they are active.
 pub(crate) async fn subscribe(system: &System) -> Vec<Alert> {
-    let mut alerts = Vec::new();
-    for rule in rules() {
-        alerts.push(system.api.subscribe(rule).await);
-    }
+    let alerts = subscribe_at(&[&system.api]).await;
     system.until_processed().await;
+    alerts
+}
+
+/// Makes the rules, at one gateway after the other.
+pub(crate) async fn subscribe_at(gateways: &[&Api]) -> Vec<Alert> {
+    let mut alerts = Vec::new();
+    for (rule, api) in rules().into_iter().zip(gateways.iter().cycle()) {
+        alerts.push(api.subscribe(rule).await);
+    }
     alerts
 }
 
 /// Plays the prices in a process of its own, which outlives the system's.
 pub(crate) fn play(system: &System) -> Process {
+    play_at(system, &system.named("NATS_URL").expect("the broker's address"))
+}
+
+/// The same, to a broker that the system's `env` file does not name.
+pub(crate) fn play_at(system: &System, url: &str) -> Process {
     let file = system.home().join("replay.csv");
     std::fs::write(&file, csv()).expect("a file");
     let source = format!("file:{}", file.display());
-    let url = system.named("NATS_URL").expect("the broker's address");
     let mut command = system.tickbell();
-    command.args(["price-ingestor", "--source", &source, "--speed", SPEED, "--venue", "test", "--nats-url", &url]);
+    command.args(["price-ingestor", "--source", &source, "--speed", SPEED, "--venue", "test", "--nats-url", url]);
     system.spawn("ingestor", &mut command)
 }
 
