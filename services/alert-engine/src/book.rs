@@ -9,8 +9,7 @@ use std::{
 };
 
 use events::{
-    Condition, Repeat, Rule, RuleChanged, RuleStatus, Since, Symbol, Tick, Venue,
-    money::change_percent, rule::Change,
+    Condition, Repeat, Rule, RuleChanged, RuleStatus, Since, Symbol, Tick, Venue, money::change_percent, rule::Change,
 };
 use store::engine::{Changes, Firing, Memory, RuleState, Suppression};
 use uuid::Uuid;

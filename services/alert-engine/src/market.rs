@@ -40,7 +40,11 @@ impl Market {
 
     /// A market as it was saved; its samples follow by [`Market::recall`].
     pub fn recalled(state: MarketState) -> Self {
-        Self { state, fine: Samples::new(Span::SECOND, FINE_WINDOW), coarse: Samples::new(Span::MINUTE, LONGEST_WINDOW) }
+        Self {
+            state,
+            fine: Samples::new(Span::SECOND, FINE_WINDOW),
+            coarse: Samples::new(Span::MINUTE, LONGEST_WINDOW),
+        }
     }
 
     /// Puts a saved sample back; samples come in order of slot.

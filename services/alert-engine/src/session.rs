@@ -64,7 +64,11 @@ struct Decided {
 pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings: &Settings) -> Result<(), Fault> {
     let mut ownership = store.own(SERVICE, check).await?;
     store.publish_outbox(SERVICE, broker).await?;
-    let (ticks_position, rules_position) = (store.position(SERVICE).await?, store.position(RULES).await?);
+    let ticks_position = store.position(SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
+    let rules_position = store.position(RULES, Feed::stream_created(broker, RULES).await?).await?;
+    if ticks_position == 0 {
+        store.forget_tick_sequences().await?;
+    }
     let book = Book::recall(store.engine_memory().await?);
     info!(service = SERVICE, rules = book.active_rules(), ticks_position, rules_position, "recalled");
     let mut session = Session {

@@ -60,7 +60,9 @@ fn check(condition: &str, expected: &[(u64, Option<&str>)]) {
     let mut fired = Vec::new();
     for (index, price) in ["100", "103", "105", "104", "98", "110.25"].iter().enumerate() {
         let firings = book.judge(&tick(venue(0), index as i64 * 30_000, price), index as u64 + 1);
-        fired.extend(firings.iter().map(|f| (f.firing.sequence, f.firing.change_percent.map(|c| c.normalize().to_string()))));
+        fired.extend(
+            firings.iter().map(|f| (f.firing.sequence, f.firing.change_percent.map(|c| c.normalize().to_string()))),
+        );
     }
     let expected: Vec<_> = expected.iter().map(|(tick, change)| (*tick, change.map(str::to_owned))).collect();
     assert_eq!(fired, expected, "{condition}");

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use platform::settings::{SettingsError, within};
+use platform::settings::{SettingsError, one_of, within};
 use serde::Deserialize;
 
 /// How the API is served, and its bounds.
@@ -27,13 +27,20 @@ pub struct Settings {
 
 /// Whether an address must say yes by mail before its rule is active.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 pub enum Confirmation {
     /// Anybody may type anybody's address, so it is asked.
     #[default]
     Required,
     /// For one's own machine.
     Off,
+}
+
+impl TryFrom<String> for Confirmation {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("required", Self::Required), ("off", Self::Off)])
+    }
 }
 
 impl Default for Settings {

@@ -26,7 +26,17 @@ pub fn fold<'a>(ticks: impl IntoIterator<Item = &'a (InstrumentId, Kept)>) -> Ve
 
 fn first(instrument: InstrumentId, interval: Interval, start: Timestamp, kept: &Kept) -> CandlePart {
     let (edge, price) = (edge(kept), kept.tick.price);
-    CandlePart { instrument, interval, start, open: edge, high: price, low: price, close: edge, volume: size(kept), trades: 1 }
+    CandlePart {
+        instrument,
+        interval,
+        start,
+        open: edge,
+        high: price,
+        low: price,
+        close: edge,
+        volume: size(kept),
+        trades: 1,
+    }
 }
 
 fn add(part: &mut CandlePart, kept: &Kept) {
@@ -78,7 +88,8 @@ mod tests {
 
     fn shown(parts: &[CandlePart], interval: Interval) -> Vec<String> {
         let of = parts.iter().filter(|part| part.interval == interval);
-        of.map(|p| format!("{} {} {} {} {} {}", p.open.price, p.high, p.low, p.close.price, p.volume, p.trades)).collect()
+        of.map(|p| format!("{} {} {} {} {} {}", p.open.price, p.high, p.low, p.close.price, p.volume, p.trades))
+            .collect()
     }
 
     #[test]

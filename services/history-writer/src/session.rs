@@ -25,7 +25,7 @@ type Instruments = HashMap<(Symbol, Venue), InstrumentId>;
 pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings: &Settings) -> Result<(), Fault> {
     let mut ownership = store.own(SERVICE, check).await?;
     store.publish_outbox(SERVICE, broker).await?;
-    let mut position = store.position(SERVICE).await?;
+    let mut position = store.position(SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
     let mut partitions = Partitions::open(store, settings.retention_days).await?;
     let mut instruments = store.instruments().await?;
     let mut ticks = Feed::open(broker, SERVICE, position).await?;

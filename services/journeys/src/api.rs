@@ -105,7 +105,8 @@ impl Answer {
     /// # Panics
     /// When it is none.
     pub fn json<T: DeserializeOwned>(&self) -> T {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in answer {}: {}", self.status, self.text))
+        serde_json::from_str(&self.text)
+            .unwrap_or_else(|error| panic!("{error} in answer {}: {}", self.status, self.text))
     }
 
     /// Itself, when the status is this one.

@@ -16,7 +16,9 @@ fn build() -> PathBuf {
     let folder = std::env::current_exe().expect("a test has a program");
     let folder = folder.parent().and_then(Path::parent).expect("a test's program is in target/<profile>/deps");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--locked", "-p", "tickbell", "--manifest-path"]).arg(workspace().join("Cargo.toml"));
+    cargo
+        .args(["build", "--quiet", "--locked", "-p", "tickbell", "--manifest-path"])
+        .arg(workspace().join("Cargo.toml"));
     if folder.ends_with("release") {
         cargo.arg("--release");
     }

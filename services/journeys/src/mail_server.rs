@@ -58,7 +58,9 @@ impl MailServer {
         assert!(program.is_file(), "{} is missing: run `make tools-test`", program.display());
         let mut command = Command::new(program);
         command.env("PYTHONPATH", &folder).current_dir(&folder);
-        command.args(["--nosetuid", "--listen", &format!("127.0.0.1:{port}"), "--class", "mailbox.Mailbox"]).arg(&folder);
+        command
+            .args(["--nosetuid", "--listen", &format!("127.0.0.1:{port}"), "--class", "mailbox.Mailbox"])
+            .arg(&folder);
         let process = Process::start(&mut command, &folder.join("log"));
         let answers = async || TcpStream::connect(("127.0.0.1", port)).ok();
         until("the mail server answers", Duration::from_secs(15), answers).await;

@@ -23,7 +23,7 @@ use crate::{
 /// How long a start may take, with a new database cluster.
 const START: Duration = Duration::from_secs(60);
 /// How long it may take until all that was published is decided and told.
-const WORK: Duration = Duration::from_secs(60);
+const WORK: Duration = Duration::from_secs(180);
 /// A system is three servers; more of them at once only wait for each other.
 static PLACES: Semaphore = Semaphore::const_new(2);
 

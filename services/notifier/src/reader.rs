@@ -57,7 +57,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     async fn open(broker: &Broker, store: &'a Store, due: &'a Notify, consumer: &'static str) -> Result<Self, Fault> {
-        let position = store.position(consumer).await?;
+        let position = store.position(consumer, Feed::stream_created(broker, consumer).await?).await?;
         let feed = Feed::open(broker, consumer, position).await?;
         Ok(Self { store, due, consumer, feed, position })
     }

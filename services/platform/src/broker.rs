@@ -1,6 +1,6 @@
 //! The one door to NATS: connecting, and publishing so that nothing acknowledged is lost or reordered.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, HeaderMap, RequestErrorKind,
@@ -9,7 +9,7 @@ use async_nats::{
 use events::{Outgoing, envelope::TRACEPARENT};
 use serde::Deserialize;
 use thiserror::Error;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
@@ -83,6 +83,9 @@ pub struct Broker {
     client: Client,
     jetstream: Context,
     shutdown: Shutdown,
+    check: Check,
+    /// Counts connections: what was sent on the one before may be lost.
+    connections: watch::Receiver<u64>,
 }
 
 impl Broker {
@@ -121,15 +124,22 @@ impl Broker {
             })?;
         }
         let events = check.clone();
+        let (connected, connections) = watch::channel(0);
+        let connected = Arc::new(connected);
         let options = options.event_callback(move |event| {
-            let check = events.clone();
+            let (check, connected) = (events.clone(), connected.clone());
             async move {
                 match event {
-                    async_nats::Event::Connected => check.ready(),
-                    async_nats::Event::Disconnected => check.failing("not connected"),
-                    _ => {}
+                    async_nats::Event::Connected => {
+                        check.ready();
+                        connected.send_modify(|count| *count += 1);
+                    }
+                    async_nats::Event::Disconnected => {
+                        check.failing("not connected");
+                        warn!("the broker is away; waiting for it");
+                    }
+                    _ => debug!(event = %event, "broker"),
                 }
-                debug!(event = %event, "broker");
             }
         });
         let servers: Vec<String> = settings.url.split(',').map(|url| url.trim().to_owned()).collect();
@@ -140,7 +150,7 @@ impl Broker {
                     check.ready();
                     let mut jetstream = jetstream::new(client.clone());
                     jetstream.set_timeout(ACK_TIMEOUT);
-                    return Ok(Self { client, jetstream, shutdown });
+                    return Ok(Self { client, jetstream, shutdown, check, connections });
                 }
                 Err(error) if tokio::time::Instant::now() + wait > deadline || shutdown.is_cancelled() => {
                     return Err(Fault::fatal(away(&error), error));
@@ -213,19 +223,32 @@ impl Broker {
     async fn publish_until_acknowledged(&self, batch: &[Outgoing]) -> Result<(), PublishError> {
         let mut delays = waits();
         let mut atomic = batch.len() > 1;
+        let mut failed = false;
+        let mut connections = self.connections.clone();
         loop {
+            connections.mark_unchanged();
             let attempt =
                 async { if atomic { self.publish_atomic(batch).await } else { self.publish_singly(batch).await } };
             let outcome = tokio::select! {
                 outcome = attempt => outcome,
+                Ok(()) = connections.changed() => Err(Attempt::Unanswered("the connection was lost".into())),
                 () = self.shutdown.cancelled() => return Err(PublishError::Stopped),
             };
             match outcome {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if failed {
+                        self.check.ready();
+                    }
+                    return Ok(());
+                }
                 Err(Attempt::NotAsBatch) if atomic => atomic = false,
-                Err(Attempt::NotAsBatch) => return Err(rejected(&batch[0], "it says that it is part of a batch").into()),
+                Err(Attempt::NotAsBatch) => {
+                    return Err(rejected(&batch[0], "it says that it is part of a batch").into());
+                }
                 Err(Attempt::Rejected(rejected)) => return Err(rejected.into()),
                 Err(Attempt::Unanswered(error)) => {
+                    failed = true;
+                    self.check.failing(format!("publishes are not acknowledged: {error}"));
                     metrics::counter!("tickbell_publish_retries_total").increment(batch.len() as u64);
                     let wait = delays.next().unwrap_or(ACK_TIMEOUT);
                     warn!(
@@ -327,9 +350,7 @@ fn committed(payload: &[u8], message: &Outgoing) -> Result<(), Attempt> {
         // 10174 to 10211: atomic publish is off, lost a part, is too large, or holds an id that is stored already.
         Some(error) if matches!(error.err_code, 10174..=10179 | 10198..=10211) => Err(Attempt::NotAsBatch),
         // 10054: larger than the stream's limit.
-        Some(error) if error.err_code == 10054 => {
-            Err(Attempt::Rejected(rejected(message, &error.description)))
-        }
+        Some(error) if error.err_code == 10054 => Err(Attempt::Rejected(rejected(message, &error.description))),
         Some(error) => Err(Attempt::Unanswered(error.description)),
     }
 }

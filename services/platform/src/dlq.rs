@@ -24,7 +24,8 @@ pub async fn list(broker: &Broker) -> Result<Vec<Entry>, Fault> {
     if state.messages == 0 {
         return Ok(Vec::new());
     }
-    let entries = futures::stream::iter(state.first_sequence..=state.last_sequence).map(|sequence| read(&stream, sequence));
+    let entries =
+        futures::stream::iter(state.first_sequence..=state.last_sequence).map(|sequence| read(&stream, sequence));
     let entries: Vec<Result<Option<Entry>, Fault>> = entries.buffered(16).collect().await;
     entries.into_iter().filter_map(Result::transpose).collect()
 }

@@ -105,8 +105,36 @@ impl Feed {
             pending: 0,
             batch: Batch::default(),
         };
+        feed.say_what_is_gone().await?;
         feed.reset().await?;
         Ok(feed)
+    }
+
+    /// Messages that the stream dropped by age or size before they were read are lost to this consumer.
+    async fn say_what_is_gone(&self) -> Result<(), Fault> {
+        let first = topology::first_sequence(&self.broker, &self.stream_name).await?;
+        if self.after > 0 && first > self.after + 1 {
+            let gone = first - self.after - 1;
+            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name).increment(gone);
+            warn!(
+                consumer = self.consumer_name,
+                stream = self.stream_name,
+                after = self.after,
+                first,
+                gone,
+                "the stream dropped messages before they were read; keep it longer or run this service more"
+            );
+        }
+        Ok(())
+    }
+
+    /// When the stream of a durable consumer was made: sequences of another stream of the same name mean nothing here.
+    pub async fn stream_created(broker: &Broker, name: &'static str) -> Result<Timestamp, Fault> {
+        let declared = Topology::declared().map_err(|error| Fault::fatal("read streams.yaml", error))?;
+        let (stream, _) = declared
+            .consumer(name)
+            .ok_or_else(|| Fault::fatal("ask for a stream", format!("{name} is not in streams.yaml")))?;
+        topology::stream_created(broker, stream).await
     }
 
     /// How many messages were waiting at the broker behind the last one given out.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use config::{Config, Environment, File, FileFormat};
+use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -49,7 +49,8 @@ pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, SettingsError> 
     for (key, value) in &sources.flags {
         builder = builder.set_override(*key, value.as_str()).map_err(explain)?;
     }
-    builder.build().and_then(Config::try_deserialize).map_err(explain)
+    let config = builder.build().map_err(explain)?;
+    config.clone().try_deserialize().map_err(|error| explain_value(&config, error))
 }
 
 fn environment(lists: &[&str]) -> Environment {
@@ -58,8 +59,20 @@ fn environment(lists: &[&str]) -> Environment {
     lists.iter().fold(environment, |environment, key| environment.with_list_parse_key(key))
 }
 
-fn explain(error: config::ConfigError) -> SettingsError {
+fn explain(error: ConfigError) -> SettingsError {
     SettingsError(error.to_string())
+}
+
+/// The library says which key is wrong, and not always what was there.
+fn explain_value(config: &Config, error: ConfigError) -> SettingsError {
+    let said = error.to_string();
+    let (ConfigError::At { key: Some(key), .. } | ConfigError::Type { key: Some(key), .. }) = &error else {
+        return SettingsError(said);
+    };
+    match config.get_string(key) {
+        Ok(value) if !said.contains(&value) => SettingsError(format!("{key} = {value:?}: {said}")),
+        _ => SettingsError(said),
+    }
 }
 
 /// A check that a value is in its range, said in the words of the settings file.
@@ -69,6 +82,14 @@ pub fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, 
     } else {
         Err(SettingsError(format!("{key} = {value} is out of range: allowed is {least} to {most}")))
     }
+}
+
+/// What a setting of a few words says; the error names all of them. For `#[serde(try_from = "String")]`.
+pub fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
+        let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("{text:?} is none of its values: allowed is {}", allowed.join(" or "))
+    })
 }
 
 #[cfg(test)]
@@ -87,6 +108,7 @@ mod tests {
     #[serde(default, deny_unknown_fields)]
     struct Http {
         port: u16,
+        listen: Option<std::net::SocketAddr>,
     }
 
     fn read(text: &str, flags: Vec<Pair>) -> Result<Sample, SettingsError> {
@@ -106,8 +128,12 @@ mod tests {
     fn a_bad_setting_is_named_with_its_value() {
         let error = read("[http]\nport = \"many\"", vec![]).expect_err("no port").to_string();
         assert!(error.contains("http.port") && error.contains("many"), "{error}");
+        let error = read("[http]\nlisten = \"nowhere\"", vec![]).expect_err("no address").to_string();
+        assert!(error.contains("http.listen") && error.contains("nowhere"), "{error}");
         let error = read("[http]\nprot = 1", vec![]).expect_err("no such key").to_string();
         assert!(error.contains("prot") && error.contains("port"), "{error}");
         assert!(within("batch", 0, 1, 10).is_err());
+        let error = one_of("maybe", &[("on", true), ("off", false)]).expect_err("neither");
+        assert_eq!(error, "\"maybe\" is none of its values: allowed is on or off");
     }
 }

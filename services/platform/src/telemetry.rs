@@ -10,6 +10,8 @@ use serde::Deserialize;
 use thiserror::Error;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
+use crate::settings::one_of;
+
 /// How much is said, and where traces go.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,7 +26,7 @@ pub struct Settings {
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 pub enum LogFormat {
     /// For people on a terminal, for machines elsewhere.
     Auto,
@@ -34,9 +36,16 @@ pub enum LogFormat {
     Json,
 }
 
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("auto", Self::Auto), ("pretty", Self::Pretty), ("json", Self::Json)])
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        Self { log: "info".into(), log_format: LogFormat::Auto, otlp_endpoint: String::new() }
+        Self { log: "info,async_nats=warn".into(), log_format: LogFormat::Auto, otlp_endpoint: String::new() }
     }
 }
 
@@ -86,6 +95,9 @@ impl Drop for Telemetry {
 const SECONDS: [f64; 15] =
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]; // float: histogram bounds
 
+/// Messages in a batch: from a lone tick to the largest batch that may be set.
+const MESSAGES: [f64; 8] = [1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 20_000.0]; // float: histogram bounds
+
 /// Sets up logs on standard error, metrics, and traces where an endpoint is set.
 pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, TelemetryError> {
     let filter =
@@ -104,6 +116,7 @@ pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, Tel
 
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_messages".into()), &MESSAGES)?
         .install_recorder()?;
     Ok(Telemetry { metrics: Metrics(recorder), traces })
 }

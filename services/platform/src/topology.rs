@@ -7,7 +7,10 @@ use async_nats::jetstream::{
     context::{ConsumerInfoErrorKind, GetStreamErrorKind},
     stream::{Compression, Config, DiscardPolicy, Info, LastRawMessageErrorKind},
 };
-use events::streams::{self, Ack, Consumer, Stream, Topology};
+use events::{
+    Timestamp,
+    streams::{self, Ack, Consumer, Stream, Topology},
+};
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -53,6 +56,11 @@ pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, F
     Ok(differences)
 }
 
+/// Refuses a server that is not as declared.
+pub async fn verify(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
+    refuse(diff(broker, topology).await?)
+}
+
 /// Refuses a consumer, or its stream, that is not as declared.
 pub async fn verify_consumer(broker: &Broker, stream: &str, name: &str, topology: &Topology) -> Result<(), Fault> {
     let (Some(declared), Some((_, consumer))) = (topology.streams.get(stream), topology.consumer(name)) else {
@@ -65,6 +73,10 @@ pub async fn verify_consumer(broker: &Broker, stream: &str, name: &str, topology
     if differences.is_empty() {
         differences = diff_consumer(broker, stream, name, consumer).await?;
     }
+    refuse(differences)
+}
+
+fn refuse(differences: Vec<String>) -> Result<(), Fault> {
     if differences.is_empty() {
         return Ok(());
     }
@@ -96,6 +108,21 @@ pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag
     };
     let info = handle.consumer_info(name).await.map_err(|error| passing(error.into()))?;
     Ok(Lag { unacknowledged: info.num_pending + info.num_ack_pending as u64, newest })
+}
+
+/// When a stream was made, by the broker's clock.
+pub(crate) async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, Fault> {
+    Ok(existing(broker, name).await?.created.into())
+}
+
+/// The sequence of the oldest message that a stream still has.
+pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
+    Ok(existing(broker, name).await?.state.first_sequence)
+}
+
+async fn existing(broker: &Broker, name: &str) -> Result<Info, Fault> {
+    let found = stream_info(broker, name).await?;
+    found.ok_or_else(|| Fault::fatal(format!("find stream {name}"), "run `tickbell streams apply`"))
 }
 
 async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, Fault> {

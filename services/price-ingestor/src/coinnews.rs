@@ -15,7 +15,11 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use platform::{Check, Fault, Shutdown, clock, fault::chain, settings::SettingsError};
+use platform::{
+    Check, Fault, Shutdown, clock,
+    fault::chain,
+    settings::{SettingsError, one_of},
+};
 use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;
@@ -47,12 +51,19 @@ pub struct Settings {
 
 /// Whether past prices are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String")]
 pub enum History {
     /// At the first poll of a coin.
     FirstPoll,
     /// Current prices only.
     Never,
+}
+
+impl TryFrom<String> for History {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("first-poll", Self::FirstPoll), ("never", Self::Never)])
+    }
 }
 
 impl Default for Settings {

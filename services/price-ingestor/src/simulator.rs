@@ -45,7 +45,7 @@ impl Default for Settings {
             seed: 1,
             symbols: symbols.parse().expect("the text above is a list of starts"),
             interval: Duration::from_millis(250),
-            volatility_bp: 100,
+            volatility_bp: 80,
         }
     }
 }

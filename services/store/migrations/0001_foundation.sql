@@ -6,7 +6,9 @@
 CREATE TABLE positions (
     consumer        text        PRIMARY KEY,
     stream_position bigint      NOT NULL DEFAULT 0 CHECK (stream_position >= 0),
-    last_event_at   timestamptz
+    last_event_at   timestamptz,
+    -- When the stream was made: a position in another stream of the same name means nothing.
+    stream_created  timestamptz NOT NULL
 );
 
 -- Facts that are committed and not yet published. A row goes when the broker has acknowledged it.

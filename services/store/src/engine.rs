@@ -147,6 +147,13 @@ pub struct Changes {
 }
 
 impl Store {
+    /// Forgets sequences of a stream `TICKS` that is no more: every rule and market counts from the new one's start.
+    pub async fn forget_tick_sequences(&self) -> Result<(), Error> {
+        sqlx::query("UPDATE rule_states SET active_after = 0").execute(self.pool()).await?;
+        sqlx::query("UPDATE markets SET last_sequence = 1").execute(self.pool()).await?;
+        Ok(())
+    }
+
     /// Reads the engine's memory.
     pub async fn engine_memory(&self) -> Result<Memory, Error> {
         let markets = sqlx::query(

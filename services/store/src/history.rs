@@ -126,7 +126,7 @@ impl Store {
             if month.next().start() <= oldest.datetime() {
                 let name = month.partition();
                 sqlx::query(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(self.pool()).await?;
-                info!(partition = name, "dropped: older than history.retention");
+                info!(partition = name, "dropped: older than history.retention_days");
                 dropped.push(month);
             }
         }

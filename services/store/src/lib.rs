@@ -23,7 +23,7 @@ use platform::{Fault, Health, Shutdown};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sqlx::{
-    PgPool, Postgres,
+    Connection, PgConnection, PgPool, Postgres,
     migrate::MigrateDatabase,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -77,6 +77,7 @@ impl Error {
             Self::Database(sqlx::Error::Database(error)) => {
                 !error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
             }
+            Self::Database(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => false,
             Self::Database(_) => true,
         }
     }
@@ -129,15 +130,11 @@ impl Store {
         let options = options
             .application_name(&format!("tickbell {name}"))
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")]);
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(Duration::from_secs(10))
-            .connect_lazy_with(options);
-        let store = Self { pool };
         let deadline = tokio::time::Instant::now() + patience;
         for wait in platform::supervise::waits() {
-            match store.ping().await {
-                Ok(()) => break,
+            // Not by the pool, whose time-out would hide why.
+            match PgConnection::connect_with(&options).await {
+                Ok(_) => break,
                 Err(error) if tokio::time::Instant::now() + wait > deadline => {
                     return Err(Fault::fatal("no PostgreSQL server at database.url", error));
                 }
@@ -145,7 +142,11 @@ impl Store {
             }
             tokio::time::sleep(wait).await;
         }
-        Ok(store)
+        let pool = PgPoolOptions::new()
+            .max_connections(settings.max_connections)
+            .acquire_timeout(Duration::from_secs(4))
+            .connect_lazy_with(options);
+        Ok(Self { pool })
     }
 
     /// Brings the schema up to this version.

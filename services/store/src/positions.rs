@@ -1,22 +1,40 @@
 //! How far each consumer has applied its stream.
 
+use chrono::{DateTime, Utc};
 use events::Timestamp;
 use sqlx::Row;
+use tracing::warn;
 
 use crate::{Error, Store, Tx, bigint};
 
 impl Store {
-    /// The sequence that a consumer has applied last; 0 before the first.
-    pub async fn position(&self, consumer: &'static str) -> Result<u64, Error> {
-        let row = sqlx::query(
-            "INSERT INTO positions (consumer) VALUES ($1)
-             ON CONFLICT (consumer) DO UPDATE SET consumer = EXCLUDED.consumer
-             RETURNING stream_position",
+    /// The sequence that a consumer has applied last of the stream that was made at `stream_created`; 0 before the
+    /// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
+    /// beginning: what it repeats is recognised by its ids and times.
+    pub async fn position(&self, consumer: &'static str, stream_created: Timestamp) -> Result<u64, Error> {
+        let query = "SELECT stream_position, stream_created FROM positions WHERE consumer = $1";
+        let row = sqlx::query(query).bind(consumer).fetch_optional(self.pool()).await?;
+        if let Some(row) = row {
+            let position = row.try_get::<i64, _>("stream_position")? as u64;
+            if row.try_get::<DateTime<Utc>, _>("stream_created")? == stream_created.datetime() {
+                return Ok(position);
+            }
+            warn!(consumer, position, "the stream was made anew; reading it from its beginning");
+        }
+        self.begin(consumer, stream_created).await?;
+        Ok(0)
+    }
+
+    async fn begin(&self, consumer: &'static str, stream_created: Timestamp) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO positions (consumer, stream_created) VALUES ($1, $2)
+             ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created = EXCLUDED.stream_created",
         )
         .bind(consumer)
-        .fetch_one(self.pool())
+        .bind(stream_created.datetime())
+        .execute(self.pool())
         .await?;
-        Ok(row.try_get::<i64, _>(0)? as u64)
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::process::{ExitCode, Termination};
 
-use platform::{Fault, settings::SettingsError};
+use platform::{Fault, settings::SettingsError, telemetry::TelemetryError};
 use thiserror::Error;
 
 use crate::print::complain;
@@ -35,7 +35,7 @@ impl Exit {
     /// Says what went wrong, with its causes, and sorts it.
     pub(crate) fn failed(error: &anyhow::Error) -> Self {
         complain(&format!("tickbell: {}", chain(error)));
-        if error.is::<SettingsError>() {
+        if error.is::<SettingsError>() || error.is::<TelemetryError>() {
             Self::Usage
         } else if error.is::<Unavailable>() {
             Self::Unavailable

@@ -1,13 +1,15 @@
 //! A process that runs one service: read top to bottom, settings before sockets, announce, serve, drain.
 
 use events::streams::Topology;
-use platform::{Broker, Fault, Health, Shutdown, admin, links::Links, settings::Pair, telemetry, telemetry::Metrics, topology};
+use platform::{
+    Broker, Fault, Health, Shutdown, admin, links::Links, settings::Pair, telemetry, telemetry::Metrics, topology,
+};
 use store::Store;
 use tracing::info;
 
 use crate::{
     cli::Common,
-    exit::{Exit, unavailable},
+    exit::{Exit, Unavailable, unavailable},
     settings::Settings,
     signals,
 };
@@ -46,12 +48,14 @@ pub(crate) struct Context {
 /// Runs one service until it is done or asked to stop.
 pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow::Result<Exit> {
     let settings = Settings::read(common, vec![], flags)?;
+    if matches!(role, Role::Gateway | Role::Notifier) {
+        Links::new(&settings.links)?;
+    }
     let telemetry = telemetry::init(role.name(), &settings.telemetry)?;
     let shutdown = signals::shutdown()?;
     let health = Health::default();
     let check = health.check("broker");
-    let broker =
-        Broker::connect(&settings.nats, role.name(), check, shutdown.clone()).await.map_err(unavailable)?;
+    let broker = Broker::connect(&settings.nats, role.name(), check, shutdown.clone()).await.map_err(unavailable)?;
     prepare(&broker, &settings).await?;
     info!(service = role.name(), nats = broker.server_version(), "started");
     let context = Context { broker, health, metrics: telemetry.metrics.clone(), shutdown };
@@ -64,6 +68,11 @@ pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow
         return Ok(Exit::Done);
     }
     let store = Store::connect(&settings.database, role.name()).await.map_err(unavailable)?;
+    let pending = store.pending_migrations().await?;
+    if pending > 0 {
+        let message = format!("the database lacks {pending} migrations of this version: run `tickbell migrate`");
+        return Err(Unavailable(message).into());
+    }
     let (watched, watch) = (store.clone(), context.clone());
     tokio::spawn(async move { watched.watch(&watch.health, &watch.shutdown).await });
     serve(role, &context, store.clone(), &settings).await?;
@@ -71,12 +80,13 @@ pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow
     Ok(Exit::Done)
 }
 
-/// Makes the streams unless somebody else owns them (what is read is verified when it is opened), and asks how the
-/// server syncs.
+/// Makes the streams, or verifies them where somebody else owns them, and asks how the server syncs.
 pub(crate) async fn prepare(broker: &Broker, settings: &Settings) -> anyhow::Result<()> {
     let topology = Topology::declared()?;
     if settings.streams.manage {
         topology::apply(broker, &topology).await?;
+    } else {
+        topology::verify(broker, &topology).await?;
     }
     broker.say_how_it_syncs(&settings.nats).await;
     Ok(())
@@ -98,7 +108,6 @@ pub(crate) async fn serve(role: Role, context: &Context, store: Store, settings:
             let links = Links::new(&settings.links)?;
             let gateway =
                 gateway::Gateway::bind(settings.gateway.clone(), links, store, broker, health, metrics).await?;
-            info!(address = %gateway.local_addr(), "the API is at http://{}", gateway.local_addr());
             gateway.serve(shutdown).await?;
         }
     }

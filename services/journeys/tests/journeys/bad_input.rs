@@ -125,7 +125,8 @@ async fn bad_bodies(api: &Api) {
         assert_refused(body, &send(api, json, body.to_owned()).await, 422, Some(""));
     }
     assert_refused("a form", &send(api, "text/plain", "{}".into()).await, 415, None);
-    for (what, body) in [("60000 brackets", "[".repeat(60_000)), ("half a character", r#"{"symbol": "\ud800"}"#.into())] {
+    for (what, body) in [("60000 brackets", "[".repeat(60_000)), ("half a character", r#"{"symbol": "\ud800"}"#.into())]
+    {
         let answer = send(api, json, body).await;
         assert!((400..500).contains(&answer.status), "{what}: {}", answer.status);
     }
@@ -176,7 +177,12 @@ async fn bad_tokens_and_paths(api: &Api) {
         (json!({}), "/status"),
         (json!({ "status": "paused", "symbol": "SPY" }), "/symbol"),
     ] {
-        assert_refused(&body.to_string(), &api.manage(Method::PATCH, &mine, Some(body.clone())).await, 422, Some(place));
+        assert_refused(
+            &body.to_string(),
+            &api.manage(Method::PATCH, &mine, Some(body.clone())).await,
+            422,
+            Some(place),
+        );
     }
     let asked = api.request(Method::GET, &format!("{path}/firings?cursor=x")).bearer_auth(&mine.manage_token);
     assert_refused("a cursor", &Api::send(asked).await, 422, Some("cursor"));

@@ -73,7 +73,13 @@ fn told(times: &[&str]) -> Vec<(String, bool)> {
 
 fn assert_as_the_table_says(alert: &Alert, firings: &[Firing], expected: &[Expected]) {
     let shown = |firing: &Firing| {
-        (firing.fired_at.clone(), firing.price, firing.reference_price, firing.reference_at.clone(), firing.change_percent)
+        (
+            firing.fired_at.clone(),
+            firing.price,
+            firing.reference_price,
+            firing.reference_at.clone(),
+            firing.change_percent,
+        )
     };
     let wanted = |(tick, reference, change): &Expected| {
         let (time, price) = TICKS[tick - 1];
@@ -134,11 +140,11 @@ async fn how_often(system: &System) {
     system.until_processed().await;
     let rows = [
         ("00:00:00", "90"),
-        ("00:00:10", "100"),  // rings; the anchor moves to 100
+        ("00:00:10", "100"), // rings; the anchor moves to 100
         ("00:00:20", "99"),
-        ("00:00:30", "110"),  // an edge within the cooldown, used up; the anchor stays
+        ("00:00:30", "110"), // an edge within the cooldown, used up; the anchor stays
         ("00:01:09", "111"),
-        ("00:01:10", "110"),  // the cooldown is over: no edge any more, but 10 % above the anchor
+        ("00:01:10", "110"), // the cooldown is over: no edge any more, but 10 % above the anchor
         ("00:01:20", "90"),
         ("00:02:30", "120"),
     ];
@@ -174,8 +180,8 @@ async fn which_ticks(system: &System) {
         ("test", "00:00:00", "90"),
         ("other", "00:00:01", "200"),
         ("test", "00:00:10", "95"),
-        ("test", "00:00:05", "150"), // earlier than what was judged: kept, not judged
-        ("test", "00:00:10", "101"), // equal times are judged
+        ("test", "00:00:05", "150"),  // earlier than what was judged: kept, not judged
+        ("test", "00:00:10", "101"),  // equal times are judged
         ("other", "00:00:20", "300"), // still above
     ];
     let tape: Vec<_> = quotes.iter().map(|(venue, time, price)| tape::tick(venue, "SPY", time, price)).collect();

@@ -51,7 +51,10 @@ async fn a_message_that_is_no_tick_is_given_up_once_and_holds_nothing_up() {
     let again = listed(&system).await;
     assert_eq!(again.len(), 2, "it left the list and, as bad as before, came back once: {again:?}");
     assert_eq!(again[0], items[1]);
-    assert_eq!((&again[1]["letter"]["sequence"], &again[1]["letter"]["body"]), (&json!(6), &items[0]["letter"]["body"]));
+    assert_eq!(
+        (&again[1]["letter"]["sequence"], &again[1]["letter"]["body"]),
+        (&json!(6), &items[0]["letter"]["body"])
+    );
     let missing = system.run(&["dlq", "replay", &number]).await;
     assert_eq!(missing.status.code(), Some(1), "what is not on the list cannot be replayed");
     system.stop().await;

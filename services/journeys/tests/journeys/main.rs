@@ -7,6 +7,7 @@ mod crashes;
 mod dead_letters;
 mod many_rules;
 mod past;
+mod readme;
 mod replay;
 mod several;
 mod smtp;

@@ -1,51 +1,61 @@
-//! Ten thousand rules, and how soon a rule takes effect.
+//! Thousands of rules, and how soon a rule takes effect.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, stream};
 use journeys::{Alert, System, tape, until};
 use serde_json::json;
 
-const RULES: usize = 10_000;
+/// A program that is not optimised is slower by so much, and proves the same.
+const RULES: usize = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
 const CONNECTIONS: usize = 32;
+/// From a rule's 201 until it is in effect; generous, for a machine that does other things too.
+const EFFECT: Duration = Duration::from_secs(5);
 
-async fn subscribe(system: &System, number: usize) -> Alert {
+async fn subscribe(system: &System, symbol: &str, number: usize) -> Alert {
     let email = format!("reader-{number}@example.com");
     let condition = json!({ "price": { "above": "100" } });
-    system.api.subscribe(json!({ "symbol": "BTC-USD", "condition": condition, "notify": { "email": email } })).await
+    system.api.subscribe(json!({ "symbol": symbol, "condition": condition, "notify": { "email": email } })).await
 }
 
 #[tokio::test]
-async fn ten_thousand_rules_made_in_a_row_all_ring() {
+async fn thousands_of_rules_made_in_a_row_all_ring() {
     let mut system = System::start().await;
     let began = Instant::now();
-    let made = stream::iter(0..RULES).map(|number| subscribe(&system, number)).buffer_unordered(CONNECTIONS);
+    let made =
+        stream::iter(1..=RULES).map(|number| subscribe(&system, "BTC-USD", number)).buffer_unordered(CONNECTIONS);
     let alerts: Vec<Alert> = made.collect().await;
     eprintln!("{RULES} rules were made in {:?}", began.elapsed());
+    a_rule_takes_effect_by_itself(&system).await;
 
-    // No waiting: a rule whose 201 has been read takes effect within a second by itself.
     let began = Instant::now();
-    let (first, last) = (&alerts[0], &alerts[RULES - 1]);
-    let mut number = 0;
-    until("the last rule rings", Duration::from_secs(20), async || {
-        number += 1;
-        let price = (100 + number).to_string();
-        system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:01", &price))]).await;
-        let rings = system.api.firings(last).await.len();
-        assert!(rings <= 1, "it is an edge");
-        (rings == 1).then_some(())
+    system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "100"))]).await;
+    system.until_processed().await;
+    eprintln!("{RULES} mails were written {:?} after one tick", began.elapsed());
+    for alert in alerts.iter().step_by(100) {
+        assert_eq!(system.api.firings(alert).await.len(), 1);
+    }
+    let mails = system.mails();
+    let told: BTreeSet<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
+    assert_eq!((told.len(), mails.len()), (RULES + 1, RULES + 1), "each reader once");
+    system.stop().await;
+}
+
+/// Nobody waits for anything but the 201: ticks go on, and one of the next rings.
+async fn a_rule_takes_effect_by_itself(system: &System) {
+    let broker = system.broker().await;
+    let alert = subscribe(system, "ETH-USD", 0).await;
+    let began = Instant::now();
+    let mut second = 0;
+    until("the rule is in effect", EFFECT, async || {
+        second += 1;
+        let tick = tape::tick("test", "ETH-USD", &format!("00:{:02}:{:02}", second / 60, second % 60), "100");
+        broker.publish(&[tape::message(&tick)]).await.expect("published");
+        (!system.api.firings(&alert).await.is_empty()).then_some(())
     })
     .await;
-    eprintln!("the last rule rang {:?} after its 201", began.elapsed());
-    system.until_processed().await;
-    assert_eq!(system.api.firings(first).await.len(), 1);
-    let mails = until("everybody is told", Duration::from_secs(60), async || {
-        Some(system.mails()).filter(|mails| mails.len() >= RULES)
-    });
-    let mut told: Vec<_> = mails.await.into_iter().map(|mail| mail.to).collect();
-    told.sort();
-    told.dedup();
-    assert_eq!(told.len(), RULES, "each reader once");
-    assert_eq!(system.mails().len(), RULES);
-    system.stop().await;
+    eprintln!("a rule was in effect {:?} after its 201", began.elapsed());
 }

@@ -106,7 +106,8 @@ async fn two_of_every_service_work_as_one_and_the_second_takes_over() {
     let _history = by_work("history-writer", pair("history-writer")).await;
     let (engine, standby) = by_work("alert-engine", pair("alert-engine")).await;
     let (notifier, other_notifier) = by_work("notifier", pair("notifier")).await;
-    let gateways = ["one", "two"].map(|which| start(&format!("gateway-{which}"), &["gateway", "--http", "127.0.0.1:0"]));
+    let gateways =
+        ["one", "two"].map(|which| start(&format!("gateway-{which}"), &["gateway", "--http", "127.0.0.1:0"]));
     let [one, two] = [api_of(&gateways[0]).await, api_of(&gateways[1]).await];
     assert_ne!(one.base(), two.base());
 

@@ -74,7 +74,8 @@ async fn not_now_is_tried_again_and_never_is_given_up_with_the_reason() {
     let url = server.url();
     let mut system =
         System::with(&[("TICKBELL_SMTP__URL", url.as_str()), ("TICKBELL_NOTIFIER__RETRY_AFTER_SECONDS", "1")]).await;
-    let (later, nobody) = (subscribe(&system, "later@example.com").await, subscribe(&system, "nobody@example.com").await);
+    let (later, nobody) =
+        (subscribe(&system, "later@example.com").await, subscribe(&system, "nobody@example.com").await);
     system.until_processed().await;
     publish(&system, &[("00:00:00", "100"), ("00:00:01", "110")]).await;
     until("the mail that was not taken arrives", WAIT, async || server.taken().into_iter().next()).await;
@@ -89,7 +90,10 @@ async fn not_now_is_tried_again_and_never_is_given_up_with_the_reason() {
     }
     let status = system.status().await.expect("a status");
     assert_eq!(status.deliveries, Deliveries { waiting: 0, failed: 1 });
-    assert!(system.log().contains("550 5.1.1 <the address>: there is no such mailbox here"), "the reason is in the log");
+    assert!(
+        system.log().contains("550 5.1.1 <the address>: there is no such mailbox here"),
+        "the reason is in the log"
+    );
     assert!(!system.log().contains("nobody@example.com"), "and the address is not");
     system.stop().await;
 }

@@ -13,7 +13,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 #[tokio::test]
 async fn a_price_becomes_one_mail_and_its_link_ends_the_rule() {
     let mut system = System::start().await;
-    let alert = system.api.subscribe(json!({ "symbol": "BTC-USD", "condition": { "change": { "percent": "5" } } })).await;
+    let alert =
+        system.api.subscribe(json!({ "symbol": "BTC-USD", "condition": { "change": { "percent": "5" } } })).await;
     system.until_processed().await;
     let first = tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "6468"));
     let second = tape::message(&tape::tick("test", "BTC-USD", "02:05:00", "6804.91"));

@@ -6,6 +6,7 @@ use backon::{ExponentialBuilder, Retryable};
 use platform::{Fault, fault::chain};
 use reqwest::{StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use thiserror::Error;
 use tracing::{debug, warn};
 
@@ -89,12 +90,13 @@ impl Client {
     /// A coin's past prices, as the server orders them. Entries that are no price are passed over; a coin without a
     /// history has none.
     pub(super) async fn history(&self, coin: &str) -> Result<Vec<Past>, ClientError> {
-        let entries: Vec<serde_json::Value> = match self.get(&[coin, "history"], HISTORY_BYTES).await {
+        // As text: a `Value` gives a number out as a float, which no price is read from.
+        let entries: Vec<Box<RawValue>> = match self.get(&[coin, "history"], HISTORY_BYTES).await {
             Err(ClientError::Status(StatusCode::NOT_FOUND)) => return Ok(Vec::new()),
             answer => answer?,
         };
         let all = entries.len();
-        let past: Vec<Past> = entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect();
+        let past: Vec<Past> = entries.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect();
         if past.len() < all {
             warn!(coin, entries = all, bad = all - past.len(), "passed over entries of the history that are no price");
         }

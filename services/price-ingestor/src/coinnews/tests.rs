@@ -20,7 +20,7 @@ use super::*;
 const BITCOIN: &str = r#"{"name": "bitcoin", "value": 499, "market_value": 499, "roc": -0.2,
     "updated_at": "2023-06-01T09:45:46.4501+03:30"}"#;
 const BITCOIN_HISTORY: &str = r#"[{"value": 499, "date": "2023-06-01T09:45:46.4501+03:30"},
-    {"value": 500, "date": "2023-06-01T09:42:46+03:30"}, {"value": 0, "date": "2023-06-01T09:39:46+03:30"}]"#;
+    {"value": 500.25, "date": "2023-06-01T09:42:46+03:30"}, {"value": 0, "date": "2023-06-01T09:39:46+03:30"}]"#;
 
 /// Serves these bodies by path; whatever else is asked for is not there.
 async fn serve(bodies: impl IntoIterator<Item = (&'static str, &'static str)>) -> Url {
@@ -69,7 +69,7 @@ async fn the_first_poll_takes_the_history_and_the_second_only_what_is_new() {
     let mut poller = poller(&serve(bodies).await, &settings);
     let first = poll(&mut poller).await.expect("a poll");
     let expected =
-        ["coinnews:BTC-USD:2023-06-01T06:12:46.000000Z 500", "coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"];
+        ["coinnews:BTC-USD:2023-06-01T06:12:46.000000Z 500.25", "coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"];
     assert_eq!(first, expected);
     assert_eq!(poll(&mut poller).await.expect("a poll"), Vec::<String>::new());
 }

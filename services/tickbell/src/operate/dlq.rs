@@ -37,8 +37,7 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
         Command::List(Output { json: false }) if entries.is_empty() => say("Nothing was given up."),
         Command::List(Output { json: false }) => entries.iter().for_each(|entry| say(&shown(entry))),
         Command::Replay { numbers, all } => {
-            let chosen: Vec<&Entry> =
-                entries.iter().filter(|entry| all || numbers.contains(&entry.sequence)).collect();
+            let chosen: Vec<&Entry> = entries.iter().filter(|entry| all || numbers.contains(&entry.sequence)).collect();
             for missing in numbers.iter().filter(|number| !entries.iter().any(|entry| entry.sequence == **number)) {
                 complain(&format!("There is no dead letter {missing}; see `tickbell dlq list`."));
             }

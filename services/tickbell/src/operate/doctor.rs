@@ -71,7 +71,13 @@ pub(crate) async fn run(common: &Common, output: &Output) -> anyhow::Result<Exit
     }
     let reached = broker.is_ok() && store.is_ok();
     let well = findings.iter().all(|finding| finding.well);
-    Ok(if !reached { Exit::Unavailable } else if well { Exit::Done } else { Exit::Failed })
+    Ok(if !reached {
+        Exit::Unavailable
+    } else if well {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn print(finding: &Finding) {
@@ -129,8 +135,12 @@ async fn examine_database(store: &Store) -> anyhow::Result<Vec<Finding>> {
 
 async fn examine_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Finding>> {
     let status = status::read(broker, store).await?;
-    let behind: Vec<String> =
-        status.consumers.iter().filter(|consumer| consumer.lag > 0).map(|c| format!("{} by {}", c.name, c.lag)).collect();
+    let behind: Vec<String> = status
+        .consumers
+        .iter()
+        .filter(|consumer| consumer.lag > 0)
+        .map(|c| format!("{} by {}", c.name, c.lag))
+        .collect();
     let consumers = if behind.is_empty() {
         Finding::well("consumers", "all caught up")
     } else {
@@ -142,7 +152,11 @@ async fn examine_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Find
     let deliveries = if failed == 0 {
         Finding::well("deliveries", detail)
     } else {
-        Finding::bad("deliveries", detail, "see the reasons in table delivery_attempts; check smtp.url and the addresses")
+        Finding::bad(
+            "deliveries",
+            detail,
+            "see the reasons in table delivery_attempts; check smtp.url and the addresses",
+        )
     };
     let dead = dlq::list(broker).await?.len();
     let dead = if dead == 0 {

@@ -89,7 +89,13 @@ async fn consumer(broker: &Broker, store: &Store, declared: &Topology, name: &st
     let progress = store.progress(name).await?;
     let lag = if progress.position >= there.newest { 0 } else { there.unacknowledged.max(1) };
     let stream = declared.consumer(name).map(|(stream, _)| stream.to_owned()).unwrap_or_default();
-    Ok(Consumer { name: name.to_owned(), stream, position: progress.position, lag, last_event_at: progress.last_event_at })
+    Ok(Consumer {
+        name: name.to_owned(),
+        stream,
+        position: progress.position,
+        lag,
+        last_event_at: progress.last_event_at,
+    })
 }
 
 /// A service that reads no stream and has facts to publish.

@@ -15,7 +15,7 @@ pub(crate) enum Command {
     Diff,
     /// Write the topology for another tool
     Export {
-        /// For which
+        /// What for
         #[arg(long, value_enum, default_value_t = Format::Nack)]
         format: Format,
     },

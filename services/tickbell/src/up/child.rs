@@ -68,7 +68,8 @@ async fn keep(server: Server, mut child: Child, asked: Shutdown) {
             status = child.wait() => status,
             () = asked.cancelled() => return stop(&server, child).await,
         };
-        warn!(server = name, status = ?died.map(|status| status.to_string()), "died; starting it again");
+        let status = died.map_or_else(|error| error.to_string(), |status| status.to_string());
+        warn!(server = name, status, "died; starting it again");
         loop {
             tokio::select! {
                 () = sleep(delays.next().unwrap_or(GRACE)) => {}

@@ -9,7 +9,7 @@ mod postgres;
 use std::{net::SocketAddr, time::Duration};
 
 use gateway::Gateway;
-use platform::{Broker, Health, fault::chain, links::Links, settings::Pair, telemetry};
+use platform::{Broker, Health, broker, fault::chain, links::Links, settings::Pair, telemetry};
 use store::Store;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::{error, info, warn};
@@ -71,16 +71,19 @@ fn defaults(data: &DataDir) -> anyhow::Result<Vec<Pair>> {
 
 /// Starts the servers that nobody named, and puts where they are into the settings.
 async fn start_servers(common: &Common, data: &DataDir, settings: &mut Settings) -> anyhow::Result<Vec<Running>> {
-    let given = |flag: &Option<String>, names: [&str; 2]| {
+    // `tickbell.toml` may name them too; only a default that was typed out cannot be told from one that was not.
+    let named = |flag: &Option<String>, names: [&str; 2]| {
         flag.is_some() || names.iter().any(|name| std::env::var(name).is_ok_and(|value| !value.is_empty()))
     };
+    let (nats, database) = (broker::Settings::default(), store::Settings::default());
     let mut servers = Vec::new();
-    if !given(&common.database_url, ["DATABASE_URL", "TICKBELL_DATABASE__URL"]) {
+    if settings.database.url == database.url && !named(&common.database_url, ["DATABASE_URL", "TICKBELL_DATABASE__URL"])
+    {
         let (server, url) = postgres::start(data).await?;
         settings.database.url = url;
         servers.push(server);
     }
-    if !given(&common.nats_url, ["NATS_URL", "TICKBELL_NATS__URL"]) {
+    if settings.nats.url == nats.url && !named(&common.nats_url, ["NATS_URL", "TICKBELL_NATS__URL"]) {
         let (server, nats) = nats::start(data).await?;
         settings.nats = nats;
         servers.push(server);
@@ -130,10 +133,7 @@ fn base_url(settings: &Settings, address: SocketAddr) -> String {
 }
 
 /// Waits for a signal, or for a service that cannot go on; then for all to finish.
-async fn until_stopped(
-    context: &Context,
-    services: &mut JoinSet<(Role, anyhow::Result<()>)>,
-) -> anyhow::Result<()> {
+async fn until_stopped(context: &Context, services: &mut JoinSet<(Role, anyhow::Result<()>)>) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     while outcome.is_ok() && !context.shutdown.is_cancelled() {
         tokio::select! {
@@ -176,7 +176,7 @@ Tickbell is up.
 Subscribe, and wait for the first mail:
 
   curl -X POST http://{address}/v1/alerts -H 'content-type: application/json' \\
-       -d '{{\"email\": \"you@example.com\", \"symbol\": \"BTC-USD\", \"percent\": \"0.25\"}}'
+       -d '{{\"email\": \"you@example.com\", \"symbol\": \"BTC-USD\", \"percent\": \"2\"}}'
 
 Ctrl-C stops it; started again it goes on where it was.
 ",

@@ -60,7 +60,8 @@ pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
     if let Err(error) = wait_until_up(&url).await {
         server.stop().await;
         let log = data.join("postgres.log");
-        let message = format!("PostgreSQL did not start, see {}: {error}", log.display());
+        let why = platform::fault::chain(error.as_ref());
+        let message = format!("PostgreSQL did not start, see {}: {why}", log.display());
         return Err(Unavailable(message).into());
     }
     Ok((server, url))
@@ -116,8 +117,8 @@ fn may_enter(path: &Path) -> bool {
 
 /// A folder outside, with a link to it at the place inside.
 fn elsewhere(link: &Path) -> anyhow::Result<PathBuf> {
-    let name = link.display().to_string().trim_start_matches('/').replace('/', "-");
-    let folder = Path::new(SHARED).join(name);
+    // A new name each time: a data directory that was removed and made anew has a new password and a new cluster.
+    let folder = Path::new(SHARED).join(format!("{:016x}", rand::random::<u64>()));
     fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
     symlink(&folder, link).with_context(|| format!("link {} to it", link.display()))?;
     info!(folder = %folder.display(), "PostgreSQL's user may not enter the data directory; its data is here");
