@@ -13,6 +13,7 @@ pub mod streams;
 pub mod symbol;
 pub mod tick;
 pub mod time;
+pub mod words;
 
 pub use alert::AlertFired;
 pub use dead_letter::DeadLetter;

@@ -16,7 +16,6 @@ mod schemas;
 mod server;
 mod settings;
 mod subscription;
-mod words;
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 

@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use events::{RuleStatus, rule::RuleHappening};
+use events::{Rule, RuleStatus, rule::RuleHappening, words};
 use platform::links::Purpose;
 use sha2::{Digest, Sha256};
 use store::rules::{Changed, RuleRecord};
@@ -19,7 +19,6 @@ use store::rules::{Changed, RuleRecord};
 use crate::{
     App,
     problem::{Kind, Problem},
-    words,
 };
 
 const STYLE: &str = include_str!("../templates/page.css");
@@ -110,8 +109,13 @@ fn gone() -> Problem {
 }
 
 fn ask(title: &str, lead: &str, record: &RuleRecord, button: &str) -> Response {
-    let rule = words::condition(&record.rule);
+    let rule = in_words(&record.rule);
     Page { style: STYLE, title, lead, rule: Some(&format!("{rule}?")), button: Some(button), trace_id: None }.answer()
+}
+
+fn in_words(rule: &Rule) -> String {
+    let place = rule.venue.as_ref().map(|venue| format!(" at {venue}")).unwrap_or_default();
+    format!("{}{place}", words::rule(&rule.symbol, &rule.condition))
 }
 
 fn tell_status(status: RuleStatus, record: &RuleRecord) -> Response {
@@ -121,7 +125,7 @@ fn tell_status(status: RuleStatus, record: &RuleRecord) -> Response {
         RuleStatus::Done => ("Your alert has done its work", "We have written to you once, as you asked, because"),
         RuleStatus::Expired | RuleStatus::Deleted => ("Your alert is over", "We no longer write to you when"),
     };
-    let rule = format!("{}.", words::condition(&record.rule));
+    let rule = format!("{}.", in_words(&record.rule));
     Page { style: STYLE, title, lead, rule: Some(&rule), button: None, trace_id: None }.answer()
 }
 

@@ -4,10 +4,9 @@ use askama::Template;
 use events::{
     AlertFired, Condition, Repeat, Rule, Since, Span,
     rule::{Change, Limit},
+    words,
 };
 use platform::links::{Links, Purpose};
-
-use crate::words;
 
 /// A mail before it is MIME.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Alerts in, mails out: each alert becomes one delivery per target, tried until it is taken or can never be.
 //!
-//! [`letter`] says what is written, in the words of [`words`]; [`retry`] says what follows from how an attempt ended;
+//! [`letter`] says what is written, in the words of [`events::words`]; [`retry`] says what follows from how an attempt ended;
 //! `reader` turns events into deliveries, `sender` claims and records them, `mailer` is the door to SMTP and to files.
 
 pub mod letter;
@@ -10,7 +10,6 @@ mod reader;
 pub mod retry;
 mod sender;
 mod smtp;
-pub mod words;
 
 use std::path::PathBuf;
 

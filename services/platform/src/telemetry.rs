@@ -92,7 +92,7 @@ impl Drop for Telemetry {
 }
 
 /// Seconds: from a tenth of a millisecond, which a batch of ticks takes, to ten seconds, which is a fault.
-const SECONDS: [f64; 15] =
+const SECONDS: [f64; 15] = // float: histogram bounds
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]; // float: histogram bounds
 
 /// Messages in a batch: from a lone tick to the largest batch that may be set.

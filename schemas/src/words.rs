@@ -1,6 +1,6 @@
 //! Numbers, times and rules as a person says them.
 
-use events::{
+use crate::{
     Condition, Direction, Price, Since, Span, Symbol, Timestamp,
     rule::{Change, Limit},
 };
@@ -118,7 +118,7 @@ fn reference(since: Since) -> String {
 
 #[cfg(test)]
 mod tests {
-    use events::Percent;
+    use crate::Percent;
     use proptest::prelude::*;
 
     use super::*;
