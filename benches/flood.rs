@@ -112,7 +112,8 @@ fn messages(path: &Path) -> anyhow::Result<Vec<Outgoing>> {
 
 /// Publishes to a stream beside the real ones and takes it away again.
 async fn bare_rate(url: &str, messages: &[Outgoing]) -> anyhow::Result<f64> {
-    let jetstream = jetstream::new(async_nats::connect(url).await?);
+    let mut jetstream = jetstream::new(async_nats::connect(url).await?);
+    jetstream.set_timeout(Duration::from_secs(60));
     let config = jetstream::stream::Config {
         name: "BARE".into(),
         subjects: vec!["bare.>".into()],
