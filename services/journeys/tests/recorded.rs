@@ -61,10 +61,12 @@ fn read(cell: &str) -> (String, Decimal, Option<Decimal>) {
     (time.to_owned(), number(price), change.map(|change| number(change.trim_end_matches(')'))))
 }
 
+/// The table counts suppressed firings by themselves.
 async fn assert_fired(system: &System, alert: &Alert, row: &Row) {
     let firings = system.api.firings(alert).await;
-    let suppressed = firings.iter().filter(|firing| firing.suppressed.is_some()).count();
-    let counts = (firings.len().to_string(), suppressed.to_string());
+    let (told, suppressed): (Vec<&Firing>, Vec<&Firing>) =
+        firings.iter().partition(|firing| firing.suppressed.is_none());
+    let counts = (told.len().to_string(), suppressed.len().to_string());
     assert_eq!(counts, (row["firings"].clone(), row["suppressed"].clone()), "{row:?}");
     if let (Some(first), Some(last)) = (firings.first(), firings.last()) {
         assert_eq!((shown(first), shown(last)), (read(&row["first"]), read(&row["last"])), "{row:?}");
@@ -98,8 +100,7 @@ async fn assert_as_expected(file: &str) {
     let mut told = 0;
     for (alert, row) in alerts.iter().zip(&rules) {
         assert_fired(&system, alert, row).await;
-        told +=
-            row["firings"].parse::<usize>().expect("a number") - row["suppressed"].parse::<usize>().expect("a number");
+        told += row["firings"].parse::<usize>().expect("a number");
     }
     assert_eq!(system.mails().len(), told, "one mail for each firing that is not suppressed");
     let name = file.split('.').next().expect("a name");
