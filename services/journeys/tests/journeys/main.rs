@@ -5,6 +5,7 @@ mod coinnews;
 mod conditions;
 mod crashes;
 mod dead_letters;
+mod house;
 mod many_rules;
 mod past;
 mod readme;
