@@ -109,7 +109,11 @@ pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, Tel
         LogFormat::Json => true,
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(terminal);
-    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.with_target(false).boxed() };
+    let lines = if json {
+        lines.json().flatten_event(true).with_span_list(false).boxed()
+    } else {
+        lines.with_target(false).boxed()
+    };
     let traces = (!settings.otlp_endpoint.is_empty()).then(|| otlp(service, &settings.otlp_endpoint)).transpose()?;
     let spans = traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("tickbell")));
     tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
