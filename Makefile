@@ -1,9 +1,11 @@
 # The commands of a developer; pipelines call the same ones.
 
-# Recorded days and the outside judge lie beside the clone. Only test-recorded and bench read them.
+# Recorded days, the outside judge and the schemas of custom resources lie beside the clone. Only test-recorded, bench and
+# check-deploy read them.
 SHARED ?= ../shared
 
-.PHONY: run test test-recorded check tools tools-test bench
+.PHONY: run test test-recorded test-previous unit check check-deploy bench fmt tools tools-test tools-deploy \
+        image sbom deny deploy promote rollback smoke
 
 run: tools ## everything on this machine, with prices from the simulator
 	cargo build --release --locked -p tickbell
@@ -13,14 +15,31 @@ test: tools-test check ## all that needs nothing outside the clone
 	cargo build --locked -p tickbell
 	cargo test --workspace --locked
 
+unit: ## the tests that start no servers
+	cargo test --workspace --lib --bins --locked
+
 check: ## format and lints; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## formats
+	cargo fmt --all
 
 test-recorded: tools-test ## recorded days through the whole system, compared with an independent judge
 	cargo build --release --locked -p tickbell
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked -p journeys --features recorded --test recorded
 	$(SHARED)/checks/replay
+
+test-previous: tools-test ## the previous release's tests against this version's schema
+	cargo build --release --locked -p tickbell
+	infra/pipelines/previous
+
+check-deploy: tools-deploy ## compose, images, Kubernetes, pipelines, monitoring, Terraform; and a rollout under load
+	cargo build --release --locked -p tickbell
+	.tools/python/bin/ruff format --line-length 120 --check infra
+	.tools/python/bin/ruff check infra
+	TICKBELL_SHARED=$(abspath $(SHARED)) .tools/python/bin/pytest -q infra/checks
+	cargo test --locked -p journeys --features deploy --test rollout -- --nocapture
 
 bench: tools ## what a tick costs the rule book, and the whole pipeline beside the bare client
 	cargo build --release --locked -p tickbell -p benches
@@ -32,3 +51,27 @@ tools: ## what a run needs and this machine lacks
 
 tools-test: ## what the tests need besides
 	infra/local/tools test
+
+tools-deploy: ## what the checks of deployments need besides
+	infra/local/tools deploy
+
+image: ## the image of this commit
+	infra/pipelines/image
+
+sbom: ## what the program is made of
+	infra/pipelines/sbom
+
+deny: ## licences, banned crates, advisories
+	infra/pipelines/deny
+
+deploy: ## to ENV=staging or production: schema, idle colour, consumers
+	infra/pipelines/deploy
+
+promote: ## smoke-tests the idle colour of ENV, and switches to it
+	infra/pipelines/promote
+
+rollback: ## takes ENV back to what was active before
+	infra/pipelines/rollback
+
+smoke: ## tries the API at URL from outside; SUBSCRIBE=address also makes and deletes a rule
+	infra/pipelines/smoke

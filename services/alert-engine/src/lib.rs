@@ -45,5 +45,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Fault> {
     let check = health.check(SERVICE);
+    store::dead_letters::count_from_nought(SERVICE);
+    metrics::counter!("tickbell_alerts_fired_total").increment(0);
     supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
 }

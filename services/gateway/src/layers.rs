@@ -6,11 +6,12 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderValue, Method, header},
+    http::{HeaderValue, Method, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
+use platform::Shutdown;
 use tokio::sync::Semaphore;
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -43,6 +44,17 @@ pub(crate) fn around(router: Router, settings: &Settings) -> Router {
         .layer(middleware::from_fn_with_state(limits, bound_work))
         .layer(cors(&settings.cors_origins))
         .layer(middleware::from_fn(observe::observe))
+}
+
+/// Asks clients to leave once shutdown is asked for: an idle connection that is closed on a client may lose its next
+/// request.
+pub(crate) async fn see_off(State(shutdown): State<Shutdown>, request: Request, next: Next) -> Response {
+    let one_at_a_time = request.version() <= Version::HTTP_11;
+    let mut response = next.run(request).await;
+    if one_at_a_time && shutdown.is_cancelled() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 struct Limits {

@@ -13,13 +13,12 @@ mod prices;
 mod problem;
 mod query;
 mod schemas;
-mod server;
 mod settings;
 mod subscription;
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
-use axum::{Router, response::Redirect, routing::get};
+use axum::{Router, middleware, response::Redirect, routing::get};
 use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
 use store::Store;
 use tokio::net::TcpListener;
@@ -44,6 +43,7 @@ pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
     router: Router,
+    lame_duck: Duration,
     drain: Duration,
     store: Store,
     broker: Broker,
@@ -68,8 +68,9 @@ impl Gateway {
         let check = health.check("gateway");
         let app = App { store: store.clone(), links, confirmation: settings.confirmation };
         let router = router(app).merge(platform::admin::routes(health, metrics));
-        let drain = Duration::from_secs(settings.drain_seconds);
-        Ok(Self { listener, address, router: layers::around(router, &settings), drain, store, broker, check })
+        let router = layers::around(router, &settings);
+        let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
+        Ok(Self { listener, address, router, lame_duck, drain, store, broker, check })
     }
 
     /// Where it listens.
@@ -77,16 +78,28 @@ impl Gateway {
         self.address
     }
 
-    /// Answers requests and relays what they commit, until shutdown; then finishes the requests that were begun.
+    /// Answers requests and relays what they commit, until shutdown. Then it is no longer ready, and goes on answering
+    /// while whoever balances the load learns of it; at last it finishes the requests that were begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Fault> {
-        let Self { listener, address, router, drain, store, broker, check } = self;
+        let Self { listener, address, router, lame_duck, drain, store, broker, check } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
+        let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), layers::see_off));
+        let close = Shutdown::new();
         let answer = async {
-            server::serve(listener, router, drain, &shutdown).await;
-            Ok(())
+            platform::server::serve(listener, router, drain, &close).await;
+            Ok::<_, Fault>(())
         };
         let session = || relay(&store, &broker, &check, &shutdown);
-        tokio::try_join!(answer, platform::supervise(RELAY, &check, &shutdown, session))?;
+        let leave = async {
+            // Only when the relay has ended: it must not call itself ready again.
+            platform::supervise(RELAY, &check, &shutdown, session).await?;
+            check.failing("asked to stop");
+            info!(seconds = lame_duck.as_secs(), "no longer ready, still answering");
+            tokio::time::sleep(lame_duck).await;
+            close.cancel();
+            Ok::<_, Fault>(())
+        };
+        tokio::try_join!(answer, leave)?;
         Ok(())
     }
 }

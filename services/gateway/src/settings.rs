@@ -21,7 +21,10 @@ pub struct Settings {
     pub request_timeout_seconds: u64,
     /// How many requests are answered at a time, 1 to 100000; more are told to come back.
     pub max_in_flight: usize,
-    /// How long requests in flight may go on after shutdown is asked for, 0 to 300.
+    /// How long it is not ready and still answers after shutdown is asked for, 0 to 300: as long as a load balancer
+    /// needs to learn of it.
+    pub lame_duck_seconds: u64,
+    /// How long requests in flight may go on after that, 0 to 300.
     pub drain_seconds: u64,
 }
 
@@ -52,6 +55,7 @@ impl Default for Settings {
             max_body_bytes: 64 * 1024,
             request_timeout_seconds: 10,
             max_in_flight: 512,
+            lame_duck_seconds: 0,
             drain_seconds: 5,
         }
     }
@@ -63,6 +67,7 @@ impl Settings {
         within("gateway.max_body_bytes", self.max_body_bytes, 1_024, 1_048_576)?;
         within("gateway.request_timeout_seconds", self.request_timeout_seconds, 1, 300)?;
         within("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;
+        within("gateway.lame_duck_seconds", self.lame_duck_seconds, 0, 300)?;
         within("gateway.drain_seconds", self.drain_seconds, 0, 300)?;
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
             None => Ok(()),

@@ -48,5 +48,6 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Fault> {
     let check = health.check(SERVICE);
+    store::dead_letters::count_from_nought(SERVICE);
     supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
 }

@@ -101,8 +101,8 @@ async fn write(tx: &mut Tx, kept: Vec<Kept>, mut instruments: Instruments) -> Re
     let repeated = rows.len() - added.len();
     if repeated > 0 {
         debug!(repeated, "ticks were there already");
-        metrics::counter!("tickbell_ticks_repeated_total").increment(repeated as u64);
     }
+    metrics::counter!("tickbell_ticks_repeated_total").increment(repeated as u64);
     metrics::counter!("tickbell_ticks_kept_total").increment(added.len() as u64);
     rows.retain(|(_, kept)| added.contains(&kept.sequence));
     history::merge_candles(tx, &candles::fold(&rows)).await?;

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-/// `tickbell`, beside the folder of this test's own program.
+/// `tickbell`, beside the folder of this test's own program; with feature `deploy` the optimised one, which is deployed.
 pub(crate) fn path() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(build)
@@ -19,6 +19,7 @@ fn build() -> PathBuf {
     cargo
         .args(["build", "--quiet", "--locked", "-p", "tickbell", "--manifest-path"])
         .arg(workspace().join("Cargo.toml"));
+    let folder = if cfg!(feature = "deploy") { folder.with_file_name("release") } else { folder.to_owned() };
     if folder.ends_with("release") {
         cargo.arg("--release");
     }

@@ -8,6 +8,7 @@ mod binary;
 pub mod mail;
 pub mod mail_server;
 pub mod process;
+mod servers;
 pub mod status;
 pub mod system;
 pub mod tape;
@@ -18,6 +19,7 @@ pub use mail::Mail;
 
 pub use mail_server::MailServer;
 pub use process::Process;
+pub use servers::{Door, Servers};
 pub use status::Status;
 pub use system::System;
 pub use until::until;

@@ -49,6 +49,14 @@ impl Mail {
         }
     }
 
+    /// Which firing an alert tells of: the rule and the number.
+    pub fn firing(&self) -> (String, i64) {
+        let rule = self.header("X-Tickbell-Rule").expect("a rule");
+        let (_, rest) = self.text.split_once("firing number ").expect("a number");
+        let number = rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
+        (rule, number)
+    }
+
     /// The link that ends these mails.
     pub fn unsubscribe_link(&self) -> String {
         let header = self.header("List-Unsubscribe").expect("a List-Unsubscribe header");

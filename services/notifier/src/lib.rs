@@ -136,6 +136,8 @@ pub async fn run(
     let from = smtp.mailbox().map_err(wrong)?;
 
     let (reading, sending) = (health.check(SERVICE), health.check(SENDER));
+    store::dead_letters::count_from_nought(SERVICE);
+    sender::count_from_nought();
     let due = Notify::new();
     let stop = shutdown.child_token();
     let sender = Sender::new(store.clone(), mailer, links, from, &settings, stop.clone());

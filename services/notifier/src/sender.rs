@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use events::{AlertFired, DeliveryUpdated, Outcome, Rule};
+use events::{AlertFired, DeliveryUpdated, Outcome, Rule, delivery::Channel};
 use lettre::{Message, message::Mailbox};
 use platform::{
     Check, Fault, Shutdown, clock,
@@ -218,6 +218,14 @@ fn report(claim: &Claim, update: &DeliveryUpdated, retry_in: Duration) {
         Outcome::Retrying | Outcome::Unknown => {
             warn!(domain, outcome, detail, retry_in_s = retry_in.as_secs(), "not delivered yet");
         }
+    }
+}
+
+/// Counts from nought: the step from no counter to one would not be seen.
+pub(crate) fn count_from_nought() {
+    for outcome in [Outcome::Sent, Outcome::Retrying, Outcome::Unknown, Outcome::Failed] {
+        let channel = Channel::Email.to_string();
+        metrics::counter!("tickbell_deliveries_total", "channel" => channel, "outcome" => word(outcome)).increment(0);
     }
 }
 

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{error, info};
 
-use crate::{Fault, Health, Shutdown, telemetry::Metrics};
+use crate::{Fault, Health, telemetry::Metrics};
 
 /// The three operations as a router, for a service that listens anyway.
 pub fn routes(health: Health, metrics: Metrics) -> Router {
@@ -23,15 +23,17 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, Json<serde_json::V
     (status, Json(json!({ "status": word, "checks": health.report() })))
 }
 
-/// Serves them on an address of their own until shutdown, for a service that has no other.
-pub async fn serve(address: SocketAddr, health: Health, metrics: Metrics, shutdown: Shutdown) -> Result<(), Fault> {
+/// Serves them on an address of their own for as long as the process lives; fatal when the address is taken.
+pub async fn start(address: SocketAddr, health: Health, metrics: Metrics) -> Result<(), Fault> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Fault::fatal(format!("listen on {address} (setting admin.listen)"), error))?;
     let address = listener.local_addr().map_err(|error| Fault::fatal("read the admin address", error))?;
     info!(%address, "health and metrics are at http://{address}/readyz and /metrics");
-    axum::serve(listener, routes(health, metrics))
-        .with_graceful_shutdown(async move { shutdown.cancelled().await })
-        .await
-        .map_err(|error| Fault::passing("serve health and metrics", error))
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, routes(health, metrics)).await {
+            error!(%address, %error, "health and metrics are no longer served");
+        }
+    });
+    Ok(())
 }

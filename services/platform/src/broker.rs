@@ -3,10 +3,11 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, ConnectOptions, HeaderMap, RequestErrorKind,
+    Client, ConnectOptions, HeaderMap, RequestErrorKind, ServerAddr,
     jetstream::{self, Context},
 };
 use events::{Outgoing, envelope::TRACEPARENT};
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::{sync::watch, time::timeout};
@@ -106,10 +107,13 @@ impl Broker {
         check: Check,
         shutdown: Shutdown,
     ) -> Result<Self, Fault> {
-        let away =
-            |error: &dyn std::fmt::Display| format!("no NATS server at {} ({error}); set nats.url", settings.url);
+        let away = |error: &dyn std::fmt::Display| {
+            format!("no NATS server at {} ({error}); set nats.url", without_secrets(&settings.url))
+        };
         let mut options = ConnectOptions::new()
             .name(format!("tickbell {name}"))
+            // A user may be allowed to read its own answers and nobody else's.
+            .custom_inbox_prefix(format!("_INBOX.{name}"))
             // Three seconds: a peer that is half open is noticed after two missed pings.
             .ping_interval(Duration::from_secs(3))
             .request_timeout(Some(ACK_TIMEOUT))
@@ -122,6 +126,10 @@ impl Broker {
             options = options.credentials_file(&settings.credentials).await.map_err(|error| {
                 Fault::fatal(format!("read nats.credentials = {}", settings.credentials.display()), error)
             })?;
+        }
+        let servers = addresses(&settings.url)?;
+        if let Some((user, password)) = servers.iter().find_map(login) {
+            options = options.user_and_password(user, password);
         }
         let events = check.clone();
         let (connected, connections) = watch::channel(0);
@@ -142,12 +150,12 @@ impl Broker {
                 }
             }
         });
-        let servers: Vec<String> = settings.url.split(',').map(|url| url.trim().to_owned()).collect();
         let deadline = tokio::time::Instant::now() + patience;
         for wait in waits() {
             match options.clone().connect(&servers).await {
                 Ok(client) => {
                     check.ready();
+                    metrics::counter!("tickbell_publish_retries_total").increment(0);
                     let mut jetstream = jetstream::new(client.clone());
                     jetstream.set_timeout(ACK_TIMEOUT);
                     return Ok(Self { client, jetstream, shutdown, check, connections });
@@ -155,7 +163,7 @@ impl Broker {
                 Err(error) if tokio::time::Instant::now() + wait > deadline || shutdown.is_cancelled() => {
                     return Err(Fault::fatal(away(&error), error));
                 }
-                Err(error) => warn!(url = settings.url, %error, "waiting for the broker"),
+                Err(error) => warn!(url = without_secrets(&settings.url), %error, "waiting for the broker"),
             }
             tokio::time::sleep(wait).await;
         }
@@ -186,24 +194,27 @@ impl Broker {
             return None;
         }
         let page = format!("{}/varz", settings.monitor_url.trim_end_matches('/'));
-        let body = reqwest::Client::new().get(page).timeout(ACK_TIMEOUT).send().await.ok()?.bytes().await.ok()?;
+        let client = reqwest::Client::builder().timeout(ACK_TIMEOUT).build().ok()?;
+        let body = client.get(page).send().await.ok()?.bytes().await.ok()?;
         let page: serde_json::Value = serde_json::from_slice(&body).ok()?;
         Some(page.pointer("/jetstream/config/sync_always").and_then(serde_json::Value::as_bool).unwrap_or(false))
     }
 
     /// Says loudly when acknowledged messages can be lost.
     pub async fn say_how_it_syncs(&self, settings: &Settings) {
-        match self.syncs_always(settings).await {
+        let syncs = self.syncs_always(settings).await;
+        if let Some(always) = syncs {
+            metrics::gauge!("tickbell_broker_sync_always").set(f64::from(u8::from(always))); // float: a gauge is one
+        }
+        let url = without_secrets(&settings.url);
+        match syncs {
             Some(true) => {}
             Some(false) => warn!(
-                url = settings.url,
+                url,
                 "the broker acknowledges before it has flushed to disk: a power cut can lose messages; \
                  set `sync_interval: always` in the jetstream section of its configuration"
             ),
-            None => warn!(
-                url = settings.url,
-                "the broker was not asked how it syncs; set nats.monitor_url to its monitoring page"
-            ),
+            None => warn!(url, "the broker was not asked how it syncs; set nats.monitor_url to its monitoring page"),
         }
     }
 
@@ -321,6 +332,28 @@ impl Broker {
     }
 }
 
+/// The servers that `nats.url` names.
+fn addresses(urls: &str) -> Result<Vec<ServerAddr>, Fault> {
+    let parsed = urls.split(',').map(|url| url.trim().parse::<ServerAddr>()).collect::<Result<_, _>>();
+    parsed.map_err(|error| Fault::fatal(format!("nats.url = {:?} is no URL", without_secrets(urls)), error))
+}
+
+/// Who we say we are: the library leaves the user of a URL unused.
+fn login(server: &ServerAddr) -> Option<(String, String)> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some((decoded(server.username()?), decoded(server.password()?)))
+}
+
+/// Server addresses as they may be shown: what stands before an `@` is for the server alone.
+fn without_secrets(urls: &str) -> String {
+    let shown = |url: &str| match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        (_, None) => url.to_owned(),
+    };
+    urls.split(',').map(|url| shown(url.trim())).collect::<Vec<_>>().join(",")
+}
+
 /// How one attempt at a publish went wrong.
 enum Attempt {
     /// It may or may not be stored: try again under the same ids.
@@ -376,4 +409,24 @@ fn root(subject: &str) -> &str {
 pub fn traced(mut message: Outgoing, traceparent: Option<String>) -> Outgoing {
     message.headers.extend(traceparent.map(|value| (TRACEPARENT.to_owned(), value)));
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_of_a_url_logs_in() {
+        let servers = addresses("tls://a:4222, nats://gateway:s%40fe@b:4222").expect("addresses");
+        assert_eq!(servers.iter().find_map(login), Some(("gateway".into(), "s@fe".into())));
+        assert_eq!(addresses("nats://a:4222").expect("one").iter().find_map(login), None);
+        let error = addresses("nats://gateway:secret@:x").expect_err("no port").to_string();
+        assert!(error.contains("nats.url") && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        assert_eq!(without_secrets("nats://gateway:s3cr@t@a:4222, tls://b:4222"), "nats://a:4222,tls://b:4222");
+        assert_eq!(without_secrets("token@a:4222"), "a:4222");
+    }
 }

@@ -105,6 +105,8 @@ impl Feed {
             pending: 0,
             batch: Batch::default(),
         };
+        metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name).increment(0);
+        metrics::counter!("tickbell_messages_missed_total", "consumer" => name).increment(0);
         feed.say_what_is_gone().await?;
         feed.reset().await?;
         Ok(feed)

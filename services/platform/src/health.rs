@@ -23,20 +23,40 @@ pub enum State {
     Standby,
     /// Does not work, and why.
     Failing(String),
+    /// Does not work, and why; what the process is for goes on without it.
+    Degraded(String),
 }
 
 /// One latch, held by the part of the process that it is about.
 #[derive(Debug, Clone)]
 pub struct Check {
     name: &'static str,
+    weight: Weight,
     health: Health,
+}
+
+/// Whether a process can do without what a check is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    Needed,
+    Spared,
 }
 
 impl Health {
     /// A new latch, closed until its holder opens it.
     pub fn check(&self, name: &'static str) -> Check {
+        self.add(name, Weight::Needed)
+    }
+
+    /// A new latch that says how it stands and, once it was open, never closes the door: for what all instances share
+    /// and each can do without. If it closed the doors of all of them, a small outage would become a whole one.
+    pub fn spared_check(&self, name: &'static str) -> Check {
+        self.add(name, Weight::Spared)
+    }
+
+    fn add(&self, name: &'static str, weight: Weight) -> Check {
         self.states().insert(name, State::Starting);
-        Check { name, health: self.clone() }
+        Check { name, weight, health: self.clone() }
     }
 
     /// Every check by name.
@@ -46,7 +66,7 @@ impl Health {
 
     /// Whether all checks are open.
     pub fn is_ready(&self) -> bool {
-        self.states().values().all(|state| matches!(state, State::Ready | State::Standby))
+        self.states().values().all(|state| matches!(state, State::Ready | State::Standby | State::Degraded(_)))
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
@@ -68,7 +88,10 @@ impl Check {
 
     /// It does not work.
     pub fn failing(&self, why: impl Into<String>) {
-        self.set(State::Failing(why.into()));
+        self.set(match self.weight {
+            Weight::Needed => State::Failing(why.into()),
+            Weight::Spared => State::Degraded(why.into()),
+        });
     }
 
     fn set(&self, state: State) {
@@ -91,5 +114,16 @@ mod tests {
         engine.failing("no database");
         assert!(!health.is_ready());
         assert_eq!(health.report()["alert-engine"], State::Failing("no database".into()));
+    }
+
+    #[test]
+    fn what_can_be_spared_is_waited_for_once_and_then_only_reported() {
+        let health = Health::default();
+        let broker = health.spared_check("broker");
+        assert!(!health.is_ready(), "it starts with all it has");
+        broker.ready();
+        broker.failing("not connected");
+        assert!(health.is_ready());
+        assert_eq!(health.report()["broker"], State::Degraded("not connected".into()));
     }
 }

@@ -35,6 +35,8 @@ where
     F: FnMut() -> S,
     S: Future<Output = Result<(), Fault>>,
 {
+    let retries = metrics::counter!("tickbell_session_retries_total", "service" => service);
+    retries.increment(0); // A first step from nothing to one would not be seen as a step.
     let mut delays = waits();
     loop {
         let began = Instant::now();
@@ -54,7 +56,7 @@ where
             }
             Err(fault @ Fault::Passing(..)) => {
                 check.failing(chain(&fault));
-                metrics::counter!("tickbell_session_retries_total", "service" => service).increment(1);
+                retries.increment(1);
                 if began.elapsed() > RECOVERED {
                     delays = waits();
                 }

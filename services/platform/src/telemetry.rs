@@ -1,9 +1,11 @@
-//! Logs, metrics and traces: set up once per process.
+//! Logs, metrics, traces and error reports: set up once per process.
+
+mod errors;
 
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use opentelemetry::trace::TracerProvider;
+use opentelemetry::{KeyValue, trace::TracerProvider};
 use opentelemetry_otlp::WithExportConfig;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use serde::Deserialize;
@@ -22,6 +24,21 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Where traces go by OTLP over HTTP, like `http://localhost:4318/v1/traces`; empty means nowhere.
     pub otlp_endpoint: String,
+    /// What this installation is called in traces and error reports, like `staging`.
+    pub environment: String,
+    /// Where errors are reported, like `https://key@sentry.example.com/1`; empty means nowhere.
+    pub sentry_dsn: String,
+}
+
+/// What runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// Which service it is: the name of its folder, crate, subcommand and Deployment.
+    pub service: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// The commit that it was built from, where the build was told.
+    pub commit: &'static str,
 }
 
 /// How a log line looks.
@@ -45,7 +62,13 @@ impl TryFrom<String> for LogFormat {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { log: "info,async_nats=warn".into(), log_format: LogFormat::Auto, otlp_endpoint: String::new() }
+        Self {
+            log: "info,async_nats=warn".into(),
+            log_format: LogFormat::Auto,
+            otlp_endpoint: String::new(),
+            environment: "local".into(),
+            sentry_dsn: String::new(),
+        }
     }
 }
 
@@ -58,6 +81,9 @@ pub enum TelemetryError {
     /// `telemetry.otlp_endpoint` is no URL.
     #[error("telemetry.otlp_endpoint = {0:?} cannot be used: give a URL like \"http://localhost:4318/v1/traces\"")]
     Otlp(String, #[source] opentelemetry_otlp::ExporterBuildError),
+    /// `telemetry.sentry_dsn` is none.
+    #[error("telemetry.sentry_dsn is no DSN like https://key@sentry.example.com/1: {0}")]
+    Sentry(String),
     /// Another part of the process has set it up already.
     #[error("metrics were set up twice in one process")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -81,6 +107,8 @@ pub struct Telemetry {
     /// For `/metrics`.
     pub metrics: Metrics,
     traces: Option<SdkTracerProvider>,
+    /// Sends what is left when it is dropped.
+    _errors: Option<sentry::ClientInitGuard>,
 }
 
 impl Drop for Telemetry {
@@ -98,8 +126,8 @@ const SECONDS: [f64; 15] = // float: histogram bounds
 /// Messages in a batch: from a lone tick to the largest batch that may be set.
 const MESSAGES: [f64; 8] = [1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 20_000.0]; // float: histogram bounds
 
-/// Sets up logs on standard error, metrics, and traces where an endpoint is set.
-pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, TelemetryError> {
+/// Sets up logs on standard error, metrics, and traces and error reports where they have somewhere to go.
+pub fn init(program: Program, settings: &Settings) -> Result<Telemetry, TelemetryError> {
     let filter =
         EnvFilter::try_new(&settings.log).map_err(|error| TelemetryError::Filter(settings.log.clone(), error))?;
     let terminal = std::io::stderr().is_terminal();
@@ -114,25 +142,33 @@ pub fn init(service: &'static str, settings: &Settings) -> Result<Telemetry, Tel
     } else {
         lines.with_target(false).boxed()
     };
-    let traces = (!settings.otlp_endpoint.is_empty()).then(|| otlp(service, &settings.otlp_endpoint)).transpose()?;
+    let errors = errors::init(program, settings)?;
+    let reported = errors.as_ref().map(|_| errors::layer());
+    let traces = (!settings.otlp_endpoint.is_empty()).then(|| otlp(program, settings)).transpose()?;
     let spans = traces.as_ref().map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("tickbell")));
-    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
+    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).with(reported).init();
 
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_messages".into()), &MESSAGES)?
         .install_recorder()?;
-    Ok(Telemetry { metrics: Metrics(recorder), traces })
+    metrics::gauge!("tickbell_build_info", "version" => program.version, "commit" => program.commit).set(1);
+    Ok(Telemetry { metrics: Metrics(recorder), traces, _errors: errors })
 }
 
-fn otlp(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+fn otlp(program: Program, settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
+    let endpoint = &settings.otlp_endpoint;
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()
         .with_endpoint(endpoint)
         .build()
-        .map_err(|error| TelemetryError::Otlp(endpoint.to_owned(), error))?;
+        .map_err(|error| TelemetryError::Otlp(endpoint.clone(), error))?;
+    let attributes = [
+        KeyValue::new("service.version", program.version),
+        KeyValue::new("deployment.environment.name", settings.environment.clone()),
+    ];
     Ok(SdkTracerProvider::builder()
         .with_batch_exporter(exporter)
-        .with_resource(Resource::builder().with_service_name(service).build())
+        .with_resource(Resource::builder().with_service_name(program.service).with_attributes(attributes).build())
         .build())
 }

@@ -8,7 +8,7 @@ use async_nats::jetstream::{
     stream::{Compression, Config, DiscardPolicy, Info, LastRawMessageErrorKind},
 };
 use events::{
-    Timestamp,
+    Span, Timestamp,
     streams::{self, Ack, Consumer, Stream, Topology},
 };
 use serde_json::{Value, json};
@@ -18,8 +18,10 @@ use crate::{Broker, Fault};
 
 /// Creates what is missing and updates what differs; refuses, before changing anything, what would lose messages.
 pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
+    let mut there_replicas = BTreeMap::new();
     for (name, declared) in &topology.streams {
         let Some(there) = stream_info(broker, name).await? else { continue };
+        there_replicas.insert(name, there.config.num_replicas);
         let losses = losses(&there.config, &stream_config(name, declared));
         if there.state.messages > 0 && !losses.is_empty() {
             let what = format!("stream {name} holds {} messages and could lose some", there.state.messages);
@@ -29,7 +31,10 @@ pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
     for (name, declared) in &topology.streams {
         let fault = |error| Fault::fatal(format!("make stream {name} as declared"), error);
         let jetstream = broker.jetstream();
-        jetstream.create_or_update_stream(stream_config(name, declared)).await.map_err(fault)?;
+        let mut config = stream_config(name, declared);
+        // Copies that a cluster keeps are not taken away.
+        config.num_replicas = config.num_replicas.max(there_replicas.get(name).copied().unwrap_or_default());
+        jetstream.create_or_update_stream(config).await.map_err(fault)?;
         for (consumer, declared) in &declared.consumers {
             let fault = |error| Fault::fatal(format!("make consumer {consumer} of stream {name} as declared"), error);
             let config = consumer_config(consumer, declared);
@@ -48,7 +53,7 @@ pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, F
             differences.push(format!("stream {name}: missing"));
             continue;
         };
-        differences.extend(compare(name, stream_facts(&there.config), stream_facts(&stream_config(name, declared))));
+        differences.extend(compare_stream(name, &there.config, declared));
         for (consumer, declared) in &declared.consumers {
             differences.extend(diff_consumer(broker, name, consumer, declared).await?);
         }
@@ -67,7 +72,7 @@ pub async fn verify_consumer(broker: &Broker, stream: &str, name: &str, topology
         return Err(Fault::fatal("verify streams", format!("{stream}/{name} is not in streams.yaml")));
     };
     let mut differences = match stream_info(broker, stream).await? {
-        Some(there) => compare(stream, stream_facts(&there.config), stream_facts(&stream_config(stream, declared))),
+        Some(there) => compare_stream(stream, &there.config, declared),
         None => vec![format!("stream {stream}: missing")],
     };
     if differences.is_empty() {
@@ -220,6 +225,13 @@ fn consumer_facts(config: &consumer::Config) -> Facts {
     ])
 }
 
+fn compare_stream(name: &str, there: &Config, declared: &Stream) -> Vec<String> {
+    let mut config = stream_config(name, declared);
+    // A cluster keeps more copies than a laptop, and nothing here depends on how many.
+    config.num_replicas = config.num_replicas.max(there.num_replicas);
+    compare(name, stream_facts(there), stream_facts(&config))
+}
+
 fn compare(name: &str, there: Facts, declared: Facts) -> Vec<String> {
     declared
         .iter()
@@ -257,7 +269,7 @@ pub fn export_nack(topology: &Topology) -> Result<String, Fault> {
             documents.push(nack("Consumer", consumer, nack_consumer(name, consumer, declared)));
         }
     }
-    let texts: Result<Vec<String>, _> = documents.iter().map(serde_norway::to_string).collect();
+    let texts: Result<Vec<String>, _> = documents.iter().map(yaml).collect();
     let texts = texts.map_err(|error| Fault::fatal("write the streams as YAML", error))?;
     Ok(format!(
         "# Made from schemas/streams.yaml by `tickbell streams export --format nack`.\n---\n{}",
@@ -265,7 +277,25 @@ pub fn export_nack(topology: &Topology) -> Result<String, Fault> {
     ))
 }
 
-fn nack(kind: &str, name: &str, spec: Value) -> Value {
+/// By way of text: serde_json's numbers keep their digits, and only serde_json knows them as numbers.
+fn yaml(document: &Value) -> Result<String, serde_norway::Error> {
+    serde_norway::to_string(&serde_norway::from_str::<serde_norway::Value>(&document.to_string())?)
+}
+
+/// As Go reads it, which knows no days.
+fn go_duration(span: Span) -> String {
+    let seconds = span.as_seconds();
+    match (seconds % 3_600, seconds % 60) {
+        (0, _) => format!("{}h", seconds / 3_600),
+        (_, 0) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
+fn nack(kind: &str, name: &str, mut spec: Value) -> Value {
+    if let Some(fields) = spec.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
     let metadata = json!({ "name": name.to_lowercase(), "labels": { "app.kubernetes.io/part-of": "tickbell" } });
     json!({ "apiVersion": "jetstream.nats.io/v1beta2", "kind": kind, "metadata": metadata, "spec": spec })
 }
@@ -279,16 +309,16 @@ fn nack_stream(name: &str, stream: &Stream) -> Value {
         "storage": "file",
         "discard": "old",
         "replicas": stream.replicas,
-        "maxAge": stream.max_age.map(|age| age.to_string()).unwrap_or_default(),
+        "maxAge": stream.max_age.map(go_duration),
         "maxBytes": stream.max_bytes.0,
         "maxMsgs": -1,
         "maxMsgsPerSubject": stream.max_msgs_per_subject.unwrap_or(-1),
         "maxMsgSize": stream.max_msg_size.0,
         "maxConsumers": -1,
-        "duplicateWindow": stream.duplicate_window.to_string(),
+        "duplicateWindow": go_duration(stream.duplicate_window),
         "compression": match stream.compression { streams::Compression::None => "none", streams::Compression::S2 => "s2" },
         "allowDirect": true,
-        "allowAtomic": true,
+        "allowAtomicPublish": true,
         "noAck": false,
         "preventDelete": true,
     })
@@ -302,7 +332,7 @@ fn nack_consumer(stream: &str, name: &str, declared: &Consumer) -> Value {
         "deliverPolicy": "all",
         "replayPolicy": "instant",
         "ackPolicy": match declared.ack { Ack::All => "all", Ack::Explicit => "explicit" },
-        "ackWait": declared.ack_wait.to_string(),
+        "ackWait": go_duration(declared.ack_wait),
         "maxDeliver": declared.max_deliver,
         "maxAckPending": declared.max_ack_pending,
         "preventDelete": true,
@@ -332,5 +362,17 @@ mod tests {
             assert!(yaml.contains(&format!("name: {}", name.to_lowercase())), "{name}");
             assert!(stream.consumers.keys().all(|consumer| yaml.contains(&format!("durableName: {consumer}"))));
         }
+    }
+
+    #[test]
+    fn the_export_is_what_the_controller_reads() {
+        let yaml = export_nack(&Topology::declared().expect("streams.yaml")).expect("YAML");
+        let ticks = yaml.split("---\n").find(|document| document.contains("name: TICKS")).expect("the tape");
+        let ticks: serde_norway::Value = serde_norway::from_str(ticks).expect("YAML");
+        assert_eq!(ticks["spec"]["maxBytes"].as_u64(), Some(4 * 1024 * 1024 * 1024));
+        assert_eq!(ticks["spec"]["maxAge"].as_str(), Some("24h"));
+        assert!(!yaml.contains("null"), "{yaml}");
+        assert_eq!(go_duration(Span::seconds(90)), "90s");
+        assert_eq!(go_duration(Span::DAY), "24h");
     }
 }

@@ -5,7 +5,6 @@
 //! own time, so what was taken before is recognised; `coinnews.history = "never"` spares a CronJob the trouble.
 
 mod client;
-mod coins;
 mod quotes;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -16,10 +15,11 @@ use futures::{
     stream::{self, BoxStream},
 };
 use platform::{
-    Check, Fault, Shutdown, clock,
+    Check, Fault, Shutdown, clock, duration,
     fault::chain,
     settings::{SettingsError, one_of},
 };
+use prices::coinnews::{self, Past, Quote};
 use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;
@@ -27,11 +27,10 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::{
-    Rounds, duration,
+    Rounds,
     publisher::{Publisher, message},
 };
 use client::{Client, ClientError};
-use quotes::{Past, Quote};
 
 /// How the API is asked.
 #[derive(Debug, Clone, Deserialize)]
@@ -186,6 +185,8 @@ impl Poller<'_> {
             Fault::passing("cannot have the list of coins from coinnews", error)
         })?;
         taken.retain(|coin, _| coins.contains(coin));
+        // From nought: the step from no counter to one would not be seen.
+        coins.iter().map(String::as_str).chain(["*"]).for_each(|coin| failures(coin).increment(0));
         let all = coins.len();
         let asks: Vec<_> = coins
             .into_iter()
@@ -243,7 +244,7 @@ async fn ask(
     coin: String,
 ) -> (String, Result<Answer, CoinError>) {
     let answer = async {
-        let symbol = coins::symbol(&coin, &settings.symbols)?;
+        let symbol = symbol(&coin, &settings.symbols)?;
         let quote = client.quote(&coin).await?;
         let past = match history {
             History::Never => None,
@@ -256,6 +257,11 @@ async fn ask(
     (coin, answer)
 }
 
+/// The symbol that a setting gives the coin, else the one that the coin is known by.
+fn symbol(coin: &str, settings: &BTreeMap<String, Symbol>) -> Result<Symbol, NameError> {
+    settings.get(coin).map_or_else(|| coinnews::symbol(coin), |symbol| Ok(symbol.clone()))
+}
+
 /// What was asked for, or a log line and a count.
 fn usable<T>(coin: &str, answer: Result<T, CoinError>) -> Option<T> {
     answer
@@ -266,9 +272,13 @@ fn usable<T>(coin: &str, answer: Result<T, CoinError>) -> Option<T> {
         .ok()
 }
 
-/// `*` stands for the list of coins.
 fn count_failure(coin: &str) {
-    metrics::counter!("tickbell_poll_failures_total", "coin" => coin.to_owned()).increment(1);
+    failures(coin).increment(1);
+}
+
+/// `*` stands for the list of coins.
+fn failures(coin: &str) -> metrics::Counter {
+    metrics::counter!("tickbell_poll_failures_total", "coin" => coin.to_owned())
 }
 
 #[cfg(test)]

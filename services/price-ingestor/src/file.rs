@@ -14,16 +14,16 @@ use std::{
     time::Duration,
 };
 
-use events::{Outgoing, Tick, Timestamp, Venue};
+use events::{Outgoing, Tick, Venue};
 use platform::{Fault, Shutdown, clock};
+use prices::{Factor, Pace, Recording, RecordingError};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::warn;
 
 use crate::{
     progress::Progress,
     publisher::{Publisher, message},
-    recording::{Recording, RecordingError},
-    source::{Factor, Speed},
+    source::Speed,
 };
 
 /// Lines read at a time: as many as the broker takes in one atomic batch.
@@ -71,7 +71,7 @@ async fn paced(publisher: &mut Publisher, path: &Path, factor: Factor, shutdown:
                 () = tokio::time::sleep(pace.due(next.at).saturating_sub(began.elapsed())) => {}
                 () = shutdown.cancelled() => return Ok(()),
             }
-            let (due, later) = waiting.split_at(pace.count_due(waiting, began.elapsed()));
+            let (due, later) = waiting.split_at(count_due(pace, waiting, began.elapsed()));
             publisher.publish(&received_now(due)).await?;
             progress.show_part(chunk.bytes_read, later.len(), chunk.ticks.len(), publisher.summary());
             waiting = later;
@@ -88,24 +88,9 @@ fn received_now(due: &[(Tick, u64)]) -> Vec<Outgoing> {
     due.iter().map(|(tick, line)| message(&Tick { received_at, ..tick.clone() }, &line.to_string())).collect()
 }
 
-/// When ticks are due, counted from the first.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    factor: Factor,
-    start: Timestamp,
-}
-
-impl Pace {
-    /// A tick from before the first is due at once.
-    fn due(self, at: Timestamp) -> Duration {
-        let micros = at.micros() - self.start.micros();
-        self.factor.played(u64::try_from(micros).unwrap_or(0))
-    }
-
-    /// How many of the ticks are due; at least the first, whose time the caller has waited for.
-    fn count_due(self, ticks: &[(Tick, u64)], elapsed: Duration) -> usize {
-        ticks.iter().skip(1).take_while(|(tick, _)| self.due(tick.at) <= elapsed).count() + 1
-    }
+/// How many of the ticks are due; at least the first, whose time the caller has waited for.
+fn count_due(pace: Pace, ticks: &[(Tick, u64)], elapsed: Duration) -> usize {
+    ticks.iter().skip(1).take_while(|(tick, _)| pace.due(tick.at) <= elapsed).count() + 1
 }
 
 /// Some of the file's lines.
@@ -178,7 +163,7 @@ impl<T> Decoding<T> {
         let received_at = clock::now();
         let mut chunk = Chunk { ticks: Vec::with_capacity(CHUNK_LINES), bad_lines: 0, bytes_read: 0 };
         for _ in 0..CHUNK_LINES {
-            match recording.next() {
+            match recording.next_row() {
                 Ok(Some((line, Ok(row)))) => chunk.ticks.push((self.make)(row.tick(&self.venue, received_at), line)),
                 Ok(Some((line, Err(error)))) => {
                     chunk.bad_lines += 1;
@@ -239,7 +224,7 @@ impl Read for Counted {
 #[cfg(test)]
 mod tests {
     use events::{
-        Symbol,
+        Symbol, Timestamp,
         tick::{TickKind, TickSource},
     };
 
@@ -268,7 +253,7 @@ mod tests {
         assert_eq!(pace.due(tick(8_000).0.at), Duration::from_millis(300));
         assert_eq!(pace.due(tick(1_000).0.at), Duration::ZERO);
         let ticks = [5_000, 5_100, 4_000, 5_200, 9_000, 5_100].map(tick);
-        assert_eq!(pace.count_due(&ticks, Duration::from_millis(20)), 4);
-        assert_eq!(pace.count_due(&ticks[4..], Duration::ZERO), 1);
+        assert_eq!(count_due(pace, &ticks, Duration::from_millis(20)), 4);
+        assert_eq!(count_due(pace, &ticks[4..], Duration::ZERO), 1);
     }
 }

@@ -4,12 +4,9 @@
 //! derived from its cause, so whatever is read twice is stored once, and recovery is to begin anew.
 
 pub mod coinnews;
-mod duration;
 mod file;
-mod lines;
 mod progress;
 mod publisher;
-mod recording;
 pub mod simulator;
 pub mod source;
 

@@ -1,8 +1,8 @@
 //! The way out: ticks become messages here and nowhere else, and what is acknowledged is counted.
 
 use events::{Outgoing, Tick, Venue};
-use metrics::Counter;
-use platform::{Broker, Fault, broker::traced, trace::new_traceparent};
+use metrics::{Counter, Gauge};
+use platform::{Broker, Fault, broker::traced, clock, trace::new_traceparent};
 
 use crate::Summary;
 
@@ -17,6 +17,7 @@ pub(crate) struct Publisher {
     venue: Venue,
     summary: Summary,
     published: Counter,
+    newest: Gauge,
     bad_lines: Counter,
 }
 
@@ -24,14 +25,19 @@ impl Publisher {
     /// A publisher that has published nothing.
     pub(crate) fn new(broker: Broker, venue: Venue) -> Self {
         let published = metrics::counter!("tickbell_ticks_published_total", "venue" => venue.to_string());
+        let newest = metrics::gauge!("tickbell_last_tick_timestamp_seconds", "venue" => venue.to_string());
         let bad_lines = metrics::counter!("tickbell_ingest_bad_lines_total");
-        Self { broker, venue, summary: Summary::default(), published, bad_lines }
+        Self { broker, venue, summary: Summary::default(), published, newest, bad_lines }
     }
 
     /// Publishes in order; returns when all is acknowledged, however long the broker is away.
     pub(crate) async fn publish(&mut self, messages: &[Outgoing]) -> Result<(), Fault> {
         self.broker.publish(messages).await?;
         self.published.increment(messages.len() as u64);
+        if !messages.is_empty() {
+            // This machine's time, not the ticks': a feed that replays the past is not stale.
+            self.newest.set((clock::now().micros() / 1_000_000) as f64); // float: a gauge is one
+        }
         self.summary.published += messages.len() as u64;
         Ok(())
     }

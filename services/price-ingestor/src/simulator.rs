@@ -1,24 +1,23 @@
 //! A seeded random walk, so that a demo has prices that move and rules that ring.
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use events::{
     Price, Size, Symbol, Tick, Timestamp, Venue,
-    money::PLACES,
     tick::{TickKind, TickSource},
 };
 use platform::{
-    Fault, Shutdown, clock,
+    Fault, Shutdown, clock, duration,
     settings::{SettingsError, within},
 };
+use prices::{Band, Starts};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use thiserror::Error;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    Rounds, duration,
+    Rounds,
     publisher::{Publisher, message},
 };
 
@@ -40,13 +39,7 @@ pub struct Settings {
 impl Default for Settings {
     /// Steps of up to 1 %, four a second: a rule on 1 % rings within 15 seconds but for a few runs in a million.
     fn default() -> Self {
-        let symbols = "BTC-USD=68000.00,ETH-USD=3500.00,SOL-USD=150.00,DOGE-USD=0.16000,SPY=550.00";
-        Self {
-            seed: 1,
-            symbols: symbols.parse().expect("the text above is a list of starts"),
-            interval: Duration::from_millis(250),
-            volatility_bp: 80,
-        }
+        Self { seed: 1, symbols: Starts::default(), interval: Duration::from_millis(250), volatility_bp: 80 }
     }
 }
 
@@ -55,47 +48,6 @@ impl Settings {
         within("price_ingestor.simulator.volatility_bp", self.volatility_bp, 1, 1_000)?;
         let (least, most) = (Duration::from_millis(1), Duration::from_secs(3_600));
         duration::within("price_ingestor.simulator.interval", self.interval, least, most)
-    }
-}
-
-/// Where walks start: symbols and prices, one or more.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Starts(Vec<(Symbol, Price)>);
-
-/// Text that is no list of starts.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error("{item:?} in {text:?} must be a symbol and its first price, like BTC-USD=68000, each symbol once")]
-pub struct StartsError {
-    item: String,
-    text: String,
-}
-
-impl FromStr for Starts {
-    type Err = StartsError;
-    fn from_str(text: &str) -> Result<Self, StartsError> {
-        let mut starts: Vec<(Symbol, Price)> = Vec::new();
-        for item in text.split(',').map(str::trim) {
-            let error = || StartsError { item: item.to_owned(), text: text.to_owned() };
-            let (symbol, price) = start(item).ok_or_else(error)?;
-            if starts.iter().any(|(there, _)| *there == symbol) {
-                return Err(error());
-            }
-            starts.push((symbol, price));
-        }
-        Ok(Self(starts))
-    }
-}
-
-fn start(item: &str) -> Option<(Symbol, Price)> {
-    let (symbol, price) = item.split_once('=')?;
-    Some((symbol.trim().parse().ok()?, price.trim().parse().ok()?))
-}
-
-impl TryFrom<String> for Starts {
-    type Error = StartsError;
-    fn try_from(text: String) -> Result<Self, StartsError> {
-        text.parse()
     }
 }
 
@@ -134,7 +86,7 @@ struct Walks {
 
 impl Walks {
     fn new(settings: &Settings) -> Self {
-        let walks = settings.symbols.0.iter().map(|(symbol, start)| Walk::new(symbol, *start)).collect();
+        let walks = settings.symbols.iter().map(|(symbol, start)| Walk::new(symbol, start)).collect();
         let volatility_bp = settings.volatility_bp.into();
         Self { rng: StdRng::seed_from_u64(settings.seed), volatility_bp, walks }
     }
@@ -157,23 +109,16 @@ impl Walks {
     }
 }
 
-/// Digits that a price has at least, so that a basis point of it is not rounded away.
-const DIGITS: u32 = 5;
-
-/// The walk of one symbol. It stays between half and twice its start: a demo that runs for weeks still looks like one.
+/// The walk of one symbol.
 struct Walk {
     symbol: Symbol,
     price: Price,
-    floor: Decimal,
-    ceiling: Decimal,
-    places: u32,
+    band: Band,
 }
 
 impl Walk {
     fn new(symbol: &Symbol, start: Price) -> Self {
-        let value = start.decimal();
-        let (floor, ceiling) = (value / Decimal::TWO, value * Decimal::TWO);
-        Self { symbol: symbol.clone(), price: start, floor, ceiling, places: places(value) }
+        Self { symbol: symbol.clone(), price: start, band: Band::new(start) }
     }
 
     /// Moves by so many basis points, or the other way where that would leave the band.
@@ -185,16 +130,8 @@ impl Walk {
 
     fn moved(&self, basis_points: i64) -> Option<Price> {
         let factor = Decimal::new(10_000 + basis_points, 4);
-        let value = self.price.decimal().checked_mul(factor)?.round_dp(self.places);
-        if value < self.floor || value > self.ceiling { None } else { Price::new(value).ok() }
+        self.band.price(self.price.decimal().checked_mul(factor)?)
     }
-}
-
-/// The decimal places of a walk: those of its start, or as many as give it [`DIGITS`] digits.
-fn places(start: Decimal) -> u32 {
-    let (mantissa, scale) = (start.mantissa().unsigned_abs(), start.scale());
-    let digits = mantissa.checked_ilog10().map_or(1, |log| log + 1);
-    (scale + DIGITS.saturating_sub(digits)).min(PLACES)
 }
 
 #[cfg(test)]
@@ -241,20 +178,5 @@ mod tests {
             assert!(after >= low && after <= high);
         }
         assert!(walk.iter().any(|step| step[0].decimal() > Decimal::new(24, 2)), "it uses the band");
-    }
-
-    #[test]
-    fn a_small_price_has_enough_places_to_move() {
-        let places = |text: &str| places(text.parse::<Price>().expect("a price").decimal());
-        let of = ["68000", "68000.00", "0.16", "1", "0.00001234", "0.000000000001"].map(places);
-        assert_eq!(of, [0, 2, 5, 4, 9, 12]);
-    }
-
-    #[test]
-    fn starts_are_symbols_with_prices_each_once() {
-        assert_eq!("BTC-USD=1, SPY=2.50".parse::<Starts>().map(|starts| starts.0.len()), Ok(2));
-        for bad in ["", "BTC-USD", "BTC-USD=0", "btc=1", "SPY=1,", "SPY=1,SPY=2"] {
-            assert!(bad.parse::<Starts>().is_err(), "{bad}");
-        }
     }
 }

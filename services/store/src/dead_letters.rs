@@ -4,6 +4,11 @@ use events::DeadLetter;
 
 use crate::{Error, Tx, bigint, outbox};
 
+/// Counts from nought: the step from no counter to one would not be seen.
+pub fn count_from_nought(service: &'static str) {
+    metrics::counter!("tickbell_dead_letters_total", "service" => service).increment(0);
+}
+
 /// Records messages that `service` gives up and adds their dead letters to its outbox; one that another service has
 /// given up already is not given up again.
 pub async fn give_up(tx: &mut Tx, service: &'static str, letters: &[DeadLetter]) -> Result<(), Error> {

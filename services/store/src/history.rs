@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, Datelike, NaiveDate, TimeZone, Utc};
 use events::{Interval, Price, Symbol, Tick, Timestamp, Venue};
 use rust_decimal::Decimal;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::Row;
 use tracing::info;
 
 use crate::{Error, Store, Tx, bigint};
@@ -82,17 +82,22 @@ impl Month {
     }
 
     fn start(self) -> DateTime<Utc> {
-        let date = NaiveDate::from_ymd_opt(self.year, self.month, 1).unwrap_or_default();
-        Utc.from_utc_datetime(&date.and_hms_opt(0, 0, 0).unwrap_or_default())
+        Utc.from_utc_datetime(&self.first_day().and_hms_opt(0, 0, 0).unwrap_or_default())
     }
 
-    fn partition(self) -> String {
-        format!("ticks_{:04}_{:02}", self.year, self.month)
+    fn first_day(self) -> NaiveDate {
+        NaiveDate::from_ymd_opt(self.year, self.month, 1).unwrap_or_default()
     }
 
     fn parse(partition: &str) -> Option<Self> {
         let (year, month) = partition.strip_prefix("ticks_")?.split_once('_')?;
         Some(Self { year: year.parse().ok()?, month: month.parse().ok()? })
+    }
+}
+
+impl std::fmt::Display for Month {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04}-{:02}", self.year, self.month)
     }
 }
 
@@ -110,12 +115,8 @@ impl Store {
 
     /// Makes the partition of a month.
     pub async fn make_partition(&self, month: Month) -> Result<(), Error> {
-        let (name, from, to) = (month.partition(), month.start().to_rfc3339(), month.next().start().to_rfc3339());
-        let sql =
-            format!("CREATE TABLE IF NOT EXISTS {name} PARTITION OF ticks FOR VALUES FROM ('{from}') TO ('{to}')");
-        // Only numbers of a calendar month were put into the text.
-        sqlx::query(AssertSqlSafe(sql)).execute(self.pool()).await?;
-        info!(partition = name, "made");
+        sqlx::query("SELECT make_ticks_partition($1)").bind(month.first_day()).execute(self.pool()).await?;
+        info!(%month, "made a partition");
         Ok(())
     }
 
@@ -124,9 +125,8 @@ impl Store {
         let mut dropped = Vec::new();
         for month in self.partitions().await? {
             if month.next().start() <= oldest.datetime() {
-                let name = month.partition();
-                sqlx::query(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(self.pool()).await?;
-                info!(partition = name, "dropped: older than history.retention_days");
+                sqlx::query("SELECT drop_ticks_partition($1)").bind(month.first_day()).execute(self.pool()).await?;
+                info!(%month, "dropped a partition: older than history.retention_days");
                 dropped.push(month);
             }
         }

@@ -10,6 +10,7 @@ pub mod engine;
 pub mod history;
 pub mod outbox;
 pub mod ownership;
+pub mod people;
 pub mod positions;
 pub mod prices;
 pub mod rules;
@@ -149,12 +150,20 @@ impl Store {
         Ok(Self { pool })
     }
 
-    /// Brings the schema up to this version.
+    /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays
+    /// as it is: every version works with the one after it, so that a release can be taken back.
     pub async fn migrate(&self) -> Result<(), Fault> {
-        sqlx::migrate!().run(&self.pool).await.map_err(|error| Fault::fatal("migrate the database", error))
+        let mut migrator = sqlx::migrate!();
+        migrator.set_ignore_missing(true);
+        migrator.run(&self.pool).await.map_err(|error| Fault::fatal("migrate the database", error))?;
+        let mut tx = self.pool.begin().await.map_err(Error::from)?;
+        let roles = sqlx::raw_sql(include_str!("../../../infra/postgres/roles.sql")).execute(&mut *tx).await;
+        roles.map_err(|error| Fault::fatal("give the services' roles their rights", error))?;
+        tx.commit().await.map_err(Error::from)?;
+        Ok(())
     }
 
-    /// How many migrations the database lacks; a version that is newer than this program is an error.
+    /// How many migrations the database lacks. One that is newer than this program is no lack.
     pub async fn pending_migrations(&self) -> Result<usize, Error> {
         let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
             .fetch_all(&self.pool)

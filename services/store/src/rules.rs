@@ -136,7 +136,7 @@ impl Store {
     }
 }
 
-async fn tell(
+pub(crate) async fn tell(
     tx: &mut Tx,
     rule: Rule,
     revision: i64,

@@ -7,9 +7,11 @@ use platform::settings::Pair;
 
 use crate::{
     exit::Exit,
-    operate::{dlq, doctor, migrate, status, streams},
+    operate::{dlq, doctor, healthcheck, migrate, person, smoke, status, streams},
+    print::say,
     process::{self, Role},
-    up,
+    settings::Settings,
+    up, version,
 };
 
 /// Watches prices and rings.
@@ -17,7 +19,7 @@ use crate::{
 /// Settings come from tickbell.toml, then TICKBELL_SECTION__KEY variables, then flags. `tickbell up` runs everything
 /// on this machine; the other services run one by one against a NATS server and a PostgreSQL database.
 #[derive(Debug, Parser)]
-#[command(name = "tickbell", version, propagate_version = true)]
+#[command(name = "tickbell", version = version::shown(), propagate_version = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,
@@ -43,22 +45,17 @@ pub(crate) struct Common {
     /// What is logged: error, warn, info, debug, or per module
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
+    /// Read the command's settings, say what is wrong with them, and end
+    #[arg(long, global = true)]
+    check_settings: bool,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run everything in one process, with its own servers unless told of others
     Up(Up),
-    /// Publish prices: from the simulator, a file, or the coinnews API
-    PriceIngestor(Ingest),
-    /// Judge prices against rules
-    AlertEngine,
-    /// Keep prices and candles
-    HistoryWriter,
-    /// Tell people
-    Notifier,
-    /// Serve the HTTP API
-    Gateway(Http),
+    #[command(flatten)]
+    Service(Service),
     /// Bring the database's schema up to this version
     Migrate,
     /// Make, compare or export the streams of schemas/streams.yaml
@@ -71,6 +68,53 @@ enum Command {
     Dlq(dlq::Command),
     /// Say what is not well, and how to mend it
     Doctor(Output),
+    /// Say what is kept about a person, and erase it
+    #[command(subcommand)]
+    Person(person::Command),
+    /// Ask a service on this machine whether it is ready, for a container's health check
+    Healthcheck(healthcheck::Arguments),
+    /// Try a running API from outside: health, documents, prices, history, refusals
+    Smoke(smoke::Arguments),
+}
+
+/// What runs until it is asked to stop.
+#[derive(Debug, Subcommand)]
+enum Service {
+    /// Publish prices: from the simulator, a file, or the coinnews API
+    PriceIngestor(Ingest),
+    /// Judge prices against rules
+    AlertEngine,
+    /// Keep prices and candles
+    HistoryWriter,
+    /// Tell people
+    Notifier,
+    /// Serve the HTTP API
+    Gateway(Http),
+    /// Serve the coinnews API, for pollers that must not need the internet
+    Coinnews(News),
+}
+
+impl Service {
+    fn role(&self) -> Role {
+        match self {
+            Self::PriceIngestor(_) => Role::PriceIngestor,
+            Self::AlertEngine => Role::AlertEngine,
+            Self::HistoryWriter => Role::HistoryWriter,
+            Self::Notifier => Role::Notifier,
+            Self::Gateway(_) => Role::Gateway,
+            Self::Coinnews(_) => Role::Coinnews,
+        }
+    }
+
+    /// Its flags that are settings.
+    fn flags(&self) -> Vec<Pair> {
+        match self {
+            Self::PriceIngestor(ingest) => ingest.flags(),
+            Self::Gateway(http) => http.flags(),
+            Self::Coinnews(news) => news.flags(),
+            Self::AlertEngine | Self::HistoryWriter | Self::Notifier => vec![],
+        }
+    }
 }
 
 /// What `up` runs.
@@ -78,9 +122,9 @@ enum Command {
 pub(crate) struct Up {
     /// Where prices come from: simulator, file:PATH, coinnews:URL, or none
     #[arg(long, value_name = "SOURCE")]
-    pub(crate) source: Option<String>,
+    source: Option<String>,
     #[command(flatten)]
-    pub(crate) http: Http,
+    http: Http,
 }
 
 /// Where the API listens.
@@ -91,9 +135,40 @@ pub(crate) struct Http {
     address: Option<String>,
 }
 
-impl Http {
+impl Up {
+    /// Whether somebody else publishes prices.
+    pub(crate) fn is_without_prices(&self) -> bool {
+        self.source.as_deref() == Some("none")
+    }
+
     pub(crate) fn flags(&self) -> Vec<Pair> {
+        let source = self.source.clone().filter(|_| !self.is_without_prices());
+        let source = source.map(|source| ("price_ingestor.source", source));
+        source.into_iter().chain(self.http.flags()).collect()
+    }
+}
+
+impl Http {
+    fn flags(&self) -> Vec<Pair> {
         self.address.iter().map(|address| ("gateway.listen", address.clone())).collect()
+    }
+}
+
+/// What is served as news of coins, and where.
+#[derive(Debug, Clone, Args)]
+struct News {
+    /// Where prices come from: walk, or file:PATH (CSV or NDJSON, also .gz)
+    #[arg(long, value_name = "SOURCE")]
+    source: Option<String>,
+    /// Address of the coinnews API [default: 127.0.0.1:8090]
+    #[arg(long = "http", value_name = "ADDR")]
+    address: Option<String>,
+}
+
+impl News {
+    fn flags(&self) -> Vec<Pair> {
+        let given = [("coinnews.source", &self.source), ("coinnews.listen", &self.address)];
+        given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
     }
 }
 
@@ -115,11 +190,11 @@ struct Ingest {
 }
 
 impl Ingest {
-    fn flags(self) -> Vec<Pair> {
+    fn flags(&self) -> Vec<Pair> {
         let given = [
-            ("price_ingestor.source", self.source),
-            ("price_ingestor.speed", self.speed),
-            ("price_ingestor.venue", self.venue),
+            ("price_ingestor.source", self.source.clone()),
+            ("price_ingestor.speed", self.speed.clone()),
+            ("price_ingestor.venue", self.venue.clone()),
             ("price_ingestor.once", self.once.then(|| "true".to_owned())),
         ];
         given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
@@ -135,18 +210,30 @@ pub(crate) struct Output {
 }
 
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
-    let common = cli.common;
-    match cli.command {
+    let Cli { common, command } = cli;
+    if common.check_settings {
+        return check_settings(&common, &command);
+    }
+    match command {
         Command::Up(up) => up::run(&common, &up).await,
-        Command::PriceIngestor(ingest) => process::run(&common, Role::PriceIngestor, ingest.flags()).await,
-        Command::AlertEngine => process::run(&common, Role::AlertEngine, vec![]).await,
-        Command::HistoryWriter => process::run(&common, Role::HistoryWriter, vec![]).await,
-        Command::Notifier => process::run(&common, Role::Notifier, vec![]).await,
-        Command::Gateway(http) => process::run(&common, Role::Gateway, http.flags()).await,
+        Command::Service(service) => process::run(&common, service.role(), service.flags()).await,
         Command::Migrate => migrate::run(&common).await,
         Command::Streams(command) => streams::run(&common, command).await,
         Command::Status(output) => status::run(&common, &output).await,
         Command::Dlq(command) => dlq::run(&common, command).await,
         Command::Doctor(output) => doctor::run(&common, &output).await,
+        Command::Person(command) => person::run(&common, command).await,
+        Command::Healthcheck(arguments) => healthcheck::run(&common, &arguments).await,
+        Command::Smoke(arguments) => smoke::run(&arguments).await,
     }
+}
+
+fn check_settings(common: &Common, command: &Command) -> anyhow::Result<Exit> {
+    let settings = match command {
+        Command::Service(service) => process::read(common, service.role(), service.flags())?,
+        Command::Up(up) => Settings::read(common, vec![], up.flags())?,
+        _ => Settings::read(common, vec![], vec![])?,
+    };
+    say(&format!("The settings are good; this is {}.", settings.telemetry.environment));
+    Ok(Exit::Done)
 }

@@ -8,6 +8,7 @@ mod process;
 mod settings;
 mod signals;
 mod up;
+mod version;
 
 use clap::Parser;
 

@@ -2,7 +2,10 @@
 
 pub(crate) mod dlq;
 pub(crate) mod doctor;
+pub(crate) mod healthcheck;
 pub(crate) mod migrate;
+pub(crate) mod person;
+pub(crate) mod smoke;
 pub(crate) mod status;
 pub(crate) mod streams;
 

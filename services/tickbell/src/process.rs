@@ -11,7 +11,7 @@ use crate::{
     cli::Common,
     exit::{Exit, Unavailable, unavailable},
     settings::Settings,
-    signals,
+    signals, version,
 };
 
 /// What a process does. The names are those of folders, crates, subcommands and Deployments.
@@ -22,6 +22,7 @@ pub(crate) enum Role {
     HistoryWriter,
     Notifier,
     Gateway,
+    Coinnews,
 }
 
 impl Role {
@@ -32,6 +33,7 @@ impl Role {
             Self::HistoryWriter => "history-writer",
             Self::Notifier => "notifier",
             Self::Gateway => "gateway",
+            Self::Coinnews => "coinnews",
         }
     }
 }
@@ -47,22 +49,22 @@ pub(crate) struct Context {
 
 /// Runs one service until it is done or asked to stop.
 pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow::Result<Exit> {
-    let settings = Settings::read(common, vec![], flags)?;
-    if matches!(role, Role::Gateway | Role::Notifier) {
-        Links::new(&settings.links)?;
-    }
-    let telemetry = telemetry::init(role.name(), &settings.telemetry)?;
+    let settings = read(common, role, flags)?;
+    let telemetry = telemetry::init(version::program(role.name()), &settings.telemetry)?;
     let shutdown = signals::shutdown()?;
-    let health = Health::default();
-    let check = health.check("broker");
+    let health = checks(role);
+    admin::start(settings.admin.listen, health.clone(), telemetry.metrics.clone()).await?;
+    if role == Role::Coinnews {
+        let check = health.check(role.name());
+        coinnews::run(settings.coinnews.clone(), check, shutdown).await?;
+        return Ok(Exit::Done);
+    }
+    // The gateway answers queries and takes rules while the broker is away.
+    let check = if role == Role::Gateway { health.spared_check("broker") } else { health.check("broker") };
     let broker = Broker::connect(&settings.nats, role.name(), check, shutdown.clone()).await.map_err(unavailable)?;
     prepare(&broker, &settings).await?;
     info!(service = role.name(), nats = broker.server_version(), "started");
     let context = Context { broker, health, metrics: telemetry.metrics.clone(), shutdown };
-    if role != Role::Gateway {
-        let Context { health, metrics, shutdown, .. } = context.clone();
-        tokio::spawn(admin::serve(settings.admin.listen, health, metrics, shutdown));
-    }
     if role == Role::PriceIngestor {
         ingest(&context, &settings).await?;
         return Ok(Exit::Done);
@@ -78,6 +80,25 @@ pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow
     serve(role, &context, store.clone(), &settings).await?;
     store.close().await;
     Ok(Exit::Done)
+}
+
+/// Settings of a service, checked as far as that can be without its servers.
+pub(crate) fn read(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow::Result<Settings> {
+    let settings = Settings::read(common, vec![], flags)?;
+    if matches!(role, Role::Gateway | Role::Notifier) {
+        Links::new(&settings.links)?;
+    }
+    Ok(settings)
+}
+
+/// Every check that a service will have, closed, so that it is not ready between two of them.
+fn checks(role: Role) -> Health {
+    let health = Health::default();
+    health.check(role.name());
+    if !matches!(role, Role::PriceIngestor | Role::Coinnews) {
+        health.check("database");
+    }
+    health
 }
 
 /// Makes the streams, or verifies them where somebody else owns them, and asks how the server syncs.
@@ -110,6 +131,7 @@ pub(crate) async fn serve(role: Role, context: &Context, store: Store, settings:
                 gateway::Gateway::bind(settings.gateway.clone(), links, store, broker, health, metrics).await?;
             gateway.serve(shutdown).await?;
         }
+        Role::Coinnews => coinnews::run(settings.coinnews.clone(), health.check(role.name()), shutdown).await?,
     }
     Ok(())
 }

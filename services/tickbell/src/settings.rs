@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) notifier: notifier::Settings,
     pub(crate) smtp: notifier::SmtpSettings,
     pub(crate) gateway: gateway::Settings,
+    pub(crate) coinnews: coinnews::Settings,
 }
 
 /// Who makes the streams.
@@ -87,7 +88,8 @@ impl Settings {
         self.history.validate()?;
         self.notifier.validate()?;
         self.smtp.validate()?;
-        self.gateway.validate()
+        self.gateway.validate()?;
+        self.coinnews.validate()
     }
 }
 

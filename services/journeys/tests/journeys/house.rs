@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 const FLOORS: [&[&str]; 6] = [
     &["events"],
     &["platform"],
-    &["store"],
-    &["price-ingestor", "alert-engine", "history-writer", "notifier", "gateway"],
+    &["store", "prices"],
+    &["coinnews", "price-ingestor", "alert-engine", "history-writer", "notifier", "gateway"],
     &["tickbell"],
     &["journeys", "benches"],
 ];

@@ -124,13 +124,7 @@ pub(crate) async fn undisturbed() -> &'static Outcome {
 
 /// Every firing that is not suppressed has one mail, and there is no other.
 pub(crate) fn assert_told_once(mails: &[Mail], alerts: &[Alert], outcome: &Outcome) {
-    let about = |mail: &Mail| {
-        let rule = mail.header("X-Tickbell-Rule").expect("a rule");
-        let (_, rest) = mail.text.split_once("firing number ").expect("a number");
-        let number: i64 = rest.split(' ').next().and_then(|number| number.parse().ok()).expect("a number");
-        (rule, number)
-    };
-    let mut told: Vec<_> = mails.iter().map(about).collect();
+    let mut told: Vec<_> = mails.iter().map(Mail::firing).collect();
     told.sort();
     let numbers = |(alert, firings): (&Alert, &Vec<Firing>)| {
         let loud = firings.iter().filter(|firing| firing.suppressed.is_none());

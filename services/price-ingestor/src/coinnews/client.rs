@@ -4,13 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
 use platform::{Fault, fault::chain};
+use prices::coinnews::{Past, Quote};
 use reqwest::{StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use thiserror::Error;
 use tracing::{debug, warn};
-
-use super::quotes::{Past, Quote};
 
 const LIST_BYTES: usize = 1024 * 1024;
 const QUOTE_BYTES: usize = 64 * 1024;

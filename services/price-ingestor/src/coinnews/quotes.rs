@@ -6,23 +6,7 @@ use events::{
     Price, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
-use serde::Deserialize;
-
-/// `GET /api/data/{coin}`; its other fields are not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Quote {
-    /// The price, read digit by digit.
-    pub(crate) value: Price,
-    /// The price's own time.
-    pub(crate) updated_at: Timestamp,
-}
-
-/// An entry of `GET /api/data/{coin}/history`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(crate) struct Past {
-    pub(crate) value: Price,
-    pub(crate) date: Timestamp,
-}
+use prices::coinnews::{Past, Quote};
 
 /// A coin as we know it.
 pub(crate) struct Coin<'known> {
@@ -89,16 +73,5 @@ mod tests {
             (5, "499".into(), TickSource::Live),
         ];
         assert_eq!(news(None, (5, "499"), &past), expected);
-    }
-
-    #[test]
-    fn numbers_are_read_digit_by_digit() {
-        let body = r#"{"name": "bitcoin", "value": 0.1000000000000000055, "market_value": 1, "roc": -0.2,
-            "updated_at": "2023-06-01T09:45:46.4501+03:30"}"#;
-        let error = serde_json::from_str::<Quote>(body).expect_err("more places than a price may have");
-        assert!(error.to_string().contains("12 decimal places"), "{error}");
-        let quote: Quote = serde_json::from_str(&body.replace("000000000000055", "")).expect("a quote");
-        assert_eq!(quote.value.to_string(), "0.1000");
-        assert_eq!(quote.updated_at.to_string(), "2023-06-01T06:15:46.450100Z");
     }
 }

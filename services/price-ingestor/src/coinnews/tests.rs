@@ -74,6 +74,13 @@ async fn the_first_poll_takes_the_history_and_the_second_only_what_is_new() {
     assert_eq!(poll(&mut poller).await.expect("a poll"), Vec::<String>::new());
 }
 
+#[test]
+fn a_setting_wins_over_what_is_known() {
+    let euro = BTreeMap::from([("bitcoin".to_owned(), Symbol::parse("BTC-EUR").expect("a symbol"))]);
+    let read = |coin| symbol(coin, &euro).map(|symbol| symbol.to_string());
+    assert_eq!([read("bitcoin"), read("ripple")], [Ok("BTC-EUR".into()), Ok("XRP-USD".into())]);
+}
+
 #[tokio::test]
 async fn one_coins_failure_does_not_stop_the_others() {
     let coins = r#"["bitcoin", "missing", "garbage", "币", "a/../b"]"#;

@@ -20,13 +20,13 @@ use crate::{
     print::say,
     process::{Context, Role, prepare, serve},
     settings::Settings,
-    signals,
+    signals, version,
 };
 use child::Running;
 use data_dir::DataDir;
 
-/// How long services may take to finish what they are doing.
-const DRAIN: Duration = Duration::from_secs(6);
+/// How long services may take to finish what they are doing, beyond what the gateway may take for its requests.
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// Whether an ingestor runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,9 @@ enum Prices {
 /// Runs until a signal, or until something fails that will not mend itself.
 pub(crate) async fn run(common: &Common, up: &Up) -> anyhow::Result<Exit> {
     let data = DataDir::open(&common.data_dir)?;
-    let prices = if up.source.as_deref() == Some("none") { Prices::Absent } else { Prices::Taken };
-    let source = up.source.clone().filter(|_| prices == Prices::Taken);
-    let mut flags = up.http.flags();
-    flags.extend(source.map(|source| ("price_ingestor.source", source)));
-    let mut settings = Settings::read(common, defaults(&data)?, flags)?;
-    let telemetry = telemetry::init("tickbell", &settings.telemetry)?;
+    let prices = if up.is_without_prices() { Prices::Absent } else { Prices::Taken };
+    let mut settings = Settings::read(common, defaults(&data)?, up.flags())?;
+    let telemetry = telemetry::init(version::program("tickbell"), &settings.telemetry)?;
     let shutdown = signals::shutdown()?;
 
     let servers = start_servers(common, &data, &mut settings).await?;
@@ -113,7 +110,8 @@ async fn run_services(context: &Context, settings: &Settings, data: &DataDir, pr
     tokio::spawn(async move { watched.watch(&watch.health, &watch.shutdown).await });
     data.write_env(&settings, address)?;
     say(&welcome(&settings, data, address));
-    let ended = until_stopped(context, &mut services).await;
+    let gateway = settings.gateway.lame_duck_seconds + settings.gateway.drain_seconds;
+    let ended = until_stopped(context, &mut services, DRAIN + Duration::from_secs(gateway)).await;
     if timeout(Duration::from_secs(1), store.close()).await.is_err() {
         warn!("some database connections were still in use");
     }
@@ -133,7 +131,11 @@ fn base_url(settings: &Settings, address: SocketAddr) -> String {
 }
 
 /// Waits for a signal, or for a service that cannot go on; then for all to finish.
-async fn until_stopped(context: &Context, services: &mut JoinSet<(Role, anyhow::Result<()>)>) -> anyhow::Result<()> {
+async fn until_stopped(
+    context: &Context,
+    services: &mut JoinSet<(Role, anyhow::Result<()>)>,
+    patience: Duration,
+) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     while outcome.is_ok() && !context.shutdown.is_cancelled() {
         tokio::select! {
@@ -151,9 +153,9 @@ async fn until_stopped(context: &Context, services: &mut JoinSet<(Role, anyhow::
         }
     }
     context.shutdown.cancel();
-    let drained = timeout(DRAIN, async { while services.join_next().await.is_some() {} }).await;
+    let drained = timeout(patience, async { while services.join_next().await.is_some() {} }).await;
     if drained.is_err() {
-        warn!(services = services.len(), seconds = DRAIN.as_secs(), "not waiting any longer for services");
+        warn!(services = services.len(), seconds = patience.as_secs(), "not waiting any longer for services");
         services.abort_all();
     }
     outcome

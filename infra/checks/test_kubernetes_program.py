@@ -1,0 +1,182 @@
+"""What k8s/ renders to is true to the program, to what else is in the house, and to the store of secrets."""
+
+import base64
+import json
+import os
+import re
+import textwrap
+
+import house
+import manifests
+import pytest
+import yaml
+from manifests import containers, named, of_kind, overlay, templates, title
+
+OVERLAYS = ["local", "staging", "production"]
+CLUSTERS = ["staging", "production"]
+IMAGE = "ghcr.io/tickbell/tickbell"
+# Sample values of the variables that Secrets hold.
+SAMPLES = {
+    "NATS_URL": "tls://service:secret@nats:4222",
+    "DATABASE_URL": "postgres://role:secret@tickbell-postgres-rw:5432/tickbell?sslmode=verify-full"
+    "&sslrootcert=/etc/tickbell/ca/ca.crt",
+    "TICKBELL_LINKS__SECRET": "0123456789abcdef0123456789abcdef",
+    "TICKBELL_SMTP__URL": "smtps://service:secret@mail.tickbell.example:465",
+    "TICKBELL_TELEMETRY__SENTRY_DSN": "https://0123456789abcdef@sentry.tickbell.example/1",
+}
+# The keys of each Secret that a pod reads.
+SECRETS = {
+    "tickbell-price-ingestor": ["NATS_URL"],
+    "tickbell-alert-engine": ["NATS_URL", "DATABASE_URL"],
+    "tickbell-history-writer": ["NATS_URL", "DATABASE_URL"],
+    "tickbell-notifier": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"],
+    "tickbell-gateway": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"],
+    "tickbell-migrate": ["NATS_URL", "DATABASE_URL"],
+    "tickbell-telemetry": ["TICKBELL_TELEMETRY__SENTRY_DSN"],
+}
+# Made by cert-manager, because the Gateway is annotated with an issuer.
+CERTIFICATES = {"tickbell-gateway-tls"}
+
+
+# --- True to the program ---------------------------------------------------------------------------------------------
+
+
+def secrets(name: str) -> dict[str, dict[str, str]]:
+    """The content of each Secret: what the sandbox makes up, elsewhere samples."""
+    if name != "local":
+        return {secret: {key: SAMPLES[key] for key in keys} for secret, keys in SECRETS.items()}
+    decode = {manifests.plain(item["metadata"]["name"]): item["data"] for item in of_kind(overlay(name), "Secret")}
+    return {
+        secret: {key: base64.b64decode(text).decode() for key, text in data.items()} for secret, data in decode.items()
+    }
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_container_passes_the_programs_own_check(name):
+    refused = {}
+    for where, pod in templates(overlay(name)):
+        for container in containers(pod["spec"]):
+            if container["image"].startswith(IMAGE):
+                variables = manifests.environment(container, overlay(name), secrets(name))
+                if said := house.check_settings(manifests.arguments(container, variables), variables):
+                    refused[where] = said
+    assert refused == {}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_variable_is_a_setting(name):
+    used = set().union(*(secrets(name).values())) | {key for keys in SECRETS.values() for key in keys}
+    for _, pod in templates(overlay(name)):
+        for container in containers(pod["spec"]):
+            if container["image"].startswith(IMAGE):
+                used |= set(manifests.environment(container, overlay(name), secrets(name)))
+    ours = {variable for variable in used if variable.startswith("TICKBELL_")}
+    assert len(ours) > 5 and ours <= house.setting_variables()
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_environment_and_address_are_said_everywhere_alike(name):
+    settings = named(overlay(name), "ConfigMap", "tickbell-settings")["data"]
+    (host,) = named(overlay(name), "HTTPRoute", "gateway")["spec"]["hostnames"]
+    assert settings["TICKBELL_LINKS__BASE_URL"] == f"https://{host}"
+    assert settings["TICKBELL_TELEMETRY__ENVIRONMENT"] == name
+    keys = [item["spec"]["dataFrom"][0]["extract"]["key"] for item in of_kind(overlay(name), "ExternalSecret")]
+    assert all(key.startswith(f"tickbell/{name}/") for key in keys)
+    assert "values" not in [item["metadata"]["name"] for item in of_kind(overlay(name), "ConfigMap")]
+
+
+def test_the_streams_are_those_of_the_program():
+    exported = house.output(house.tickbell(), "streams", "export", "--format", "nack")
+    assert (house.ROOT / "k8s/streams/streams.yaml").read_text() == exported
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_the_controller_keeps_three_copies_of_every_stream(name):
+    streams = of_kind(overlay(name), "Stream")
+    assert len(streams) == len(yaml.safe_load((house.ROOT / "schemas/streams.yaml").read_text())["streams"])
+    assert {stream["spec"]["replicas"] for stream in streams} == {3}
+    # The controller reads times with Go's parser, which knows no days.
+    for item in streams + of_kind(overlay(name), "Consumer"):
+        for key in ("maxAge", "duplicateWindow", "ackWait"):
+            assert re.fullmatch(r"(\d+(h|m|s|ms))+", item["spec"].get(key, "1s")), f"{title(item)}: {key}"
+    assert named(overlay(name), "ConfigMap", "tickbell-settings")["data"]["TICKBELL_STREAMS__MANAGE"] == "false"
+
+
+def test_the_brokers_of_the_sandbox_and_of_production_are_alike_where_it_counts():
+    file = manifests.OVERLAYS / "components/sandbox/nats.conf"
+    house.output(house.tool("nats-server"), "-t", "-c", file)
+    assert re.search(r"^ *sync_interval: always$", file.read_text(), re.MULTILINE)
+    values = yaml.safe_load((house.ROOT / "infra/nats/values.yaml").read_text())
+    replicas = {item["spec"]["replicas"] for item in of_kind(overlay("production"), "Stream")}
+    assert replicas == {values["config"]["cluster"]["replicas"]}
+
+
+def test_the_rules_are_those_of_infra_monitoring():
+    file = manifests.OVERLAYS / "components/monitoring/rules.yaml"
+    documents = []
+    for path in sorted((house.ROOT / "infra/monitoring/rules").glob("*.yml")):
+        metadata = f"metadata:\n  name: tickbell-{path.stem}\n  labels:\n    app.kubernetes.io/part-of: tickbell\n"
+        spec = textwrap.indent(path.read_text().rstrip() + "\n", "  ")
+        documents.append(f"apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n{metadata}spec:\n{spec}")
+    header = "# Written from infra/monitoring/rules by `UPDATE_RULES=1 pytest infra/checks/test_kubernetes_program.py -k rules`.\n"
+    text = header + "---\n".join(documents)
+    if os.environ.get("UPDATE_RULES"):
+        file.write_text(text)
+    assert documents and file.read_text() == text
+
+
+# --- Secrets and images ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*CLUSTERS, *manifests.ALTERNATIVES])
+def test_every_secret_is_a_name_that_the_store_fills(name):
+    objects = manifests.rendered(name)
+    assert of_kind(objects, "Secret") == []
+    filled = {item["spec"]["target"]["name"] for item in of_kind(objects, "ExternalSecret")}
+    used = set().union(*map(manifests.secret_references, objects))
+    assert len(used) > 5 and used - CERTIFICATES <= filled
+    assert set(SECRETS) <= filled
+    values = (house.ROOT / "infra/nats/values.yaml").read_text()
+    assert set(re.findall(r"(?:secretKeyRef: \{ name|secretName): ([a-z-]+)", values)) <= filled
+    (store,) = of_kind(objects, "SecretStore")
+    assert {item["spec"]["secretStoreRef"]["name"] for item in of_kind(objects, "ExternalSecret")} == {
+        store["metadata"]["name"]
+    }
+    assert "secretRef" not in json.dumps(store), "the operator is trusted by who it is, not by a key"
+
+
+def test_the_store_that_terraform_makes_has_every_entry():
+    text = (house.ROOT / "infra/terraform/modules/secrets/main.tf").read_text()
+    made = {
+        name: re.findall(r'"([\w.]+)"', keys)
+        for name, keys in re.findall(r"^    ([a-z-]+) *= \[([^]]*)]", text, re.MULTILINE)
+    }
+    # Its database is not in the cluster.
+    objects = manifests.rendered("managed-postgres")
+    entries = {item["spec"]["dataFrom"][0]["extract"]["key"] for item in of_kind(objects, "ExternalSecret")}
+    assert {entry.rpartition("/")[2] for entry in entries} <= set(made)
+    for secret, keys in SECRETS.items():
+        assert made[secret.removeprefix("tickbell-")] == keys
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_images_are_known_and_pinned(name):
+    objects = overlay(name)
+    compose = (house.ROOT / "compose.yaml").read_text()
+    known = dict(re.findall(r"^ +image: ([\w./-]+):([\w.-]+)$", compose, re.MULTILINE))
+    tags = {"local": "local"}
+    images = {container["image"] for _, pod in templates(objects) for container in containers(pod["spec"])}
+    for image in images:
+        repository, _, tag = image.rpartition(":")
+        # The tag of ours is a commit, which only `make deploy` knows.
+        assert tag == (tags.get(name, "set-by-deploy") if repository == IMAGE else known.get(repository)), image
+    for cluster in of_kind(objects, "Cluster"):
+        version = re.fullmatch(r"ghcr\.io/cloudnative-pg/postgresql:([\d.]+)-.+", cluster["spec"]["imageName"])
+        assert version and known["postgres"].startswith(version[1] + "-"), "compose and clusters run one PostgreSQL"
+
+
+def test_an_image_is_exchanged_everywhere():
+    for name in manifests.ALTERNATIVES:
+        objects = manifests.rendered(name)
+        images = {container["image"] for _, pod in templates(objects) for container in containers(pod["spec"])}
+        assert images == {f"{IMAGE}:set-by-deploy"}, name

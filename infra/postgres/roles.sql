@@ -1,0 +1,91 @@
+-- One database role for each service, with the rights that it needs and no others. `tickbell migrate` runs this file
+-- after every migration; it can be run again at any time and then takes away what is not said here.
+--
+-- Roles that are missing are made without a login where that is allowed (a platform makes them itself, with a password
+-- from its secrets). Services may also all use the owner's role, as `tickbell up` does: nothing here is about the owner.
+
+-- Two of these at a time would meet in the catalogue.
+SELECT pg_advisory_xact_lock(hashtextextended('tickbell/roles', 0));
+
+DO $roles$
+DECLARE
+    service_roles CONSTANT text[] := ARRAY['tickbell_alert_engine', 'tickbell_gateway', 'tickbell_history_writer',
+                                           'tickbell_notifier', 'tickbell_operator'];
+    name text;
+    grant_text text;
+BEGIN
+    FOREACH name IN ARRAY service_roles LOOP
+        BEGIN
+            IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+            END IF;
+        EXCEPTION
+            -- Somebody else makes the roles, or has just made it.
+            WHEN insufficient_privilege THEN RAISE NOTICE 'role % is not there and may not be made', name;
+            WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', name);
+            EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM %I', name);
+            EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', name);
+            -- Each service looks whether the schema is new enough before it starts.
+            EXECUTE format('GRANT SELECT ON _sqlx_migrations TO %I', name);
+        END IF;
+    END LOOP;
+
+    FOREACH grant_text IN ARRAY ARRAY[
+        -- Takes rules and answers questions.
+        'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
+        'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
+
+        -- Judges.
+        'SELECT ON rules TO tickbell_alert_engine',
+        'SELECT, INSERT, UPDATE ON rule_states, markets, positions TO tickbell_alert_engine',
+        'SELECT, INSERT, UPDATE, DELETE ON market_samples TO tickbell_alert_engine',
+        'SELECT, INSERT ON firings, dead_letters TO tickbell_alert_engine',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_alert_engine',
+
+        -- Keeps what was; never changes a tick.
+        'SELECT, INSERT ON ticks, dead_letters TO tickbell_history_writer',
+        'SELECT, INSERT, UPDATE ON instruments, latest_prices, candles, positions TO tickbell_history_writer',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_history_writer',
+        'EXECUTE ON FUNCTION make_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
+
+        -- Tells people.
+        'SELECT, INSERT, UPDATE ON deliveries, positions TO tickbell_notifier',
+        'SELECT, INSERT ON delivery_attempts, dead_letters TO tickbell_notifier',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_notifier',
+
+        -- `tickbell status` and `doctor`: how far everything is.
+        'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator'
+    ] LOOP
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN
+            EXECUTE 'GRANT ' || grant_text;
+        END IF;
+    END LOOP;
+END $roles$;
+
+-- Tables that services share have rows of each: a service sees and changes its own. The owner of a table is not bound.
+ALTER TABLE positions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
+ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
+
+DROP POLICY IF EXISTS own_rows ON positions;
+DROP POLICY IF EXISTS own_rows ON outbox;
+DROP POLICY IF EXISTS own_rows ON dead_letters;
+-- Role tickbell_alert_engine is the service alert-engine; its consumers are alert-engine and alert-engine-rules.
+CREATE POLICY own_rows ON positions
+    USING (consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
+           OR consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-rules');
+CREATE POLICY own_rows ON outbox
+    USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-'));
+CREATE POLICY own_rows ON dead_letters
+    USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-'));
+
+DROP POLICY IF EXISTS operator_sees_all ON positions;
+DROP POLICY IF EXISTS operator_sees_all ON outbox;
+DROP POLICY IF EXISTS operator_sees_all ON dead_letters;
+CREATE POLICY operator_sees_all ON positions FOR SELECT USING (current_user = 'tickbell_operator');
+CREATE POLICY operator_sees_all ON outbox FOR SELECT USING (current_user = 'tickbell_operator');
+CREATE POLICY operator_sees_all ON dead_letters FOR SELECT USING (current_user = 'tickbell_operator');

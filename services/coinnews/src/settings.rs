@@ -1,0 +1,137 @@
+//! Section `coinnews` of the settings.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use platform::{duration, settings::SettingsError};
+use prices::Factor;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// What is served, and where.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The address and port to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `walk` or `file:PATH`.
+    pub source: Source,
+    /// The same seed gives the same walks, wherever and whenever they are asked for.
+    pub seed: u64,
+    /// How long until each coin of a walk has its next price, like `30s`.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub interval: Duration,
+    /// How many times as fast as it was recorded a file is played, like `60x`.
+    pub speed: Factor,
+}
+
+/// Where prices come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Source {
+    /// A function of the seed and the time.
+    #[default]
+    Walk,
+    /// A recording: CSV or NDJSON, gzipped or not.
+    File(PathBuf),
+}
+
+/// Text that is no source.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("{0:?} is no source of coinnews: use walk, or file:PATH")]
+pub struct SourceError(String);
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8090)),
+            source: Source::default(),
+            seed: 1,
+            interval: Duration::from_secs(30),
+            speed: Factor::ONE,
+        }
+    }
+}
+
+impl Settings {
+    /// Refuses what no type refuses, with the key, the value and what is allowed.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+        duration::within("coinnews.interval", self.interval, second, day)
+    }
+}
+
+impl FromStr for Source {
+    type Err = SourceError;
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        match text.split_once(':') {
+            None if text == "walk" => Ok(Self::Walk),
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err(SourceError(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = SourceError;
+    fn try_from(text: String) -> Result<Self, SourceError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Walk => f.write_str("walk"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::settings::{Sources, load};
+
+    use super::*;
+
+    fn read(flags: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+        let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let settings: Settings = load(&Sources { flags, ..Sources::default() })?;
+        settings.validate().map(|()| settings)
+    }
+
+    #[test]
+    fn settings_read_as_text_from_flags_and_the_environment() {
+        let given = [
+            ("listen", "0.0.0.0:80"),
+            ("source", "file:C:/a.csv.gz"),
+            ("seed", "7"),
+            ("interval", "3m"),
+            ("speed", "60x"),
+        ];
+        let settings = read(&given).expect("settings");
+        assert_eq!(settings.source, Source::File("C:/a.csv.gz".into()));
+        assert_eq!((settings.source.to_string().as_str(), settings.seed), ("file:C:/a.csv.gz", 7));
+    }
+
+    #[test]
+    fn a_bad_setting_is_named_with_its_value_and_what_is_allowed() {
+        for (key, value, allowed) in [
+            ("source", "simulator", "walk, or file:PATH"),
+            ("source", "file:", "walk, or file:PATH"),
+            ("interval", "10ms", "1s to 1day"),
+            ("interval", "soon", "like 500ms"),
+            ("speed", "max", "like 60x"),
+            ("listen", "nowhere", "socket address"),
+        ] {
+            let error = read(&[(key, value)]).expect_err(key).to_string();
+            let named = error.contains(key) && error.contains(value);
+            assert!(named && error.contains(allowed), "{key} = {value}: {error}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The rights of the services' database roles: each is refused what is another's.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use journeys::{System, system::Server};
+
+/// What each role may do, by table: S reads, I adds, U changes, D removes. What is not here is refused.
+const RIGHTS: [(&str, &[(&str, &str)]); 5] = [
+    (
+        "tickbell_gateway",
+        &[
+            ("rules", "SIU"),
+            ("outbox", "SID"),
+            ("rule_states", "S"),
+            ("firings", "S"),
+            ("instruments", "S"),
+            ("ticks", "S"),
+            ("latest_prices", "S"),
+            ("candles", "S"),
+        ],
+    ),
+    (
+        "tickbell_alert_engine",
+        &[
+            ("rules", "S"),
+            ("rule_states", "SIU"),
+            ("markets", "SIU"),
+            ("market_samples", "SIUD"),
+            ("firings", "SI"),
+            ("positions", "SIU"),
+            ("outbox", "SID"),
+            ("dead_letters", "SI"),
+        ],
+    ),
+    (
+        "tickbell_history_writer",
+        &[
+            ("ticks", "SI"),
+            ("instruments", "SIU"),
+            ("latest_prices", "SIU"),
+            ("candles", "SIU"),
+            ("positions", "SIU"),
+            ("outbox", "SID"),
+            ("dead_letters", "SI"),
+        ],
+    ),
+    (
+        "tickbell_notifier",
+        &[
+            ("deliveries", "SIU"),
+            ("delivery_attempts", "SI"),
+            ("positions", "SIU"),
+            ("outbox", "SID"),
+            ("dead_letters", "SI"),
+        ],
+    ),
+    (
+        "tickbell_operator",
+        &[("positions", "S"), ("outbox", "S"), ("deliveries", "S"), ("delivery_attempts", "S"), ("dead_letters", "S")],
+    ),
+];
+
+/// Refused to every one of them.
+const NOBODYS: [&str; 8] = [
+    "CREATE TABLE mine (id int)",
+    "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "ALTER TABLE rules DISABLE TRIGGER ALL",
+    "DROP TABLE firings",
+    "TRUNCATE outbox",
+    "SELECT rolpassword FROM pg_authid",
+    "COPY rules TO PROGRAM 'cat'",
+    "DELETE FROM _sqlx_migrations",
+];
+
+/// `psql` of the server that runs, as the owner of everything.
+struct Database {
+    psql: PathBuf,
+    url: String,
+}
+
+impl Database {
+    fn of(system: &System) -> Self {
+        let server = system.server(Server::Postgres).expect("it runs");
+        let program = fs::read_link(format!("/proc/{server}/exe")).expect("a program");
+        let url = system.named("DATABASE_URL").expect("a URL");
+        Self { psql: program.with_file_name("psql"), url }
+    }
+
+    fn run(&self, sql: &str) -> Output {
+        let mut command = Command::new(&self.psql);
+        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
+        command.arg(&self.url).args(["--command", sql]).output().expect("psql runs")
+    }
+
+    fn value(&self, sql: &str) -> String {
+        let output = self.run(sql);
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").trim().to_owned()
+    }
+
+    /// What the server says against a statement of a role, if anything.
+    fn refusal(&self, role: &str, statement: &str) -> Option<String> {
+        // Undone in any case: a statement that should be refused must not do harm to the next.
+        let output = self.run(&format!("BEGIN; SET LOCAL ROLE {role}; {statement}; ROLLBACK"));
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+#[tokio::test]
+async fn each_role_is_refused_what_it_does_not_need() {
+    let system = System::start().await;
+    let database = Database::of(&system);
+    let found = database.value(
+        "SELECT role || ' ' || relname || ' ' || concat(
+             CASE WHEN has_table_privilege(role, oid, 'SELECT') THEN 'S' END,
+             CASE WHEN has_table_privilege(role, oid, 'INSERT') THEN 'I' END,
+             CASE WHEN has_table_privilege(role, oid, 'UPDATE') THEN 'U' END,
+             CASE WHEN has_table_privilege(role, oid, 'DELETE') THEN 'D' END)
+         FROM pg_class, (SELECT rolname AS role FROM pg_roles WHERE rolname LIKE 'tickbell\\_%') roles
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+           AND relname <> '_sqlx_migrations'",
+    );
+    assert!(found.lines().count() >= RIGHTS.len() * 13, "{found}");
+
+    let mut wrong = Vec::new();
+    for line in found.lines() {
+        let [role, table, letters] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
+        let rights = RIGHTS.iter().find(|(name, _)| *name == role).map_or(&[][..], |(_, rights)| *rights);
+        let allowed = rights.iter().find(|(name, _)| *name == table).map_or("", |(_, letters)| *letters);
+        if letters != allowed {
+            wrong.push(format!("{role} on {table}: {letters} instead of {allowed}"));
+        }
+    }
+    for (role, _) in RIGHTS {
+        for refused in NOBODYS {
+            if database.refusal(role, refused).is_none() {
+                wrong.push(format!("{role} may: {refused}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_the_servers_own() {
+    let system = System::start().await;
+    let database = Database::of(&system);
+    for (role, statement) in [
+        ("tickbell_gateway", "UPDATE firings SET suppressed = NULL"),
+        ("tickbell_gateway", "SELECT address FROM deliveries"),
+        ("tickbell_gateway", "DELETE FROM rules"),
+        ("tickbell_alert_engine", "UPDATE rules SET status = 'deleted'"),
+        ("tickbell_history_writer", "UPDATE ticks SET price = 1"),
+        ("tickbell_notifier", "SELECT manage_token_hash FROM rules"),
+        ("tickbell_operator", "DELETE FROM outbox"),
+    ] {
+        let said = database.refusal(role, statement).expect("refused");
+        assert!(said.contains("permission denied"), "{role} {statement}: {said}");
+    }
+    // Rows of a shared table are their service's own.
+    let seen = "BEGIN; SET LOCAL ROLE tickbell_alert_engine;
+                SELECT string_agg(consumer, ' ' ORDER BY consumer) FROM positions";
+    assert_eq!(database.value(seen), "alert-engine alert-engine-rules");
+    let forged = "INSERT INTO outbox (service, subject, message_id, headers, body)
+                  VALUES ('alert-engine', 'alerts.X', 'forged', '{}', '')";
+    let said = database.refusal("tickbell_gateway", forged);
+    assert!(said.as_deref().is_some_and(|said| said.contains("row-level security")), "{said:?}");
+    // The tape's months are the writer's to make, and nobody else's.
+    let month = "SELECT make_ticks_partition('2030-01-01')";
+    assert_eq!(database.refusal("tickbell_history_writer", month), None);
+    assert!(database.refusal("tickbell_gateway", month).is_some_and(|said| said.contains("permission denied")));
+    assert!(database.refusal("tickbell_history_writer", "SELECT make_ticks_partition('2030-01-02')").is_some());
+}

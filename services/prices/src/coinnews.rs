@@ -1,0 +1,65 @@
+//! What the coinnews API says, and which symbol a coin is: the same for who asks it and who answers.
+//!
+//! `GET /api/data` is a list of coins, `GET /api/data/{coin}` a [`Quote`], `GET /api/data/{coin}/history` a list of
+//! [`Past`].
+
+mod coins;
+
+use events::{Price, Timestamp};
+use serde::{Deserialize, Serialize, Serializer, ser};
+use serde_json::Number;
+
+pub use coins::{coin, symbol};
+
+/// `GET /api/data/{coin}`; other fields that it may have are not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quote {
+    /// The price, a number that is read and written digit by digit.
+    #[serde(serialize_with = "number")]
+    pub value: Price,
+    /// The price's own time.
+    pub updated_at: Timestamp,
+}
+
+/// An entry of `GET /api/data/{coin}/history`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Past {
+    /// The price, a number that is read and written digit by digit.
+    #[serde(serialize_with = "number")]
+    pub value: Price,
+    /// The price's own time.
+    pub date: Timestamp,
+}
+
+/// Prices are text on our own wire; this API has numbers.
+fn number<S: Serializer>(price: &Price, serializer: S) -> Result<S::Ok, S::Error> {
+    let number: Number = price.to_string().parse().map_err(ser::Error::custom)?;
+    number.serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_digit_by_digit() {
+        let body = r#"{"name": "bitcoin", "value": 0.1000000000000000055, "market_value": 1, "roc": -0.2,
+            "updated_at": "2023-06-01T09:45:46.4501+03:30"}"#;
+        let error = serde_json::from_str::<Quote>(body).expect_err("more places than a price may have");
+        assert!(error.to_string().contains("12 decimal places"), "{error}");
+        let quote: Quote = serde_json::from_str(&body.replace("000000000000055", "")).expect("a quote");
+        assert_eq!(quote.value.to_string(), "0.1000");
+        assert_eq!(quote.updated_at.to_string(), "2023-06-01T06:15:46.450100Z");
+    }
+
+    #[test]
+    fn numbers_are_written_digit_by_digit() {
+        let date: Timestamp = "2023-06-01T06:15:46.4501Z".parse().expect("a time");
+        for value in ["68000.10", "0.1000", "0.000000000001", "99999999999999.999999999999"] {
+            let past = Past { value: value.parse().expect("a price"), date };
+            let written = serde_json::to_string(&past).expect("JSON");
+            assert_eq!(written, format!(r#"{{"value":{value},"date":"2023-06-01T06:15:46.450100Z"}}"#));
+            assert_eq!(serde_json::from_str::<Past>(&written).expect("what was written"), past);
+        }
+    }
+}
