@@ -96,7 +96,12 @@ pub fn send(id: u32, signal: Signal) {
 
 /// The program, with none of the settings that the environment of the test may hold.
 pub fn tickbell(folder: &Path) -> Command {
-    let mut command = Command::new(binary::path());
+    program(binary::path(), folder)
+}
+
+/// The same of another build.
+pub(crate) fn program(path: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(path);
     let foreign = |name: &str| name.starts_with("TICKBELL_") || ["NATS_URL", "DATABASE_URL"].contains(&name);
     for (name, _) in std::env::vars().filter(|(name, _)| foreign(name)) {
         command.env_remove(name);

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     Api, Mail, Process, Status, mail,
-    process::{send, tickbell},
+    process::{program, send, tickbell},
     until,
 };
 
@@ -37,6 +37,9 @@ pub struct System {
     home: TempDir,
     _place: SemaphorePermit<'static>,
 }
+
+/// The program of the next release, when these tests are those of the release before: see infra/pipelines/previous.
+const NEXT_RELEASE: &str = "TICKBELL_NEXT_RELEASE";
 
 /// One of the two servers that `up` starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +65,21 @@ impl System {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let data = home.path().join("data");
         let mut system = Self { up: None, api: Api::new(""), settings, data, home, _place: place };
+        if let Some(next) = std::env::var_os(NEXT_RELEASE) {
+            system.be_run_by(Path::new(&next)).await;
+        }
         system.up().await;
         system
+    }
+
+    /// Lets another release make or change the data first; its schema is what this one then works with.
+    async fn be_run_by(&mut self, other: &Path) {
+        let mut command = program(other, self.home.path());
+        command.arg("--data-dir").arg(&self.data).args(["up", "--source", "none", "--http", "127.0.0.1:0"]);
+        self.up = Some(Process::start(&mut command, &self.log_file()));
+        self.ready().await;
+        self.stop().await;
+        self.api = Api::new("");
     }
 
     /// Starts it again after [`System::stop`] or [`System::kill`].
