@@ -5,7 +5,7 @@
 SHARED ?= ../shared
 
 .PHONY: run test test-recorded test-previous unit check check-deploy bench fmt tools tools-test tools-deploy \
-        image sbom deny deploy promote rollback smoke
+        image sbom deny deploy promote rollback smoke operate
 
 run: tools ## everything on this machine, with prices from the simulator
 	cargo build --release --locked -p tickbell
@@ -72,6 +72,9 @@ promote: ## smoke-tests the idle colour of ENV, and switches to it
 
 rollback: ## takes ENV back to what was active before
 	infra/pipelines/rollback
+
+operate: ## runs an operator's command in the cluster of ENV, like RUN="dlq list"
+	infra/pipelines/operate
 
 smoke: ## tries the API at URL from outside; SUBSCRIBE=address also makes and deletes a rule
 	infra/pipelines/smoke

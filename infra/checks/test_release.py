@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import house
+import manifests
 import pytest
 import yaml
 
@@ -417,3 +418,16 @@ def test_the_smoke_test_is_the_programs(tmp_path):
     told = house.output(smoke, env=environment | {"SUBSCRIBE": "ada@example.com"})
     assert told == "smoke https://api.example --subscribe ada@example.com\n"
     assert house.run(smoke, env=environment | {"URL": ""}).returncode == 64
+
+
+def test_an_operators_command_runs_as_a_job_that_can_be_removed(tmp_path):
+    environment = {"PATH": os.environ["PATH"], "ENV": "staging", "DRY_RUN": "1", "RUN": "dlq list --json"}
+    objects = house.documents(house.output(house.ROOT / "infra/pipelines/operate", env=environment))
+    manifests.validate(objects, tmp_path)
+    (job,) = manifests.of_kind(objects, "Job")
+    (container,) = pod(job)
+    assert container["args"] == ["dlq", "list", "--json"]
+    assert house.check_settings(container["args"], {}) is None
+    rules = [rule for role in manifests.of_kind(manifests.overlay("staging"), "Role") for rule in role["rules"]]
+    removable = {name for rule in rules if "delete" in rule["verbs"] for name in rule.get("resourceNames", [])}
+    assert {item["metadata"]["name"] for item in objects} <= removable
