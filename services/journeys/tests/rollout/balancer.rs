@@ -1,48 +1,83 @@
-//! It stands for what is not ours: a Kubernetes Service, that is kube-proxy, the endpoint controller and the kubelet's
-//! readiness probe. New connections go round robin to those of the selected gateways that were ready a moment ago; a
-//! connection stays with its gateway until one of its ends closes it. It knows nothing of HTTP.
+//! It stands for what is not ours: a Kubernetes Service, that is the kubelet's readiness probe, the endpoint controller
+//! and kube-proxy. New connections go round robin to those of the selected gateways that were ready a moment ago; a
+//! connection stays with its gateway until one of its ends closes it. It knows nothing of HTTP but the probe.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use futures::future::join_all;
 use journeys::Api;
 use reqwest::Method;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
-/// From what a probe finds until new connections heed it; the next probe begins then. Every node learns of it by itself.
+/// From one probe to the next, and from what a probe finds or a deployment selects until new connections heed it.
 const DELAY: Duration = Duration::from_millis(400);
+/// A probe that takes longer says nothing; a kubelet acts on silence only when it lasts.
+const PROBE: Duration = Duration::from_secs(1);
 
-/// A gateway as the balancer knows it.
+/// A gateway that is probed.
 #[derive(Debug, Clone)]
 pub(crate) struct Endpoint {
-    /// Where connections go.
-    pub(crate) address: SocketAddr,
-    /// Where it says whether it is ready.
-    pub(crate) health: Api,
+    address: SocketAddr,
+    ready: watch::Receiver<bool>,
 }
 
 /// A running balancer.
 pub(crate) struct Balancer {
     address: SocketAddr,
     selected: watch::Sender<Vec<Endpoint>>,
-    ready: watch::Receiver<Arc<[SocketAddr]>>,
+    broken: Arc<Broken>,
+}
+
+/// Connections that were taken and could not be passed on.
+#[derive(Debug, Default)]
+pub(crate) struct Broken {
+    no_endpoint: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl Endpoint {
+    /// A gateway that takes connections at `address`, once its first probe has found it ready: a deployment goes on then.
+    pub(crate) async fn new(address: SocketAddr, health: Api) -> Self {
+        let (found, mut ready) = watch::channel(false);
+        tokio::spawn(probe(health, found));
+        ready.wait_for(|ready| *ready).await.expect("it is probed while somebody looks");
+        Self { address, ready }
+    }
+}
+
+/// Keeps asking one gateway.
+async fn probe(health: Api, found: watch::Sender<bool>) {
+    while !found.is_closed() {
+        let asked = Api::try_send(health.request(Method::GET, "/readyz"));
+        if let Ok(answer) = timeout(PROBE, asked).await {
+            found.send_replace(answer.is_some_and(|answer| answer.status == 200));
+        }
+        sleep(DELAY).await;
+    }
 }
 
 impl Balancer {
-    /// Starts one that has nowhere to send connections to.
-    pub(crate) async fn start() -> Self {
+    /// Starts one with these gateways behind it.
+    pub(crate) async fn start(endpoints: Vec<Endpoint>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (selected, selection) = watch::channel(vec![]);
-        let (found, ready) = watch::channel(Arc::default());
-        tokio::spawn(probe(selection, found));
-        tokio::spawn(accept(listener, ready.clone()));
-        Self { address, selected, ready }
+        let (heeded, targets) = watch::channel(ready(&endpoints));
+        let (selected, selection) = watch::channel(endpoints);
+        let broken = Arc::default();
+        tokio::spawn(follow(selection, heeded));
+        tokio::spawn(accept(listener, targets, Arc::clone(&broken)));
+        Self { address, selected, broken }
     }
 
     /// Where clients connect to.
@@ -55,48 +90,48 @@ impl Balancer {
         self.selected.send_replace(endpoints);
     }
 
-    /// Waits until some gateway takes connections.
-    pub(crate) async fn open(&self) {
-        self.ready.clone().wait_for(|ready| !ready.is_empty()).await.expect("it probes as long as the test runs");
+    /// What it could not pass on, for whoever looks for the reason of a failure.
+    pub(crate) fn broken(&self) -> &Broken {
+        &self.broken
     }
 }
 
-/// Keeps the ready ones of the selected known.
-async fn probe(selection: watch::Receiver<Vec<Endpoint>>, found: watch::Sender<Arc<[SocketAddr]>>) {
+/// Heeds, always a moment late, what is selected and ready.
+async fn follow(selection: watch::Receiver<Vec<Endpoint>>, heeded: watch::Sender<Vec<SocketAddr>>) {
     loop {
-        let began = std::time::Instant::now();
-        let endpoints = selection.borrow().clone();
-        let before = found.borrow().clone();
-        let states = join_all(endpoints.iter().map(|endpoint| is_ready(endpoint, &before))).await;
-        let ready =
-            endpoints.iter().zip(states).filter(|(_, is_ready)| *is_ready).map(|(endpoint, _)| endpoint.address);
-        let ready: Arc<[SocketAddr]> = ready.collect();
-        eprintln!("{:?} {:?} -> {:?} (probing took {:?})", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("t").as_millis()%1_000_000, endpoints.iter().map(|e| e.address.port()).collect::<Vec<_>>(), ready, began.elapsed());
+        let targets = ready(&selection.borrow());
         sleep(DELAY).await;
-        found.send_replace(ready);
+        heeded.send_replace(targets);
     }
 }
 
-/// Who does not answer stays what it was, as a probe must fail three times to count; who says no is out at once.
-async fn is_ready(endpoint: &Endpoint, before: &[SocketAddr]) -> bool {
-    let asked = Api::try_send(endpoint.health.request(Method::GET, "/readyz").timeout(DELAY));
-    asked.await.map_or_else(|| before.contains(&endpoint.address), |answer| answer.status == 200)
+fn ready(endpoints: &[Endpoint]) -> Vec<SocketAddr> {
+    let ready = endpoints.iter().filter(|endpoint| *endpoint.ready.borrow());
+    ready.map(|endpoint| endpoint.address).collect()
 }
 
-async fn accept(listener: TcpListener, ready: watch::Receiver<Arc<[SocketAddr]>>) {
+async fn accept(listener: TcpListener, targets: watch::Receiver<Vec<SocketAddr>>, broken: Arc<Broken>) {
     let mut turn = 0;
     while let Ok((client, _)) = listener.accept().await {
-        let ready = ready.borrow().clone();
         turn += 1;
-        // Without an endpoint, and with one that refuses, the client's connection breaks: that is a lost request.
-        if let Some(endpoint) = ready.get(turn % ready.len().max(1)).copied() {
-            tokio::spawn(forward(client, endpoint));
-        }
+        let target = {
+            let targets = targets.borrow();
+            targets.get(turn % targets.len().max(1)).copied()
+        };
+        tokio::spawn(forward(client, target, Arc::clone(&broken)));
     }
 }
 
-async fn forward(mut client: TcpStream, endpoint: SocketAddr) {
-    let Ok(mut gateway) = TcpStream::connect(endpoint).await else { eprintln!("REFUSED {endpoint}"); return };
+/// A connection that cannot be passed on breaks, and its client loses a request.
+async fn forward(mut client: TcpStream, target: Option<SocketAddr>, broken: Arc<Broken>) {
+    let Some(target) = target else {
+        broken.no_endpoint.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
+    let Ok(mut gateway) = TcpStream::connect(target).await else {
+        broken.refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    };
     for stream in [&client, &gateway] {
         stream.set_nodelay(true).expect("our socket");
     }

@@ -28,7 +28,7 @@ use crate::client::Client;
 pub(crate) const SYMBOLS: [&str; 5] = ["BTC-USD", "ETH-USD", "SOL-USD", "DOGE-USD", "SPY"];
 /// Clients that ask again as soon as they are answered, and clients that look once in a while on a connection that is
 /// idle in between, as a page in a browser does.
-const EAGER: u64 = 12;
+const EAGER: u64 = 8;
 const LEISURELY: u64 = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(700);
 /// One rule in so many rings again and again; the others ring once.
@@ -190,10 +190,12 @@ impl Visitor {
         self.tally.took.push(began.elapsed());
         let failure = match outcome {
             Ok((status, body)) if status == wanted => return Some(body),
-            Ok((status, body)) => format!("{status} instead of {wanted}: {}", String::from_utf8_lossy(&body)),
+            Ok((status, body)) => {
+                let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+                format!("{status} instead of {wanted}: {}", problem["detail"])
+            }
             Err(why) => why,
         };
-        eprintln!("{:?} {failure}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("t").as_millis()%1_000_000);
         *self.tally.failures.entry(failure).or_default() += 1;
         None
     }

@@ -38,7 +38,7 @@ const SETTINGS: [(&str, &str); 5] = [
     ("TICKBELL_STREAMS__MANAGE", "false"),
     ("TICKBELL_GATEWAY__LAME_DUCK_SECONDS", "2"),
     ("TICKBELL_GATEWAY__DRAIN_SECONDS", "5"),
-    ("TICKBELL_DATABASE__MAX_CONNECTIONS", "8"),
+    ("TICKBELL_DATABASE__MAX_CONNECTIONS", "12"),
     ("TICKBELL_PRICE_INGESTOR__SIMULATOR__INTERVAL", "100ms"),
 ];
 /// How each service is called, the program aside.
@@ -55,9 +55,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     let (mut writers, mut engines) = (fleet.pair(WRITER).await, fleet.pair(ENGINE).await);
     let (mut notifiers, mut gateways) = (fleet.pair(NOTIFIER).await, fleet.pair(GATEWAY).await);
     fleet.smoke(&gateways).await;
-    let balancer = Balancer::start().await;
-    balancer.select(endpoints(&gateways).await);
-    balancer.open().await;
+    let balancer = Balancer::start(endpoints(&gateways).await).await;
     let load = Load::start(balancer.address());
 
     let mut times = 0;
@@ -89,7 +87,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     // Not by a macro, whose words a test that passes keeps to itself.
     let _ = writeln!(std::io::stderr(), "{exchanged}: {tally}; {} rules, {} mails", tally.alerts.len(), mails.len());
     assert!(tally.requests() >= REQUESTS && times > 0, "too few requests to say much");
-    assert!(tally.failures.is_empty(), "{:#?}", tally.failures);
+    assert!(tally.failures.is_empty(), "{:#?}, {:?}", tally.failures, balancer.broken());
     assert_told_once(&mails, &fired);
     for replicas in [gateways, engines, writers, notifiers] {
         stop(replicas).await;
@@ -134,9 +132,7 @@ impl Fleet {
 
     /// Ends a process, which must be in order, and starts its successor.
     async fn replace(&self, old: Replica) -> Replica {
-        eprintln!("{:?} TERM {:?}", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("t").as_millis()%1_000_000, old.arguments);
         old.process.stop(Signal::SIGTERM).await;
-        eprintln!("{:?} ended", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("t").as_millis()%1_000_000);
         self.start(old.arguments).await
     }
 
@@ -152,9 +148,7 @@ impl Fleet {
     async fn switch(&self, balancer: &Balancer, active: Vec<Replica>, idle: &[Replica]) {
         self.smoke(idle).await;
         balancer.select(endpoints(idle).await);
-        eprintln!("{:?} SWITCH", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("t").as_millis()%1_000_000);
         stop(active).await;
-        eprintln!("{:?} ended", std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("t").as_millis()%1_000_000);
     }
 
     /// Tries each gateway directly.
@@ -181,11 +175,11 @@ impl Fleet {
     }
 }
 
-/// Where the balancer finds gateways.
+/// Gateways as the balancer sees them.
 async fn endpoints(gateways: &[Replica]) -> Vec<Endpoint> {
     let endpoint = async |gateway: &Replica| {
         let (api, health) = (Door::Api.of(&gateway.process).await, Door::Admin.of(&gateway.process).await);
-        Endpoint { address: api.base().trim_start_matches("http://").parse().expect("an address"), health }
+        Endpoint::new(api.base().trim_start_matches("http://").parse().expect("an address"), health).await
     };
     join_all(gateways.iter().map(endpoint)).await
 }
