@@ -4,23 +4,32 @@
 //! is a struct here, a published JSON Schema in `events/`, and golden samples in `samples/` that are decoded for ever.
 
 pub mod alert;
+pub mod asset;
 pub mod dead_letter;
 pub mod delivery;
 pub mod envelope;
 pub mod money;
+pub mod order;
 pub mod rule;
 pub mod streams;
 pub mod symbol;
 pub mod tick;
 pub mod time;
+pub mod user;
 pub mod words;
 
 pub use alert::AlertFired;
+pub use asset::Asset;
 pub use dead_letter::DeadLetter;
 pub use delivery::{Channel, DeliveryUpdated, Outcome, Target};
 pub use envelope::{Event, Outgoing};
-pub use money::{Percent, Price, Size};
+pub use money::{Amount, Percent, Price, Size};
+pub use order::{
+    DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, OrderUpdated, Rejection, Side, Terms,
+    TradeSettled,
+};
 pub use rule::{Condition, Direction, Notify, Repeat, Rule, RuleChanged, RuleStatus, Since};
 pub use symbol::{Symbol, Venue};
 pub use tick::Tick;
 pub use time::{Interval, Span, Timestamp};
+pub use user::{UserHappening, UserNoticed};

@@ -52,6 +52,10 @@ pub struct Price(Decimal);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(Decimal);
 
+/// How much of an asset: not negative, below [`LIMIT`], at most [`PLACES`] places.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(Decimal);
+
 /// A change that a rule waits for, in percent: 0.01 to 1000, at most [`PERCENT_PLACES`] places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(Decimal);
@@ -74,10 +78,14 @@ impl Price {
 impl Size {
     /// The only way in.
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
-        if value.is_sign_negative() && !value.is_zero() {
-            return Err(AmountError::Negative);
-        }
-        bounded(value).map(Self)
+        not_negative(value).map(Self)
+    }
+}
+
+impl Amount {
+    /// The only way in.
+    pub fn new(value: Decimal) -> Result<Self, AmountError> {
+        not_negative(value).map(Self)
     }
 }
 
@@ -94,6 +102,13 @@ impl Percent {
     pub fn units(self) -> i128 {
         units(self.0, PERCENT_PLACES)
     }
+}
+
+fn not_negative(value: Decimal) -> Result<Decimal, AmountError> {
+    if value.is_sign_negative() && !value.is_zero() {
+        return Err(AmountError::Negative);
+    }
+    bounded(value)
 }
 
 fn bounded(value: Decimal) -> Result<Decimal, AmountError> {
@@ -225,6 +240,7 @@ macro_rules! amount {
 
 amount!(Price);
 amount!(Size);
+amount!(Amount);
 amount!(Percent);
 
 /// `(price - reference) / reference × 100`, rounded half-even to 4 places.

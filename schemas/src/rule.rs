@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Event, Outgoing, Percent, Price, Span, Symbol, Timestamp, Venue};
+use crate::{Event, Outgoing, Percent, Price, Span, Symbol, Terms, Timestamp, Venue};
 
 /// A rule that makes no sense as a whole, though each of its parts does.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -44,6 +44,16 @@ pub struct Rule {
     pub expires_at: Option<Timestamp>,
     /// Whom it tells.
     pub notify: Notify,
+    /// What its first firing does besides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Then>,
+}
+
+/// What a rule's first firing does besides telling somebody.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Then {
+    /// Places this order, whose funds are held from when the rule is made.
+    pub order: Terms,
 }
 
 /// When a rule fires.

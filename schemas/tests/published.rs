@@ -3,7 +3,10 @@
 
 use std::{fs, path::PathBuf};
 
-use events::{AlertFired, DeadLetter, DeliveryUpdated, Event, RuleChanged, Tick, envelope::schema_uri};
+use events::{
+    AlertFired, DeadLetter, DeliveryUpdated, DepositRequested, Event, OrderCancelRequested, OrderPlaced, OrderUpdated,
+    RuleChanged, Tick, TradeSettled, UserNoticed, envelope::schema_uri,
+};
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
@@ -15,6 +18,12 @@ macro_rules! for_each_event {
         $check::<AlertFired>();
         $check::<DeliveryUpdated>();
         $check::<DeadLetter>();
+        $check::<OrderPlaced>();
+        $check::<OrderCancelRequested>();
+        $check::<DepositRequested>();
+        $check::<OrderUpdated>();
+        $check::<TradeSettled>();
+        $check::<UserNoticed>();
     };
 }
 

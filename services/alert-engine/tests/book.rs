@@ -46,6 +46,7 @@ fn rule(number: u128, condition: &str) -> Rule {
         cooldown: Span::ZERO,
         expires_at: None,
         notify: Notify { email: "ada@example.com".into() },
+        then: None,
     }
 }
 

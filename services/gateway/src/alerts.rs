@@ -60,7 +60,7 @@ pub(crate) struct Alert {
 impl From<RuleRecord> for Alert {
     fn from(record: RuleRecord) -> Self {
         let RuleRecord { rule, status, firings, created_at } = record;
-        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify } = rule;
+        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: _ } = rule;
         Self { id, status, symbol, venue, condition, repeat, cooldown, expires_at, notify, firings, created_at }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn read(body: &[u8], id: Uuid, now: Timestamp) -> Result<Rule, Proble
     match (symbol, condition, email) {
         (Some(symbol), Some(condition), Some(email)) if mistakes.is_empty() => {
             let notify = Notify { email: email.into_string() };
-            Ok(Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify })
+            Ok(Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: None })
         }
         _ => Err(Problem::invalid(mistakes)),
     }

@@ -1,0 +1,109 @@
+//! What accounts hold: currencies, coins, shares.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+
+use crate::Symbol;
+
+/// Text that is no asset.
+#[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
+#[error("must be an asset like USD or BTC: 1 to 20 of A-Z and 0-9")]
+pub struct AssetError;
+
+/// What a symbol without a quote asset of its own is quoted in.
+const DEFAULT_QUOTE: &str = "USD";
+
+/// An asset's code, `[A-Z0-9]{1,20}`: `USD`, `BTC`, `SPY`. Also a valid NATS token.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Asset(Arc<str>);
+
+impl Asset {
+    /// The only way in.
+    pub fn parse(text: &str) -> Result<Self, AssetError> {
+        let valid =
+            (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        if valid { Ok(Self(text.into())) } else { Err(AssetError) }
+    }
+
+    /// The code as it stands.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Symbol {
+    /// What is bought and sold: `BTC` of `BTC-USD`, `SPY` of `SPY`.
+    pub fn base(&self) -> Asset {
+        let base = self.as_str().split('-').next().unwrap_or_default();
+        Asset(base.into())
+    }
+
+    /// What it is paid with: `USD` of `BTC-USD`, and of a symbol that does not say.
+    pub fn quote(&self) -> Asset {
+        let quote = self.as_str().split_once('-').map_or(DEFAULT_QUOTE, |(_, quote)| quote);
+        Asset(quote.into())
+    }
+}
+
+impl fmt::Display for Asset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Asset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Asset {
+    type Err = AssetError;
+    fn from_str(text: &str) -> Result<Self, AssetError> {
+        Self::parse(text)
+    }
+}
+
+impl Serialize for Asset {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Asset {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Asset {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Asset".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[A-Z0-9]{1,20}$" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbol_says_what_is_traded_and_what_it_is_paid_with() {
+        for (symbol, base, quote) in [("BTC-USD", "BTC", "USD"), ("ETH-BTC", "ETH", "BTC"), ("SPY", "SPY", "USD")] {
+            let symbol = Symbol::parse(symbol).expect("a symbol");
+            assert_eq!((symbol.base().as_str(), symbol.quote().as_str()), (base, quote));
+        }
+    }
+
+    #[test]
+    fn what_is_no_asset_is_refused() {
+        for bad in ["", "usd", "US-D", "U S", "€", "AAAAAAAAAAAAAAAAAAAAA"] {
+            assert_eq!(Asset::parse(bad), Err(AssetError), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What happened to somebody's account. It names nobody: whoever must know the address looks it up.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Event, Outgoing, Timestamp};
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserHappening {
+    /// Somebody asked for an account; `subject_id` is the sign-up, and its address is to be asked.
+    SignedUp,
+    /// Somebody asked for an account with the address of one that exists; `subject_id` is that user, who is told.
+    SignedUpAgain,
+    /// Somebody asked for a new password; `subject_id` is the reset, and the user's address gets its link.
+    ResetRequested,
+    /// The password was changed or reset; `subject_id` is the user, who is told.
+    PasswordChanged,
+}
+
+/// Something happened that somebody is told about by mail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct UserNoticed {
+    /// Drawn when it happened.
+    pub notice_id: Uuid,
+    /// What.
+    pub happened: UserHappening,
+    /// Whom or what it is about; see [`UserHappening`].
+    pub subject_id: Uuid,
+    /// When, by the gateway's clock.
+    pub at: Timestamp,
+}
+
+impl UserNoticed {
+    /// The message to publish.
+    pub fn outgoing(&self) -> Outgoing {
+        Outgoing::new(self.notice_id.to_string(), self)
+    }
+}
+
+impl Event for UserNoticed {
+    const TYPE: &'static str = "user-noticed.v1";
+    const SOURCE: &'static str = "/tickbell/gateway";
+
+    fn subject(&self) -> String {
+        format!("users.{}", self.subject_id)
+    }
+
+    fn about(&self) -> String {
+        self.subject_id.to_string()
+    }
+
+    fn time(&self) -> Timestamp {
+        self.at
+    }
+}
