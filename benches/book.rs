@@ -27,6 +27,7 @@ fn rule(number: usize) -> RuleChanged {
         cooldown: Span::ZERO,
         expires_at: None,
         notify: Notify { email: "ada@example.com".into() },
+        then: None,
     };
     RuleChanged {
         rule,
