@@ -13,7 +13,9 @@ pub mod ownership;
 pub mod people;
 pub mod positions;
 pub mod prices;
+mod row;
 pub mod rules;
+pub mod settlement;
 pub mod status;
 
 use std::time::Duration;
