@@ -14,8 +14,8 @@ CLUSTERS = ["staging", "production"]
 EVERYTHING = [*OVERLAYS, *manifests.ALTERNATIVES]
 IMAGE = "ghcr.io/tickbell/tickbell"
 # Who talks to which server.
-BROKER = {"price-ingestor", "price-poller", "alert-engine", "history-writer", "notifier", "gateway"}
-DATABASE = {"alert-engine", "history-writer", "notifier", "gateway", "migrate"}
+BROKER = {"price-ingestor", "price-poller", "alert-engine", "history-writer", "trade-settler", "notifier", "gateway"}
+DATABASE = {"alert-engine", "history-writer", "trade-settler", "notifier", "gateway", "migrate"}
 # Many instances share the work of these; of the others one works, however many there are.
 SCALABLE = {"gateway", "notifier"}
 # What the contract of the public API has; health and metrics are not among it.
