@@ -74,8 +74,9 @@ BEGIN
     END LOOP;
 END $roles$;
 
--- Whoever may execute it could hang it on a table of their own, and move balances by what that table says.
-REVOKE ALL ON FUNCTION move_balances() FROM PUBLIC;
+-- Some run with the owner's rights. Whoever may execute move_balances could hang it on a table of their own, and move
+-- balances by what that table says. Here and not only in migrations, because a dump is restored without its privileges.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
 -- Tables that services share have rows of each: a service sees and changes its own. The owner of a table is not bound.
 ALTER TABLE positions ENABLE ROW LEVEL SECURITY;
