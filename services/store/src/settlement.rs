@@ -12,6 +12,9 @@ use uuid::Uuid;
 
 use crate::{Error, Store, Tx, bigint, row};
 
+/// The channel that says that orders or deposits have been settled.
+pub const SETTLED: &str = "orders_settled";
+
 /// What can hold an asset; the balance is moved by the database, as transfers are added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountRow {

@@ -104,7 +104,7 @@ mod tests {
         }
         queue.remove(Side::Buy, limit("99"), 1, id(1));
         assert_eq!(queue.reached(price("99.2")), [2, 3, 5, 8].map(id));
-        assert_eq!(queue.reached(price("99.2")), []);
+        assert!(queue.reached(price("99.2")).is_empty());
         assert_eq!(queue.reached(price("100")), [7, 6, 9].map(id));
         assert_eq!(queue.reached(price("98")), [4].map(id));
     }

@@ -136,6 +136,7 @@ impl Session<'_> {
         let Decided { facts, dead, to, last_event_at } = decided;
         let changes = self.book.take_changes();
         count(&changes);
+        let settled = !changes.orders.is_empty() || !changes.postings.is_empty();
         let from = self.positions;
         self.store
             .transaction(move |tx| {
@@ -147,6 +148,9 @@ impl Session<'_> {
                     }
                     settlement::save(tx, &changes).await?;
                     dead_letters::give_up(tx, SERVICE, &dead).await?;
+                    if settled {
+                        tx.notify(settlement::SETTLED);
+                    }
                     outbox::add(tx, SERVICE, &facts).await
                 })
             })
