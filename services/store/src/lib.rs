@@ -15,6 +15,7 @@ pub mod positions;
 pub mod prices;
 pub mod rules;
 pub mod status;
+pub mod users;
 
 use std::time::Duration;
 
