@@ -16,16 +16,18 @@ pub mod people;
 pub mod positions;
 pub mod prices;
 pub mod recipients;
+mod row;
 pub mod rules;
+pub mod settlement;
 pub mod sign_ins;
 pub mod sign_ups;
 pub mod status;
+mod transaction;
 pub mod users;
 
 use std::time::Duration;
 
 use events::{Price, Size, money::AmountError};
-use futures::future::BoxFuture;
 use platform::{Fault, Health, Shutdown};
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -37,8 +39,7 @@ use sqlx::{
 use thiserror::Error;
 use tracing::warn;
 
-/// A transaction that is not bound to a borrowed connection.
-pub type Tx = sqlx::Transaction<'static, Postgres>;
+pub use transaction::Tx;
 
 /// Where the database is and how many connections this process may hold.
 #[derive(Debug, Clone, Deserialize)]
@@ -206,28 +207,6 @@ impl Store {
                 () = tokio::time::sleep(PING_EVERY) => {}
                 () = shutdown.cancelled() => {}
             }
-        }
-    }
-
-    /// Does `work` in one transaction, committed when it is `Ok`.
-    ///
-    /// It runs in a task of its own, to its end: a caller that is dropped in the middle (an HTTP client that hangs up)
-    /// must not leave a connection inside a transaction for the next borrower (sqlx #4385).
-    pub async fn transaction<T, W>(&self, work: W) -> Result<T, Error>
-    where
-        T: Send + 'static,
-        W: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, Error>> + Send + 'static,
-    {
-        let pool = self.pool.clone();
-        let task = tokio::spawn(async move {
-            let mut tx = pool.begin().await?;
-            let result = work(&mut tx).await?;
-            tx.commit().await?;
-            Ok(result)
-        });
-        match task.await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Database(sqlx::Error::Io(std::io::Error::other(error)))),
         }
     }
 

@@ -1,0 +1,109 @@
+//! One transaction, and the notices that follow its commit.
+
+use std::{
+    collections::BTreeSet,
+    ops::{Deref, DerefMut},
+};
+
+use futures::{TryStreamExt, future::BoxFuture};
+use sqlx::{Executor, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use tracing::warn;
+
+use crate::{Error, Store};
+
+/// A transaction that is not bound to a borrowed connection. It derefs to the connection that it is open on.
+pub struct Tx {
+    connection: PoolConnection<Postgres>,
+    notices: BTreeSet<(&'static str, &'static str)>,
+    ended: bool,
+}
+
+impl Tx {
+    /// Tells whoever listens on `channel`, once the transaction is committed.
+    pub fn notify(&mut self, channel: &'static str) {
+        self.notify_with(channel, "");
+    }
+
+    /// The same, with a payload.
+    pub(crate) fn notify_with(&mut self, channel: &'static str, payload: &'static str) {
+        self.notices.insert((channel, payload));
+    }
+
+    async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
+        let mut tx = Self { connection: pool.acquire().await?, notices: BTreeSet::new(), ended: false };
+        tx.connection.execute("BEGIN").await?;
+        Ok(tx)
+    }
+
+    /// Commits, and notifies after that but in the same round trip: a transaction that notifies holds a lock of the
+    /// whole server from before its commit until after its sync, and so would make all of them wait for each other.
+    async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let mut statements = "COMMIT".to_owned();
+        for (channel, payload) in &self.notices {
+            statements.push_str(&format!("; NOTIFY {channel}, '{payload}'"));
+        }
+        let mut results = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute_many(&mut *self.connection);
+        results.try_next().await?;
+        let notified = results.try_for_each(|_| std::future::ready(Ok(()))).await;
+        self.ended = true;
+        // What is committed is committed; whoever listens also looks from time to time.
+        if let Err(error) = notified {
+            warn!(error = platform::fault::chain(&error), "a notice was lost");
+        }
+        Ok(())
+    }
+
+    async fn roll_back(mut self) {
+        self.ended = self.connection.execute("ROLLBACK").await.is_ok();
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Tx {
+    /// After a panic or a lost answer nobody knows where the connection stands; the next borrower must not get it.
+    fn drop(&mut self) {
+        if !self.ended {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
+impl Store {
+    /// Does `work` in one transaction, committed when it is `Ok`.
+    ///
+    /// It runs in a task of its own, to its end: a caller that is dropped in the middle (an HTTP client that hangs up)
+    /// must not leave a connection inside a transaction for the next borrower (sqlx #4385).
+    pub async fn transaction<T, W>(&self, work: W) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        W: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, Error>> + Send + 'static,
+    {
+        let pool = self.pool().clone();
+        let task = tokio::spawn(async move {
+            let mut tx = Tx::begin(&pool).await?;
+            match work(&mut tx).await {
+                Ok(result) => tx.commit().await.map(|()| result).map_err(Error::from),
+                Err(error) => {
+                    tx.roll_back().await;
+                    Err(error)
+                }
+            }
+        });
+        match task.await {
+            Ok(result) => result,
+            Err(error) => Err(Error::Database(sqlx::Error::Io(std::io::Error::other(error)))),
+        }
+    }
+}
