@@ -20,10 +20,11 @@ use uuid::Uuid;
 
 use crate::{
     App, Confirmation,
-    extract::{FromQuery, JsonBody, OnceOwned, Owned, Params, hash},
+    caller::{self, Alerts, Anybody},
+    extract::{FromQuery, Id, JsonBody, OnceOwned, Owned, Params, hash},
     openapi::ProblemResponses,
     problem::Problem,
-    query::{FiringPlace, Given, Query, page},
+    query::{FiringPlace, Given, Query, RulePlace, page},
     schemas::{ConditionDoc, NotifyDoc, RepeatDoc, StatusDoc, SubscriptionDoc, WantedDoc},
     subscription::{self, Wanted},
 };
@@ -59,7 +60,7 @@ pub(crate) struct Alert {
 
 impl From<RuleRecord> for Alert {
     fn from(record: RuleRecord) -> Self {
-        let RuleRecord { rule, status, firings, created_at } = record;
+        let RuleRecord { rule, status, firings, created_at, user_id: _ } = record;
         let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: _ } = rule;
         Self { id, status, symbol, venue, condition, repeat, cooldown, expires_at, notify, firings, created_at }
     }
@@ -136,6 +137,37 @@ pub(crate) struct FiringPage {
     next_cursor: Option<String>,
 }
 
+/// A page of alerts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AlertPage {
+    items: Vec<Alert>,
+    /// Takes the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// Which alerts.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AlertQuery {
+    /// `true`: not those of the account, but those of its address that belong to nobody and can be adopted.
+    #[param(value_type = Option<bool>, default = false)]
+    adoptable: bool,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<RulePlace>,
+    /// How many at most.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100, example = 100)]
+    limit: u16,
+}
+
+impl FromQuery for AlertQuery {
+    fn from_query(query: &mut Query) -> Option<Self> {
+        let adoptable = query.optional("adoptable").unwrap_or_default();
+        let cursor = query.optional("cursor").map(|Given(place)| place);
+        Some(Self { adoptable, cursor, limit: query.limit() })
+    }
+}
+
 /// Which firings.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -159,6 +191,9 @@ impl FromQuery for FiringQuery {
 ///
 /// The full form says everything; the short form `{"email", "symbol", "percent"}` means a change in any direction since
 /// the anchor. Where addresses must be confirmed the alert is `pending` until the link in the mail is followed.
+///
+/// With a token of a session or an API key the alert belongs to the account. Its own address need not be said, and is
+/// confirmed already.
 #[utoipa::path(
     post, path = "/v1/alerts", tag = "alerts", operation_id = "create_alert",
     request_body(content = SubscriptionDoc, content_type = "application/json", examples(
@@ -172,6 +207,7 @@ impl FromQuery for FiringQuery {
             "symbol": "BTC-USD", "condition": {"price": {"above": "7000"}}, "repeat": "once",
             "notify": {"email": "ada@example.com"}}))),
     )),
+    security((), ("session" = []), ("api_key" = ["alerts"])),
     responses(
         (status = 201, body = CreatedAlert, headers(("Location", description = "Where the alert is"))),
         ProblemResponses,
@@ -179,25 +215,67 @@ impl FromQuery for FiringQuery {
 )]
 pub(crate) async fn create(
     State(app): State<App>,
+    Anybody(caller): Anybody,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<CreatedAlert>), Problem> {
     let now = platform::clock::now();
-    let rule = subscription::read(&body, Uuid::now_v7(), now)?;
+    let own = caller.as_ref().map(|caller| caller.email.as_str());
+    let rule = subscription::read(&body, Uuid::now_v7(), own, now)?;
+    // The address of an account has said yes already.
+    let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(&rule.notify.email));
     let status = match app.confirmation {
-        Confirmation::Required => RuleStatus::Pending,
-        Confirmation::Off => RuleStatus::Active,
+        Confirmation::Required if !is_own => RuleStatus::Pending,
+        _ => RuleStatus::Active,
     };
     let manage_token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    app.store.create_rule(rule.clone(), status, hash(&manage_token), now).await?;
+    let user_id = caller.map(|caller| caller.user_id);
+    if !app.store.create_rule(rule.clone(), status, hash(&manage_token), user_id, now).await? {
+        return Err(caller::unknown());
+    }
     let location = format!("/v1/alerts/{}", rule.id);
-    let alert = RuleRecord { rule, status, firings: 0, created_at: now }.into();
+    let alert = RuleRecord { rule, status, firings: 0, created_at: now, user_id }.into();
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(CreatedAlert { alert, manage_token })))
+}
+
+/// Your alerts, newest first
+#[utoipa::path(
+    get, path = "/v1/alerts", tag = "alerts", operation_id = "list_alerts", params(AlertQuery),
+    security(("session" = []), ("api_key" = ["alerts"])),
+    responses((status = 200, body = AlertPage), ProblemResponses),
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Alerts(caller): Alerts,
+    Params(query): Params<AlertQuery>,
+) -> Result<Json<AlertPage>, Problem> {
+    let (before, most) = (query.cursor.map(|RulePlace(id)| id), i64::from(query.limit) + 1);
+    let alerts = if query.adoptable {
+        app.store.adoptable_rules(&caller.email, before, most).await?
+    } else {
+        app.store.rules_of(caller.user_id, before, most).await?
+    };
+    let (alerts, next_cursor) = page(alerts, query.limit, |alert| RulePlace(alert.rule.id));
+    Ok(Json(AlertPage { items: alerts.into_iter().map(Alert::from).collect(), next_cursor }))
+}
+
+/// Make an alert your account's
+///
+/// One that belongs to nobody and tells the account's own address, once that address has said yes to it.
+#[utoipa::path(
+    post, path = "/v1/alerts/{id}/adopt", tag = "alerts", operation_id = "adopt_alert",
+    params(("id" = Uuid, Path, description = "The alert")),
+    security(("session" = []), ("api_key" = ["alerts"])),
+    responses((status = 200, body = Alert), ProblemResponses),
+)]
+pub(crate) async fn adopt(State(app): State<App>, Alerts(caller): Alerts, Id(id): Id) -> Result<Json<Alert>, Problem> {
+    let adopted = app.store.adopt_rule(id, caller.user_id, &caller.email).await?;
+    adopted.map(|record| Json(record.into())).ok_or_else(Problem::no_such_alert)
 }
 
 /// Look at an alert
 #[utoipa::path(
     get, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "get_alert",
-    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     responses((status = 200, body = Alert), ProblemResponses),
 )]
 pub(crate) async fn show(Owned(record): Owned) -> Json<Alert> {
@@ -207,7 +285,7 @@ pub(crate) async fn show(Owned(record): Owned) -> Json<Alert> {
 /// Pause or resume an alert
 #[utoipa::path(
     patch, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "update_alert",
-    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     request_body(content = WantedDoc, content_type = "application/json", example = json!({"status": "paused"})),
     responses((status = 200, body = Alert), ProblemResponses),
 )]
@@ -229,10 +307,10 @@ pub(crate) async fn update(
 
 /// Delete an alert
 ///
-/// Its firings are kept, and its token still reads them.
+/// Its firings are kept, and its tokens still read them.
 #[utoipa::path(
     delete, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "delete_alert",
-    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     responses((status = 204, description = "It is gone"), ProblemResponses),
 )]
 pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Result<StatusCode, Problem> {
@@ -247,7 +325,7 @@ pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Resu
 #[utoipa::path(
     get, path = "/v1/alerts/{id}/firings", tag = "alerts", operation_id = "list_firings",
     params(("id" = Uuid, Path, description = "The alert, also one that is deleted"), FiringQuery),
-    security(("manage_token" = [])),
+    security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     responses((status = 200, body = FiringPage), ProblemResponses),
 )]
 pub(crate) async fn firings(

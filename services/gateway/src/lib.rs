@@ -1,20 +1,27 @@
 //! The HTTP API: subscribe, query, confirm, unsubscribe. Decides nothing: what is asked becomes a row and a fact in one
 //! transaction, and the fact is relayed to the broker.
 
+mod account_pages;
+mod account_schemas;
 mod address;
 mod alerts;
+mod caller;
 mod extract;
 mod fields;
+mod keys;
 mod layers;
 mod observe;
 mod openapi;
 mod pages;
+mod passwords;
 mod prices;
 mod problem;
 mod query;
 mod schemas;
+mod sessions;
 mod settings;
 mod subscription;
+mod users;
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
@@ -24,6 +31,8 @@ use store::Store;
 use tokio::net::TcpListener;
 use tracing::info;
 use utoipa_swagger_ui::SwaggerUi;
+
+use crate::passwords::Passwords;
 
 pub use settings::{Confirmation, Settings};
 
@@ -36,6 +45,8 @@ pub(crate) struct App {
     store: Store,
     links: Links,
     confirmation: Confirmation,
+    passwords: Passwords,
+    session_days: u16,
 }
 
 /// A gateway that listens and does not answer yet.
@@ -66,7 +77,13 @@ impl Gateway {
         let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let check = health.check("gateway");
-        let app = App { store: store.clone(), links, confirmation: settings.confirmation };
+        let app = App {
+            store: store.clone(),
+            links,
+            confirmation: settings.confirmation,
+            passwords: Passwords::new(settings.passwords_at_once),
+            session_days: settings.session_days,
+        };
         let router = router(app).merge(platform::admin::routes(health, metrics));
         let router = layers::around(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
@@ -119,6 +136,7 @@ fn router(app: App) -> Router {
     let (operations, api) = openapi::router().split_for_parts();
     operations
         .merge(pages::router())
+        .merge(account_pages::router())
         .with_state(app)
         .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
         .route("/", get(|| async { Redirect::to("/docs/") }))

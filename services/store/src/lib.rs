@@ -4,20 +4,26 @@
 //! Functions that write take a [`Tx`], so that a service puts an effect, its position and its outgoing facts into one
 //! transaction: [`Store::transaction`].
 
+pub mod api_keys;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod engine;
 pub mod history;
 pub mod outbox;
 pub mod ownership;
+pub mod passwords;
 pub mod people;
 pub mod positions;
 pub mod prices;
+pub mod recipients;
 mod row;
 pub mod rules;
 pub mod settlement;
+pub mod sign_ins;
+pub mod sign_ups;
 pub mod status;
 mod transaction;
+pub mod users;
 
 use std::time::Duration;
 

@@ -27,6 +27,8 @@ pub struct RuleRecord {
     pub firings: i64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The account it belongs to; none for one that only its token manages.
+    pub user_id: Option<Uuid>,
 }
 
 /// What a change of status came to.
@@ -40,35 +42,51 @@ pub enum Changed {
     Missing,
 }
 
-const RECORD: &str = "
-    SELECT r.rule, r.manage_token_hash, r.created_at, coalesce(s.firings, 0) AS firings,
-        CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status ELSE r.status END AS status
-    FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
-    WHERE r.id = $1";
+macro_rules! records {
+    ($which:literal) => {
+        concat!(
+            "SELECT r.rule, r.manage_token_hash, r.created_at, r.user_id, coalesce(s.firings, 0) AS firings,
+                CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status
+                     ELSE r.status END AS status
+             FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id WHERE ",
+            $which
+        )
+    };
+}
+
+const RECORD: &str = records!("r.id = $1");
 
 impl Store {
-    /// Saves a new rule.
+    /// Saves a new rule, of an account or of nobody; `false` when the account is gone.
     pub async fn create_rule(
         &self,
         rule: Rule,
         status: RuleStatus,
         token: TokenHash,
+        user_id: Option<Uuid>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at)
-                     VALUES ($1, $2, $3, $4, $5, $5)",
+                // The account is held: it must not be erased while it gets something new.
+                let made = sqlx::query(
+                    "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at, user_id)
+                     SELECT $1, $2, $3, $4, $5, $5, $6
+                     WHERE $6 IS NULL OR EXISTS (SELECT FROM users WHERE id = $6 FOR KEY SHARE)",
                 )
                 .bind(rule.id)
                 .bind(status.as_str())
                 .bind(Json(&rule))
                 .bind(token.as_slice())
                 .bind(now.datetime())
+                .bind(user_id)
                 .execute(&mut **tx)
                 .await?;
-                tell(tx, rule, 1, RuleHappening::Created, status, now).await
+                if made.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                tell(tx, rule, 1, RuleHappening::Created, status, now).await?;
+                Ok(true)
             })
         })
         .await
@@ -83,6 +101,52 @@ impl Store {
             Ok((record(&row)?, hash))
         });
         found.transpose()
+    }
+
+    /// An account's rules that are not deleted, newest first, from before the rule `before`.
+    pub async fn rules_of(&self, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<RuleRecord>, Error> {
+        let rows =
+            sqlx::query(records!("r.user_id = $1 AND r.id < $2 AND r.status <> 'deleted' ORDER BY r.id DESC LIMIT $3"))
+                .bind(user)
+                .bind(before.unwrap_or(Uuid::max()))
+                .bind(limit)
+                .fetch_all(self.pool())
+                .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// The rules of an address that has said yes to them and that belong to no account, in the same order.
+    pub async fn adoptable_rules(
+        &self,
+        address: &str,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<RuleRecord>, Error> {
+        let rows = sqlx::query(records!(
+            "lower(r.rule #>> '{notify,email}') = lower($1) AND r.user_id IS NULL
+             AND r.status NOT IN ('pending', 'deleted') AND r.id < $2 ORDER BY r.id DESC LIMIT $3"
+        ))
+        .bind(address)
+        .bind(before.unwrap_or(Uuid::max()))
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// Gives a rule of [`Store::adoptable_rules`] to the account of its address; doing so twice is doing so once.
+    pub async fn adopt_rule(&self, id: Uuid, user: Uuid, address: &str) -> Result<Option<RuleRecord>, Error> {
+        sqlx::query(
+            "UPDATE rules SET user_id = $2 WHERE id = $1 AND user_id IS NULL
+             AND lower(rule #>> '{notify,email}') = lower($3) AND status NOT IN ('pending', 'deleted')",
+        )
+        .bind(id)
+        .bind(user)
+        .bind(address)
+        .execute(self.pool())
+        .await?;
+        let found = self.rule(id).await?.map(|(record, _)| record);
+        Ok(found.filter(|record| record.user_id == Some(user) && record.status != RuleStatus::Deleted))
     }
 
     /// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
@@ -154,6 +218,7 @@ fn record(row: &PgRow) -> Result<RuleRecord, Error> {
         status: RuleStatus::parse(row.try_get("status")?)
             .ok_or_else(|| sqlx::Error::Decode("an unknown rule status".into()))?,
         firings: row.try_get("firings")?,
+        user_id: row.try_get("user_id")?,
         created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
     })
 }
