@@ -5,6 +5,7 @@
 //! transaction: [`Store::transaction`].
 
 pub mod api_keys;
+pub mod audit;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod engine;
