@@ -121,7 +121,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origins)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, observe::REQUEST_ID])
         .expose_headers([header::LOCATION, header::RETRY_AFTER, header::WWW_AUTHENTICATE, observe::REQUEST_ID])
         .max_age(PREFLIGHT)

@@ -3,6 +3,7 @@
 
 mod address;
 mod alerts;
+mod caller;
 mod extract;
 mod fields;
 mod layers;

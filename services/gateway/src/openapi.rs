@@ -41,19 +41,24 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         (name = "prices", description = "What is known of prices"),
     ),
     components(schemas(ProblemBody)),
-    modifiers(&ManageToken),
+    modifiers(&Tokens),
 )]
 struct Api;
 
-struct ManageToken;
+/// What may stand behind `Authorization: Bearer`.
+struct Tokens;
 
-impl Modify for ManageToken {
+impl Modify for Tokens {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The `manage_token` that POST /v1/alerts answered with."))
-            .build();
-        api.components.get_or_insert_default().add_security_scheme("manage_token", SecurityScheme::Http(scheme));
+        let components = api.components.get_or_insert_default();
+        for (name, what) in [
+            ("manage_token", "The `manage_token` that POST /v1/alerts answered with: of this alert only."),
+            ("session", "The `token` that POST /v1/sessions answered with: all that its person may do."),
+            ("api_key", "The `key` that POST /v1/api-keys answered with, when it has the scopes that are listed."),
+        ] {
+            let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(what)).build();
+            components.add_security_scheme(name, SecurityScheme::Http(scheme));
+        }
     }
 }
 
@@ -64,12 +69,14 @@ impl IntoResponses for ProblemResponses {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         [
             ("400", "The body is not JSON"),
-            ("401", "The manage token is missing"),
+            ("401", "The token is missing, or not valid"),
+            ("403", "The API key lacks the scope, or the session the role"),
             ("404", "There is no such thing, or the token is not its own"),
             ("409", "It cannot go there from the status it has"),
             ("413", "The body is too large"),
             ("415", "The body is not said to be JSON"),
             ("422", "Something in the request is not valid; `errors` says what and where"),
+            ("429", "Too many attempts; try again after `Retry-After` seconds"),
             ("500", "A fault of ours"),
             ("503", "Too busy, too slow, or without its database; try again after `Retry-After` seconds"),
         ]

@@ -21,12 +21,14 @@ const MOST_CHARACTERS: usize = 300;
 pub(crate) enum Kind {
     MalformedJson,
     Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
     Conflict,
     TooLarge,
     UnsupportedMediaType,
     Invalid,
+    TooManyRequests { retry_after_seconds: u32 },
     Internal,
     Unavailable,
     Overloaded,
@@ -39,12 +41,14 @@ impl Kind {
         match self {
             Self::MalformedJson => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable | Self::Overloaded | Self::Timeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::Other(status) => status,
@@ -55,12 +59,14 @@ impl Kind {
         match self {
             Self::MalformedJson => "urn:tickbell:problem:malformed-json",
             Self::Unauthorized => "urn:tickbell:problem:unauthorized",
+            Self::Forbidden => "urn:tickbell:problem:forbidden",
             Self::NotFound => "urn:tickbell:problem:not-found",
             Self::MethodNotAllowed => "urn:tickbell:problem:method-not-allowed",
             Self::Conflict => "urn:tickbell:problem:conflict",
             Self::TooLarge => "urn:tickbell:problem:too-large",
             Self::UnsupportedMediaType => "urn:tickbell:problem:unsupported-media-type",
             Self::Invalid => "urn:tickbell:problem:validation",
+            Self::TooManyRequests { .. } => "urn:tickbell:problem:too-many-requests",
             Self::Internal => "urn:tickbell:problem:internal",
             Self::Unavailable => "urn:tickbell:problem:unavailable",
             Self::Overloaded => "urn:tickbell:problem:overloaded",
@@ -72,13 +78,15 @@ impl Kind {
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::MalformedJson => "The body is not JSON",
-            Self::Unauthorized => "A manage token is needed",
+            Self::Unauthorized => "A token is needed",
+            Self::Forbidden => "Not allowed with this token",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Conflict => "Not possible now",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::Invalid => "The request is not valid",
+            Self::TooManyRequests { .. } => "Too many attempts",
             Self::Internal => "Something went wrong here",
             Self::Unavailable => "Not available now",
             Self::Overloaded => "Too many requests at once",
@@ -240,6 +248,9 @@ impl IntoResponse for Problem {
         match self.kind {
             Kind::Unauthorized => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tickbell\""));
+            }
+            Kind::TooManyRequests { retry_after_seconds } => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_seconds));
             }
             Kind::Unavailable | Kind::Overloaded | Kind::Timeout => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

@@ -4,10 +4,13 @@
 //! Functions that write take a [`Tx`], so that a service puts an effect, its position and its outgoing facts into one
 //! transaction: [`Store::transaction`].
 
+pub mod accounts;
 pub mod dead_letters;
 pub mod deliveries;
+pub mod deposits;
 pub mod engine;
 pub mod history;
+pub mod orders;
 pub mod outbox;
 pub mod ownership;
 pub mod people;
@@ -16,6 +19,8 @@ pub mod prices;
 pub mod rules;
 pub mod status;
 mod transaction;
+pub mod users;
+pub mod watch;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use events::{Rule, RuleStatus, Timestamp, rule::RuleHappening};
 use sqlx::{Row, types::Json};
 
-use crate::{Error, Store, rules};
+use crate::{Error, Store, orders, rules};
 
 /// Stands where an address was; RFC 2606 keeps it from ever being one.
 pub const ERASED: &str = "erased@erased.invalid";
@@ -54,11 +54,14 @@ impl Store {
                 .bind(now.datetime())
                 .fetch_all(&mut **tx)
                 .await?;
+                let mut ended = Vec::with_capacity(rows.len());
                 for row in &rows {
                     let Json(rule) = row.try_get::<Json<Rule>, _>("rule")?;
+                    ended.push(rule.id);
                     let revision = row.try_get("revision")?;
                     rules::tell(tx, rule, revision, RuleHappening::Deleted, RuleStatus::Deleted, now).await?;
                 }
+                orders::cancel_of_rules(tx, &ended, now).await?;
                 sqlx::query(
                     "UPDATE delivery_attempts SET detail = ''
                      WHERE delivery_id IN (SELECT id FROM deliveries WHERE lower(address) = lower($1))",

@@ -1,12 +1,13 @@
 //! Rules as their owners made them, for the gateway. Every change is saved with the fact that says so.
 
-use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
+use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Error, Store, Tx,
     engine::{self, Firing},
+    orders::{self, NewOrder, Placed},
     outbox,
 };
 
@@ -27,10 +28,22 @@ pub struct RuleRecord {
     pub firings: i64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The order that its first firing places, and where that stands.
+    pub order: Option<(Uuid, OrderStatus)>,
+}
+
+/// What a request for a rule came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It is saved.
+    Done,
+    /// Its order has the `client_order_id` of another one; nothing is saved.
+    OrderNameTaken,
 }
 
 /// What a change of status came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for each request, and taken apart at once")]
 pub enum Changed {
     /// It has the status it was asked to have, now or already.
     Done(RuleRecord),
@@ -42,21 +55,30 @@ pub enum Changed {
 
 const RECORD: &str = "
     SELECT r.rule, r.manage_token_hash, r.created_at, coalesce(s.firings, 0) AS firings,
-        CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status ELSE r.status END AS status
+        CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status ELSE r.status END AS status,
+        o.id AS order_id, coalesce(os.status, 'received') AS order_status
     FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
+        LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id
     WHERE r.id = $1";
 
 impl Store {
-    /// Saves a new rule.
+    /// Saves a new rule, and the order that its first firing places.
     pub async fn create_rule(
         &self,
         rule: Rule,
         status: RuleStatus,
         token: TokenHash,
+        order: Option<NewOrder>,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<Created, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
+                // First, so that nothing is written when there is an order of that name.
+                if let Some(order) = order
+                    && !matches!(orders::place(tx, order).await?, Placed::New(_))
+                {
+                    return Ok(Created::OrderNameTaken);
+                }
                 sqlx::query(
                     "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at)
                      VALUES ($1, $2, $3, $4, $5, $5)",
@@ -68,7 +90,8 @@ impl Store {
                 .bind(now.datetime())
                 .execute(&mut **tx)
                 .await?;
-                tell(tx, rule, 1, RuleHappening::Created, status, now).await
+                tell(tx, rule, 1, RuleHappening::Created, status, now).await?;
+                Ok(Created::Done)
             })
         })
         .await
@@ -116,6 +139,9 @@ impl Store {
                 .fetch_one(&mut **tx)
                 .await?;
                 found.status = to;
+                if to == RuleStatus::Deleted {
+                    orders::cancel_of_rules(tx, &[id], now).await?;
+                }
                 tell(tx, found.rule.clone(), revision, happening, to, now).await?;
                 Ok(Changed::Done(found))
             })
@@ -149,11 +175,15 @@ pub(crate) async fn tell(
 }
 
 fn record(row: &PgRow) -> Result<RuleRecord, Error> {
+    let order: Option<Uuid> = row.try_get("order_id")?;
+    let order_status = OrderStatus::parse(row.try_get("order_status")?)
+        .ok_or_else(|| sqlx::Error::Decode("an unknown order status".into()))?;
     Ok(RuleRecord {
         rule: row.try_get::<Json<Rule>, _>("rule")?.0,
         status: RuleStatus::parse(row.try_get("status")?)
             .ok_or_else(|| sqlx::Error::Decode("an unknown rule status".into()))?,
         firings: row.try_get("firings")?,
         created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
+        order: order.map(|id| (id, order_status)),
     })
 }
