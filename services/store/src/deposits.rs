@@ -56,11 +56,37 @@ pub enum Requested {
     Differs,
 }
 
-const RECORD: &str = "
-    SELECT d.*, p.id AS posting_id
-    FROM deposits d LEFT JOIN postings p ON p.cause = d.id AND p.kind = 'deposit'";
+macro_rules! records {
+    ($which:literal) => {
+        concat!(
+            "SELECT d.*, p.id AS posting_id
+             FROM deposits d LEFT JOIN postings p ON p.cause = d.id AND p.kind = 'deposit' WHERE ",
+            $which
+        )
+    };
+}
+
+/// What names an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// Its address, in any letters.
+    Email(String),
+    /// Its id.
+    Id(Uuid),
+}
 
 impl Store {
+    /// The account that is named so.
+    pub async fn account(&self, holder: &Holder) -> Result<Option<Uuid>, Error> {
+        let query = match holder {
+            Holder::Email(email) => {
+                sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1)").bind(email)
+            }
+            Holder::Id(id) => sqlx::query_scalar("SELECT id FROM users WHERE id = $1").bind(id),
+        };
+        Ok(query.fetch_optional(self.pool()).await?)
+    }
+
     /// Saves a deposit with the fact that asks for it, which `service` publishes.
     pub async fn request_deposit(&self, service: &'static str, deposit: NewDeposit) -> Result<Requested, Error> {
         self.transaction(move |tx| {
@@ -80,7 +106,7 @@ impl Store {
                 .execute(&mut **tx)
                 .await?;
                 if saved.rows_affected() == 0 {
-                    let query = sqlx::query(sqlx::AssertSqlSafe(format!("{RECORD} WHERE d.reference = $1")));
+                    let query = sqlx::query(records!("d.reference = $1"));
                     let found = record(&query.bind(&reference).fetch_one(&mut **tx).await?)?;
                     let same = (found.user_id, &found.asset, found.amount) == (user_id, &asset, amount);
                     return Ok(if same { Requested::Known(found) } else { Requested::Differs });
@@ -96,7 +122,7 @@ impl Store {
 
     /// Those of these deposits that are posted.
     pub async fn posted_deposits(&self, ids: &[Uuid]) -> Result<Vec<Deposit>, Error> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!("{RECORD} WHERE d.id = ANY($1) AND p.id IS NOT NULL")));
+        let query = sqlx::query(records!("d.id = ANY($1) AND p.id IS NOT NULL"));
         query.bind(ids).fetch_all(self.pool()).await?.iter().map(record).collect()
     }
 }

@@ -84,6 +84,8 @@ pub enum Placed {
     Known(Box<OrderRecord>),
     /// An order of the same name has other terms.
     Differs(Name),
+    /// The account is gone.
+    NoAccount,
 }
 
 /// What names an order of somebody.
@@ -122,12 +124,19 @@ pub fn fingerprint(terms: &Terms) -> Result<[u8; 32], Error> {
     Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
 }
 
-const RECORD: &str = "
-    SELECT o.id, o.user_id, o.terms, o.rule_id, o.placed_at, o.idempotency_key,
-        s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at,
-        t.order_id, t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence,
-        t.tick_price, t.at
-    FROM orders o LEFT JOIN order_states s ON s.order_id = o.id LEFT JOIN trades t ON t.order_id = o.id";
+macro_rules! records {
+    ($which:literal) => {
+        concat!(
+            "SELECT o.id, o.user_id, o.terms, o.rule_id, o.placed_at, o.idempotency_key,
+                s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at,
+                t.order_id, t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence,
+                t.tick_price, t.at
+             FROM orders o LEFT JOIN order_states s ON s.order_id = o.id LEFT JOIN trades t ON t.order_id = o.id
+             WHERE ",
+            $which
+        )
+    };
+}
 
 impl Store {
     /// Saves an order, once: the same names and terms again are the same order.
@@ -137,18 +146,18 @@ impl Store {
 
     /// One order of a user.
     pub async fn order(&self, user_id: Uuid, id: Uuid) -> Result<Option<OrderRecord>, Error> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!("{RECORD} WHERE o.user_id = $1 AND o.id = $2")));
+        let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
         let row = query.bind(user_id).bind(id).fetch_optional(self.pool()).await?;
         row.as_ref().map(record).transpose()
     }
 
     /// A user's orders, newest first.
     pub async fn orders(&self, user_id: Uuid, filter: &OrderFilter, limit: i64) -> Result<Vec<OrderRecord>, Error> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-            "{RECORD} WHERE o.user_id = $1 AND o.id < $2 AND ($3::text IS NULL OR coalesce(s.status, 'received') = $3)
+        let query = sqlx::query(records!(
+            "o.user_id = $1 AND o.id < $2 AND ($3::text IS NULL OR coalesce(s.status, 'received') = $3)
                 AND ($4::text IS NULL OR o.terms ->> 'symbol' = $4)
              ORDER BY o.id DESC LIMIT $5"
-        )));
+        ));
         let rows = query
             .bind(user_id)
             .bind(filter.before.unwrap_or(Uuid::max()))
@@ -162,7 +171,7 @@ impl Store {
 
     /// Those of these orders that the settler has decided something about.
     pub(crate) async fn decided_orders(&self, ids: &[Uuid]) -> Result<Vec<OrderRecord>, Error> {
-        let query = sqlx::query(sqlx::AssertSqlSafe(format!("{RECORD} WHERE o.id = ANY($1) AND s.status IS NOT NULL")));
+        let query = sqlx::query(records!("o.id = ANY($1) AND s.status IS NOT NULL"));
         query.bind(ids).fetch_all(self.pool()).await?.iter().map(record).collect()
     }
 
@@ -170,7 +179,7 @@ impl Store {
     pub async fn cancel_order(&self, user_id: Uuid, id: Uuid, now: Timestamp) -> Result<Cancellation, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                let query = sqlx::query(sqlx::AssertSqlSafe(format!("{RECORD} WHERE o.user_id = $1 AND o.id = $2")));
+                let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
                 let Some(row) = query.bind(user_id).bind(id).fetch_optional(&mut **tx).await? else {
                     return Ok(Cancellation::Missing);
                 };
@@ -189,10 +198,11 @@ impl Store {
 /// Saves an order with the fact that says so, in the transaction of something else.
 pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
     let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order;
-    // Of two equal requests at a time the second waits here for the first one's commit, and then finds its order.
+    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the second waits here for the first one's commit, and then finds its order.
     let saved = sqlx::query(
         "INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM (SELECT FROM users WHERE id = $2 FOR KEY SHARE) AS account
+         ON CONFLICT DO NOTHING",
     )
     .bind(id)
     .bind(user_id)
@@ -215,14 +225,12 @@ pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error>
 }
 
 async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> Result<Placed, Error> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{RECORD} WHERE o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3)"
-    )))
-    .bind(user_id)
-    .bind(key)
-    .bind(&terms.client_order_id)
-    .fetch_all(&mut **tx)
-    .await?;
+    let rows = sqlx::query(records!("o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3)"))
+        .bind(user_id)
+        .bind(key)
+        .bind(&terms.client_order_id)
+        .fetch_all(&mut **tx)
+        .await?;
     let mut same = None;
     for row in &rows {
         let by_key = key.is_some() && row.try_get::<Option<&str>, _>("idempotency_key")? == key;
@@ -232,16 +240,21 @@ async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> 
         }
         same = Some(found);
     }
-    // Only a rule's own order is unique by anything else, and a new rule has none.
-    same.map(|found| Placed::Known(found.into())).ok_or_else(|| sqlx::Error::RowNotFound.into())
+    Ok(same.map_or(Placed::NoAccount, |found| Placed::Known(found.into())))
 }
 
-/// Asks the settler to take the orders of rules back, in the transaction that ends the rules.
-pub(crate) async fn cancel_of_rules(tx: &mut Tx, rules: &[Uuid], now: Timestamp) -> Result<(), Error> {
-    let query = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "{RECORD} WHERE o.rule_id = ANY($1) AND coalesce(s.status, 'received') IN ('received', 'open')"
-    )));
-    let rows = query.bind(rules).fetch_all(&mut **tx).await?;
+/// Asks the settler to take back the orders of rules, and of an account, in the transaction that ends those.
+pub(crate) async fn cancel_with(
+    tx: &mut Tx,
+    rules: &[Uuid],
+    account: Option<Uuid>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let query = sqlx::query(records!(
+        "(o.rule_id = ANY($1) OR o.user_id = $2) AND coalesce(s.status, 'received') IN ('received', 'open')
+         ORDER BY o.id"
+    ));
+    let rows = query.bind(rules).bind(account).fetch_all(&mut **tx).await?;
     let orders: Vec<OrderRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
     let facts: Vec<_> = orders.iter().map(|order| cancellation(order, now).outgoing()).collect();
     outbox::add(tx, SERVICE, &facts).await

@@ -61,7 +61,7 @@ impl Store {
                     let revision = row.try_get("revision")?;
                     rules::tell(tx, rule, revision, RuleHappening::Deleted, RuleStatus::Deleted, now).await?;
                 }
-                orders::cancel_of_rules(tx, &ended, now).await?;
+                orders::cancel_with(tx, &ended, None, now).await?;
                 sqlx::query(
                     "UPDATE delivery_attempts SET detail = ''
                      WHERE delivery_id IN (SELECT id FROM deliveries WHERE lower(address) = lower($1))",

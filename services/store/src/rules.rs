@@ -140,7 +140,7 @@ impl Store {
                 .await?;
                 found.status = to;
                 if to == RuleStatus::Deleted {
-                    orders::cancel_of_rules(tx, &[id], now).await?;
+                    orders::cancel_with(tx, &[id], None, now).await?;
                 }
                 tell(tx, found.rule.clone(), revision, happening, to, now).await?;
                 Ok(Changed::Done(found))
