@@ -37,6 +37,9 @@ BEGIN
         -- Takes rules and answers questions.
         'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
+        'SELECT, INSERT, UPDATE, DELETE ON users, sign_ups, sessions, api_keys, password_resets, sign_in_failures '
+            'TO tickbell_gateway',
+        'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text) TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
 
         -- Judges.
@@ -56,6 +59,9 @@ BEGIN
         'SELECT, INSERT, UPDATE ON deliveries, positions TO tickbell_notifier',
         'SELECT, INSERT ON delivery_attempts, dead_letters TO tickbell_notifier',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_notifier',
+        -- Where to write to; no password's hash.
+        'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',
+        'SELECT (id, user_id) ON password_resets TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
         'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator'
@@ -74,10 +80,11 @@ ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS own_rows ON positions;
 DROP POLICY IF EXISTS own_rows ON outbox;
 DROP POLICY IF EXISTS own_rows ON dead_letters;
--- Role tickbell_alert_engine is the service alert-engine; its consumers are alert-engine and alert-engine-rules.
+-- Role tickbell_alert_engine is the service alert-engine; its consumers are alert-engine and alert-engine-rules. No service's
+-- name begins with another's.
 CREATE POLICY own_rows ON positions
     USING (consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
-           OR consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-rules');
+           OR consumer LIKE replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-%');
 CREATE POLICY own_rows ON outbox
     USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-'));
 CREATE POLICY own_rows ON dead_letters

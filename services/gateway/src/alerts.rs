@@ -3,29 +3,34 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{
-    AlertFired, Condition, Notify, Price, Repeat, RuleStatus, Span, Symbol, Timestamp, Venue, rule::RuleHappening,
+    AlertFired, Condition, Notify, OrderStatus, Price, Repeat, RuleStatus, Span, Symbol, Timestamp, Venue,
+    rule::{RuleHappening, Then},
 };
 use rust_decimal::Decimal;
 use serde::Serialize;
 use store::{
     engine::{self, Suppression},
-    rules::{Changed, RuleRecord},
+    rules::{Changed, Created, RuleRecord},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
     App, Confirmation,
-    extract::{FromQuery, JsonBody, OnceOwned, Owned, Params, hash},
+    caller::{self, Alerts, Anybody},
+    extract::{FromQuery, Id, JsonBody, OnceOwned, Owned, Params, hash},
     openapi::ProblemResponses,
+    order_schemas::ThenDoc,
+    orders,
     problem::Problem,
-    query::{FiringPlace, Given, Query, page},
+    query::{FiringPlace, Given, Query, RulePlace, page},
     schemas::{ConditionDoc, NotifyDoc, RepeatDoc, StatusDoc, SubscriptionDoc, WantedDoc},
     subscription::{self, Wanted},
+    then::{self, AlertOrder},
 };
 
 /// A rule and how it stands.
@@ -50,6 +55,11 @@ pub(crate) struct Alert {
     expires_at: Option<Timestamp>,
     #[schema(value_type = NotifyDoc)]
     notify: Notify,
+    /// What its first firing does besides; null if nothing.
+    #[schema(value_type = Option<ThenDoc>)]
+    then: Option<Then>,
+    /// The order that its first firing places; null if none.
+    order: Option<AlertOrder>,
     /// How often it has fired, suppressed firings included.
     #[schema(example = 0)]
     firings: i64,
@@ -59,9 +69,24 @@ pub(crate) struct Alert {
 
 impl From<RuleRecord> for Alert {
     fn from(record: RuleRecord) -> Self {
-        let RuleRecord { rule, status, firings, created_at } = record;
-        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: _ } = rule;
-        Self { id, status, symbol, venue, condition, repeat, cooldown, expires_at, notify, firings, created_at }
+        let RuleRecord { rule, status, firings, created_at, user_id: _, order } = record;
+        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then } = rule;
+        let order = order.map(AlertOrder::from);
+        Self {
+            id,
+            status,
+            symbol,
+            venue,
+            condition,
+            repeat,
+            cooldown,
+            expires_at,
+            notify,
+            then,
+            order,
+            firings,
+            created_at,
+        }
     }
 }
 
@@ -136,6 +161,37 @@ pub(crate) struct FiringPage {
     next_cursor: Option<String>,
 }
 
+/// A page of alerts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AlertPage {
+    items: Vec<Alert>,
+    /// Takes the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// Which alerts.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AlertQuery {
+    /// `true`: not those of the account, but those of its address that belong to nobody and can be adopted.
+    #[param(value_type = Option<bool>, default = false)]
+    adoptable: bool,
+    /// The `next_cursor` of the page before.
+    #[param(value_type = Option<String>)]
+    cursor: Option<RulePlace>,
+    /// How many at most.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100, example = 100)]
+    limit: u16,
+}
+
+impl FromQuery for AlertQuery {
+    fn from_query(query: &mut Query) -> Option<Self> {
+        let adoptable = query.optional("adoptable").unwrap_or_default();
+        let cursor = query.optional("cursor").map(|Given(place)| place);
+        Some(Self { adoptable, cursor, limit: query.limit() })
+    }
+}
+
 /// Which firings.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -159,6 +215,10 @@ impl FromQuery for FiringQuery {
 ///
 /// The full form says everything; the short form `{"email", "symbol", "percent"}` means a change in any direction since
 /// the anchor. Where addresses must be confirmed the alert is `pending` until the link in the mail is followed.
+///
+/// With a token of a session or an API key the alert belongs to the account. Its own address need not be said, and is
+/// confirmed already. Then it may also say an order that its first firing places, where that is allowed; an API key needs
+/// the scope `trade` too for that.
 #[utoipa::path(
     post, path = "/v1/alerts", tag = "alerts", operation_id = "create_alert",
     request_body(content = SubscriptionDoc, content_type = "application/json", examples(
@@ -171,7 +231,12 @@ impl FromQuery for FiringQuery {
         ("limit" = (summary = "Tell me once when it is above 7000", value = json!({
             "symbol": "BTC-USD", "condition": {"price": {"above": "7000"}}, "repeat": "once",
             "notify": {"email": "ada@example.com"}}))),
+        ("order" = (summary = "Sell when it falls to 6000", value = json!({
+            "symbol": "BTC-USD", "condition": {"price": {"below": "6000"}}, "repeat": "once",
+            "notify": {"email": "ada@example.com"},
+            "then": {"order": {"side": "sell", "type": "market", "size": "0.01"}}}))),
     )),
+    security((), ("session" = []), ("api_key" = ["alerts"])),
     responses(
         (status = 201, body = CreatedAlert, headers(("Location", description = "Where the alert is"))),
         ProblemResponses,
@@ -179,25 +244,72 @@ impl FromQuery for FiringQuery {
 )]
 pub(crate) async fn create(
     State(app): State<App>,
+    Anybody(caller): Anybody,
+    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<CreatedAlert>), Problem> {
     let now = platform::clock::now();
-    let rule = subscription::read(&body, Uuid::now_v7(), now)?;
+    let own = caller.as_ref().map(|caller| caller.email.as_str());
+    let rule = subscription::read(&body, Uuid::now_v7(), own, now)?;
+    let order = then::order(&app, &headers, &rule, now).await?;
+    let placed = order.as_ref().map(|order| (order.id, OrderStatus::Received));
+    // The address of an account has said yes already.
+    let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(&rule.notify.email));
     let status = match app.confirmation {
-        Confirmation::Required => RuleStatus::Pending,
-        Confirmation::Off => RuleStatus::Active,
+        Confirmation::Required if !is_own => RuleStatus::Pending,
+        _ => RuleStatus::Active,
     };
     let manage_token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    app.store.create_rule(rule.clone(), status, hash(&manage_token), now).await?;
+    let user_id = caller.map(|caller| caller.user_id);
+    match app.store.create_rule(rule.clone(), status, hash(&manage_token), user_id, order, now).await? {
+        Created::Done => {}
+        Created::NoAccount => return Err(caller::unknown()),
+        Created::OrderNameTaken => return Err(orders::name_taken("/then/order")),
+    }
     let location = format!("/v1/alerts/{}", rule.id);
-    let alert = RuleRecord { rule, status, firings: 0, created_at: now }.into();
+    let alert = RuleRecord { rule, status, firings: 0, created_at: now, user_id, order: placed }.into();
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(CreatedAlert { alert, manage_token })))
+}
+
+/// Your alerts, newest first
+#[utoipa::path(
+    get, path = "/v1/alerts", tag = "alerts", operation_id = "list_alerts", params(AlertQuery),
+    security(("session" = []), ("api_key" = ["alerts"])),
+    responses((status = 200, body = AlertPage), ProblemResponses),
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Alerts(caller): Alerts,
+    Params(query): Params<AlertQuery>,
+) -> Result<Json<AlertPage>, Problem> {
+    let (before, most) = (query.cursor.map(|RulePlace(id)| id), i64::from(query.limit) + 1);
+    let alerts = if query.adoptable {
+        app.store.adoptable_rules(&caller.email, before, most).await?
+    } else {
+        app.store.rules_of(caller.user_id, before, most).await?
+    };
+    let (alerts, next_cursor) = page(alerts, query.limit, |alert| RulePlace(alert.rule.id));
+    Ok(Json(AlertPage { items: alerts.into_iter().map(Alert::from).collect(), next_cursor }))
+}
+
+/// Make an alert your account's
+///
+/// One that belongs to nobody and tells the account's own address, once that address has said yes to it.
+#[utoipa::path(
+    post, path = "/v1/alerts/{id}/adopt", tag = "alerts", operation_id = "adopt_alert",
+    params(("id" = Uuid, Path, description = "The alert")),
+    security(("session" = []), ("api_key" = ["alerts"])),
+    responses((status = 200, body = Alert), ProblemResponses),
+)]
+pub(crate) async fn adopt(State(app): State<App>, Alerts(caller): Alerts, Id(id): Id) -> Result<Json<Alert>, Problem> {
+    let adopted = app.store.adopt_rule(id, caller.user_id, &caller.email).await?;
+    adopted.map(|record| Json(record.into())).ok_or_else(Problem::no_such_alert)
 }
 
 /// Look at an alert
 #[utoipa::path(
     get, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "get_alert",
-    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     responses((status = 200, body = Alert), ProblemResponses),
 )]
 pub(crate) async fn show(Owned(record): Owned) -> Json<Alert> {
@@ -207,7 +319,7 @@ pub(crate) async fn show(Owned(record): Owned) -> Json<Alert> {
 /// Pause or resume an alert
 #[utoipa::path(
     patch, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "update_alert",
-    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     request_body(content = WantedDoc, content_type = "application/json", example = json!({"status": "paused"})),
     responses((status = 200, body = Alert), ProblemResponses),
 )]
@@ -229,10 +341,10 @@ pub(crate) async fn update(
 
 /// Delete an alert
 ///
-/// Its firings are kept, and its token still reads them.
+/// Its firings are kept, and its tokens still read them.
 #[utoipa::path(
     delete, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "delete_alert",
-    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = [])),
+    params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     responses((status = 204, description = "It is gone"), ProblemResponses),
 )]
 pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Result<StatusCode, Problem> {
@@ -247,7 +359,7 @@ pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Resu
 #[utoipa::path(
     get, path = "/v1/alerts/{id}/firings", tag = "alerts", operation_id = "list_firings",
     params(("id" = Uuid, Path, description = "The alert, also one that is deleted"), FiringQuery),
-    security(("manage_token" = [])),
+    security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
     responses((status = 200, body = FiringPage), ProblemResponses),
 )]
 pub(crate) async fn firings(

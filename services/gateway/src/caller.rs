@@ -138,6 +138,27 @@ impl FromRequestParts<App> for Presented {
     }
 }
 
+/// Whoever asks may be somebody with an account: a session, or a key with scope `alerts`. A token of ours that is not good
+/// is refused; without one, anybody may ask.
+pub(crate) struct Anybody(pub(crate) Option<Caller>);
+
+impl FromRequestParts<App> for Anybody {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        match bearer(&parts.headers) {
+            Some(token) if is_ours(token) => {
+                admitted(parts, app, Needs::Scope(Scope::Alerts)).await.map(|caller| Self(Some(caller)))
+            }
+            _ => Ok(Self(None)),
+        }
+    }
+}
+
+/// Whether a token is that of a session or an API key, good or not.
+pub(crate) fn is_ours(token: &str) -> bool {
+    token.starts_with(SESSION_PREFIX) || token.starts_with(KEY_PREFIX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

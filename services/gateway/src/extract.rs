@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     App,
+    caller::Anybody,
     problem::{Kind, Mistake, Problem},
     query::Query,
 };
@@ -79,7 +80,17 @@ impl<S: Send + Sync> FromRequestParts<S> for SymbolName {
     }
 }
 
-/// `{id}` in a path: a rule that is not deleted, whose manage token the request bears.
+/// `{id}` in a path. Text that is no id is nobody's: the nil UUID is never drawn.
+pub(crate) struct Id(pub(crate) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(Path::from_request_parts(parts, state).await.map_or(Uuid::nil(), |Path(id)| id)))
+    }
+}
+
+/// `{id}` in a path: a rule that is not deleted, and whose manage token the request bears, or its account's.
 pub(crate) struct Owned(pub(crate) RuleRecord);
 
 /// The same, also when the rule is deleted.
@@ -89,14 +100,18 @@ impl FromRequestParts<App> for OnceOwned {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let token = bearer(&parts.headers).ok_or_else(|| {
-            let detail = "Send the manage_token of the alert in the header Authorization: Bearer <manage_token>.";
+            let detail = "Send the manage_token of the alert, or the token of the account that it belongs to, in the \
+                          header Authorization: Bearer <token>.";
             Problem::new(Kind::Unauthorized, detail)
         })?;
         let given = hash(token);
-        let Path(id) = Path::<Uuid>::from_request_parts(parts, app).await.map_err(|_| Problem::no_such_alert())?;
+        let Anybody(caller) = Anybody::from_request_parts(parts, app).await?;
+        let Id(id) = Id::from_request_parts(parts, app).await?;
         let (record, expected) = app.store.rule(id).await?.ok_or_else(Problem::no_such_alert)?;
         // In constant time: how long a comparison takes must not say how much of a hash was right.
-        if bool::from(given.ct_eq(&expected)) { Ok(Self(record)) } else { Err(Problem::no_such_alert()) }
+        let manages = bool::from(given.ct_eq(&expected));
+        let owns = caller.is_some_and(|caller| record.user_id == Some(caller.user_id));
+        if manages || owns { Ok(Self(record)) } else { Err(Problem::no_such_alert()) }
     }
 }
 

@@ -108,6 +108,12 @@ impl Fields {
         self.mistakes
     }
 
+    /// `read` when there was no mistake; fields that nobody has read are some.
+    pub(crate) fn all<T>(self, read: Option<T>) -> Result<T, Problem> {
+        let mistakes = self.finish();
+        read.filter(|_| mistakes.is_empty()).ok_or_else(|| Problem::invalid(mistakes))
+    }
+
     /// Wire types pass over fields that they do not know; at the edge a misspelt one is refused. What a value writes
     /// is what it knows, so whatever was sent beyond that is unknown.
     fn refuse_unknown(&mut self, raw: &RawValue, value: &impl Serialize, at: &str) {

@@ -11,14 +11,32 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{App, alerts, prices, problem::ProblemBody};
+use crate::{App, accounts, alerts, deposits, keys, orders, prices, problem::ProblemBody, sessions, users};
 
 /// Every operation under `/v1`; what is not here is not served.
 pub(crate) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(Api::openapi())
-        .routes(routes!(alerts::create))
+        .routes(routes!(users::sign_up))
+        .routes(routes!(sessions::sign_in, sessions::sign_out_everywhere))
+        .routes(routes!(sessions::sign_out))
+        .routes(routes!(users::ask_for_reset))
+        .routes(routes!(users::reset))
+        .routes(routes!(users::me, users::erase))
+        .routes(routes!(users::change_password))
+        .routes(routes!(users::export))
+        .routes(routes!(keys::create, keys::list))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(alerts::create, alerts::list))
+        .routes(routes!(alerts::adopt))
         .routes(routes!(alerts::show, alerts::update, alerts::delete))
         .routes(routes!(alerts::firings))
+        .routes(routes!(orders::place, orders::list))
+        .routes(routes!(orders::show, orders::cancel))
+        .routes(routes!(accounts::balances))
+        .routes(routes!(accounts::trades))
+        .routes(routes!(accounts::ledger))
+        .routes(routes!(accounts::assets))
+        .routes(routes!(deposits::create))
         .routes(routes!(prices::list))
         .routes(routes!(prices::show))
         .routes(routes!(prices::history))
@@ -37,7 +55,10 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
+        (name = "users", description = "Accounts: who signs in, and with which keys"),
         (name = "alerts", description = "Rules and what they have fired"),
+        (name = "orders", description = "To buy and to sell"),
+        (name = "accounts", description = "What you have and how it came to be"),
         (name = "prices", description = "What is known of prices"),
     ),
     components(schemas(ProblemBody)),
@@ -94,13 +115,11 @@ fn problem(what: &str) -> utoipa::openapi::Response {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use serde_json::{Value, json};
     use uuid::Uuid;
 
     use super::*;
-    use crate::subscription;
+    use crate::{subscription, terms};
 
     fn document() -> Value {
         serde_json::to_value(router().into_openapi()).expect("JSON")
@@ -115,32 +134,72 @@ mod tests {
         assert!(fits(name, value), "{name}: {value}");
     }
 
-    #[test]
-    fn every_operation_of_the_contract_is_described_and_no_other() {
-        let document = document();
-        let paths = document["paths"].as_object().expect("paths");
-        let described: BTreeSet<String> = paths
-            .iter()
-            .flat_map(|(path, item)| {
-                item.as_object().into_iter().flatten().map(move |(verb, _)| format!("{verb} {path}"))
-            })
-            .collect();
-        let contract = [
-            "post /v1/alerts",
-            "get /v1/alerts/{id}",
-            "patch /v1/alerts/{id}",
-            "delete /v1/alerts/{id}",
-            "get /v1/alerts/{id}/firings",
-            "get /v1/prices",
-            "get /v1/prices/{symbol}",
-            "get /v1/prices/{symbol}/history",
-            "get /v1/prices/{symbol}/candles",
-        ];
-        assert_eq!(described, contract.map(str::to_owned).into());
+    /// Every operation, and what each way to be let in needs: nothing, a manage token, a session, a key with a scope.
+    const CONTRACT: &[(&str, &[&str])] = &[
+        ("post /v1/users", &[]),
+        ("post /v1/sessions", &[]),
+        ("delete /v1/sessions", &["session"]),
+        ("delete /v1/sessions/current", &["session"]),
+        ("post /v1/password-resets", &[]),
+        ("post /v1/password-resets/{token}", &[]),
+        ("get /v1/me", &["session", "api_key read"]),
+        ("delete /v1/me", &["session"]),
+        ("put /v1/me/password", &["session"]),
+        ("get /v1/me/export", &["session"]),
+        ("post /v1/api-keys", &["session"]),
+        ("get /v1/api-keys", &["session"]),
+        ("delete /v1/api-keys/{id}", &["session"]),
+        ("post /v1/alerts", &["", "session", "api_key alerts"]),
+        ("get /v1/alerts", &["session", "api_key alerts"]),
+        ("post /v1/alerts/{id}/adopt", &["session", "api_key alerts"]),
+        ("get /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
+        ("patch /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
+        ("delete /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
+        ("get /v1/alerts/{id}/firings", &["manage_token", "session", "api_key alerts"]),
+        ("post /v1/orders", &["session", "api_key trade"]),
+        ("get /v1/orders", &["session", "api_key read"]),
+        ("get /v1/orders/{id}", &["session", "api_key read"]),
+        ("delete /v1/orders/{id}", &["session", "api_key trade"]),
+        ("get /v1/accounts", &["session", "api_key read"]),
+        ("get /v1/trades", &["session", "api_key read"]),
+        ("get /v1/ledger", &["session", "api_key read"]),
+        ("get /v1/assets", &[]),
+        ("post /v1/deposits", &["session"]),
+        ("get /v1/prices", &[]),
+        ("get /v1/prices/{symbol}", &[]),
+        ("get /v1/prices/{symbol}/history", &[]),
+        ("get /v1/prices/{symbol}/candles", &[]),
+    ];
+
+    /// `session`, `api_key read`: a security requirement in words.
+    fn needed(requirement: &Value) -> String {
+        let schemes = requirement.as_object().expect("a requirement").iter();
+        let words = schemes.map(|(scheme, scopes)| {
+            let scopes = scopes.as_array().expect("scopes").iter().filter_map(Value::as_str);
+            std::iter::once(scheme.as_str()).chain(scopes).collect::<Vec<_>>().join(" ")
+        });
+        words.collect::<Vec<_>>().join(" and ")
     }
 
     #[test]
-    fn every_operation_says_what_it_answers_and_what_it_needs() {
+    fn every_operation_of_the_contract_is_described_with_what_it_needs_and_no_other() {
+        let document = document();
+        let paths = document["paths"].as_object().expect("paths").iter();
+        let operations = paths.flat_map(|(path, item)| {
+            item.as_object().into_iter().flatten().map(move |(verb, operation)| (format!("{verb} {path}"), operation))
+        });
+        let described: BTreeMap<String, Vec<String>> = operations
+            .map(|(name, operation)| {
+                (name, operation["security"].as_array().into_iter().flatten().map(needed).collect())
+            })
+            .collect();
+        let words = |needs: &[&str]| needs.iter().map(|need| (*need).to_owned()).collect();
+        let contract = CONTRACT.iter().map(|(name, needs)| ((*name).to_owned(), words(needs))).collect();
+        assert_eq!(described, contract);
+    }
+
+    #[test]
+    fn every_operation_says_what_it_answers() {
         let document = document();
         for (path, item) in document["paths"].as_object().expect("paths") {
             for (verb, operation) in item.as_object().expect("operations") {
@@ -151,7 +210,6 @@ mod tests {
                     "#/components/schemas/Problem",
                     "{at}"
                 );
-                assert_eq!(operation["security"].is_array(), path.contains("{id}"), "{at}");
                 let names: Vec<_> =
                     operation["parameters"].as_array().into_iter().flatten().map(|p| p["name"].as_str()).collect();
                 let is_list = operation["responses"]["200"].to_string().contains("Page");
@@ -174,12 +232,36 @@ mod tests {
         let document = document();
         let body = &document["paths"]["/v1/alerts"]["post"]["requestBody"]["content"]["application/json"];
         let examples = body["examples"].as_object().expect("examples");
+        assert_eq!(examples.len(), 4);
+        for example in examples.values() {
+            let text = example["value"].to_string();
+            subscription::read(text.as_bytes(), Uuid::nil(), None, events::Timestamp::EPOCH).expect(&text);
+            check("Subscription", &example["value"]);
+        }
+    }
+
+    #[test]
+    fn every_example_of_an_order_is_accepted_and_fits_its_schema_and_so_does_the_answer() {
+        let document = document();
+        let body = &document["paths"]["/v1/orders"]["post"]["requestBody"]["content"]["application/json"];
+        let examples = body["examples"].as_object().expect("examples");
         assert_eq!(examples.len(), 3);
         for example in examples.values() {
             let text = example["value"].to_string();
-            subscription::read(text.as_bytes(), Uuid::nil(), events::Timestamp::EPOCH).expect(&text);
-            check("Subscription", &example["value"]);
+            let terms = terms::read(text.as_bytes()).expect(&text);
+            check("OrderTerms", &example["value"]);
+            let order = orders::Order::from(store::orders::OrderRecord {
+                id: Uuid::nil(),
+                user_id: Uuid::nil(),
+                terms,
+                rule_id: None,
+                placed_at: events::Timestamp::EPOCH,
+                state: None,
+                trade: None,
+            });
+            check("Order", &serde_json::to_value(order).expect("JSON"));
         }
+        assert!(!fits("OrderTerms", &json!({"side": "buy", "type": "market", "size": "1"})), "what of?");
     }
 
     #[test]
@@ -192,13 +274,15 @@ mod tests {
         ] {
             let body = json!({"symbol": "SPY", "condition": condition, "notify": {"email": "ada@example.com"}});
             check("Subscription", &body);
-            let rule =
-                subscription::read(body.to_string().as_bytes(), Uuid::nil(), events::Timestamp::EPOCH).expect("a rule");
+            let rule = subscription::read(body.to_string().as_bytes(), Uuid::nil(), None, events::Timestamp::EPOCH)
+                .expect("a rule");
             let alert = alerts::Alert::from(store::rules::RuleRecord {
                 rule,
                 status: events::RuleStatus::Active,
                 firings: 1,
                 created_at: events::Timestamp::EPOCH,
+                user_id: None,
+                order: None,
             });
             check("Alert", &serde_json::to_value(alert).expect("JSON"));
         }

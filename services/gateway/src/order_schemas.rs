@@ -6,48 +6,47 @@ use uuid::Uuid;
 
 use crate::schemas::DecimalDoc;
 
-/// What an order is to do.
-#[derive(ToSchema)]
-#[schema(as = OrderTerms)]
-pub(crate) struct TermsDoc {
-    /// What is traded. In a rule's order it may be left out and is then what the rule watches.
-    #[schema(pattern = "^[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})?$", example = "BTC-USD")]
-    symbol: String,
-    #[serde(flatten)]
-    rest: ThenTermsDoc,
+macro_rules! terms {
+    ($(#[$about:meta])* $name:ident: $(#[$symbol:meta])*) => {
+        #[derive(ToSchema)]
+        $(#[$about])*
+        pub(crate) struct $name {
+            $(#[$symbol])*
+            #[schema(pattern = "^[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})?$", example = "BTC-USD")]
+            symbol: String,
+            side: SideDoc,
+            r#type: OrderTypeDoc,
+            /// How much of the base; a market buy may say `funds` in its place.
+            size: Option<DecimalDoc>,
+            /// How much of the quote a market buy spends, fee included.
+            funds: Option<DecimalDoc>,
+            /// The worst price of a limit order.
+            price: Option<DecimalDoc>,
+            /// What a stop order waits for; then it becomes a market order.
+            stop_price: Option<DecimalDoc>,
+            /// `gtc` when it is not said.
+            #[schema(required = false)]
+            time_in_force: TimeInForceDoc,
+            /// Your own name for it, 1 to 64 printable ASCII characters: the same name is the same order.
+            #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$", example = "my-order-1")]
+            client_order_id: Option<String>,
+        }
+    };
 }
 
-/// What an order is to do, without what it trades.
-#[derive(ToSchema)]
-#[schema(as = OrderTermsOnly)]
-pub(crate) struct ThenTermsDoc {
-    side: SideDoc,
-    r#type: OrderTypeDoc,
-    /// How much of the base; a market buy may say `funds` in its place.
-    size: Option<DecimalDoc>,
-    /// How much of the quote a market buy spends, fee included.
-    funds: Option<DecimalDoc>,
-    /// The worst price of a limit order.
-    price: Option<DecimalDoc>,
-    /// What a stop order waits for; then it becomes a market order.
-    stop_price: Option<DecimalDoc>,
-    /// `gtc` when it is not said.
+terms! {
+    /// What an order is to do.
+    #[schema(as = OrderTerms)]
+    TermsDoc:
+    /// What is traded.
+}
+
+terms! {
+    /// What a rule's order is to do.
+    #[schema(as = ThenOrder)]
+    ThenOrderDoc:
+    /// What is traded; what the rule watches when it is not said.
     #[schema(required = false)]
-    time_in_force: TimeInForceDoc,
-    /// Your own name for it, 1 to 64 printable ASCII characters: the same name is the same order.
-    #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$", example = "my-order-1")]
-    client_order_id: Option<String>,
-}
-
-/// What a rule's order trades, if not what the rule watches.
-#[derive(ToSchema)]
-#[schema(as = ThenOrderTerms)]
-pub(crate) struct ThenOrderDoc {
-    /// What the rule watches when it is not said.
-    #[schema(required = false, pattern = "^[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})?$", example = "BTC-USD")]
-    symbol: String,
-    #[serde(flatten)]
-    rest: ThenTermsDoc,
 }
 
 /// What a rule's first firing does besides telling somebody: it places an order, whose funds are held from when the rule is

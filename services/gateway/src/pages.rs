@@ -34,12 +34,14 @@ pub(crate) static CONTENT_POLICY: LazyLock<String> = LazyLock::new(|| {
 /// A page: what it is about, what can be done, how it went.
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page<'a> {
+pub(crate) struct Page<'a> {
     style: &'static str,
     title: &'a str,
     lead: &'a str,
-    /// What the rule waits for.
+    /// What is asked or told about: a rule's condition, an address.
     rule: Option<&'a str>,
+    /// What the one field says, which takes a new password.
+    password: Option<&'a str>,
     /// What the one button says.
     button: Option<&'a str>,
     /// How we find the request again.
@@ -55,13 +57,13 @@ pub(crate) fn router() -> Router<App> {
 
 /// Whether what is under this path is for people.
 pub(crate) fn is_page(path: &str) -> bool {
-    path.starts_with("/confirm/") || path.starts_with("/unsubscribe/")
+    ["/confirm/", "/unsubscribe/", "/join/", "/reset/"].iter().any(|pages| path.starts_with(pages))
 }
 
 /// A problem as a page.
 pub(crate) fn problem(problem: &Problem, trace_id: &str) -> String {
     let title = problem.kind.title();
-    Page { style: STYLE, title, lead: &problem.detail, rule: None, button: None, trace_id: Some(trace_id) }.text()
+    Page { trace_id: Some(trace_id), ..Page::new(title, &problem.detail) }.text()
 }
 
 async fn ask_to_confirm(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
@@ -110,7 +112,7 @@ fn gone() -> Problem {
 
 fn ask(title: &str, lead: &str, record: &RuleRecord, button: &str) -> Response {
     let rule = in_words(&record.rule);
-    Page { style: STYLE, title, lead, rule: Some(&format!("{rule}?")), button: Some(button), trace_id: None }.answer()
+    Page::new(title, lead).about(&format!("{rule}?")).button(button).answer(StatusCode::OK)
 }
 
 fn in_words(rule: &Rule) -> String {
@@ -126,21 +128,38 @@ fn tell_status(status: RuleStatus, record: &RuleRecord) -> Response {
         RuleStatus::Expired | RuleStatus::Deleted => ("Your alert is over", "We no longer write to you when"),
     };
     let rule = format!("{}.", in_words(&record.rule));
-    Page { style: STYLE, title, lead, rule: Some(&rule), button: None, trace_id: None }.answer()
+    Page::new(title, lead).about(&rule).answer(StatusCode::OK)
 }
 
 fn unsubscribed() -> Response {
     let (title, lead) = ("You are unsubscribed", "This alert is deleted. We do not write to you about it again.");
-    Page { style: STYLE, title, lead, rule: None, button: None, trace_id: None }.answer()
+    Page::new(title, lead).answer(StatusCode::OK)
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// One that only says something.
+    pub(crate) fn new(title: &'a str, lead: &'a str) -> Self {
+        Self { style: STYLE, title, lead, rule: None, password: None, button: None, trace_id: None }
+    }
+
+    pub(crate) fn about(self, what: &'a str) -> Self {
+        Self { rule: Some(what), ..self }
+    }
+
+    pub(crate) fn button(self, says: &'a str) -> Self {
+        Self { button: Some(says), ..self }
+    }
+
+    pub(crate) fn password(self, label: &'a str) -> Self {
+        Self { password: Some(label), ..self }
+    }
+
     fn text(&self) -> String {
         self.render().expect("a page of text always renders")
     }
 
-    fn answer(&self) -> Response {
-        (StatusCode::OK, Html(self.text())).into_response()
+    pub(crate) fn answer(&self, status: StatusCode) -> Response {
+        (status, Html(self.text())).into_response()
     }
 }
 

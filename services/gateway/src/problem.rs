@@ -194,7 +194,7 @@ impl Problem {
 
     /// No such rule, or not with this token: both sound the same, so that nobody learns which rules there are.
     pub(crate) fn no_such_alert() -> Self {
-        Self::new(Kind::NotFound, "There is no such alert, or the token is not its manage_token.")
+        Self::new(Kind::NotFound, "There is no such alert, or the token is neither its manage_token nor its account's.")
     }
 
     /// A rule cannot go where it was asked to from the status it has.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{Symbol, Timestamp};
 use store::prices::{Order, TickCursor};
+use uuid::Uuid;
 
 use crate::problem::{Mistake, Problem};
 
@@ -127,6 +128,34 @@ impl Cursor for FiringPlace {
     }
     fn from_key(key: &str) -> Option<Self> {
         key.parse().ok().filter(|number| *number > 0).map(Self)
+    }
+}
+
+/// Behind an API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct KeyPlace(pub(crate) Uuid);
+
+impl Cursor for KeyPlace {
+    const LIST: &'static str = "k";
+    fn key(&self) -> String {
+        self.0.to_string()
+    }
+    fn from_key(key: &str) -> Option<Self> {
+        key.parse().ok().map(Self)
+    }
+}
+
+/// Behind a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RulePlace(pub(crate) Uuid);
+
+impl Cursor for RulePlace {
+    const LIST: &'static str = "r";
+    fn key(&self) -> String {
+        self.0.to_string()
+    }
+    fn from_key(key: &str) -> Option<Self> {
+        key.parse().ok().map(Self)
     }
 }
 

@@ -11,8 +11,14 @@ use serde::Deserialize;
 pub struct Settings {
     /// The address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Whether an address must say yes by mail before its rule is active.
+    /// Whether an address must say yes by mail before its rule is active or its account made.
     pub confirmation: Confirmation,
+    /// How many days a session lasts, 1 to 365.
+    pub session_days: u16,
+    /// How many passwords are hashed at a time, 1 to 64; each takes 19 MiB and a processor.
+    pub passwords_at_once: usize,
+    /// Whether the first firing of an alert may place an order.
+    pub orders_from_alerts: OrdersFromAlerts,
     /// Which web pages may call the API, like `https://tickbell.example.com`; `*` is any, none is none.
     pub cors_origins: Vec<String>,
     /// The largest body that is read, 1024 to 1048576.
@@ -28,7 +34,7 @@ pub struct Settings {
     pub drain_seconds: u64,
 }
 
-/// Whether an address must say yes by mail before its rule is active.
+/// Whether an address must say yes by mail before its rule is active or its account made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Confirmation {
@@ -46,11 +52,32 @@ impl TryFrom<String> for Confirmation {
     }
 }
 
+/// Whether the first firing of an alert may place an order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum OrdersFromAlerts {
+    /// Nobody trades without having asked for it right then.
+    #[default]
+    Off,
+    /// Whoever is signed in may ask for it beforehand.
+    On,
+}
+
+impl TryFrom<String> for OrdersFromAlerts {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("off", Self::Off), ("on", Self::On)])
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             confirmation: Confirmation::default(),
+            session_days: 30,
+            passwords_at_once: 4,
+            orders_from_alerts: OrdersFromAlerts::default(),
             cors_origins: Vec::new(),
             max_body_bytes: 64 * 1024,
             request_timeout_seconds: 10,
@@ -64,6 +91,8 @@ impl Default for Settings {
 impl Settings {
     /// Names the first setting that is out of range, its value and what is allowed.
     pub fn validate(&self) -> Result<(), SettingsError> {
+        within("gateway.session_days", self.session_days, 1, 365)?;
+        within("gateway.passwords_at_once", self.passwords_at_once, 1, 64)?;
         within("gateway.max_body_bytes", self.max_body_bytes, 1_024, 1_048_576)?;
         within("gateway.request_timeout_seconds", self.request_timeout_seconds, 1, 300)?;
         within("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;

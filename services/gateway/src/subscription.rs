@@ -1,20 +1,22 @@
 //! A request for an alert becomes a rule, or a list of everything that is wrong with it. No I/O.
 
 use events::{
-    Condition, Direction, Notify, Percent, Repeat, Rule, Since, Span, Symbol, Timestamp, Venue, rule::Change,
+    Condition, Direction, Notify, Percent, Repeat, Rule, Since, Span, Symbol, Timestamp, Venue,
+    rule::{Change, Then},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{address::Address, fields::Fields, problem::Problem};
+use crate::{address::Address, fields::Fields, problem::Problem, terms};
 
 /// Reads the body of `POST /v1/alerts`, the full form or the short one, as the rule `id`.
 ///
-/// `now` is only compared with `expires_at`.
-pub(crate) fn read(body: &[u8], id: Uuid, now: Timestamp) -> Result<Rule, Problem> {
+/// `own` is told where the body says nobody: the address of whoever is signed in. `now` is only compared with
+/// `expires_at`.
+pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> Result<Rule, Problem> {
     let mut fields = Fields::parse(body)?;
     let symbol = fields.required::<Symbol>("symbol");
-    let (condition, email) = condition_and_address(&mut fields);
+    let (condition, email) = condition_and_address(&mut fields, own);
     let venue = fields.optional::<Option<Venue>>("venue").flatten();
     let repeat = fields.optional::<Repeat>("repeat").unwrap_or_default();
     let cooldown = fields.optional::<Span>("cooldown").unwrap_or_default();
@@ -22,11 +24,22 @@ pub(crate) fn read(body: &[u8], id: Uuid, now: Timestamp) -> Result<Rule, Proble
     if expires_at.is_some_and(|end| end <= now) {
         fields.refuse("/expires_at", "must be in the future");
     }
+    let order = fields.object("then", |then| terms::of_rule(then, symbol.as_ref()));
     let mistakes = fields.finish();
     match (symbol, condition, email) {
         (Some(symbol), Some(condition), Some(email)) if mistakes.is_empty() => {
-            let notify = Notify { email: email.into_string() };
-            Ok(Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: None })
+            let notify = Notify { email };
+            Ok(Rule {
+                id,
+                symbol,
+                venue,
+                condition,
+                repeat,
+                cooldown,
+                expires_at,
+                notify,
+                then: order.map(|order| Then { order }),
+            })
         }
         _ => Err(Problem::invalid(mistakes)),
     }
@@ -38,7 +51,7 @@ struct Recipient {
     email: Address,
 }
 
-fn condition_and_address(fields: &mut Fields) -> (Option<Condition>, Option<Address>) {
+fn condition_and_address(fields: &mut Fields, own: Option<&str>) -> (Option<Condition>, Option<String>) {
     let short = ["email", "percent"].iter().any(|name| fields.has(name));
     let mixed: Vec<_> = ["condition", "notify"].into_iter().filter(|name| short && fields.has(name)).collect();
     for name in mixed {
@@ -49,9 +62,18 @@ fn condition_and_address(fields: &mut Fields) -> (Option<Condition>, Option<Addr
     if short {
         let percent = fields.required::<Percent>("percent");
         let change = |percent| Condition::Change(Change { percent, direction: Direction::Any, since: Since::Anchor });
-        (percent.map(change), fields.required("email"))
+        let email = match own {
+            Some(own) if !fields.has("email") => Some(own.to_owned()),
+            _ => fields.required::<Address>("email").map(Address::into_string),
+        };
+        (percent.map(change), email)
     } else {
-        (fields.required("condition"), fields.required::<Recipient>("notify").map(|recipient| recipient.email))
+        let condition = fields.required("condition");
+        let email = match own {
+            Some(own) if !fields.has("notify") => Some(own.to_owned()),
+            _ => fields.required::<Recipient>("notify").map(|recipient| recipient.email.into_string()),
+        };
+        (condition, email)
     }
 }
 
@@ -86,12 +108,12 @@ mod tests {
     }
 
     fn accepted(body: &str) -> Rule {
-        read(body.as_bytes(), ID, now()).unwrap_or_else(|problem| panic!("{body}: {}", problem.detail))
+        read(body.as_bytes(), ID, None, now()).unwrap_or_else(|problem| panic!("{body}: {}", problem.detail))
     }
 
     /// Where the mistakes are, in order.
     fn refused(body: &str) -> Vec<String> {
-        let problem = read(body.as_bytes(), ID, now()).expect_err(body);
+        let problem = read(body.as_bytes(), ID, None, now()).expect_err(body);
         let written: Value = serde_json::from_slice(&problem.to_json("")).expect("JSON");
         assert_eq!(written["status"], 422, "{body}: {written}");
         let errors = written["errors"].as_array().expect("mistakes");
@@ -111,6 +133,21 @@ mod tests {
                 "repeat": "every", "cooldown": "0s", "expires_at": null, "notify": {"email": "ada@example.com"}}"#,
         );
         assert_eq!(short, full);
+    }
+
+    #[test]
+    fn who_is_signed_in_may_leave_the_address_out() {
+        let told =
+            |body: &str| read(body.as_bytes(), ID, Some("ada@example.com"), now()).map(|rule| rule.notify.email).ok();
+        let ada = Some("ada@example.com".to_owned());
+        assert_eq!(told(r#"{"symbol": "SPY", "percent": 5}"#), ada);
+        assert_eq!(told(r#"{"symbol": "SPY", "condition": {"price": {"above": 5}}}"#), ada);
+        assert_eq!(
+            told(r#"{"symbol": "SPY", "percent": 5, "email": "eve@example.com"}"#).as_deref(),
+            Some("eve@example.com")
+        );
+        assert_eq!(told(r#"{"symbol": "SPY", "percent": 5, "email": null}"#), None);
+        assert_eq!(told(r#"{"symbol": "SPY", "percent": 5, "notify": {"email": "eve@example.com"}}"#), None);
     }
 
     #[test]

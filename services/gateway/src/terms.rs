@@ -45,8 +45,7 @@ fn terms(fields: &mut Fields, symbol: Option<Symbol>) -> Option<Terms> {
     let (Some(symbol), Some(side), Some(order_type), true) = (symbol, side, order_type, fields.is_right()) else {
         return None;
     };
-    let read =
-        TermsFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id };
+    let read = TermsFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id };
     match Terms::try_from(read) {
         Ok(terms) => Some(terms),
         Err(error) => {
@@ -131,7 +130,10 @@ mod tests {
             (r#""side": "sell", "type": "market", "funds": "1""#, "/funds"),
             (r#""side": "buy", "type": "limit", "size": "1""#, "/price"),
             (r#""side": "buy", "type": "stop", "size": "1""#, "/stop_price"),
-            (r#""side": "buy", "type": "stop", "size": "1", "stop_price": 1, "time_in_force": "ioc""#, "/time_in_force"),
+            (
+                r#""side": "buy", "type": "stop", "size": "1", "stop_price": 1, "time_in_force": "ioc""#,
+                "/time_in_force",
+            ),
             (r#""side": "buy", "type": "market", "size": "1", "time_in_force": null"#, "/time_in_force"),
             (r#""side": "buy", "type": "market", "size": "1", "client_order_id": "ä""#, "/client_order_id"),
         ] {
@@ -158,7 +160,10 @@ mod tests {
         assert_eq!(read("{}"), wrong("/then/order"));
         assert_eq!(read(r#"{"order": {"side": "buy", "type": "market"}}"#), wrong("/then/order/size"));
         assert_eq!(read(r#"{"order": {"side": "buy", "type": "limit", "size": 0.5, "price": 0}}"#).0, None);
-        assert_eq!(read(r#"{"mail": 1, "order": {"side": "buy", "type": "market", "size": "1"}}"#), wrong("/then/mail"));
+        assert_eq!(
+            read(r#"{"mail": 1, "order": {"side": "buy", "type": "market", "size": "1"}}"#),
+            wrong("/then/mail")
+        );
     }
 
     #[test]
@@ -173,6 +178,12 @@ mod tests {
         assert_eq!(check(r#""side": "buy", "type": "market", "size": "0.1234567800""#), None);
         assert_eq!(check(r#""side": "buy", "type": "market", "size": "0.123456789""#), Some("size"));
         assert_eq!(check(r#""side": "buy", "type": "market", "funds": "10.005""#), Some("funds"));
-        assert_eq!(too_precise(&read(with(r#""side": "buy", "type": "market", "size": "0.123456789""#).as_bytes()).expect("terms"), &[]), None);
+        assert_eq!(
+            too_precise(
+                &read(with(r#""side": "buy", "type": "market", "size": "0.123456789""#).as_bytes()).expect("terms"),
+                &[]
+            ),
+            None
+        );
     }
 }

@@ -35,6 +35,10 @@ pub enum Purpose {
     Confirm,
     /// Says that it does not.
     Unsubscribe,
+    /// Makes the account that a sign-up asks for.
+    Join,
+    /// Sets a new password by a reset.
+    Reset,
 }
 
 impl Purpose {
@@ -43,6 +47,8 @@ impl Purpose {
         match self {
             Self::Confirm => "confirm",
             Self::Unsubscribe => "unsubscribe",
+            Self::Join => "join",
+            Self::Reset => "reset",
         }
     }
 }
@@ -126,7 +132,9 @@ mod tests {
         let url = ours.url(Purpose::Confirm, subject);
         let token = url.rsplit('/').next().expect("a token");
         assert_eq!(ours.read(Purpose::Confirm, token), Some(subject));
-        assert_eq!(ours.read(Purpose::Unsubscribe, token), None);
+        for other in [Purpose::Unsubscribe, Purpose::Join, Purpose::Reset] {
+            assert_eq!(ours.read(other, token), None);
+        }
         assert_eq!(theirs.read(Purpose::Confirm, token), None);
         for broken in ["", "AAAA", &token[1..], &format!("{token}AAAA"), "é", &token[..22]] {
             assert_eq!(ours.read(Purpose::Confirm, broken), None, "{broken}");

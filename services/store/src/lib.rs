@@ -5,6 +5,7 @@
 //! transaction: [`Store::transaction`].
 
 pub mod accounts;
+pub mod api_keys;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod deposits;
@@ -13,10 +14,13 @@ pub mod history;
 pub mod orders;
 pub mod outbox;
 pub mod ownership;
+pub mod passwords;
 pub mod people;
 pub mod positions;
 pub mod prices;
 pub mod rules;
+pub mod sign_ins;
+pub mod sign_ups;
 pub mod status;
 mod transaction;
 pub mod users;

@@ -28,6 +28,8 @@ pub struct RuleRecord {
     pub firings: i64,
     /// When it was made.
     pub created_at: Timestamp,
+    /// The account it belongs to; none for one that only its token manages.
+    pub user_id: Option<Uuid>,
     /// The order that its first firing places, and where that stands.
     pub order: Option<(Uuid, OrderStatus)>,
 }
@@ -37,6 +39,8 @@ pub struct RuleRecord {
 pub enum Created {
     /// It is saved.
     Done,
+    /// The account is gone.
+    NoAccount,
     /// Its order has the `client_order_id` of another one; nothing is saved.
     OrderNameTaken,
 }
@@ -53,43 +57,60 @@ pub enum Changed {
     Missing,
 }
 
-const RECORD: &str = "
-    SELECT r.rule, r.manage_token_hash, r.created_at, coalesce(s.firings, 0) AS firings,
-        CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status ELSE r.status END AS status,
-        o.id AS order_id, coalesce(os.status, 'received') AS order_status
-    FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
-        LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id
-    WHERE r.id = $1";
+macro_rules! records {
+    ($which:literal) => {
+        concat!(
+            "SELECT r.rule, r.manage_token_hash, r.created_at, r.user_id, coalesce(s.firings, 0) AS firings,
+                CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status
+                     ELSE r.status END AS status,
+                o.id AS order_id, coalesce(os.status, 'received') AS order_status
+             FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
+                LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id WHERE ",
+            $which
+        )
+    };
+}
+
+const RECORD: &str = records!("r.id = $1");
 
 impl Store {
-    /// Saves a new rule, and the order that its first firing places.
+    /// Saves a new rule, of an account or of nobody, and the order that its first firing places.
     pub async fn create_rule(
         &self,
         rule: Rule,
         status: RuleStatus,
         token: TokenHash,
+        user_id: Option<Uuid>,
         order: Option<NewOrder>,
         now: Timestamp,
     ) -> Result<Created, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
                 // First, so that nothing is written when there is an order of that name.
-                if let Some(order) = order
-                    && !matches!(orders::place(tx, order).await?, Placed::New(_))
-                {
-                    return Ok(Created::OrderNameTaken);
+                if let Some(order) = order {
+                    match orders::place(tx, order).await? {
+                        Placed::New(_) => {}
+                        Placed::NoAccount => return Ok(Created::NoAccount),
+                        Placed::Known(_) | Placed::Differs(_) => return Ok(Created::OrderNameTaken),
+                    }
                 }
-                sqlx::query(
-                    "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at)
-                     VALUES ($1, $2, $3, $4, $5, $5)",
+                // The account is held: it must not be erased while it gets something new.
+                let made = sqlx::query(
+                    "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at, user_id)
+                     SELECT $1, $2, $3, $4, $5, $5, $6
+                     WHERE $6 IS NULL OR EXISTS (SELECT FROM users WHERE id = $6 FOR KEY SHARE)",
                 )
                 .bind(rule.id)
                 .bind(status.as_str())
                 .bind(Json(&rule))
                 .bind(token.as_slice())
                 .bind(now.datetime())
+                .bind(user_id)
                 .execute(&mut **tx)
                 .await?;
+                if made.rows_affected() == 0 {
+                    return Ok(Created::NoAccount);
+                }
                 tell(tx, rule, 1, RuleHappening::Created, status, now).await?;
                 Ok(Created::Done)
             })
@@ -106,6 +127,52 @@ impl Store {
             Ok((record(&row)?, hash))
         });
         found.transpose()
+    }
+
+    /// An account's rules that are not deleted, newest first, from before the rule `before`.
+    pub async fn rules_of(&self, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<RuleRecord>, Error> {
+        let rows =
+            sqlx::query(records!("r.user_id = $1 AND r.id < $2 AND r.status <> 'deleted' ORDER BY r.id DESC LIMIT $3"))
+                .bind(user)
+                .bind(before.unwrap_or(Uuid::max()))
+                .bind(limit)
+                .fetch_all(self.pool())
+                .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// The rules of an address that has said yes to them and that belong to no account, in the same order.
+    pub async fn adoptable_rules(
+        &self,
+        address: &str,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<RuleRecord>, Error> {
+        let rows = sqlx::query(records!(
+            "lower(r.rule #>> '{notify,email}') = lower($1) AND r.user_id IS NULL
+             AND r.status NOT IN ('pending', 'deleted') AND r.id < $2 ORDER BY r.id DESC LIMIT $3"
+        ))
+        .bind(address)
+        .bind(before.unwrap_or(Uuid::max()))
+        .bind(limit)
+        .fetch_all(self.pool())
+        .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// Gives a rule of [`Store::adoptable_rules`] to the account of its address; doing so twice is doing so once.
+    pub async fn adopt_rule(&self, id: Uuid, user: Uuid, address: &str) -> Result<Option<RuleRecord>, Error> {
+        sqlx::query(
+            "UPDATE rules SET user_id = $2 WHERE id = $1 AND user_id IS NULL
+             AND lower(rule #>> '{notify,email}') = lower($3) AND status NOT IN ('pending', 'deleted')",
+        )
+        .bind(id)
+        .bind(user)
+        .bind(address)
+        .execute(self.pool())
+        .await?;
+        let found = self.rule(id).await?.map(|(record, _)| record);
+        Ok(found.filter(|record| record.user_id == Some(user) && record.status != RuleStatus::Deleted))
     }
 
     /// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
@@ -183,6 +250,7 @@ fn record(row: &PgRow) -> Result<RuleRecord, Error> {
         status: RuleStatus::parse(row.try_get("status")?)
             .ok_or_else(|| sqlx::Error::Decode("an unknown rule status".into()))?,
         firings: row.try_get("firings")?,
+        user_id: row.try_get("user_id")?,
         created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
         order: order.map(|id| (id, order_status)),
     })

@@ -1,6 +1,7 @@
 //! People who sign in, and whom a token speaks for.
 
 use events::Timestamp;
+use serde::{Deserialize, Serialize};
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -31,7 +32,8 @@ impl Role {
 }
 
 /// What an API key may be used for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// To look at accounts, orders, trades and the ledger.
     Read,
@@ -82,6 +84,16 @@ impl Store {
         .fetch_optional(self.pool())
         .await?;
         row.as_ref().map(user).transpose()
+    }
+
+    /// Gives the account of an address a role; `false` when there is no such account.
+    pub async fn set_role(&self, address: &str, role: Role) -> Result<bool, Error> {
+        let changed = sqlx::query("UPDATE users SET role = $2 WHERE lower(email) = lower($1)")
+            .bind(address)
+            .bind(role.as_str())
+            .execute(self.pool())
+            .await?;
+        Ok(changed.rows_affected() == 1)
     }
 
     /// Whose API key this is and what it may be used for, unless it is revoked.

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use events::OrderStatus;
 use sqlx::postgres::PgListener;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, warn};
@@ -38,16 +37,24 @@ pub struct Watch {
     deposits: Waiters<Deposit>,
 }
 
+impl Until {
+    /// Whether an order needs no longer be waited for.
+    pub fn is_met_by(self, order: &OrderRecord) -> bool {
+        match self {
+            Self::Decided => order.state.is_some(),
+            Self::Final => order.status().is_final(),
+        }
+    }
+}
+
 impl Watch {
     /// Waits for an order from now on: begun before the order is saved, it misses nothing.
     pub fn order(&self, id: Uuid, until: Until) -> Waiting<OrderRecord> {
-        self.orders.add(
-            id,
-            match until {
-                Until::Decided => |_| true,
-                Until::Final => |order| order.state.as_ref().is_some_and(|state| OrderStatus::is_final(state.status)),
-            },
-        )
+        let enough: fn(&OrderRecord) -> bool = match until {
+            Until::Decided => |order| Until::Decided.is_met_by(order),
+            Until::Final => |order| Until::Final.is_met_by(order),
+        };
+        self.orders.add(id, enough)
     }
 
     /// Waits for a deposit to be posted, from now on.

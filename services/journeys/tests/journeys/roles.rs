@@ -15,6 +15,12 @@ const RIGHTS: [(&str, &[(&str, &str)]); 5] = [
         &[
             ("rules", "SIU"),
             ("outbox", "SID"),
+            ("users", "SIUD"),
+            ("sign_ups", "SIUD"),
+            ("sessions", "SIUD"),
+            ("api_keys", "SIUD"),
+            ("password_resets", "SIUD"),
+            ("sign_in_failures", "SIUD"),
             ("rule_states", "S"),
             ("firings", "S"),
             ("instruments", "S"),
@@ -158,6 +164,12 @@ async fn a_refusal_is_the_servers_own() {
         ("tickbell_alert_engine", "UPDATE rules SET status = 'deleted'"),
         ("tickbell_history_writer", "UPDATE ticks SET price = 1"),
         ("tickbell_notifier", "SELECT manage_token_hash FROM rules"),
+        ("tickbell_notifier", "SELECT password_hash FROM users"),
+        ("tickbell_notifier", "SELECT password_hash FROM sign_ups"),
+        ("tickbell_notifier", "SELECT address_hash FROM password_resets"),
+        ("tickbell_notifier", "UPDATE users SET email = 'eve@example.com'"),
+        ("tickbell_alert_engine", "SELECT email FROM users"),
+        ("tickbell_operator", "SELECT token_hash FROM sessions"),
         ("tickbell_operator", "DELETE FROM outbox"),
     ] {
         let said = database.refusal(role, statement).expect("refused");
@@ -171,6 +183,17 @@ async fn a_refusal_is_the_servers_own() {
                   VALUES ('alert-engine', 'alerts.X', 'forged', '{}', '')";
     let said = database.refusal("tickbell_gateway", forged);
     assert!(said.as_deref().is_some_and(|said| said.contains("row-level security")), "{said:?}");
+    // What is kept about a person crosses tables: the gateway asks for it and sees no table but its own.
+    for function in ["export_person('ada@example.com')", "erase_messages('ada@example.com', '')"] {
+        let statement = format!("SELECT {function}");
+        assert_eq!(database.refusal("tickbell_gateway", &statement), None, "{function}");
+        for role in ["tickbell_notifier", "tickbell_alert_engine", "tickbell_history_writer", "tickbell_operator"] {
+            let said = database.refusal(role, &statement);
+            assert!(said.is_some_and(|said| said.contains("permission denied")), "{role} {statement}");
+        }
+    }
+    let addresses = "SELECT email FROM users UNION SELECT email FROM sign_ups";
+    assert_eq!(database.refusal("tickbell_notifier", addresses), None);
     // The tape's months are the writer's to make, and nobody else's.
     let month = "SELECT make_ticks_partition('2030-01-01')";
     assert_eq!(database.refusal("tickbell_history_writer", month), None);

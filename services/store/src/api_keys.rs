@@ -1,0 +1,109 @@
+//! API keys: a person's programs, each with a part of their rights.
+
+use chrono::{DateTime, Utc};
+use events::Timestamp;
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::{
+    Error, Store,
+    rules::TokenHash,
+    users::{self, Scope},
+};
+
+/// How many keys an account has at most at a time.
+pub const MOST_KEYS: i64 = 50;
+/// How many that are revoked are remembered.
+const REMEMBERED: i64 = 50;
+
+/// A key without its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its identity.
+    pub id: Uuid,
+    /// What its person calls it.
+    pub name: String,
+    /// What it may be used for.
+    pub scopes: Vec<Scope>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Saves a new key; `false` when the account has as many as it may.
+    pub async fn add_key(&self, user: Uuid, key: ApiKey, token: TokenHash) -> Result<bool, Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                // One at a time for an account: the count below would be blind to those in flight.
+                sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
+                let live: i64 =
+                    sqlx::query_scalar("SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL")
+                        .bind(user)
+                        .fetch_one(&mut **tx)
+                        .await?;
+                if live >= MOST_KEYS {
+                    return Ok(false);
+                }
+                sqlx::query(
+                    "INSERT INTO api_keys (id, user_id, name, scopes, token_hash, created_at)
+                     VALUES ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(key.id)
+                .bind(user)
+                .bind(&key.name)
+                .bind(key.scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>())
+                .bind(token.as_slice())
+                .bind(key.created_at.datetime())
+                .execute(&mut **tx)
+                .await?;
+                sqlx::query(
+                    "DELETE FROM api_keys WHERE id IN (
+                         SELECT id FROM api_keys WHERE user_id = $1 AND revoked_at IS NOT NULL
+                         ORDER BY revoked_at DESC OFFSET $2)",
+                )
+                .bind(user)
+                .bind(REMEMBERED)
+                .execute(&mut **tx)
+                .await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// An account's keys, newest first, from before the key `before`.
+    pub async fn keys_of(&self, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<ApiKey>, Error> {
+        let rows = sqlx::query("SELECT * FROM api_keys WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
+            .bind(user)
+            .bind(before.unwrap_or(Uuid::max()))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter()
+            .map(|row| {
+                let revoked_at: Option<DateTime<Utc>> = row.try_get("revoked_at")?;
+                Ok(ApiKey {
+                    id: row.try_get("id")?,
+                    name: row.try_get("name")?,
+                    scopes: users::scopes(row)?,
+                    created_at: row.try_get::<DateTime<Utc>, _>("created_at")?.into(),
+                    revoked_at: revoked_at.map(Timestamp::from),
+                })
+            })
+            .collect()
+    }
+
+    /// Revokes a key; `false` when the account has no such key. Doing so twice is doing so once.
+    pub async fn revoke_key(&self, user: Uuid, id: Uuid, now: Timestamp) -> Result<bool, Error> {
+        let found =
+            sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE id = $1 AND user_id = $2")
+                .bind(id)
+                .bind(user)
+                .bind(now.datetime())
+                .execute(self.pool())
+                .await?;
+        Ok(found.rows_affected() == 1)
+    }
+}

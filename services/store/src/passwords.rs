@@ -1,0 +1,178 @@
+//! New passwords, for whoever knows the old one and for whoever reads the account's mail.
+
+use events::{Timestamp, UserHappening};
+use sqlx::Row;
+use uuid::Uuid;
+
+use crate::{
+    Error, Store, Tx,
+    rules::TokenHash,
+    sign_ins::forgive,
+    sign_ups::{MAILS_PER_HOUR, notice},
+};
+
+/// How long the link in the mail leads anywhere.
+const GOOD_FOR_HOURS: i32 = 1;
+
+/// Where a reset stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// It waits for a new password.
+    Waiting,
+    /// The password is set.
+    Used,
+    /// It has waited too long, or there is none.
+    Over,
+}
+
+impl Store {
+    /// Sets a new password, unless the one that was `verified` has changed meanwhile, and ends every session but `keep`.
+    pub async fn change_password(
+        &self,
+        user: Uuid,
+        verified: String,
+        new: String,
+        keep: TokenHash,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                let changed = sqlx::query_scalar::<_, String>(
+                    "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING email",
+                )
+                .bind(user)
+                .bind(&verified)
+                .bind(&new)
+                .fetch_optional(&mut **tx)
+                .await?;
+                let Some(email) = changed else { return Ok(false) };
+                sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND token_hash <> $2")
+                    .bind(user)
+                    .bind(keep.as_slice())
+                    .execute(&mut **tx)
+                    .await?;
+                forgive(tx, &email).await?;
+                notice(tx, UserHappening::PasswordChanged, user, now).await?;
+                Ok(true)
+            })
+        })
+        .await
+    }
+
+    /// Takes the wish for a new password. The same work is done whether the address has an account or not.
+    pub async fn ask_for_reset(&self, address: String, now: Timestamp) -> Result<(), Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                tidy(tx, now).await?;
+                // One at a time for an address: the count below would be blind to those in flight.
+                sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/reset/' || lower($1), 0))")
+                    .bind(&address)
+                    .execute(&mut **tx)
+                    .await?;
+                let asked: i64 = sqlx::query_scalar(
+                    "SELECT count(*) FROM password_resets WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
+                     AND created_at > $2 - interval '1 hour'",
+                )
+                .bind(&address)
+                .bind(now.datetime())
+                .fetch_one(&mut **tx)
+                .await?;
+                if asked >= MAILS_PER_HOUR {
+                    return Ok(());
+                }
+                let id = Uuid::now_v7();
+                sqlx::query(
+                    "INSERT INTO password_resets (id, user_id, address_hash, created_at, expires_at)
+                     VALUES ($1, (SELECT id FROM users WHERE lower(email) = lower($2)),
+                             sha256(convert_to(lower($2), 'UTF8')), $3, $3 + make_interval(hours => $4))",
+                )
+                .bind(id)
+                .bind(&address)
+                .bind(now.datetime())
+                .bind(GOOD_FOR_HOURS)
+                .execute(&mut **tx)
+                .await?;
+                notice(tx, UserHappening::ResetRequested, id, now).await
+            })
+        })
+        .await
+    }
+
+    /// Where a reset stands.
+    pub async fn reset_state(&self, id: Uuid, now: Timestamp) -> Result<Reset, Error> {
+        self.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
+    }
+
+    /// Sets a new password by a reset that waits, and ends every session and every API key of the account. The answer is
+    /// where the reset stood before.
+    pub async fn reset_password(&self, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                let user = match state(tx, id, now).await? {
+                    (Reset::Waiting, Some(user)) => user,
+                    (stood, _) => return Ok(stood),
+                };
+                let email: String =
+                    sqlx::query_scalar("UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING email")
+                        .bind(user)
+                        .bind(&new)
+                        .fetch_one(&mut **tx)
+                        .await?;
+                // Every link that was sent, not only this one.
+                sqlx::query("UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL")
+                    .bind(user)
+                    .bind(now.datetime())
+                    .execute(&mut **tx)
+                    .await?;
+                sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut **tx).await?;
+                sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL")
+                    .bind(user)
+                    .bind(now.datetime())
+                    .execute(&mut **tx)
+                    .await?;
+                forgive(tx, &email).await?;
+                notice(tx, UserHappening::PasswordChanged, user, now).await?;
+                Ok(Reset::Waiting)
+            })
+        })
+        .await
+    }
+}
+
+/// Where it stands, and whose it is. The account is locked first, as whoever erases it does.
+async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(Reset, Option<Uuid>), Error> {
+    let user: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM users WHERE id = (SELECT user_id FROM password_resets WHERE id = $1) FOR UPDATE",
+    )
+    .bind(id)
+    .fetch_optional(&mut **tx)
+    .await?;
+    let row = sqlx::query(
+        "SELECT used_at IS NOT NULL AS used, expires_at <= $2 AS over FROM password_resets
+         WHERE id = $1 AND user_id IS NOT NULL",
+    )
+    .bind(id)
+    .bind(now.datetime())
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok((Reset::Over, None)) };
+    let state = match (row.try_get("used")?, row.try_get("over")?) {
+        (true, _) => Reset::Used,
+        (false, true) => Reset::Over,
+        (false, false) => Reset::Waiting,
+    };
+    Ok((state, user))
+}
+
+/// Takes a few of those that are over away, so that there is never much of them. A day later: a link that was used says so.
+async fn tidy(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM password_resets WHERE id IN (
+             SELECT id FROM password_resets WHERE expires_at < $1 - interval '1 day' ORDER BY expires_at LIMIT 10
+             FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(now.datetime())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
