@@ -1,5 +1,8 @@
 //! What a mail says: pure, so that the same event makes the same letter on every attempt.
 
+mod account;
+mod trade;
+
 use askama::Template;
 use events::{
     AlertFired, Condition, Repeat, Rule, Since, Span,
@@ -7,6 +10,9 @@ use events::{
     words,
 };
 use platform::links::{Links, Purpose};
+
+pub use account::account;
+pub use trade::{Order, order};
 
 /// A mail before it is MIME.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -176,6 +182,7 @@ fn terms(rule: &Rule) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use events::{OrderUpdated, TradeSettled};
     use platform::links;
     use serde_json::{Value, json};
 
@@ -200,6 +207,27 @@ pub(crate) mod tests {
         let Value::Object(changes) = changes else { panic!("an object") };
         alert.as_object_mut().expect("an object").extend(changes);
         serde_json::from_value(alert).expect("an alert")
+    }
+
+    /// What became of an order of 0.1 BTC-USD.
+    pub(crate) fn trade(side: &str) -> TradeSettled {
+        let trade = json!({
+            "id": "00000000-0000-0000-0000-000000000003-1", "order_id": "00000000-0000-0000-0000-000000000003",
+            "user_id": "00000000-0000-0000-0000-000000000005", "symbol": "BTC-USD", "side": side, "size": "0.1",
+            "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_sequence": 42, "tick_price": "6801.51",
+            "posting_id": 9, "at": "2018-04-05T13:45:00Z",
+        });
+        serde_json::from_value(trade).expect("a trade")
+    }
+
+    /// A change of the same order.
+    pub(crate) fn update(status: &str, reason: Option<&str>) -> OrderUpdated {
+        let update = json!({
+            "order_id": "00000000-0000-0000-0000-000000000003", "revision": 1,
+            "user_id": "00000000-0000-0000-0000-000000000005", "symbol": "BTC-USD", "status": status, "reason": reason,
+            "tick_sequence": 42, "at": "2018-04-05T13:45:00Z",
+        });
+        serde_json::from_value(update).expect("a change")
     }
 
     fn limit(condition: Value) -> AlertFired {

@@ -1,7 +1,8 @@
-//! Alerts in, mails out: each alert becomes one delivery per target, tried until it is taken or can never be.
+//! Alerts in, mails out: each alert becomes one delivery per target, tried until it is taken or can never be. So does what
+//! happens to an account and to its orders.
 //!
 //! [`letter`] says what is written, in the words of [`events::words`]; [`retry`] says what follows from how an attempt ended;
-//! `reader` turns events into deliveries, `sender` claims and records them, `mailer` is the door to SMTP and to files.
+//! `telling` says who is told because of an event, `reader` makes deliveries of that, `sender` claims and records them, `mailer` is the door to SMTP and to files.
 
 pub mod letter;
 mod mailer;
@@ -10,6 +11,7 @@ mod reader;
 pub mod retry;
 mod sender;
 mod smtp;
+mod telling;
 
 use std::path::PathBuf;
 

@@ -44,8 +44,10 @@ pub(crate) fn compose(
         .date(SystemTime::from(claim.created_at.datetime()))
         .message_id(Some(format!("<{}@{}>", delivery.id, from.email.domain())))
         // RFC 3834: no out-of-office answers to a machine.
-        .raw_header(header("Auto-Submitted", "auto-generated"))
-        .raw_header(header("X-Tickbell-Rule", &delivery.rule_id.to_string()));
+        .raw_header(header("Auto-Submitted", "auto-generated"));
+    if let Some(rule_id) = delivery.rule_id {
+        message = message.raw_header(header("X-Tickbell-Rule", &rule_id.to_string()));
+    }
     if let Some(url) = letter.unsubscribe {
         // RFC 8058: a POST with the second header's value as its body unsubscribes.
         message = message
@@ -108,7 +110,7 @@ mod tests {
             id: Uuid::from_u128(9),
             kind: Kind::Alert,
             about: alert.id.clone(),
-            rule_id: alert.rule_id,
+            rule_id: Some(alert.rule_id),
             channel: Channel::Email,
             address: address.into(),
             content: json!({}),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use events::{AlertFired, DeliveryUpdated, Outcome, Rule, delivery::Channel};
+use events::{AlertFired, DeliveryUpdated, Outcome, Rule, UserNoticed, delivery::Channel};
 use lettre::{Message, message::Mailbox};
 use platform::{
     Check, Fault, Shutdown, clock,
@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::{
-    Settings, letter,
+    Settings,
+    letter::{self, Order},
     mailer::Mailer,
     message::{Unsendable, compose},
     retry::{self, Ending, JITTER_PERMILLE, Patience},
@@ -167,6 +168,10 @@ impl Desk {
             Kind::Confirmation => {
                 letter::confirmation(&serde_json::from_value::<Rule>(delivery.content.clone())?, &self.links)
             }
+            Kind::Account => {
+                letter::account(&serde_json::from_value::<UserNoticed>(delivery.content.clone())?, &self.links)
+            }
+            Kind::Trade => letter::order(&serde_json::from_value::<Order>(delivery.content.clone())?, &self.links),
         };
         compose(claim, letter, &self.from, traceparent(&Span::current(), delivery.traceparent.as_deref()).as_deref())
     }

@@ -279,6 +279,11 @@ impl Message {
         serde_json::from_slice(&self.body).map_err(|error| Unreadable::Body(error, E::TYPE))
     }
 
+    /// The event's class and version, `ce-type`; none where nobody has said.
+    pub fn class(&self) -> Option<&str> {
+        self.header(CE_TYPE)
+    }
+
     /// The event's identity: `ce-id`, else the id it was deduplicated by.
     pub fn id(&self) -> Option<&str> {
         self.header(CE_ID).or_else(|| self.header(NATS_MSG_ID))

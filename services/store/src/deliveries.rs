@@ -19,6 +19,10 @@ pub enum Kind {
     Alert,
     /// An address is asked whether it wants a rule.
     Confirmation,
+    /// Something happened to an account.
+    Account,
+    /// Something became of an order.
+    Trade,
 }
 
 impl Kind {
@@ -26,6 +30,8 @@ impl Kind {
         match self {
             Self::Alert => "alert",
             Self::Confirmation => "confirmation",
+            Self::Account => "account",
+            Self::Trade => "trade",
         }
     }
 }
@@ -37,10 +43,10 @@ pub struct Delivery {
     pub id: Uuid,
     /// What it tells.
     pub kind: Kind,
-    /// The alert's id, or the id of the rule to confirm.
+    /// The alert's id, the id of the rule to confirm, the notice's, the trade's.
     pub about: String,
-    /// The rule it comes from.
-    pub rule_id: Uuid,
+    /// The rule it comes from; none for what is about no rule.
+    pub rule_id: Option<Uuid>,
     /// How.
     pub channel: Channel,
     /// Where.
@@ -159,6 +165,8 @@ impl Store {
 fn claim(row: &PgRow) -> Result<Claim, Error> {
     let kind = match row.try_get("kind")? {
         "confirmation" => Kind::Confirmation,
+        "account" => Kind::Account,
+        "trade" => Kind::Trade,
         _ => Kind::Alert,
     };
     let delivery = Delivery {

@@ -18,6 +18,7 @@ pub mod passwords;
 pub mod people;
 pub mod positions;
 pub mod prices;
+pub mod recipients;
 pub mod rules;
 pub mod sign_ins;
 pub mod sign_ups;

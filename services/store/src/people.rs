@@ -33,6 +33,10 @@ impl Store {
     pub async fn erase_person(&self, address: String, now: Timestamp) -> Result<Erased, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
+                // Nobody looks an address up meanwhile to write it down somewhere: [`crate::recipients`].
+                sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/people', 0))")
+                    .execute(&mut **tx)
+                    .await?;
                 // Locked first: nothing new begins for an account that is on its way out.
                 let account: Option<Uuid> =
                     sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1) FOR UPDATE")

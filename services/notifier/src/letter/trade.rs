@@ -1,0 +1,194 @@
+//! What people are told about their orders.
+
+use askama::Template;
+use events::{OrderUpdated, Rejection, TradeSettled, order::Side, words};
+use platform::links::Links;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::{Letter, render};
+
+/// What became of an order that its owner is told about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// It was filled.
+    Traded(TradeSettled),
+    /// It was rejected or has expired.
+    Ended(OrderUpdated),
+}
+
+/// Says what became of an order.
+pub fn order(order: &Order, links: &Links) -> Letter {
+    let home = links.base_url();
+    let page = match order {
+        Order::Traded(trade) => traded(trade, home),
+        Order::Ended(update) => ended(update, home),
+    };
+    let (text, html) = (render(&OrderText { page: &page }), render(&page));
+    Letter { subject: page.subject, text, html, unsubscribe: None }
+}
+
+fn traded<'a>(trade: &'a TradeSettled, home: &'a str) -> OrderPage<'a> {
+    let (base, quote) = (trade.symbol.base(), trade.symbol.quote());
+    let money = |amount: Decimal| format!("{} {quote}", words::number(amount));
+    let (done, total) = match trade.side {
+        Side::Buy => ("Bought", "Paid"),
+        Side::Sell => ("Sold", "Received"),
+    };
+    let (size, price) = (format!("{} {base}", words::number(trade.size.decimal())), money(trade.price.decimal()));
+    OrderPage {
+        subject: format!("{done} {size} at {price}"),
+        rows: vec![
+            row("Size", size),
+            row("Price", price),
+            row("Fee", money(trade.fee.decimal())),
+            row(total, money(trade.total())),
+            row("Time", words::time(trade.at)),
+            row("Order", trade.order_id.to_string()),
+        ],
+        end: "You get this mail because an order of your account was filled.",
+        home,
+        symbol: trade.symbol.as_str(),
+    }
+}
+
+fn ended<'a>(update: &'a OrderUpdated, home: &'a str) -> OrderPage<'a> {
+    let (subject, end) = match update.reason {
+        Some(reason) => {
+            let (why, what) = reason_in_words(reason);
+            (format!("Your order was rejected: {why}"), what)
+        }
+        None => (
+            "Your order has expired".to_owned(),
+            "It could not be filled at once, or what it waited for has ended. Nothing was traded, and what it held is \
+             available again.",
+        ),
+    };
+    OrderPage {
+        subject,
+        rows: vec![
+            row("Symbol", update.symbol.to_string()),
+            row("Time", words::time(update.at)),
+            row("Order", update.order_id.to_string()),
+        ],
+        end,
+        home,
+        symbol: update.symbol.as_str(),
+    }
+}
+
+/// Why, and what can be done.
+fn reason_in_words(reason: Rejection) -> (&'static str, &'static str) {
+    match reason {
+        Rejection::InsufficientFunds => {
+            ("insufficient funds", "Your account has less available than the order needs with its fee.")
+        }
+        Rejection::NoPrice => ("no price", "There is no price for this symbol yet. Try again when there is one."),
+        Rejection::StalePrice => (
+            "stale price",
+            "The last price of this symbol is too old to trade at. Try again when there is a newer one.",
+        ),
+        Rejection::UnknownSymbol => ("unknown symbol", "One of the symbol's two sides cannot be held here."),
+        Rejection::TooPrecise => {
+            ("too precise", "Its size or its funds have more decimal places than is counted here.")
+        }
+        Rejection::TooSmall => ("too small", "What it is worth rounds to nothing."),
+        Rejection::TooLarge => ("too large", "What it is worth is more than is counted here."),
+        Rejection::TooManyOpenOrders => {
+            ("too many open orders", "Your account has as many open orders as it may. Cancel one, and try again.")
+        }
+    }
+}
+
+/// A name and its value.
+struct Row {
+    name: &'static str,
+    value: String,
+}
+
+fn row(name: &'static str, value: String) -> Row {
+    Row { name, value }
+}
+
+impl Row {
+    /// The name in a column of text.
+    fn column(&self) -> String {
+        format!("{:<10}", format!("{}:", self.name))
+    }
+}
+
+#[derive(Template)]
+#[template(path = "order.html")]
+struct OrderPage<'a> {
+    subject: String,
+    rows: Vec<Row>,
+    end: &'static str,
+    home: &'a str,
+    symbol: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "order.txt")]
+struct OrderText<'a> {
+    page: &'a OrderPage<'a>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::letter::tests::{links, trade, update};
+
+    #[test]
+    fn a_purchase_is_complete_by_itself() {
+        let letter = order(&Order::Traded(trade("buy")), &links());
+        assert_eq!(letter.subject, "Bought 0.1 BTC at 6,804.91 USD");
+        assert_eq!(
+            letter.text,
+            "Bought 0.1 BTC at 6,804.91 USD
+
+Size:     0.1 BTC
+Price:    6,804.91 USD
+Fee:      0.68 USD
+Paid:     681.17 USD
+Time:     5 Apr 2018 13:45:00 UTC
+Order:    00000000-0000-0000-0000-000000000003
+
+You get this mail because an order of your account was filled.
+
+--
+Tickbell at https://bell.example.com"
+        );
+        for said in ["Bought 0.1 BTC at 6,804.91 USD", "681.17 USD", "00000000-0000-0000-0000-000000000003"] {
+            assert!(letter.html.contains(said), "{said} in {}", letter.html);
+        }
+        assert!(letter.unsubscribe.is_none() && !letter.html.contains("<img") && !letter.html.contains("<script"));
+    }
+
+    #[test]
+    fn a_sale_says_what_it_brought() {
+        let letter = order(&Order::Traded(trade("sell")), &links());
+        assert_eq!(letter.subject, "Sold 0.1 BTC at 6,804.91 USD");
+        assert!(letter.text.contains("Received: 679.81 USD\n"), "{}", letter.text);
+    }
+
+    #[test]
+    fn an_order_that_was_not_wanted_says_why() {
+        let letter = order(&Order::Ended(update("rejected", Some("insufficient_funds"))), &links());
+        assert_eq!(
+            letter.text,
+            "Your order was rejected: insufficient funds
+
+Symbol:   BTC-USD
+Time:     5 Apr 2018 13:45:00 UTC
+Order:    00000000-0000-0000-0000-000000000003
+
+Your account has less available than the order needs with its fee.
+
+--
+Tickbell at https://bell.example.com"
+        );
+        let letter = order(&Order::Ended(update("expired", None)), &links());
+        assert_eq!(letter.subject, "Your order has expired");
+    }
+}

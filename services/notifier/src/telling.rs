@@ -1,0 +1,226 @@
+//! Who is told what because of an event: pure, and the same for an event that is read twice.
+
+use events::{
+    AlertFired, Channel, Event, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp, TradeSettled,
+    UserHappening, UserNoticed, rule::RuleHappening,
+};
+use platform::feed::{Message, Unreadable};
+use serde_json::Value;
+use store::{
+    deliveries::{Delivery, Kind},
+    recipients::Person,
+};
+use uuid::Uuid;
+
+use crate::letter::Order;
+
+/// The namespace of delivery ids, drawn once.
+const DELIVERIES: Uuid = Uuid::from_u128(0x6f1d_3c52_8a0b_4e7d_9c41_5b27_e0a8_93f6);
+
+/// What follows from one message.
+pub(crate) struct Decided {
+    /// The event's own time.
+    pub(crate) at: Timestamp,
+    pub(crate) told: Vec<Told>,
+}
+
+/// Something that one or more people are told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) kind: Kind,
+    about: String,
+    rule_id: Option<Uuid>,
+    content: Value,
+    pub(crate) to: To,
+}
+
+/// Whom.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum To {
+    /// Those whose addresses the event says.
+    Targets(Vec<Target>),
+    /// Somebody whose address must be looked up.
+    Person(Person),
+}
+
+impl Told {
+    /// One delivery for each target.
+    pub(crate) fn deliveries(&self, targets: &[Target], traceparent: Option<&str>) -> Vec<Delivery> {
+        let delivery = |target: &Target| Delivery {
+            id: delivery_id(&self.about, target),
+            kind: self.kind,
+            about: self.about.clone(),
+            rule_id: self.rule_id,
+            channel: target.channel,
+            address: target.address.clone(),
+            content: self.content.clone(),
+            traceparent: traceparent.map(str::to_owned),
+        };
+        targets.iter().map(delivery).collect()
+    }
+}
+
+/// Everybody whom an alert names.
+pub(crate) fn of_alert(message: &Message) -> Result<Decided, Unreadable> {
+    let alert: AlertFired = message.event()?;
+    Ok(Decided { at: alert.time(), told: vec![alerted(&alert)] })
+}
+
+fn alerted(alert: &AlertFired) -> Told {
+    Told {
+        kind: Kind::Alert,
+        about: alert.id.clone(),
+        rule_id: Some(alert.rule_id),
+        content: content(alert),
+        to: To::Targets(alert.targets.clone()),
+    }
+}
+
+/// A new rule whose address has not said yes is asked.
+pub(crate) fn of_rule(message: &Message) -> Result<Decided, Unreadable> {
+    let change: RuleChanged = message.event()?;
+    Ok(Decided { at: change.time(), told: asked(&change).into_iter().collect() })
+}
+
+fn asked(change: &RuleChanged) -> Option<Told> {
+    let rule = &change.rule;
+    let waits = change.happened == RuleHappening::Created && change.status == RuleStatus::Pending;
+    waits.then(|| Told {
+        kind: Kind::Confirmation,
+        about: rule.id.to_string(),
+        rule_id: Some(rule.id),
+        content: content(rule),
+        to: To::Targets(vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }]),
+    })
+}
+
+/// Whoever something happened to that is about an account.
+pub(crate) fn of_user(message: &Message) -> Result<Decided, Unreadable> {
+    let notice: UserNoticed = message.event()?;
+    Ok(Decided { at: notice.time(), told: vec![noticed(&notice)] })
+}
+
+fn noticed(notice: &UserNoticed) -> Told {
+    let person = match notice.happened {
+        UserHappening::SignedUp => Person::SignUp(notice.subject_id),
+        UserHappening::ResetRequested => Person::Reset(notice.subject_id),
+        UserHappening::SignedUpAgain | UserHappening::PasswordChanged => Person::User(notice.subject_id),
+    };
+    let about = notice.notice_id.to_string();
+    Told { kind: Kind::Account, about, rule_id: None, content: content(notice), to: To::Person(person) }
+}
+
+/// Whose order has traded, or come to nothing without being asked to.
+pub(crate) fn of_trade(message: &Message) -> Result<Decided, Unreadable> {
+    match message.class() {
+        Some(TradeSettled::TYPE) => {
+            let trade: TradeSettled = message.event()?;
+            Ok(Decided { at: trade.time(), told: vec![traded(trade)] })
+        }
+        Some(OrderUpdated::TYPE) => {
+            let update: OrderUpdated = message.event()?;
+            Ok(Decided { at: update.time(), told: ended(update).into_iter().collect() })
+        }
+        other => {
+            let expected = "trade-settled.v1 or order-updated.v1";
+            Err(Unreadable::Type(other.unwrap_or("not there").to_owned(), expected))
+        }
+    }
+}
+
+fn traded(trade: TradeSettled) -> Told {
+    let (about, person) = (trade.id.clone(), Person::User(trade.user_id));
+    let content = content(&Order::Traded(trade));
+    Told { kind: Kind::Trade, about, rule_id: None, content, to: To::Person(person) }
+}
+
+fn ended(update: OrderUpdated) -> Option<Told> {
+    let told = matches!(update.status, OrderStatus::Rejected | OrderStatus::Expired);
+    told.then(|| {
+        let (about, person) = (update.outgoing().id, Person::User(update.user_id));
+        let content = content(&Order::Ended(update));
+        Told { kind: Kind::Trade, about, rule_id: None, content, to: To::Person(person) }
+    })
+}
+
+/// Derived from what is told to whom, so that an event that is read twice makes one delivery.
+fn delivery_id(about: &str, target: &Target) -> Uuid {
+    Uuid::new_v5(&DELIVERIES, format!("{about}/{}/{}", target.channel, target.address).as_bytes())
+}
+
+fn content(event: &impl serde::Serialize) -> Value {
+    serde_json::to_value(event).expect("wire types have text keys and no failing serializer")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::letter::tests::{fired, trade, update};
+
+    fn target(address: &str) -> Target {
+        Target { channel: Channel::Email, address: address.into() }
+    }
+
+    #[test]
+    fn an_alert_is_one_delivery_per_target_under_an_id_derived_from_both() {
+        let targets = [target("ada@example.com"), target("eve@example.com")];
+        let told = alerted(&fired(json!({ "targets": targets })));
+        assert_eq!(told.to, To::Targets(targets.to_vec()));
+        let made = told.deliveries(&targets, None);
+        let addresses: Vec<&str> = made.iter().map(|delivery| delivery.address.as_str()).collect();
+        assert_eq!(addresses, ["ada@example.com", "eve@example.com"]);
+        // Written down, because another id would send again what was sent by an older version.
+        assert_eq!(made[0].id.to_string(), "d607610d-41ad-5dc6-82b7-b146b8f8eae6");
+        assert_ne!(made[0].id, made[1].id);
+    }
+
+    #[test]
+    fn only_a_new_rule_that_is_pending_asks_for_confirmation() {
+        let changed = |happened: &str, status: &str| -> RuleChanged {
+            let rule = json!({
+                "id": Uuid::from_u128(7), "symbol": "SPY", "condition": {"price": {"above": "300"}},
+                "notify": {"email": "ada@example.com"},
+            });
+            let change = json!({
+                "rule": rule, "revision": 1, "happened": happened, "status": status, "at": "2018-04-05T00:00:00Z",
+            });
+            serde_json::from_value(change).expect("a change")
+        };
+        let told = asked(&changed("created", "pending")).expect("somebody is asked");
+        assert_eq!((told.kind, told.about), (Kind::Confirmation, Uuid::from_u128(7).to_string()));
+        for (happened, status) in [("created", "active"), ("confirmed", "active"), ("paused", "pending")] {
+            assert!(asked(&changed(happened, status)).is_none(), "{happened} {status}");
+        }
+    }
+
+    #[test]
+    fn a_notice_says_whom_it_is_about_and_no_address() {
+        let id = Uuid::from_u128(9);
+        for (happened, person) in [
+            ("signed_up", Person::SignUp(id)),
+            ("signed_up_again", Person::User(id)),
+            ("reset_requested", Person::Reset(id)),
+            ("password_changed", Person::User(id)),
+        ] {
+            let notice = json!({
+                "notice_id": Uuid::from_u128(8), "happened": happened, "subject_id": id, "at": "2018-04-05T00:00:00Z",
+            });
+            let told = noticed(&serde_json::from_value(notice).expect("a notice"));
+            assert_eq!((told.kind, told.rule_id, told.to), (Kind::Account, None, To::Person(person)), "{happened}");
+        }
+    }
+
+    #[test]
+    fn a_trade_is_told_and_of_the_rest_only_what_nobody_asked_for() {
+        let told = traded(trade("buy"));
+        assert_eq!(told.to, To::Person(Person::User(Uuid::from_u128(5))));
+        assert_eq!(told.about, TradeSettled::id_of(Uuid::from_u128(3)));
+        for (status, is_told) in
+            [("open", false), ("filled", false), ("cancelled", false), ("rejected", true), ("expired", true)]
+        {
+            assert_eq!(ended(update(status, None)).is_some(), is_told, "{status}");
+        }
+    }
+}
