@@ -59,6 +59,21 @@ pub enum Side {
     Sell,
 }
 
+impl Side {
+    /// As it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Buy => "buy",
+            Self::Sell => "sell",
+        }
+    }
+
+    /// The side that is written so.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Buy, Self::Sell].into_iter().find(|side| side.as_str() == text)
+    }
+}
+
 /// What an order waits for, as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,10 @@ use axum::{Json, extract::State};
 use events::{Amount, Asset, Price, Side, Size, Symbol, Timestamp, TradeSettled};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use store::accounts::{self, Balance, KnownAsset, Posting};
+use store::{
+    accounts::{self, Balance, Posting},
+    settlement::AssetRow,
+};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -231,8 +234,8 @@ pub(crate) struct AssetInfo {
     scale: u32,
 }
 
-impl From<KnownAsset> for AssetInfo {
-    fn from(KnownAsset { code, scale }: KnownAsset) -> Self {
+impl From<AssetRow> for AssetInfo {
+    fn from((code, scale): AssetRow) -> Self {
         Self { code, scale }
     }
 }

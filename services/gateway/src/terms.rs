@@ -6,7 +6,7 @@ use events::{
     order::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
 };
 use rust_decimal::Decimal;
-use store::{Store, accounts::KnownAsset};
+use store::{Store, settlement::AssetRow};
 
 use crate::{
     fields::{Fields, REQUIRED},
@@ -67,20 +67,19 @@ pub(crate) async fn check_places(store: &Store, terms: &Terms, at: &str) -> Resu
     }
 }
 
-fn too_precise(terms: &Terms, assets: &[KnownAsset]) -> Option<(&'static str, String)> {
+fn too_precise(terms: &Terms, assets: &[AssetRow]) -> Option<(&'static str, String)> {
     let (field, amount, asset) = match &terms.execution {
         Execution::Market(Quantity::Funds(funds)) => ("funds", funds.decimal(), terms.symbol.quote()),
         Execution::Market(Quantity::Size(size)) | Execution::Limit { size, .. } | Execution::Stop { size, .. } => {
             ("size", size.decimal(), terms.symbol.base())
         }
     };
-    let asset = assets.iter().find(|known| known.code == asset)?;
+    let asset = assets.iter().find(|(code, _)| *code == asset)?;
     places(amount, asset).map(|detail| (field, detail))
 }
 
 /// What is wrong with an amount of an asset, if it has too many places.
-pub(crate) fn places(amount: Decimal, asset: &KnownAsset) -> Option<String> {
-    let KnownAsset { code, scale } = asset;
+pub(crate) fn places(amount: Decimal, (code, scale): &AssetRow) -> Option<String> {
     let fits = amount.normalize().scale() <= *scale;
     (!fits).then(|| format!("must have at most {scale} decimal places, as {code} has"))
 }
@@ -168,7 +167,7 @@ mod tests {
 
     #[test]
     fn an_amount_has_at_most_the_places_of_its_asset() {
-        let known = |code: &str, scale| KnownAsset { code: Asset::parse(code).expect("an asset"), scale };
+        let known = |code: &str, scale| (Asset::parse(code).expect("an asset"), scale);
         let assets = [known("BTC", 8), known("USD", 2)];
         let check = |rest: &str| {
             let terms = read(with(rest).as_bytes()).expect(rest);

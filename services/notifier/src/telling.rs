@@ -113,17 +113,17 @@ fn noticed(notice: &UserNoticed) -> Told {
 /// Whose order has traded, or come to nothing without being asked to.
 pub(crate) fn of_trade(message: &Message) -> Result<Decided, Unreadable> {
     match message.class() {
-        Some(TradeSettled::TYPE) => {
+        TradeSettled::TYPE => {
             let trade: TradeSettled = message.event()?;
             Ok(Decided { at: trade.time(), told: vec![traded(trade)] })
         }
-        Some(OrderUpdated::TYPE) => {
+        OrderUpdated::TYPE => {
             let update: OrderUpdated = message.event()?;
             Ok(Decided { at: update.time(), told: ended(update).into_iter().collect() })
         }
         other => {
             let expected = "trade-settled.v1 or order-updated.v1";
-            Err(Unreadable::Type(other.unwrap_or("not there").to_owned(), expected))
+            Err(Unreadable::Type(other.to_owned(), expected))
         }
     }
 }

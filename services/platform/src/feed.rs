@@ -63,6 +63,9 @@ pub enum Unreadable {
     /// Its `ce-type` names something else.
     #[error("its ce-type is {0}, expected {1}")]
     Type(String, &'static str),
+    /// Its `ce-type` is none that its stream is for.
+    #[error("its ce-type is {0}, which this stream is not for")]
+    Class(String),
     /// Its body is not the JSON of the event.
     #[error("its body is no {1}: {0}")]
     Body(serde_json::Error, &'static str),
@@ -142,6 +145,29 @@ impl Feed {
     /// How many messages were waiting at the broker behind the last one given out.
     pub fn pending(&self) -> u64 {
         self.pending
+    }
+
+    /// The last sequence collected or passed over.
+    pub(crate) fn last(&self) -> u64 {
+        self.after
+    }
+
+    /// The last sequence that the stream has stored, whether or not it was delivered. What was stored before this is
+    /// asked is at or below it.
+    pub(crate) async fn announced(&self) -> Result<u64, Fault> {
+        topology::last_sequence(&self.broker, &self.stream_name).await
+    }
+
+    /// Whether the broker has nothing more to deliver.
+    pub(crate) async fn is_drained(&self) -> Result<bool, Fault> {
+        let unknown = |error: async_nats::Error| {
+            Fault::passing(format!("ask for consumer {} of stream {}", self.consumer_name, self.stream_name), error)
+        };
+        let stream = self.broker.jetstream().get_stream_no_info(&self.stream_name).await;
+        let stream = stream.map_err(|error| unknown(error.into()))?;
+        let mut consumer: PullConsumer = stream.get_consumer(self.consumer_name).await.map_err(unknown)?;
+        let info = consumer.info().await.map_err(|error| unknown(error.into()))?;
+        Ok(info.num_pending == 0 && info.delivered.stream_sequence <= self.after)
     }
 
     /// The stream this feed reads.
@@ -279,9 +305,9 @@ impl Message {
         serde_json::from_slice(&self.body).map_err(|error| Unreadable::Body(error, E::TYPE))
     }
 
-    /// The event's class and version, `ce-type`; none where nobody has said.
-    pub fn class(&self) -> Option<&str> {
-        self.header(CE_TYPE)
+    /// The event's class and major version, where a stream carries several.
+    pub fn class(&self) -> &str {
+        self.header(CE_TYPE).unwrap_or_default()
     }
 
     /// The event's identity: `ce-id`, else the id it was deduplicated by.
@@ -295,7 +321,7 @@ impl Message {
     }
 
     /// This message as one that `service` gives up because of `reason`.
-    pub fn dead_letter(&self, service: &str, stream: &str, reason: &Unreadable) -> DeadLetter {
+    pub fn dead_letter(&self, service: &str, stream: &str, reason: &impl std::fmt::Display) -> DeadLetter {
         let headers = self.headers.iter().flat_map(|headers| headers.iter());
         DeadLetter {
             service: service.to_owned(),

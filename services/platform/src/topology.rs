@@ -125,6 +125,11 @@ pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, F
     Ok(existing(broker, name).await?.state.first_sequence)
 }
 
+/// The sequence of the last message that a stream has stored; 0 before the first.
+pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
+    Ok(existing(broker, name).await?.state.last_sequence)
+}
+
 async fn existing(broker: &Broker, name: &str) -> Result<Info, Fault> {
     let found = stream_info(broker, name).await?;
     found.ok_or_else(|| Fault::fatal(format!("find stream {name}"), "run `tickbell streams apply`"))

@@ -80,14 +80,14 @@ CREATE TABLE order_states (
     status        text        NOT NULL COLLATE "C"
                   CHECK (status IN ('open', 'filled', 'cancelled', 'expired', 'rejected')),
     reason        text        COLLATE "C",
-    -- Its place among the orders that wait: where it is in stream ORDERS, or for one that an alert placed, in ALERTS.
-    opened_at     timestamptz NOT NULL,
-    sequence      bigint      NOT NULL,
+    -- Its place among the orders that wait: they are served in this order at one price.
+    place         bigint      NOT NULL,
     -- What it holds while it is open.
     held_asset    text        COLLATE "C",
     held          numeric     NOT NULL DEFAULT 0 CHECK (held >= 0),
-    -- Whether it still waits for its rule's firing.
-    parked        boolean     NOT NULL DEFAULT false,
+    -- The rule whose firing it still waits for, and when that rule's time is over.
+    parked_rule   uuid,
+    parked_until  timestamptz,
     -- The last tick that was applied before this was decided.
     tick_sequence bigint      NOT NULL,
     updated_at    timestamptz NOT NULL,

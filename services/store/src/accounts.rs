@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{Error, Store, orders::time};
+use crate::{Error, Store, row, settlement::AssetRow};
 
 /// What an account holds of an asset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,15 +16,6 @@ pub struct Balance {
     pub available: Decimal,
     /// What open orders hold.
     pub held: Decimal,
-}
-
-/// What accounts may hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownAsset {
-    /// Its code.
-    pub code: Asset,
-    /// How many decimal places an amount of it has.
-    pub scale: u32,
 }
 
 /// How an order traded.
@@ -93,24 +84,18 @@ const POSTINGS: &str = "
     ORDER BY p.id DESC, t.number, own.id = t.to_account";
 
 impl Store {
-    /// What accounts may hold, by code.
-    pub async fn assets(&self) -> Result<Vec<KnownAsset>, Error> {
-        let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(self.pool()).await?;
-        rows.iter().map(known_asset).collect()
-    }
-
     /// Those of these assets that accounts may hold.
-    pub async fn known_assets(&self, codes: &[Asset]) -> Result<Vec<KnownAsset>, Error> {
+    pub async fn known_assets(&self, codes: &[Asset]) -> Result<Vec<AssetRow>, Error> {
         let codes: Vec<&str> = codes.iter().map(Asset::as_str).collect();
         let query = sqlx::query("SELECT code, scale FROM assets WHERE code = ANY($1)").bind(codes);
         query.fetch_all(self.pool()).await?.iter().map(known_asset).collect()
     }
 
     /// Lets accounts hold an asset; `false` when they may already, whatever its scale.
-    pub async fn add_asset(&self, asset: &KnownAsset) -> Result<bool, Error> {
+    pub async fn add_asset(&self, (code, scale): &AssetRow) -> Result<bool, Error> {
         let added = sqlx::query("INSERT INTO assets (code, scale) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(asset.code.as_str())
-            .bind(i16::try_from(asset.scale).unwrap_or(i16::MAX))
+            .bind(code.as_str())
+            .bind(i16::try_from(*scale).unwrap_or(i16::MAX))
             .execute(self.pool())
             .await?;
         Ok(added.rows_affected() == 1)
@@ -129,7 +114,7 @@ impl Store {
         .await?;
         let balance = |row: &PgRow| {
             Ok(Balance {
-                asset: asset(row.try_get("asset")?)?,
+                asset: row::asset(row, "asset")?,
                 available: scaled(row, "available")?,
                 held: scaled(row, "held")?,
             })
@@ -169,14 +154,14 @@ impl Store {
                     id,
                     kind: row.try_get("kind")?,
                     cause: row.try_get("cause")?,
-                    at: time(&row, "at")?,
+                    at: row::time(&row, "at")?,
                     hash: row.try_get("hash")?,
                     entries: Vec::new(),
                 });
             }
             let entry = Entry {
                 account: row.try_get("account")?,
-                asset: asset(row.try_get("asset")?)?,
+                asset: row::asset(&row, "asset")?,
                 amount: scaled(&row, "amount")?,
             };
             postings.last_mut().into_iter().for_each(|posting| posting.entries.push(entry.clone()));
@@ -186,33 +171,23 @@ impl Store {
 }
 
 pub(crate) fn trade(row: &PgRow) -> Result<Trade, Error> {
-    let decode = |what: &str| sqlx::Error::Decode(format!("an unreadable {what} of a trade").into());
-    let side = match row.try_get("side")? {
-        "buy" => Side::Buy,
-        "sell" => Side::Sell,
-        _ => return Err(decode("side").into()),
-    };
     Ok(Trade {
         order_id: row.try_get("order_id")?,
         posting_id: row.try_get("posting_id")?,
-        symbol: Symbol::parse(row.try_get("symbol")?).map_err(|_| decode("symbol"))?,
-        side,
+        symbol: row::symbol(row)?,
+        side: row::word(row, "side", Side::parse)?,
         size: Size::new(row.try_get("size")?)?,
         price: Price::new(row.try_get("price")?)?,
         quote_amount: Amount::new(row.try_get("quote_amount")?)?,
         fee: Amount::new(row.try_get("fee")?)?,
         tick_sequence: row.try_get::<i64, _>("tick_sequence")? as u64,
         tick_price: Price::new(row.try_get("tick_price")?)?,
-        at: time(row, "at")?,
+        at: row::time(row, "at")?,
     })
 }
 
-pub(crate) fn asset(code: &str) -> Result<Asset, Error> {
-    Ok(Asset::parse(code).map_err(|error| sqlx::Error::Decode(error.into()))?)
-}
-
-fn known_asset(row: &PgRow) -> Result<KnownAsset, Error> {
-    Ok(KnownAsset { code: asset(row.try_get("code")?)?, scale: scale(row)? })
+fn known_asset(row: &PgRow) -> Result<AssetRow, Error> {
+    Ok((row::asset(row, "code")?, scale(row)?))
 }
 
 fn scale(row: &PgRow) -> Result<u32, sqlx::Error> {

@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{Error, Store, accounts, orders::time, outbox};
+use crate::{Error, Store, outbox, row};
 
 /// A deposit that is to be saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,10 +131,10 @@ fn record(row: &PgRow) -> Result<Deposit, Error> {
     Ok(Deposit {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
-        asset: accounts::asset(row.try_get("asset")?)?,
+        asset: row::asset(row, "asset")?,
         amount: Amount::new(row.try_get::<Decimal, _>("amount")?)?,
         reference: row.try_get("reference")?,
-        requested_at: time(row, "requested_at")?,
+        requested_at: row::time(row, "requested_at")?,
         posting_id: row.try_get("posting_id")?,
     })
 }

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, bigint, optional_price};
+use crate::{Error, Store, Tx, bigint, optional_price, row};
 
 /// The last judged tick of one symbol at one venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -287,25 +287,25 @@ async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
 }
 
 fn market(row: &PgRow) -> Result<MarketState, Error> {
-    let (symbol, venue) = name(row)?;
+    let (symbol, venue) = (row::symbol(row)?, row::venue(row)?);
     Ok(MarketState {
         symbol,
         venue,
         first_sequence: row.try_get::<i64, _>("first_sequence")? as u64,
         last_sequence: row.try_get::<i64, _>("last_sequence")? as u64,
-        last_at: time(row, "last_at")?,
+        last_at: row::time(row, "last_at")?,
         last_price: Price::new(row.try_get("last_price")?)?,
     })
 }
 
 fn sample(row: &PgRow) -> Result<Sample, Error> {
-    let (symbol, venue) = name(row)?;
+    let (symbol, venue) = (row::symbol(row)?, row::venue(row)?);
     Ok(Sample {
         symbol,
         venue,
         grain_seconds: row.try_get("grain_seconds")?,
         slot: row.try_get("slot")?,
-        at: time(row, "at")?,
+        at: row::time(row, "at")?,
         price: Price::new(row.try_get("price")?)?,
     })
 }
@@ -315,24 +315,23 @@ fn rule(row: &PgRow) -> Result<(Rule, RuleState), Error> {
     let state = RuleState {
         rule_id: row.try_get("rule_id")?,
         revision: row.try_get("revision")?,
-        status: RuleStatus::parse(row.try_get("status")?)
-            .ok_or_else(|| sqlx::Error::Decode("an unknown rule status".into()))?,
+        status: row::word(row, "status", RuleStatus::parse)?,
         active_after: row.try_get::<i64, _>("active_after")? as u64,
         reference: reference(row)?,
         firings: row.try_get("firings")?,
-        last_fired_at: optional_time(row, "last_fired_at")?,
+        last_fired_at: row::optional_time(row, "last_fired_at")?,
     };
     Ok((rule.0, state))
 }
 
 pub(crate) fn firing(row: &PgRow) -> Result<Firing, Error> {
-    let (symbol, venue) = name(row)?;
+    let (symbol, venue) = (row::symbol(row)?, row::venue(row)?);
     Ok(Firing {
         rule_id: row.try_get("rule_id")?,
         number: row.try_get("number")?,
         symbol,
         venue,
-        fired_at: time(row, "fired_at")?,
+        fired_at: row::time(row, "fired_at")?,
         price: Price::new(row.try_get("price")?)?,
         reference: reference(row)?,
         change_percent: row.try_get("change_percent")?,
@@ -341,21 +340,7 @@ pub(crate) fn firing(row: &PgRow) -> Result<Firing, Error> {
     })
 }
 
-fn name(row: &PgRow) -> Result<(Symbol, Venue), Error> {
-    let decode = |error: events::symbol::NameError| sqlx::Error::Decode(error.into());
-    let symbol = Symbol::parse(row.try_get("symbol")?).map_err(decode)?;
-    Ok((symbol, Venue::parse(row.try_get("venue")?).map_err(decode)?))
-}
-
 fn reference(row: &PgRow) -> Result<Option<(Price, Timestamp)>, Error> {
     let price = optional_price(row.try_get("reference_price")?)?;
-    Ok(price.zip(optional_time(row, "reference_at")?))
-}
-
-fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
-    Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
-}
-
-fn optional_time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, Error> {
-    Ok(row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>(column)?.map(Timestamp::from))
+    Ok(price.zip(row::optional_time(row, "reference_at")?))
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     Error, Store, Tx,
     accounts::{self, Trade},
-    outbox,
+    outbox, row,
     rules::SERVICE,
 };
 
@@ -272,36 +272,27 @@ fn cancellation(order: &OrderRecord, now: Timestamp) -> OrderCancelRequested {
 }
 
 fn record(row: &PgRow) -> Result<OrderRecord, Error> {
-    let status: Option<&str> = row.try_get("status")?;
+    let decided: Option<&str> = row.try_get("status")?;
     let traded: Option<Uuid> = row.try_get("order_id")?;
     Ok(OrderRecord {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
         terms: row.try_get::<Json<Terms>, _>("terms")?.0,
         rule_id: row.try_get("rule_id")?,
-        placed_at: time(row, "placed_at")?,
-        state: status.map(|status| state(row, status)).transpose()?,
+        placed_at: row::time(row, "placed_at")?,
+        state: decided.map(|_| state(row)).transpose()?,
         trade: traded.map(|_| accounts::trade(row)).transpose()?,
     })
 }
 
-fn state(row: &PgRow, status: &str) -> Result<OrderState, Error> {
-    let word = |what: &str| sqlx::Error::Decode(format!("an unknown {what} of an order").into());
+fn state(row: &PgRow) -> Result<OrderState, Error> {
     let reason: Option<&str> = row.try_get("reason")?;
-    let asset: Option<&str> = row.try_get("held_asset")?;
     let held: Decimal = row.try_get("held")?;
     Ok(OrderState {
-        status: OrderStatus::parse(status).ok_or_else(|| word("status"))?,
-        reason: reason.map(|text| Rejection::parse(text).ok_or_else(|| word("reason"))).transpose()?,
-        held: match asset.filter(|_| !held.is_zero()) {
-            Some(asset) => Some((accounts::asset(asset)?, Amount::new(held)?)),
-            None => None,
-        },
+        status: row::word(row, "status", OrderStatus::parse)?,
+        reason: reason.map(|_| row::word(row, "reason", Rejection::parse)).transpose()?,
+        held: if held.is_zero() { None } else { Some((row::asset(row, "held_asset")?, Amount::new(held)?)) },
         tick_sequence: row.try_get::<i64, _>("decided_after")? as u64,
-        updated_at: time(row, "updated_at")?,
+        updated_at: row::time(row, "updated_at")?,
     })
-}
-
-pub(crate) fn time(row: &PgRow, column: &str) -> Result<Timestamp, sqlx::Error> {
-    Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
 }

@@ -14,10 +14,8 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::{Error, Store, deposits::Deposit, orders::OrderRecord};
+use crate::{Error, Store, deposits::Deposit, orders::OrderRecord, settlement::SETTLED};
 
-/// What the settler notifies when it has committed.
-pub const ORDERS_SETTLED: &str = "orders_settled";
 /// A notice that was lost while the listener reconnected is made up for after this long.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -105,7 +103,7 @@ impl Watch {
 
 async fn listen(store: &Store) -> Result<PgListener, Error> {
     let mut listener = PgListener::connect_with(store.pool()).await?;
-    listener.listen(ORDERS_SETTLED).await?;
+    listener.listen(SETTLED).await?;
     debug!("listening for what is settled");
     Ok(listener)
 }

@@ -86,6 +86,8 @@ enum Service {
     AlertEngine,
     /// Keep prices and candles
     HistoryWriter,
+    /// Fill orders at the prices, and keep the ledger
+    TradeSettler,
     /// Tell people
     Notifier,
     /// Serve the HTTP API
@@ -100,6 +102,7 @@ impl Service {
             Self::PriceIngestor(_) => Role::PriceIngestor,
             Self::AlertEngine => Role::AlertEngine,
             Self::HistoryWriter => Role::HistoryWriter,
+            Self::TradeSettler => Role::TradeSettler,
             Self::Notifier => Role::Notifier,
             Self::Gateway(_) => Role::Gateway,
             Self::Coinnews(_) => Role::Coinnews,
@@ -112,7 +115,7 @@ impl Service {
             Self::PriceIngestor(ingest) => ingest.flags(),
             Self::Gateway(http) => http.flags(),
             Self::Coinnews(news) => news.flags(),
-            Self::AlertEngine | Self::HistoryWriter | Self::Notifier => vec![],
+            Self::AlertEngine | Self::HistoryWriter | Self::TradeSettler | Self::Notifier => vec![],
         }
     }
 }

@@ -20,6 +20,7 @@ pub(crate) enum Role {
     PriceIngestor,
     AlertEngine,
     HistoryWriter,
+    TradeSettler,
     Notifier,
     Gateway,
     Coinnews,
@@ -31,6 +32,7 @@ impl Role {
             Self::PriceIngestor => "price-ingestor",
             Self::AlertEngine => "alert-engine",
             Self::HistoryWriter => "history-writer",
+            Self::TradeSettler => "trade-settler",
             Self::Notifier => "notifier",
             Self::Gateway => "gateway",
             Self::Coinnews => "coinnews",
@@ -120,6 +122,9 @@ pub(crate) async fn serve(role: Role, context: &Context, store: Store, settings:
         Role::PriceIngestor => ingest(context, settings).await?,
         Role::AlertEngine => alert_engine::run(broker, store, &health, settings.alert_engine.clone(), shutdown).await?,
         Role::HistoryWriter => history_writer::run(broker, store, &health, settings.history.clone(), shutdown).await?,
+        Role::TradeSettler => {
+            trade_settler::run(broker, store, &health, settings.trade_settler.clone(), shutdown).await?;
+        }
         Role::Notifier => {
             let links = Links::new(&settings.links)?;
             let (settings, smtp) = (settings.notifier.clone(), settings.smtp.clone());

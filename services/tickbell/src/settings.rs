@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) price_ingestor: price_ingestor::Settings,
     pub(crate) alert_engine: alert_engine::Settings,
     pub(crate) history: history_writer::Settings,
+    pub(crate) trade_settler: trade_settler::Settings,
     pub(crate) notifier: notifier::Settings,
     pub(crate) smtp: notifier::SmtpSettings,
     pub(crate) gateway: gateway::Settings,
@@ -86,6 +87,7 @@ impl Settings {
         self.price_ingestor.validate()?;
         self.alert_engine.validate()?;
         self.history.validate()?;
+        self.trade_settler.validate()?;
         self.notifier.validate()?;
         self.smtp.validate()?;
         self.gateway.validate()?;

@@ -7,7 +7,7 @@ const FLOORS: [&[&str]; 6] = [
     &["events"],
     &["platform"],
     &["store", "prices"],
-    &["coinnews", "price-ingestor", "alert-engine", "history-writer", "notifier", "gateway"],
+    &["coinnews", "price-ingestor", "alert-engine", "history-writer", "trade-settler", "notifier", "gateway"],
     &["tickbell"],
     &["journeys", "benches"],
 ];

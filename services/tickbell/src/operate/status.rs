@@ -38,10 +38,11 @@ pub(crate) struct Deliveries {
 
 /// In the direction of the flow, so that a message cannot slip from a stage that is yet to be asked into one that has
 /// been: each service with the consumers it reads by and the outbox it writes to.
-const FLOW: [(&str, &[&str]); 4] = [
+const FLOW: [(&str, &[&str]); 5] = [
     ("gateway", &[]),
     ("history-writer", &["history-writer"]),
     ("alert-engine", &["alert-engine-rules", "alert-engine"]),
+    ("trade-settler", &["trade-settler", "trade-settler-alerts", "trade-settler-orders"]),
     ("notifier", &["notifier-rules", "notifier"]),
 ];
 

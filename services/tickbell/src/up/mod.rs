@@ -100,7 +100,7 @@ async fn run_services(context: &Context, settings: &Settings, data: &DataDir, pr
     let mut services = JoinSet::new();
     let shutdown = context.shutdown.clone();
     services.spawn(async move { (Role::Gateway, gateway.serve(shutdown).await.map_err(Into::into)) });
-    let mut roles = vec![Role::HistoryWriter, Role::AlertEngine, Role::Notifier];
+    let mut roles = vec![Role::HistoryWriter, Role::AlertEngine, Role::TradeSettler, Role::Notifier];
     roles.extend((prices == Prices::Taken).then_some(Role::PriceIngestor));
     for role in roles {
         let (context, store, settings) = (context.clone(), store.clone(), settings.clone());

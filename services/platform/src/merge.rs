@@ -1,0 +1,154 @@
+//! Several streams, read as one in the order in which the broker stored their messages.
+//!
+//! Each stream is in order by itself. What is between them is decided by when the broker stored each message, so the same
+//! streams give the same order whenever they are read. A message is given out once it is known that no other stream holds
+//! an older one: after it was received, the last sequence of every other stream is asked for, and waited for.
+
+use std::{collections::VecDeque, time::Duration};
+
+use events::Timestamp;
+use futures::{
+    FutureExt,
+    future::{select_all, try_join_all},
+};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use crate::{Batch, Fault, Feed, Message};
+
+/// What the broker announced and has not delivered for so long is asked for again: it may have been purged.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Feeds that are read as one. Which of two messages of one microsecond comes first is decided by the order of the feeds.
+pub struct Merge {
+    inputs: Vec<Input>,
+}
+
+/// One of the feeds, and what it has given out that is older than nothing yet.
+struct Input {
+    feed: Feed,
+    waiting: VecDeque<(Timestamp, Message)>,
+    /// The end and the acknowledgement of each batch that is not acknowledged.
+    batches: VecDeque<Batch>,
+    /// The last sequence received.
+    received: u64,
+    /// No message received is younger; a broker whose clock steps back does not change the order within a stream.
+    newest: Timestamp,
+}
+
+impl Input {
+    fn keep(&mut self, mut batch: Batch) {
+        for message in std::mem::take(&mut batch.messages) {
+            self.newest = self.newest.max(message.stored_at);
+            self.waiting.push_back((self.newest, message));
+        }
+        self.received = batch.last;
+        self.batches.push_back(batch);
+    }
+
+    fn has(&self, until: Timestamp) -> bool {
+        self.waiting.front().is_some_and(|(at, _)| *at <= until)
+    }
+
+    /// Receives everything up to a sequence that the stream has announced.
+    async fn receive(&mut self, announced: u64, most: usize) -> Result<(), Fault> {
+        while self.received < announced {
+            match timeout_at(Instant::now() + PATIENCE, self.feed.next(most)).await {
+                Ok(batch) => self.keep(batch),
+                Err(_) if self.feed.is_drained().await? => {
+                    let (stream, received) = (self.feed.stream(), self.received);
+                    warn!(stream, received, announced, "the stream no longer has messages that it announced");
+                    self.received = announced;
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Merge {
+    /// Reads these as one.
+    pub fn new(feeds: impl IntoIterator<Item = Feed>) -> Self {
+        let input = |feed: Feed| Input {
+            received: feed.last(),
+            feed,
+            waiting: VecDeque::new(),
+            batches: VecDeque::new(),
+            newest: Timestamp::EPOCH,
+        };
+        Self { inputs: feeds.into_iter().map(input).collect() }
+    }
+
+    /// The next messages, each with the number of its feed; at least one. About `most` are read of each feed at a time.
+    ///
+    /// Passing when the broker cannot be asked. Cancel safe: what was received is given out by a later call.
+    pub async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, Fault> {
+        if self.inputs.iter().all(|input| input.waiting.is_empty()) {
+            self.first(most).await;
+        }
+        // What is ready at the others comes along.
+        for input in &mut self.inputs {
+            if input.waiting.is_empty()
+                && let Some(batch) = input.feed.next(most).now_or_never()
+            {
+                input.keep(batch);
+            }
+        }
+        let until = self.inputs.iter().filter_map(|input| Some(input.waiting.back()?.0)).max().unwrap_or_default();
+        let behind: Vec<&mut Input> = self.inputs.iter_mut().filter(|input| input.newest < until).collect();
+        try_join_all(behind.into_iter().map(async |input| {
+            let announced = input.feed.announced().await?;
+            input.receive(announced, most).await
+        }))
+        .await?;
+        Ok(self.take(until))
+    }
+
+    async fn first(&mut self, most: usize) {
+        let received = {
+            let feeds = self.inputs.iter_mut().map(|input| Box::pin(input.feed.next(most)));
+            let (batch, index, _) = select_all(feeds).await;
+            (index, batch)
+        };
+        self.inputs[received.0].keep(received.1);
+    }
+
+    /// Everything that was stored up to a time, in order.
+    fn take(&mut self, until: Timestamp) -> Vec<(usize, Message)> {
+        let mut taken = Vec::new();
+        let oldest = |inputs: &[Input]| {
+            let heads = inputs.iter().enumerate().filter(|(_, input)| input.has(until));
+            heads
+                .min_by_key(|(index, input)| (input.waiting.front().map(|(at, _)| *at), *index))
+                .map(|(index, _)| index)
+        };
+        while let Some(index) = oldest(&self.inputs) {
+            taken.extend(self.inputs[index].waiting.pop_front().map(|(_, message)| (index, message)));
+        }
+        taken
+    }
+
+    /// Tells the broker that a feed's messages up to a sequence are committed.
+    pub async fn acknowledge(&mut self, index: usize, sequence: u64) {
+        let input = &mut self.inputs[index];
+        let mut done = None;
+        while input.batches.front().is_some_and(|batch| batch.last <= sequence) {
+            done = input.batches.pop_front();
+        }
+        if let Some(batch) = done {
+            input.feed.acknowledge(&batch).await;
+        }
+    }
+
+    /// How many messages of a feed are stored and not given out.
+    pub fn lag(&self, index: usize) -> u64 {
+        let input = &self.inputs[index];
+        input.feed.pending() + input.waiting.len() as u64
+    }
+
+    /// The name of a feed's stream.
+    pub fn stream(&self, index: usize) -> &str {
+        self.inputs[index].feed.stream()
+    }
+}

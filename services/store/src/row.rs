@@ -1,0 +1,33 @@
+//! Columns of a row as the types of the wire.
+
+use events::{Asset, Symbol, Timestamp, Venue};
+use sqlx::{Row, postgres::PgRow};
+
+use crate::Error;
+
+pub(crate) fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
+    Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
+}
+
+pub(crate) fn optional_time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, Error> {
+    Ok(row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>(column)?.map(Timestamp::from))
+}
+
+pub(crate) fn symbol(row: &PgRow) -> Result<Symbol, Error> {
+    Ok(Symbol::parse(row.try_get("symbol")?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+}
+
+pub(crate) fn venue(row: &PgRow) -> Result<Venue, Error> {
+    Ok(Venue::parse(row.try_get("venue")?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+}
+
+pub(crate) fn asset(row: &PgRow, column: &str) -> Result<Asset, Error> {
+    Ok(Asset::parse(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+}
+
+/// A column that holds one of a few words.
+pub(crate) fn word<T>(row: &PgRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
+    let text: &str = row.try_get(column)?;
+    let unknown = || sqlx::Error::Decode(format!("{column} is {text:?}, which this version does not know").into());
+    Ok(parse(text).ok_or_else(unknown)?)
+}

@@ -1,0 +1,414 @@
+//! The settler's memory and what a batch makes of it: accounts, postings, transfers, orders, trades.
+//!
+//! Rows are as they are stored, not as the parsers would have them: whoever verifies the ledger must be able to read a row
+//! that was tampered with.
+
+use std::borrow::Cow;
+
+use events::{Asset, OrderStatus, Price, Rejection, Side, Symbol, Terms, Timestamp};
+use rust_decimal::Decimal;
+use sqlx::{Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use crate::{Error, Store, Tx, bigint, row};
+
+/// The channel that says that orders or deposits have been settled.
+pub const SETTLED: &str = "orders_settled";
+
+/// What can hold an asset; the balance is moved by the database, as transfers are added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountRow {
+    /// Counts from 1.
+    pub id: i64,
+    /// `available` or `held` of a user; `house`, `fees`, `issued`.
+    pub kind: Cow<'static, str>,
+    /// Whose.
+    pub user_id: Option<Uuid>,
+    /// Of what.
+    pub asset: String,
+    /// Of all this.
+    pub hash: Vec<u8>,
+}
+
+/// Transfers that happen together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostingRow {
+    /// Counts from 1 without a gap.
+    pub id: i64,
+    /// `deposit`, `hold`, `release` or `fill`.
+    pub kind: Cow<'static, str>,
+    /// Whose account it concerns.
+    pub user_id: Uuid,
+    /// The order or the deposit.
+    pub cause: Uuid,
+    /// The time of what caused it.
+    pub at: Timestamp,
+    /// Of the posting before; empty for the first.
+    pub previous_hash: Vec<u8>,
+    /// Of all this and the transfers.
+    pub hash: Vec<u8>,
+}
+
+/// So much of an asset goes from one account to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TransferRow {
+    /// The posting it belongs to.
+    pub posting_id: i64,
+    /// Counts the posting's transfers from 1.
+    pub number: i16,
+    /// Of what.
+    pub asset: String,
+    /// Which gets less.
+    pub from_account: i64,
+    /// Which gets more.
+    pub to_account: i64,
+    /// How much, above zero.
+    pub amount: Decimal,
+    /// Of all this.
+    pub hash: Vec<u8>,
+}
+
+/// Where an order stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderState {
+    /// Which.
+    pub order_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// Counts its changes from 1.
+    pub revision: i32,
+    /// Never `received`.
+    pub status: OrderStatus,
+    /// Why it is rejected.
+    pub reason: Option<Rejection>,
+    /// Its place among those that wait.
+    pub place: i64,
+    /// What it holds while it is open.
+    pub held: Option<(Asset, Decimal)>,
+    /// The rule whose firing it waits for, and when that rule's time is over.
+    pub parked: Option<(Uuid, Option<Timestamp>)>,
+    /// The last tick that was applied before this was decided.
+    pub tick_sequence: u64,
+    /// The time of what decided it.
+    pub updated_at: Timestamp,
+}
+
+/// An order has traded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TradeRow {
+    /// Which.
+    pub order_id: Uuid,
+    /// The ledger's posting.
+    pub posting_id: i64,
+    /// Whose.
+    pub user_id: Uuid,
+    /// What.
+    pub symbol: Symbol,
+    /// Which way.
+    pub side: Side,
+    /// How much of the base.
+    pub size: Decimal,
+    /// What one cost.
+    pub price: Price,
+    /// What all of it cost or brought, before the fee.
+    pub quote_amount: Decimal,
+    /// The fee.
+    pub fee: Decimal,
+    /// The tick that priced it.
+    pub tick_sequence: u64,
+    /// Its price.
+    pub tick_price: Price,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The newest applied tick of a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceRow {
+    /// Of what.
+    pub symbol: Symbol,
+    /// How much.
+    pub price: Price,
+    /// When.
+    pub at: Timestamp,
+    /// Its place in stream `TICKS`.
+    pub sequence: u64,
+}
+
+/// An asset, and how many decimal places an amount of it has.
+pub type AssetRow = (Asset, u32);
+
+/// All that the settler remembers, read at the beginning of a session.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What may be traded.
+    pub assets: Vec<AssetRow>,
+    /// Every account with what is in it.
+    pub accounts: Vec<(AccountRow, Decimal)>,
+    /// The number and the hash of the last posting.
+    pub last_posting: Option<(i64, Vec<u8>)>,
+    /// Orders that are open, in the order in which they became so.
+    pub open: Vec<(OrderState, Terms)>,
+    /// The newest price of each symbol.
+    pub prices: Vec<PriceRow>,
+}
+
+/// What a batch has changed.
+#[derive(Debug, Default, Clone)]
+pub struct Changes {
+    /// Accounts that were opened.
+    pub accounts: Vec<AccountRow>,
+    /// What was posted.
+    pub postings: Vec<PostingRow>,
+    /// Their transfers.
+    pub transfers: Vec<TransferRow>,
+    /// Orders that were decided, each once, as it stands now.
+    pub orders: Vec<OrderState>,
+    /// What was traded.
+    pub trades: Vec<TradeRow>,
+    /// Prices that are newer.
+    pub prices: Vec<PriceRow>,
+}
+
+impl Store {
+    /// Forgets sequences of a stream `TICKS` that is no more.
+    pub async fn forget_settled_sequences(&self) -> Result<(), Error> {
+        sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(self.pool()).await?;
+        Ok(())
+    }
+
+    /// Reads the settler's memory.
+    pub async fn settlement_memory(&self) -> Result<Memory, Error> {
+        let accounts = sqlx::query("SELECT * FROM accounts ORDER BY id").fetch_all(self.pool()).await?;
+        let last = sqlx::query("SELECT id, hash FROM postings ORDER BY id DESC LIMIT 1");
+        let last = last.fetch_optional(self.pool()).await?;
+        let open = sqlx::query(
+            "SELECT s.*, o.terms FROM order_states s JOIN orders o ON o.id = s.order_id
+             WHERE s.status = 'open' ORDER BY s.place",
+        );
+        let prices = sqlx::query("SELECT * FROM settlement_prices");
+        Ok(Memory {
+            assets: self.assets().await?,
+            accounts: accounts
+                .iter()
+                .map(|row| Ok((account(row)?, row.try_get("balance")?)))
+                .collect::<Result<_, Error>>()?,
+            last_posting: last.map(|row| Ok::<_, Error>((row.try_get("id")?, row.try_get("hash")?))).transpose()?,
+            open: open.fetch_all(self.pool()).await?.iter().map(open_order).collect::<Result<_, _>>()?,
+            prices: prices.fetch_all(self.pool()).await?.iter().map(price).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What may be traded, and how exactly.
+    pub async fn assets(&self) -> Result<Vec<AssetRow>, Error> {
+        let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(self.pool()).await?;
+        rows.iter()
+            .map(|found| Ok((row::asset(found, "code")?, u32::from(found.try_get::<i16, _>("scale")?.unsigned_abs()))))
+            .collect()
+    }
+
+    /// Which of these orders and deposits are decided already: a message that was published again long after the first
+    /// time has another place in the stream.
+    pub async fn settled_among(&self, orders: &[Uuid], deposits: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        let found = sqlx::query_scalar(
+            "SELECT order_id FROM order_states WHERE order_id = ANY($1)
+             UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY($2)",
+        );
+        Ok(found.bind(orders).bind(deposits).fetch_all(self.pool()).await?)
+    }
+}
+
+/// Saves what a batch has changed.
+pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
+    open_accounts(tx, &changes.accounts).await?;
+    add_postings(tx, &changes.postings).await?;
+    add_transfers(tx, &changes.transfers).await?;
+    save_orders(tx, &changes.orders).await?;
+    add_trades(tx, &changes.trades).await?;
+    save_prices(tx, &changes.prices).await
+}
+
+async fn open_accounts(tx: &mut Tx, accounts: &[AccountRow]) -> Result<(), Error> {
+    if accounts.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO accounts (id, kind, user_id, asset, hash)
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::bytea[])",
+    )
+    .bind(accounts.iter().map(|account| account.id).collect::<Vec<_>>())
+    .bind(accounts.iter().map(|account| &*account.kind).collect::<Vec<_>>())
+    .bind(accounts.iter().map(|account| account.user_id).collect::<Vec<_>>())
+    .bind(accounts.iter().map(|account| account.asset.as_str()).collect::<Vec<_>>())
+    .bind(accounts.iter().map(|account| account.hash.as_slice()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn add_postings(tx: &mut Tx, postings: &[PostingRow]) -> Result<(), Error> {
+    if postings.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO postings (id, kind, user_id, cause, at, previous_hash, hash)
+         SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::bytea[],
+                              $7::bytea[])",
+    )
+    .bind(postings.iter().map(|posting| posting.id).collect::<Vec<_>>())
+    .bind(postings.iter().map(|posting| &*posting.kind).collect::<Vec<_>>())
+    .bind(postings.iter().map(|posting| posting.user_id).collect::<Vec<_>>())
+    .bind(postings.iter().map(|posting| posting.cause).collect::<Vec<_>>())
+    .bind(postings.iter().map(|posting| posting.at.datetime()).collect::<Vec<_>>())
+    .bind(postings.iter().map(|posting| posting.previous_hash.as_slice()).collect::<Vec<_>>())
+    .bind(postings.iter().map(|posting| posting.hash.as_slice()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn add_transfers(tx: &mut Tx, transfers: &[TransferRow]) -> Result<(), Error> {
+    if transfers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO transfers (posting_id, number, asset, from_account, to_account, amount, hash)
+         SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::bigint[], $6::numeric[],
+                              $7::bytea[])",
+    )
+    .bind(transfers.iter().map(|transfer| transfer.posting_id).collect::<Vec<_>>())
+    .bind(transfers.iter().map(|transfer| transfer.number).collect::<Vec<_>>())
+    .bind(transfers.iter().map(|transfer| transfer.asset.as_str()).collect::<Vec<_>>())
+    .bind(transfers.iter().map(|transfer| transfer.from_account).collect::<Vec<_>>())
+    .bind(transfers.iter().map(|transfer| transfer.to_account).collect::<Vec<_>>())
+    .bind(transfers.iter().map(|transfer| transfer.amount).collect::<Vec<_>>())
+    .bind(transfers.iter().map(|transfer| transfer.hash.as_slice()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn save_orders(tx: &mut Tx, orders: &[OrderState]) -> Result<(), Error> {
+    if orders.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO order_states (order_id, user_id, revision, status, reason, place, held_asset, held, parked_rule,
+                                   parked_until, tick_sequence, updated_at)
+         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::bigint[], $7::text[],
+                              $8::numeric[], $9::uuid[], $10::timestamptz[], $11::bigint[], $12::timestamptz[])
+         ON CONFLICT (order_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
+             reason = EXCLUDED.reason, place = EXCLUDED.place, held_asset = EXCLUDED.held_asset, held = EXCLUDED.held,
+             parked_rule = EXCLUDED.parked_rule, parked_until = EXCLUDED.parked_until,
+             tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at",
+    )
+    .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.user_id).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.revision).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.reason.map(Rejection::as_str)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.place).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.held.as_ref().map(|(asset, _)| asset.as_str())).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.parked.map(|(rule, _)| rule)).collect::<Vec<_>>())
+    .bind(
+        orders
+            .iter()
+            .map(|order| order.parked.and_then(|(_, until)| until).map(Timestamp::datetime))
+            .collect::<Vec<_>>(),
+    )
+    .bind(orders.iter().map(|order| bigint(order.tick_sequence)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.updated_at.datetime()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn add_trades(tx: &mut Tx, trades: &[TradeRow]) -> Result<(), Error> {
+    if trades.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, tick_sequence,
+                             tick_price, at)
+         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::numeric[],
+                              $8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[], $12::timestamptz[])",
+    )
+    .bind(trades.iter().map(|trade| trade.order_id).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.posting_id).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.user_id).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.symbol.as_str()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.side.as_str()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.size).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.price.decimal()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.quote_amount).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.fee).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| bigint(trade.tick_sequence)).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.tick_price.decimal()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.at.datetime()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn save_prices(tx: &mut Tx, prices: &[PriceRow]) -> Result<(), Error> {
+    if prices.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO settlement_prices (symbol, price, at, sequence)
+         SELECT * FROM unnest($1::text[], $2::numeric[], $3::timestamptz[], $4::bigint[])
+         ON CONFLICT (symbol) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence",
+    )
+    .bind(prices.iter().map(|price| price.symbol.as_str()).collect::<Vec<_>>())
+    .bind(prices.iter().map(|price| price.price.decimal()).collect::<Vec<_>>())
+    .bind(prices.iter().map(|price| price.at.datetime()).collect::<Vec<_>>())
+    .bind(prices.iter().map(|price| bigint(price.sequence)).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {
+    Ok(AccountRow {
+        id: row.try_get("id")?,
+        kind: Cow::Owned(row.try_get("kind")?),
+        user_id: row.try_get("user_id")?,
+        asset: row.try_get("asset")?,
+        hash: row.try_get("hash")?,
+    })
+}
+
+pub(crate) fn order_state(row: &PgRow) -> Result<OrderState, Error> {
+    let reason = row.try_get::<Option<&str>, _>("reason")?;
+    let held_asset = row.try_get::<Option<&str>, _>("held_asset")?;
+    let held_asset = held_asset.map(|_| row::asset(row, "held_asset")).transpose()?;
+    let held: Decimal = row.try_get("held")?;
+    let parked_until = row::optional_time(row, "parked_until")?;
+    Ok(OrderState {
+        order_id: row.try_get("order_id")?,
+        user_id: row.try_get("user_id")?,
+        revision: row.try_get("revision")?,
+        status: row::word(row, "status", OrderStatus::parse)?,
+        reason: reason.map(|_| row::word(row, "reason", Rejection::parse)).transpose()?,
+        place: row.try_get("place")?,
+        held: held_asset.map(|asset| (asset, held)),
+        parked: row.try_get::<Option<Uuid>, _>("parked_rule")?.map(|rule| (rule, parked_until)),
+        tick_sequence: row.try_get::<i64, _>("tick_sequence")? as u64,
+        updated_at: row::time(row, "updated_at")?,
+    })
+}
+
+fn open_order(row: &PgRow) -> Result<(OrderState, Terms), Error> {
+    let Json(terms) = row.try_get::<Json<Terms>, _>("terms")?;
+    Ok((order_state(row)?, terms))
+}
+
+fn price(row: &PgRow) -> Result<PriceRow, Error> {
+    Ok(PriceRow {
+        symbol: row::symbol(row)?,
+        price: Price::new(row.try_get("price")?)?,
+        at: row::time(row, "at")?,
+        sequence: row.try_get::<i64, _>("sequence")? as u64,
+    })
+}
