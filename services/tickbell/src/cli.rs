@@ -7,7 +7,7 @@ use platform::settings::Pair;
 
 use crate::{
     exit::Exit,
-    operate::{dlq, doctor, healthcheck, migrate, person, smoke, status, streams},
+    operate::{accounts, dlq, doctor, healthcheck, migrate, person, smoke, status, streams},
     print::say,
     process::{self, Role},
     settings::Settings,
@@ -68,6 +68,9 @@ enum Command {
     Dlq(dlq::Command),
     /// Say what is not well, and how to mend it
     Doctor(Output),
+    /// Change what is kept of people's accounts
+    #[command(subcommand)]
+    Accounts(accounts::Command),
     /// Say what is kept about a person, and erase it
     #[command(subcommand)]
     Person(person::Command),
@@ -225,6 +228,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(output) => status::run(&common, &output).await,
         Command::Dlq(command) => dlq::run(&common, command).await,
         Command::Doctor(output) => doctor::run(&common, &output).await,
+        Command::Accounts(command) => accounts::run(&common, command).await,
         Command::Person(command) => person::run(&common, command).await,
         Command::Healthcheck(arguments) => healthcheck::run(&common, &arguments).await,
         Command::Smoke(arguments) => smoke::run(&arguments).await,

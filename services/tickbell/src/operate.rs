@@ -1,5 +1,6 @@
 //! The operator's commands: short, against running servers.
 
+pub(crate) mod accounts;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;

@@ -13,12 +13,12 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write all that is kept about an address, as JSON
+    /// Write all that is kept about an address and its account, as JSON
     Export {
         /// The person's mail address
         address: String,
     },
-    /// End the address's rules and put a pseudonym where it was, for good
+    /// End the address's rules, delete its account and put a pseudonym where it was, for good
     Erase {
         /// The person's mail address
         address: String,
@@ -35,17 +35,19 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
             say(&serde_json::to_string_pretty(&store.export_person(&address).await?)?);
         }
         Command::Erase { address, yes: true } => {
-            let Erased { rules, deliveries } = store.erase_person(address.clone(), clock::now()).await?;
+            let Erased { rules, deliveries, account } = store.erase_person(address.clone(), clock::now()).await?;
+            let account = if account.is_some() { ", and the account" } else { "" };
             say(&format!(
-                "Erased {address}: {rules} rules and {deliveries} messages. Streams forget it within 30 days."
+                "Erased {address}: {rules} rules and {deliveries} messages{account}. Streams forget it within 30 days."
             ));
         }
         Command::Erase { address, yes: false } => {
             let found = store.export_person(&address).await?;
             let count = |list: &str| found[list].as_array().map_or(0, Vec::len);
             let (rules, messages) = (count("rules"), count("messages"));
+            let account = if found["account"].is_null() { "" } else { ", and the account," };
             complain(&format!(
-                "{address}: {rules} rules and {messages} messages would be erased. To do it, add --yes."
+                "{address}: {rules} rules and {messages} messages{account} would be erased. To do it, add --yes."
             ));
             return Ok(Exit::Failed);
         }
