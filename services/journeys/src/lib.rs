@@ -7,6 +7,7 @@ pub mod api;
 mod binary;
 pub mod mail;
 pub mod mail_server;
+pub mod people;
 pub mod process;
 mod servers;
 pub mod status;

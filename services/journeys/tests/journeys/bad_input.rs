@@ -31,6 +31,7 @@ async fn bad_requests_are_refused_by_the_name_of_the_field() {
     bad_bodies(api).await;
     bad_queries(api).await;
     bad_tokens_and_paths(api).await;
+    bad_accounts(api).await;
     assert!(!system.log().contains("\"level\":\"ERROR\""), "nothing of this was our fault");
     system.stop().await;
 }
@@ -191,14 +192,77 @@ async fn bad_tokens_and_paths(api: &Api) {
     for path in ["/v1", "/v2/alerts", "/v1/alerts/", "/v1/prices/BTC-USD/", "/v1/../etc/passwd"] {
         assert_refused(path, &api.get(path).await, 404, None);
     }
-    for (method, path) in [(Method::PUT, "/v1/alerts"), (Method::GET, "/v1/alerts"), (Method::DELETE, "/v1/prices")] {
+    for (method, path) in [(Method::PUT, "/v1/alerts"), (Method::GET, "/v1/users"), (Method::DELETE, "/v1/prices")] {
         let answer = Api::send(api.request(method, path)).await;
         assert_refused(path, &answer, 405, None);
         assert!(answer.headers.contains_key("allow"), "{path}");
     }
     // These are for people.
-    for path in ["/confirm/nonsense", "/unsubscribe/nonsense"] {
-        let answer = Api::send(api.request(Method::POST, path)).await.expect_status(404);
+    for path in ["/confirm/nonsense", "/unsubscribe/nonsense", "/join/nonsense", "/reset/nonsense"] {
+        let form = api.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
+        let answer = Api::send(form.body("password=correct+horse+battery")).await.expect_status(404);
         assert!(answer.headers["content-type"].to_str().is_ok_and(|kind| kind.starts_with("text/html")));
+    }
+}
+
+async fn bad_accounts(api: &Api) {
+    let good = json!({ "email": "ada@example.com", "password": "correct horse battery staple" });
+    for path in ["/v1/users", "/v1/sessions"] {
+        for (field, value) in [
+            ("email", json!("ada")),
+            ("email", json!(5)),
+            ("email", json!("ada@example.com\r\nBcc: eve@example.com")),
+            ("password", json!(123_456_789_012_i64)),
+            ("password", json!(null)),
+            ("password", json!({ "hunter2": 1 })),
+            ("role", json!("operator")),
+        ] {
+            let mut body = good.clone();
+            body[field] = value;
+            let answer = api.post(path, &body).await;
+            assert_refused(&body.to_string(), &answer, 422, Some(&format!("/{field}")));
+            assert!(!answer.text.contains("123456") && !answer.text.contains("hunter2"), "{}", answer.text);
+        }
+        for field in ["email", "password"] {
+            let mut body = good.clone();
+            body.as_object_mut().expect("an object").remove(field);
+            assert_refused(field, &api.post(path, &body).await, 422, Some(&format!("/{field}")));
+        }
+    }
+    for password in ["", "elevenchars", &"a".repeat(129)] {
+        let mut body = good.clone();
+        body["password"] = json!(password);
+        assert_refused(password, &api.post("/v1/users", &body).await, 422, Some("/password"));
+    }
+    assert_refused("no address", &api.post("/v1/password-resets", &json!({ "email": "" })).await, 422, Some("/email"));
+    let reset = api.post("/v1/password-resets/nonsense", &json!({ "password": "correct horse battery" })).await;
+    assert_refused("no link", &reset, 404, None);
+
+    api.post("/v1/users", &good).await.expect_status(202);
+    let token = api.sign_in("ada@example.com").await;
+    for (body, place) in [
+        (json!({ "scopes": ["read"] }), "/name"),
+        (json!({ "name": "", "scopes": ["read"] }), "/name"),
+        (json!({ "name": "a\nb", "scopes": ["read"] }), "/name"),
+        (json!({ "name": "a" }), "/scopes"),
+        (json!({ "name": "a", "scopes": [] }), "/scopes"),
+        (json!({ "name": "a", "scopes": ["write"] }), "/scopes/0"),
+        (json!({ "name": "a", "scopes": "read" }), "/scopes"),
+        (json!({ "name": "a", "scopes": ["read"], "key": "tbk_mine" }), "/key"),
+    ] {
+        let answer = api.tell(&token, Method::POST, "/v1/api-keys", &body).await;
+        assert_refused(&body.to_string(), &answer, 422, Some(place));
+    }
+    for (query, parameter) in [
+        ("alerts?adoptable=maybe", "adoptable"),
+        ("alerts?cursor=x", "cursor"),
+        ("api-keys?cursor=x", "cursor"),
+        ("api-keys?limit=0", "limit"),
+    ] {
+        let answer = api.ask(&token, Method::GET, &format!("/v1/{query}")).await;
+        assert_refused(query, &answer, 422, Some(parameter));
+    }
+    for token in ["tbs_", "tbk_AAAA", "nonsense", &format!("{token}A")] {
+        assert_refused(token, &api.ask(token, Method::GET, "/v1/me").await, 401, None);
     }
 }

@@ -1,5 +1,6 @@
 //! Tests that cross services, on a real broker, a real database and a real mail server.
 
+mod accounts;
 mod bad_input;
 mod coinnews;
 mod conditions;
