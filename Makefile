@@ -5,7 +5,7 @@
 SHARED ?= ../shared
 
 .PHONY: run test test-recorded test-previous unit check check-deploy bench fmt tools tools-test tools-deploy \
-        image sbom deny deploy promote rollback smoke operate
+        image sbom deny deploy promote rollback smoke operate backup restore
 
 run: tools ## everything on this machine, with prices from the simulator
 	cargo build --release --locked -p tickbell
@@ -78,3 +78,9 @@ operate: ## runs an operator's command in the cluster of ENV, like RUN="dlq list
 
 smoke: ## tries the API at URL from outside; SUBSCRIBE=address also makes and deletes a rule
 	infra/pipelines/smoke
+
+backup: ## the whole database into a file: that of `tickbell up`, of DATABASE_URL, or of compose with COMPOSE=1
+	infra/pipelines/backup
+
+restore: ## FROM=file into a new database, migrated and verified; SWITCH=1 puts it in the old one's place
+	infra/pipelines/restore

@@ -97,6 +97,17 @@ def own_metrics() -> set[str]:
     return names
 
 
+@cache
+def own_labels() -> dict[str, set[str]]:
+    """The labels that the code gives to each metric; a scrape adds its own."""
+    call = re.compile(r'\b(?:counter|gauge|histogram)!\(\s*"(\w+)"([^;}]*)')
+    found: dict[str, set[str]] = {}
+    for source in ROOT.glob("services/*/src/**/*.rs"):
+        for name, labels in call.findall(source.read_text()):
+            found.setdefault(name, set()).update(re.findall(r'"(\w+)" =>', labels))
+    return found
+
+
 def check_settings(arguments: list[str], environment: dict[str, str]) -> str | None:
     """What the program says against a subcommand with its environment, or nothing."""
     done = run(tickbell(), *arguments, "--check-settings", env={"PATH": "/usr/bin:/bin", **environment})

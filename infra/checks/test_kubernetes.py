@@ -14,12 +14,12 @@ CLUSTERS = ["staging", "production"]
 EVERYTHING = [*OVERLAYS, *manifests.ALTERNATIVES]
 IMAGE = "ghcr.io/tickbell/tickbell"
 # Who talks to which server.
-BROKER = {"price-ingestor", "price-poller", "alert-engine", "history-writer", "notifier", "gateway"}
-DATABASE = {"alert-engine", "history-writer", "notifier", "gateway", "migrate"}
+BROKER = {"price-ingestor", "price-poller", "alert-engine", "history-writer", "trade-settler", "notifier", "gateway"}
+DATABASE = {"alert-engine", "history-writer", "trade-settler", "notifier", "gateway", "migrate"}
 # Many instances share the work of these; of the others one works, however many there are.
 SCALABLE = {"gateway", "notifier"}
 # What the contract of the public API has; health and metrics are not among it.
-PUBLIC = {"/", "/openapi.json", "/docs", "/v1", "/confirm", "/unsubscribe"}
+PUBLIC = {"/", "/openapi.json", "/docs", "/v1", "/confirm", "/unsubscribe", "/join", "/reset"}
 
 
 # --- Valid -----------------------------------------------------------------------------------------------------------
@@ -220,6 +220,12 @@ def test_the_world_reaches_the_public_paths_only(name):
     assert found["/"] == found["/openapi.json"] == "Exact"
     services = [service for service in of_kind(objects, "Service") if "type" in service["spec"]]
     assert services == [], "a Service that is reached from outside by itself"
+
+
+def test_every_page_that_a_mail_links_to_is_reached():
+    sources = "".join(path.read_text() for path in (house.ROOT / "services/gateway/src").glob("*pages.rs"))
+    pages = set(re.findall(r'\.route\("(/\w+)/', sources))
+    assert {"/confirm", "/unsubscribe"} <= pages <= PUBLIC
 
 
 # --- Complete --------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ SECRETS = {
     "tickbell-price-ingestor": ["NATS_URL"],
     "tickbell-alert-engine": ["NATS_URL", "DATABASE_URL"],
     "tickbell-history-writer": ["NATS_URL", "DATABASE_URL"],
+    "tickbell-trade-settler": ["NATS_URL", "DATABASE_URL"],
     "tickbell-notifier": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"],
     "tickbell-gateway": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"],
     "tickbell-migrate": ["NATS_URL", "DATABASE_URL"],
@@ -109,6 +110,21 @@ def test_the_brokers_of_the_sandbox_and_of_production_are_alike_where_it_counts(
     values = yaml.safe_load((house.ROOT / "infra/nats/values.yaml").read_text())
     replicas = {item["spec"]["replicas"] for item in of_kind(overlay("production"), "Stream")}
     assert replicas == {values["config"]["cluster"]["replicas"]}
+
+
+def test_every_broker_has_room_for_all_streams():
+    # nats-server reserves a stream's max_bytes, and refuses a stream for which nothing is left.
+    streams = yaml.safe_load((house.ROOT / "schemas/streams.yaml").read_text())["streams"].values()
+    sizes = [re.fullmatch(r"(\d+)(GiB|MiB)", stream["max_bytes"]).groups() for stream in streams]
+    needed = sum(int(number) / {"GiB": 1, "MiB": 1024}[unit] for number, unit in sizes)
+    sandbox = (manifests.OVERLAYS / "components/sandbox/nats.conf").read_text()
+    for text in ((house.ROOT / "infra/nats/jetstream.conf").read_text(), sandbox):
+        assert needed < int(re.search(r"max_file_store: (\d+)Gi?B", text)[1])
+    claims = named(overlay("local"), "StatefulSet", "nats")["spec"]["volumeClaimTemplates"]
+    volumes = {claim["spec"]["resources"]["requests"]["storage"] for claim in claims}
+    assert {int(re.search(r"max_file_store: (\d+)GiB", sandbox)[1]) + 1} == {int(size[:-2]) for size in volumes}
+    store = yaml.safe_load((house.ROOT / "infra/nats/values.yaml").read_text())["config"]["jetstream"]["fileStore"]
+    assert needed < int(store["maxSize"][:-2]) < int(store["pvc"]["size"][:-2])
 
 
 def test_the_rules_are_those_of_infra_monitoring():

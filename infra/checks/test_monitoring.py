@@ -19,6 +19,8 @@ DASHBOARDS = sorted((FOLDER / "grafana/dashboards").glob("*.json"))
 RUNBOOK = "https://github.com/tickbell/tickbell/blob/main/RUNBOOK.md"
 # Roles that production does not run, or that are no longer there when Prometheus comes (a CronJob's).
 NOT_ALWAYS_THERE = {"coinnews"}
+# Labels that come from the scrape, or from what a histogram is.
+SCRAPED = {"namespace", "role", "instance", "le"}
 UNITS = {"short", "none", "ops", "reqps", "s", "percent", "percentunit", "bytes", "Bps", "bool_yes_no"}
 # A marker that Debian's Prometheus 2 and the Prometheus 3 of the images disagree about: 1 and 1.0.
 WHOLE_LE = re.compile(r'\ble\s*=~?\s*"\d+(\.0)?"')
@@ -147,6 +149,15 @@ def test_dashboards_name_only_metrics_that_exist():
     for where, expression in dashboard_queries():
         unknown = metrics_of(expression) - known_metrics()
         assert not unknown, f"{where}: {unknown}"
+
+
+def test_rules_and_dashboards_choose_by_labels_that_are_recorded():
+    # An alert on a label that nobody records would be quiet for ever.
+    for expression in [*(rule["expr"] for rule in rules()), *(query for _, query in dashboard_queries())]:
+        for name, chosen in re.findall(r"\b(tickbell_\w+)\{([^}]*)\}", expression):
+            recorded = house.own_labels().get(re.sub("_(bucket|sum|count)$", "", name), set())
+            unknown = set(re.findall(r"(\w+) *[=!]", chosen)) - recorded - SCRAPED
+            assert not unknown, f"{name} has no label {unknown}: {expression}"
 
 
 def test_the_list_of_exporters_holds_what_is_used_and_nothing_else():

@@ -12,7 +12,7 @@ import yaml
 
 OLD, NEW = "a" * 40, "b" * 40
 IMAGE = "ghcr.io/tickbell/tickbell"
-CONSUMERS = ["alert-engine", "history-writer", "notifier", "price-ingestor"]
+CONSUMERS = ["alert-engine", "history-writer", "notifier", "price-ingestor", "trade-settler"]
 
 # The cluster is a JSON file: {objects: {"kind/name": object}, broken: [...], smoke: [exit statuses], calls: [...]}.
 KUBECTL = f"""#!{sys.executable} -IS

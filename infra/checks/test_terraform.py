@@ -384,7 +384,7 @@ def test_fill_secrets_writes_every_value_that_it_can_make():
     # The certificate and Sentry's address come from elsewhere (README.md).
     expected = {name: keys for name, keys in defined_secrets().items() if name not in ("nats-tls", "telemetry")}
     assert {name: list(value) for name, value in values.items()} == expected
-    for name in ("alert-engine", "history-writer", "notifier", "gateway"):
+    for name in ("alert-engine", "history-writer", "trade-settler", "notifier", "gateway"):
         role = f"tickbell_{name.replace('-', '_')}"
         assert values[name]["NATS_URL"] == f"tls://{name}:n-{name}@nats:4222"
         assert values[name]["DATABASE_URL"].startswith(

@@ -10,7 +10,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('tickbell/roles', 0));
 DO $roles$
 DECLARE
     service_roles CONSTANT text[] := ARRAY['tickbell_alert_engine', 'tickbell_gateway', 'tickbell_history_writer',
-                                           'tickbell_notifier', 'tickbell_operator'];
+                                           'tickbell_notifier', 'tickbell_operator', 'tickbell_trade_settler'];
     name text;
     grant_text text;
 BEGIN
@@ -57,6 +57,14 @@ BEGIN
         'SELECT, INSERT, DELETE ON outbox TO tickbell_history_writer',
         'EXECUTE ON FUNCTION make_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
 
+        -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
+        -- an account is made without saying its balance.
+        'SELECT ON assets, orders, deposits, accounts TO tickbell_trade_settler',
+        'INSERT (id, kind, user_id, asset, hash) ON accounts TO tickbell_trade_settler',
+        'SELECT, INSERT ON postings, transfers, trades, dead_letters TO tickbell_trade_settler',
+        'SELECT, INSERT, UPDATE ON order_states, settlement_prices, positions TO tickbell_trade_settler',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_trade_settler',
+
         -- Tells people.
         'SELECT, INSERT, UPDATE ON deliveries, positions TO tickbell_notifier',
         'SELECT, INSERT ON delivery_attempts, dead_letters TO tickbell_notifier',
@@ -78,6 +86,10 @@ BEGIN
         END IF;
     END LOOP;
 END $roles$;
+
+-- Some run with the owner's rights. Whoever may execute move_balances could hang it on a table of their own, and move
+-- balances by what that table says. Here and not only in migrations, because a dump is restored without its privileges.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
 -- Tables that services share have rows of each: a service sees and changes its own. The owner of a table is not bound.
 ALTER TABLE positions ENABLE ROW LEVEL SECURITY;

@@ -232,6 +232,10 @@ class Production:
             )
             said = await query(notifier, url, "SELECT * FROM rules")
             intruder.expect("SELECT * FROM rules by the notifier", said, "permission denied for table rules")
+        with self.stage.step("not even the settler's role can set a balance"):
+            url = self.secrets.database_url("tickbell_trade_settler")
+            said = await query(notifier, url, "UPDATE accounts SET balance = 1")
+            intruder.expect("UPDATE accounts by the settler", said, "permission denied for table accounts")
         with self.stage.step("a pod reaches nobody whom its policy does not name"):
             said = inside("price-ingestor-1", lambda: intruder.knock(address("postgres"), 5432))
             intruder.expect("price-ingestor at PostgreSQL's port", said, "refused")

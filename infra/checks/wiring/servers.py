@@ -13,7 +13,8 @@ from wiring.stage import Stage
 
 HERE = Path(__file__).resolve().parent
 NATS_USERS = (
-    "price-ingestor", "alert-engine", "history-writer", "notifier", "gateway", "operator", "jetstream-controller",
+    "price-ingestor", "alert-engine", "history-writer", "trade-settler", "notifier", "gateway", "operator",
+    "jetstream-controller",
 )  # fmt: skip
 DATABASE, BROKER, MAIL, PRICES = "tickbell-postgres-rw", "nats", "smtp.example.com", "coinnews.example"
 CA = "/etc/tickbell/ca/ca.crt"
@@ -43,7 +44,7 @@ class Secrets:
     def objects(self) -> dict[str, dict[str, str]]:
         """The Secrets of the namespace."""
         found = {"tickbell-price-ingestor": {"NATS_URL": self.nats_url("price-ingestor")}}
-        for role in ("alert-engine", "history-writer", "notifier", "gateway"):
+        for role in ("alert-engine", "history-writer", "trade-settler", "notifier", "gateway"):
             database = self.database_url(f"tickbell_{role.replace('-', '_')}")
             found[f"tickbell-{role}"] = {"NATS_URL": self.nats_url(role), "DATABASE_URL": database}
         for role in SIGNS_LINKS:

@@ -4,7 +4,7 @@
 --   * a transfer takes from one account what it gives to another, so that the sum over all accounts of an asset is zero;
 --   * a balance changes by a transfer and in no other way: a trigger moves it, and no service's role may;
 --   * what is available and what is held is never negative, nor are fees;
---   * a posting has transfers, its number follows the one before it, and it carries that one's hash;
+--   * a posting sums to zero for each asset, its number follows the one before it, and it carries that one's hash;
 --   * what is written in postings, transfers and trades stays as it is, also for the owner of the tables.
 
 -- What accounts may hold, and how many decimal places an amount of it has.
@@ -98,7 +98,7 @@ CREATE INDEX order_states_open ON order_states (order_id) WHERE status = 'open';
 -- An order trades once, as a whole.
 CREATE TABLE trades (
     order_id      uuid        PRIMARY KEY,
-    posting_id    bigint      NOT NULL UNIQUE,
+    posting_id    bigint      NOT NULL,
     user_id       uuid        NOT NULL,
     symbol        text        NOT NULL COLLATE "C",
     side          text        NOT NULL COLLATE "C" CHECK (side IN ('buy', 'sell')),
@@ -131,25 +131,54 @@ CREATE TABLE settlement_prices (
     sequence bigint      NOT NULL
 );
 
+-- Which postings were added together: what is checked at the end of their transaction.
+CREATE TABLE posting_batches (
+    first_posting bigint      PRIMARY KEY,
+    last_posting  bigint      NOT NULL CHECK (last_posting >= first_posting),
+    posted_at     timestamptz NOT NULL DEFAULT now()
+);
+
+-- The settler adds thousands of facts at a time: a row of the outbox may hold many of them, in order.
+ALTER TABLE outbox
+    ALTER COLUMN subject DROP NOT NULL,
+    ALTER COLUMN message_id DROP NOT NULL,
+    ALTER COLUMN headers DROP NOT NULL,
+    ALTER COLUMN body DROP NOT NULL,
+    ADD COLUMN facts integer NOT NULL DEFAULT 1,
+    ADD COLUMN subjects text[],
+    ADD COLUMN message_ids text[],
+    ADD COLUMN all_headers text[],
+    ADD COLUMN bodies bytea[];
+-- Rows live for milliseconds: compressing them would cost more than it saves.
+ALTER TABLE outbox
+    ALTER COLUMN subjects SET STORAGE EXTERNAL,
+    ALTER COLUMN message_ids SET STORAGE EXTERNAL,
+    ALTER COLUMN all_headers SET STORAGE EXTERNAL,
+    ALTER COLUMN bodies SET STORAGE EXTERNAL;
+
 -- The lines ------------------------------------------------------------------------------------------------------------
+
+-- These functions look at what a statement has added, through indexes and whatever the planner believes about tables that
+-- were empty a moment ago.
 
 -- Moves balances by what a statement transfers. It runs with the rights of the tables' owner, so that nobody else needs
 -- the right to change a balance.
-CREATE FUNCTION move_balances() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+CREATE FUNCTION move_balances() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     expected bigint;
     moved bigint;
 BEGIN
+    IF EXISTS (SELECT FROM added LEFT JOIN assets ON assets.code = added.asset
+               WHERE assets.scale IS NULL OR added.amount <> round(added.amount, assets.scale)) THEN
+        RAISE EXCEPTION 'a transfer of an unknown asset, or with more places than its asset has'
+            USING ERRCODE = 'check_violation';
+    END IF;
     -- What is posted is closed with its transaction.
     IF EXISTS (SELECT FROM (SELECT DISTINCT posting_id FROM added) AS own LEFT JOIN postings ON postings.id = own.posting_id
                WHERE postings.xmin IS DISTINCT FROM pg_current_xact_id()::xid) THEN
         RAISE EXCEPTION 'a transfer of a posting that this transaction has not made'
             USING ERRCODE = 'foreign_key_violation';
-    END IF;
-    IF EXISTS (SELECT FROM added LEFT JOIN assets ON assets.code = added.asset
-               WHERE assets.scale IS NULL OR added.amount <> round(added.amount, assets.scale)) THEN
-        RAISE EXCEPTION 'a transfer of an unknown asset, or with more places than its asset has'
-            USING ERRCODE = 'check_violation';
     END IF;
     WITH sides AS (
         SELECT from_account AS id, asset, -amount AS amount FROM added
@@ -173,7 +202,8 @@ CREATE TRIGGER move_balances AFTER INSERT ON transfers
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION move_balances();
 
 -- Every posting of a statement follows the one before it by number and by hash.
-CREATE FUNCTION chain_postings() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+CREATE FUNCTION chain_postings() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
         SELECT FROM (SELECT id, previous_hash, lag(id) OVER up AS previous_id, lag(hash) OVER up AS expected
@@ -186,32 +216,44 @@ BEGIN
     ) THEN
         RAISE EXCEPTION 'a posting that does not follow the one before it' USING ERRCODE = 'check_violation';
     END IF;
+    INSERT INTO posting_batches (first_posting, last_posting) SELECT min(id), max(id) FROM added HAVING count(*) > 0;
     RETURN NULL;
 END $$;
 CREATE TRIGGER chain_postings AFTER INSERT ON postings
     REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION chain_postings();
 
--- At the end of its transaction a posting moves something, and for each asset nothing comes from nowhere: what its accounts
--- gain is what they lose, by the assets of the accounts themselves.
-CREATE FUNCTION balance_posting() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+-- At the end of its transaction every posting moves something, and for each asset its sum is zero: by the assets of the
+-- accounts themselves, not by what the transfers say.
+CREATE FUNCTION balance_postings() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = public, pg_temp SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
-    moves boolean;
-    balanced boolean;
+    wrong bigint;
 BEGIN
-    SELECT count(*) > 0, bool_and(giver.asset = transfers.asset AND taker.asset = transfers.asset)
-    INTO moves, balanced
-    FROM transfers
-    LEFT JOIN accounts AS giver ON giver.id = transfers.from_account
-    LEFT JOIN accounts AS taker ON taker.id = transfers.to_account
-    WHERE transfers.posting_id = NEW.id;
-    IF NOT moves OR balanced IS NOT TRUE THEN
-        RAISE EXCEPTION 'posting % does not sum to zero for each asset, or moves nothing', NEW.id
+    WITH own AS MATERIALIZED (
+        SELECT posting_id, from_account, to_account, amount FROM transfers
+        WHERE posting_id BETWEEN NEW.first_posting AND NEW.last_posting
+    ), sides AS (
+        SELECT posting_id, from_account AS account, -amount AS amount FROM own
+        UNION ALL
+        SELECT posting_id, to_account, amount FROM own
+    )
+    SELECT min(posting_id) INTO wrong FROM (
+        SELECT sides.posting_id FROM sides JOIN accounts ON accounts.id = sides.account
+        GROUP BY sides.posting_id, accounts.asset HAVING sum(sides.amount) <> 0
+    ) AS unbalanced;
+    IF wrong IS NULL AND (SELECT count(DISTINCT posting_id) FROM transfers
+                          WHERE posting_id BETWEEN NEW.first_posting AND NEW.last_posting)
+                         <> NEW.last_posting - NEW.first_posting + 1 THEN
+        RAISE EXCEPTION 'one of the postings % to % moves nothing', NEW.first_posting, NEW.last_posting
             USING ERRCODE = 'check_violation';
+    END IF;
+    IF wrong IS NOT NULL THEN
+        RAISE EXCEPTION 'posting % does not sum to zero for each asset', wrong USING ERRCODE = 'check_violation';
     END IF;
     RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER balance_posting AFTER INSERT ON postings
-    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION balance_posting();
+CREATE CONSTRAINT TRIGGER balance_postings AFTER INSERT ON posting_batches
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION balance_postings();
 
 -- What is written stays.
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -222,3 +264,4 @@ END $$;
 CREATE TRIGGER keep BEFORE UPDATE OR DELETE OR TRUNCATE ON postings FOR EACH STATEMENT EXECUTE FUNCTION keep();
 CREATE TRIGGER keep BEFORE UPDATE OR DELETE OR TRUNCATE ON transfers FOR EACH STATEMENT EXECUTE FUNCTION keep();
 CREATE TRIGGER keep BEFORE UPDATE OR DELETE OR TRUNCATE ON trades FOR EACH STATEMENT EXECUTE FUNCTION keep();
+CREATE TRIGGER keep BEFORE UPDATE OR DELETE OR TRUNCATE ON posting_batches FOR EACH STATEMENT EXECUTE FUNCTION keep();

@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use events::Outgoing;
 use platform::{Broker, Fault, Shutdown};
-use sqlx::{Row, postgres::PgListener, types::Json};
+use sqlx::{
+    Row,
+    postgres::{PgListener, PgRow},
+    types::Json,
+};
 use tracing::debug;
 
 use crate::{Error, Store, Tx};
 
-/// How many facts are published between two deletes.
-const BATCH: i64 = 1_000;
+/// How many facts are published between two deletes, about.
+const BATCH: i64 = 4_000;
+/// How many facts one row may hold.
+const TOGETHER: usize = 1_000;
 /// The channel that says a transaction with facts has committed; the payload is the service.
 const CHANNEL: &str = "outbox";
 /// A notice that was lost while the listener reconnected is made up for after this long.
@@ -46,6 +52,26 @@ pub async fn add(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Resu
     Ok(())
 }
 
+/// The same, many in one row: for who decides thousands in one transaction.
+pub async fn add_together(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
+    for facts in facts.chunks(TOGETHER) {
+        let headers = facts.iter().map(|fact| serde_json::to_string(&fact.headers)).collect::<Result<Vec<_>, _>>()?;
+        sqlx::query(
+            "INSERT INTO outbox (service, facts, subjects, message_ids, all_headers, bodies) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(service)
+        .bind(facts.len() as i32)
+        .bind(facts.iter().map(|fact| fact.subject.as_str()).collect::<Vec<_>>())
+        .bind(facts.iter().map(|fact| fact.id.as_str()).collect::<Vec<_>>())
+        .bind(headers)
+        .bind(facts.iter().map(|fact| fact.body.as_slice()).collect::<Vec<_>>())
+        .execute(&mut **tx)
+        .await?;
+        tx.notify_with(CHANNEL, service);
+    }
+    Ok(())
+}
+
 impl Store {
     /// Publishes what `service` has committed and not yet published, in the order of commit, and returns how much.
     ///
@@ -59,9 +85,9 @@ impl Store {
             }
             broker.publish(&facts).await?;
             sqlx::query(FORGET).bind(&rows).execute(self.pool()).await.map_err(Error::from)?;
-            published += rows.len();
-            debug!(service, facts = rows.len(), "published what was committed");
-            if rows.len() < BATCH as usize {
+            published += facts.len();
+            debug!(service, facts = facts.len(), "published what was committed");
+            if facts.len() < BATCH as usize {
                 return Ok(published);
             }
         }
@@ -87,25 +113,41 @@ impl Store {
     async fn unpublished(&self, service: &str) -> Result<(Vec<i64>, Vec<Outgoing>), Error> {
         // Not "after the last number": numbers are drawn before they are committed, and some commit late.
         let rows = sqlx::query(
-            "SELECT id, subject, message_id, headers, body FROM outbox WHERE service = $1 ORDER BY id LIMIT $2",
+            "SELECT * FROM (SELECT *, sum(facts) OVER (ORDER BY id) - facts AS before FROM outbox
+                            WHERE service = $1 ORDER BY id LIMIT $2) AS next
+             WHERE before < $2 ORDER BY id",
         )
         .bind(service)
         .bind(BATCH)
         .fetch_all(self.pool())
         .await?;
-        let mut ids = Vec::with_capacity(rows.len());
+        let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
         let mut facts = Vec::with_capacity(rows.len());
-        for row in rows {
-            ids.push(row.try_get("id")?);
-            facts.push(Outgoing {
-                subject: row.try_get("subject")?,
-                id: row.try_get("message_id")?,
-                headers: row.try_get::<Json<_>, _>("headers")?.0,
-                body: row.try_get("body")?,
-            });
+        for row in &rows {
+            facts.extend(unpack(row)?);
         }
         Ok((ids, facts))
     }
+}
+
+/// The facts of a row, one or many.
+fn unpack(row: &PgRow) -> Result<Vec<Outgoing>, Error> {
+    let Some(subjects) = row.try_get::<Option<Vec<String>>, _>("subjects")? else {
+        return Ok(vec![Outgoing {
+            subject: row.try_get("subject")?,
+            id: row.try_get("message_id")?,
+            headers: row.try_get::<Json<_>, _>("headers")?.0,
+            body: row.try_get("body")?,
+        }]);
+    };
+    let ids: Vec<String> = row.try_get("message_ids")?;
+    let headers: Vec<String> = row.try_get("all_headers")?;
+    let bodies: Vec<Vec<u8>> = row.try_get("bodies")?;
+    let parts = subjects.into_iter().zip(ids).zip(headers.into_iter().zip(bodies));
+    let fact = |((subject, id), (headers, body)): ((String, String), (String, Vec<u8>))| {
+        Ok(Outgoing { subject, id, headers: serde_json::from_str(&headers)?, body })
+    };
+    parts.map(fact).collect()
 }
 
 /// Waits for a notice about `service`, and takes those with it that have come already: one look is enough for all.

@@ -37,6 +37,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Takes the work of `service` from whoever does it, and keeps everybody from it until this is dropped: for
+    /// measurements and maintenance. Whoever did it stands by as soon as it notices.
+    pub async fn hold_back(&self, service: &'static str) -> Result<Ownership, Error> {
+        let mut connection = self.pool().acquire().await?;
+        while !try_lock(&mut connection, service).await? {
+            sqlx::query(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+                 AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/' || $1, 0)",
+            )
+            .bind(service)
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(Ownership { service, connection: Some(connection) })
+    }
+}
+
 async fn try_lock(connection: &mut PgConnection, service: &str) -> Result<bool, Error> {
     Ok(sqlx::query_scalar("SELECT pg_try_advisory_lock(hashtextextended('tickbell/' || $1, 0))")
         .bind(service)

@@ -39,7 +39,7 @@ impl Store {
 
     /// How many facts a service has committed and not yet published.
     pub async fn outbox_len(&self, service: &str) -> Result<i64, Error> {
-        let query = "SELECT count(*) FROM outbox WHERE service = $1";
+        let query = "SELECT coalesce(sum(facts), 0) FROM outbox WHERE service = $1";
         Ok(sqlx::query_scalar(query).bind(service).fetch_one(self.pool()).await?)
     }
 

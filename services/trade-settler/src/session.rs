@@ -2,16 +2,21 @@
 
 mod input;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, pin::pin, time::Duration};
 
 use events::{DeadLetter, OrderStatus, Outgoing, Timestamp};
+use futures::future::OptionFuture;
 use platform::{
     Broker, Check, Fault, Feed, Merge, Message, Shutdown,
     broker::traced,
     clock,
     trace::{follow, traceparent},
 };
-use store::{Store, dead_letters, outbox, positions::advance, settlement};
+use store::{
+    Store, dead_letters, outbox,
+    positions::advance,
+    settlement::{self, Changes},
+};
 use tokio::time::Instant;
 use tracing::{info, info_span};
 use uuid::Uuid;
@@ -32,16 +37,29 @@ struct Session<'a> {
     store: &'a Store,
     book: Book,
     merge: Merge,
+    /// Where the last batch ends, which is committed or about to be.
     positions: [u64; CONSUMERS.len()],
+    /// Orders and deposits of a batch that is not committed yet.
+    unsaved: HashSet<Uuid>,
 }
 
 /// What one transaction is to hold.
-#[derive(Default)]
 struct Decided {
+    changes: Changes,
     facts: Vec<Outgoing>,
     dead: Vec<DeadLetter>,
     to: [Option<u64>; CONSUMERS.len()],
     last_event_at: [Option<Timestamp>; CONSUMERS.len()],
+    /// When what asked for something was stored.
+    commands: Vec<Timestamp>,
+    began: Instant,
+}
+
+/// What is left to do when it is committed.
+struct Saved {
+    to: [Option<u64>; CONSUMERS.len()],
+    commands: Vec<Timestamp>,
+    began: Instant,
 }
 
 pub(crate) async fn run(
@@ -65,7 +83,7 @@ pub(crate) async fn run(
     let book = Book::recall(memory, settings.policy(), positions[TICKS])
         .map_err(|error| Fault::fatal("recall the ledger; run `tickbell ledger verify`", error))?;
     info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "recalled");
-    let mut session = Session { store, book, merge: Merge::new(feeds), positions };
+    let mut session = Session { store, book, merge: Merge::new(feeds), positions, unsaved: HashSet::new() };
     check.ready();
     tokio::select! {
         fault = ownership.lost() => Err(fault),
@@ -75,25 +93,50 @@ pub(crate) async fn run(
 }
 
 impl Session<'_> {
-    /// Takes batch after batch through to its acknowledgement.
+    /// Takes batch after batch through to its acknowledgement. While one is committed, the next is decided.
     async fn settle(&mut self, most: usize) -> Result<(), Fault> {
+        let mut saving = pin!(OptionFuture::from(None));
         loop {
-            let messages = self.merge.next(most).await?;
-            let began = Instant::now();
-            let inputs: Vec<_> =
-                messages.iter().map(|(feed, message)| (*feed, message, read(*feed, message))).collect();
-            let known = self.prepare(inputs.iter().filter_map(|(.., input)| input.as_ref().ok())).await?;
-            let mut decided = Decided::default();
-            for (feed, message, input) in inputs {
-                decided.to[feed] = Some(message.sequence);
-                match input.and_then(|input| self.apply(input, message, &known, &mut decided.last_event_at[feed])) {
-                    Ok(()) => decided.facts.extend(self.book.take_facts().iter().map(|fact| tell(fact, message))),
-                    Err(reason) => decided.dead.push(message.dead_letter(SERVICE, self.merge.stream(feed), &reason)),
+            let messages = tokio::select! {
+                Some(saved) = &mut saving => {
+                    self.saved(saved?).await;
+                    saving.set(None.into());
+                    continue;
                 }
+                messages = self.merge.next(most) => messages?,
+            };
+            let decided = self.decide(messages).await?;
+            if let Some(saved) = saving.as_mut().await {
+                self.saved(saved?).await;
             }
-            self.commit(decided).await?;
-            self.measure(&messages, began);
+            saving.set(Some(self.save(decided)).into());
         }
+    }
+
+    async fn decide(&mut self, messages: Vec<(usize, Message)>) -> Result<Decided, Fault> {
+        let inputs: Vec<_> = messages.iter().map(|(feed, message)| (*feed, message, read(*feed, message))).collect();
+        let known = self.prepare(inputs.iter().filter_map(|(.., input)| input.as_ref().ok())).await?;
+        let mut decided = Decided {
+            changes: Changes::default(),
+            facts: Vec::new(),
+            dead: Vec::new(),
+            to: [None; CONSUMERS.len()],
+            last_event_at: [None; CONSUMERS.len()],
+            commands: Vec::new(),
+            began: Instant::now(),
+        };
+        for (feed, message, input) in inputs {
+            decided.to[feed] = Some(message.sequence);
+            if feed != TICKS {
+                decided.commands.push(message.stored_at);
+            }
+            match input.and_then(|input| self.apply(input, message, &known, &mut decided.last_event_at[feed])) {
+                Ok(()) => decided.facts.extend(self.book.take_facts().iter().map(|fact| tell(fact, message))),
+                Err(reason) => decided.dead.push(message.dead_letter(SERVICE, self.merge.stream(feed), &reason)),
+            }
+        }
+        decided.changes = self.book.take_changes();
+        Ok(decided)
     }
 
     /// Learns of assets that are new, and which orders and deposits are settled already.
@@ -108,7 +151,8 @@ impl Session<'_> {
         if orders.is_empty() && deposits.is_empty() {
             return Ok(HashSet::new());
         }
-        Ok(self.store.settled_among(&orders, &deposits).await?.into_iter().collect())
+        let known = self.store.settled_among(&orders, &deposits).await?;
+        Ok(known.into_iter().chain(self.unsaved.iter().copied()).collect())
     }
 
     fn apply(
@@ -132,14 +176,21 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn commit(&mut self, decided: Decided) -> Result<(), Fault> {
-        let Decided { facts, dead, to, last_event_at } = decided;
-        let changes = self.book.take_changes();
-        count(&changes);
-        let settled = !changes.orders.is_empty() || !changes.postings.is_empty();
+    /// Begins to commit what was decided; from here on the next batch may be decided by it.
+    fn save(&mut self, decided: Decided) -> impl Future<Output = Result<Saved, store::Error>> + use<> {
+        let Decided { facts, dead, to, last_event_at, commands, changes, began } = decided;
+        self.unsaved = changes.orders.iter().map(|order| order.order_id).collect();
+        self.unsaved.extend(changes.postings.iter().map(|posting| posting.cause));
         let from = self.positions;
-        self.store
-            .transaction(move |tx| {
+        for (position, to) in self.positions.iter_mut().zip(to) {
+            *position = to.unwrap_or(*position);
+        }
+        let saved = Saved { to, commands, began };
+        let store = self.store.clone();
+        async move {
+            count(&changes);
+            let settled = !changes.orders.is_empty() || !changes.postings.is_empty();
+            let written = store.transaction(move |tx| {
                 Box::pin(async move {
                     for (feed, consumer) in CONSUMERS.into_iter().enumerate() {
                         if let Some(to) = to[feed] {
@@ -151,31 +202,29 @@ impl Session<'_> {
                     if settled {
                         tx.notify(settlement::SETTLED);
                     }
-                    outbox::add(tx, SERVICE, &facts).await
+                    outbox::add_together(tx, SERVICE, &facts).await
                 })
-            })
-            .await?;
-        for (feed, to) in to.into_iter().enumerate() {
-            if let Some(to) = to {
-                self.positions[feed] = to;
-                self.merge.acknowledge(feed, to).await;
-            }
+            });
+            written.await.map(|()| saved)
         }
-        Ok(())
     }
 
-    fn measure(&self, messages: &[(usize, Message)], began: Instant) {
+    async fn saved(&mut self, saved: Saved) {
+        self.unsaved.clear();
         let now = clock::now();
         for (feed, consumer) in CONSUMERS.into_iter().enumerate() {
+            if let Some(to) = saved.to[feed] {
+                self.merge.acknowledge(feed, to).await;
+            }
             metrics::gauge!("tickbell_consumer_lag", "consumer" => consumer).set(self.merge.lag(feed) as f64); // float: a gauge is one
         }
         let latency = metrics::histogram!("tickbell_order_latency_seconds");
-        for (_, message) in messages.iter().filter(|(feed, _)| *feed != TICKS) {
-            let micros = now.micros().saturating_sub(message.stored_at.micros());
-            latency.record(std::time::Duration::from_micros(micros.max(0).unsigned_abs()));
+        for stored_at in saved.commands {
+            let micros = now.micros().saturating_sub(stored_at.micros());
+            latency.record(Duration::from_micros(micros.max(0).unsigned_abs()));
         }
         metrics::gauge!("tickbell_open_orders").set(self.book.open_orders() as f64); // float: a gauge is one
-        metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => SERVICE).record(began.elapsed());
+        metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => SERVICE).record(saved.began.elapsed());
     }
 }
 
@@ -204,7 +253,7 @@ pub(crate) fn count_from_nought() {
     metrics::counter!("tickbell_trades_settled_total").increment(0);
 }
 
-fn count(changes: &settlement::Changes) {
+fn count(changes: &Changes) {
     for order in changes.orders.iter().filter(|order| order.status.is_final()) {
         metrics::counter!("tickbell_orders_settled_total", "status" => order.status.as_str()).increment(1);
     }

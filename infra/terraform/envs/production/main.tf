@@ -37,7 +37,7 @@ module "tickbell" {
     maximum_gb      = 1000
     multi_az        = true
     backup_days     = 35
-    max_connections = 400
+    max_connections = 450
   }
 
   search = {

@@ -8,6 +8,7 @@ locals {
     price-ingestor = ["NATS_URL"]
     alert-engine   = ["NATS_URL", "DATABASE_URL"]
     history-writer = ["NATS_URL", "DATABASE_URL"]
+    trade-settler  = ["NATS_URL", "DATABASE_URL"]
     notifier       = ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"]
     gateway        = ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"]
     migrate        = ["NATS_URL", "DATABASE_URL"]
@@ -16,6 +17,7 @@ locals {
       "NATS_PASSWORD_PRICE_INGESTOR",
       "NATS_PASSWORD_ALERT_ENGINE",
       "NATS_PASSWORD_HISTORY_WRITER",
+      "NATS_PASSWORD_TRADE_SETTLER",
       "NATS_PASSWORD_NOTIFIER",
       "NATS_PASSWORD_GATEWAY",
       "NATS_PASSWORD_OPERATOR",

@@ -1,0 +1,229 @@
+//! Market orders settled per second, from the stream to the commit, beside the same rows written by bare SQL.
+//!
+//! Starts `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the lock on the
+//! settler's work; from the moment it lets go until the last order's position is committed is what counts. The bare SQL
+//! writes what the settler's core makes of as many orders, decided beforehand, into another database of the same server,
+//! with the same statements, tables and constraints: in batches, and in one transaction per order on eight connections.
+
+#![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints rates")]
+
+mod system;
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Parser;
+use events::{
+    Amount, Asset, DepositRequested, OrderPlaced, Outgoing, Symbol, Terms, Tick, Timestamp, Venue,
+    tick::{TickKind, TickSource},
+};
+use platform::{Broker, Health, Shutdown, broker, clock};
+use serde_json::json;
+use store::{Store, outbox, settlement};
+use tokio::sync::Mutex;
+use trade_settler::{SERVICE, Settings, book::Book};
+use uuid::Uuid;
+
+use crate::system::System;
+
+/// The consumer of orders.
+const ORDERS: &str = "trade-settler-orders";
+/// How long anything here may take.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// Measures the settler.
+#[derive(Parser)]
+struct Options {
+    /// How many orders are settled
+    #[arg(long, default_value_t = 100_000)]
+    orders: usize,
+    /// How many users place them
+    #[arg(long, default_value_t = 1_000)]
+    users: usize,
+    /// How many orders are settled one by one
+    #[arg(long, default_value_t = 5_000)]
+    singly: usize,
+    /// The program that is measured
+    #[arg(long, default_value = "target/release/tickbell")]
+    program: PathBuf,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let options = Options::parse();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let system = System::start(&options.program)?;
+    system.until("ready", Duration::from_secs(60), async || system.is_ready().await).await?;
+    let url = &system.env["DATABASE_URL"];
+    let (store, broker) = (connect(url).await?, broker(system.nats()).await?);
+    let market = Market::new(&options)?;
+
+    println!("{} market orders of {} users, 2 databases on one server", options.orders, options.users);
+    let bare_before = batched(&market, url, "bare_before", usize::MAX).await?;
+    println!("bare SQL, in batches of 5000:               {bare_before:>9.0} orders/s");
+    let settled = settled(&system, &store, &broker, &market).await?;
+    println!("stream to committed:                        {settled:>9.0} orders/s");
+    let bare_after = batched(&market, url, "bare_after", usize::MAX).await?;
+    println!("bare SQL, in batches of 5000, again:        {bare_after:>9.0} orders/s");
+    let singly = one_by_one(&market, url, options.singly).await?;
+    println!("one transaction per order, 8 connections:   {singly:>9.0} orders/s");
+    println!("ratio to bare SQL in batches:               {:>9.2}", settled / ((bare_before + bare_after) / 2.0));
+    println!("ratio to one transaction per order:         {:>9.2}", settled / singly);
+    Ok(())
+}
+
+async fn connect(url: &str) -> anyhow::Result<Store> {
+    let settings = store::Settings { url: url.to_owned(), ..store::Settings::default() };
+    Ok(Store::connect_now(&settings, "settle").await?)
+}
+
+async fn broker(url: &str) -> anyhow::Result<Broker> {
+    let settings = broker::Settings { url: url.to_owned(), ..broker::Settings::default() };
+    Ok(Broker::connect_now(&settings, "settle", Health::default().check("broker"), Shutdown::new()).await?)
+}
+
+/// One price, users with money, and their orders.
+struct Market {
+    tick: Tick,
+    deposits: Vec<DepositRequested>,
+    orders: Vec<OrderPlaced>,
+}
+
+impl Market {
+    fn new(options: &Options) -> anyhow::Result<Self> {
+        let at = clock::now();
+        let user = |n: usize| Uuid::from_u128(0x7000_0000_0000_0000_0000_0000_0000_0000 + n as u128);
+        let symbol = Symbol::parse("BTC-USD")?;
+        let tick = Tick {
+            venue: Venue::parse("bench")?,
+            symbol,
+            price: "6804.91".parse()?,
+            size: None,
+            at,
+            received_at: at,
+            kind: TickKind::Trade,
+            source: TickSource::File,
+        };
+        let deposit = |n: usize, asset: &str, amount: &str| {
+            let (deposit_id, asset, amount) = (Uuid::now_v7(), Asset::parse(asset)?, amount.parse::<Amount>()?);
+            anyhow::Ok(DepositRequested { deposit_id, user_id: user(n), asset, amount, requested_at: at })
+        };
+        let deposits = (0..options.users)
+            .flat_map(|n| [deposit(n, "USD", "10000000.00"), deposit(n, "BTC", "1000.00000000")])
+            .collect::<Result<_, _>>()?;
+        let order = |n: usize| {
+            let side = if n.is_multiple_of(2) { "buy" } else { "sell" };
+            let size = format!("0.{:04}", n % 9_000 + 100);
+            let terms = json!({ "symbol": "BTC-USD", "side": side, "type": "market", "size": size });
+            let terms: Terms = serde_json::from_value(terms)?;
+            let (order_id, user_id) = (Uuid::now_v7(), user(n % options.users));
+            anyhow::Ok(OrderPlaced { order_id, user_id, terms, after_alert: None, placed_at: at })
+        };
+        let orders = (0..options.orders).map(order).collect::<Result<_, _>>()?;
+        Ok(Self { tick, deposits, orders })
+    }
+
+    /// The settler's core with the price and the money, and what that wrote.
+    fn book(&self, assets: Vec<settlement::AssetRow>) -> anyhow::Result<(Book, settlement::Changes)> {
+        let memory = settlement::Memory { assets, ..Default::default() };
+        let mut book = Book::recall(memory, Settings::default().policy(), 0)?;
+        book.tick(&self.tick, 1, Timestamp::LAST);
+        for deposit in &self.deposits {
+            book.deposit(deposit)?;
+        }
+        let changes = book.take_changes();
+        Ok((book, changes))
+    }
+}
+
+/// Orders per second from the stream to the commit.
+async fn settled(system: &System, store: &Store, broker: &Broker, market: &Market) -> anyhow::Result<f64> {
+    broker.publish(&[market.tick.outgoing("1")]).await?;
+    let deposits: Vec<Outgoing> = market.deposits.iter().map(DepositRequested::outgoing).collect();
+    broker.publish(&deposits).await?;
+    system.until("funded", PATIENCE, async || position(store).await == deposits.len() as u64).await?;
+    let held = store.hold_back(SERVICE).await?;
+    let orders: Vec<Outgoing> = market.orders.iter().map(OrderPlaced::outgoing).collect();
+    broker.publish(&orders).await?;
+    let last = (deposits.len() + orders.len()) as u64;
+    let began = Instant::now();
+    drop(held);
+    system.until("settled", PATIENCE, async || position(store).await == last).await?;
+    Ok(orders.len() as f64 / began.elapsed().as_secs_f64())
+}
+
+async fn position(store: &Store) -> u64 {
+    store.progress(ORDERS).await.map(|progress| progress.position).unwrap_or_default()
+}
+
+/// What is to be written for some orders.
+struct Batch {
+    changes: settlement::Changes,
+    facts: Vec<Outgoing>,
+}
+
+impl Batch {
+    async fn write(self, store: &Store) -> anyhow::Result<()> {
+        let Self { changes, facts } = self;
+        let written = store.transaction(move |tx| {
+            Box::pin(async move {
+                settlement::save(tx, &changes).await?;
+                outbox::add(tx, SERVICE, &facts).await
+            })
+        });
+        Ok(written.await?)
+    }
+}
+
+/// A database beside the system's, with the same tables and the money in it, and the batches to write.
+async fn prepare(
+    market: &Market,
+    url: &str,
+    name: &str,
+    size: usize,
+    most: usize,
+) -> anyhow::Result<(Store, Vec<Batch>)> {
+    let (server, _) = url.rsplit_once('/').context("a database URL")?;
+    let url = format!("{server}/{name}");
+    Store::create_database(&url).await?;
+    let store = connect(&url).await?;
+    store.migrate().await?;
+    let (mut book, changes) = market.book(store.assets().await?)?;
+    Batch { changes, facts: Vec::new() }.write(&store).await?;
+    let orders = &market.orders[..market.orders.len().min(most)];
+    let decide = |orders: &[OrderPlaced]| {
+        orders.iter().for_each(|order| book.place(order.clone()));
+        Batch { facts: book.take_facts().iter().map(|fact| fact.outgoing()).collect(), changes: book.take_changes() }
+    };
+    Ok((store, orders.chunks(size).map(decide).collect()))
+}
+
+async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow::Result<f64> {
+    let (store, batches) = prepare(market, url, name, Settings::default().batch, most).await?;
+    let began = Instant::now();
+    for batch in batches {
+        batch.write(&store).await?;
+    }
+    Ok(market.orders.len().min(most) as f64 / began.elapsed().as_secs_f64())
+}
+
+/// The chain of postings allows one writer at a time, so the eight take turns.
+async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f64> {
+    let (store, batches) = prepare(market, url, "bare_singly", 1, most).await?;
+    let count = batches.len() as f64;
+    let turns = Arc::new(Mutex::new(batches.into_iter()));
+    let began = Instant::now();
+    let worker = async || {
+        loop {
+            let mut turn = turns.lock().await;
+            let Some(batch) = turn.next() else { return anyhow::Ok(()) };
+            batch.write(&store).await?;
+        }
+    };
+    futures::future::try_join_all((0..8).map(|_| worker())).await?;
+    Ok(count / began.elapsed().as_secs_f64())
+}

@@ -1,0 +1,95 @@
+//! A running `tickbell up` to measure.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{bail, ensure};
+use serde_json::Value;
+
+/// A running `tickbell up`.
+pub(crate) struct System {
+    program: PathBuf,
+    folder: tempfile::TempDir,
+    up: Child,
+    pub(crate) env: HashMap<String, String>,
+}
+
+impl System {
+    pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
+        ensure!(program.is_file(), "{} is not built: cargo build --release -p tickbell", program.display());
+        let folder = tempfile::tempdir()?;
+        // PostgreSQL runs as somebody else when we are root.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        let data = folder.path().join("data");
+        let up = Command::new(program)
+            .args(["up", "--source", "none", "--http", "127.0.0.1:0", "--data-dir"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(folder.path().join("log"))?)
+            .spawn()?;
+        let mut system = Self { program: program.to_owned(), folder, up, env: HashMap::new() };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while system.env.is_empty() {
+            if let Ok(text) = fs::read_to_string(data.join("env")) {
+                let pairs = text.lines().filter_map(|line| line.split_once('='));
+                system.env = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+            }
+            if Instant::now() > deadline || system.up.try_wait()?.is_some() {
+                bail!("did not start: {}", fs::read_to_string(system.folder.path().join("log"))?);
+            }
+            std::thread::yield_now();
+        }
+        Ok(system)
+    }
+
+    pub(crate) fn nats(&self) -> &str {
+        &self.env["NATS_URL"]
+    }
+
+    pub(crate) fn tickbell(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(args).envs(&self.env);
+        command
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        let answer = reqwest::get(format!("{}/readyz", self.env["HTTP_URL"])).await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    pub(crate) fn caught_up(&self) -> bool {
+        let Ok(output) = self.tickbell(&["status", "--json"]).output() else { return false };
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let consumers = status["consumers"].as_array();
+        consumers.is_some_and(|consumers| consumers.iter().all(|consumer| consumer["lag"] == 0))
+    }
+
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        patience: Duration,
+        condition: impl AsyncFn() -> bool,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience;
+        while !condition().await {
+            ensure!(Instant::now() < deadline, "not {what} within {} s", patience.as_secs());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let stopped = Command::new("kill").arg(self.up.id().to_string()).status();
+        if let Err(error) = stopped.and_then(|_| self.up.wait()) {
+            println!("tickbell up was not stopped: {error}");
+        }
+    }
+}

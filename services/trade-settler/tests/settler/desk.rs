@@ -1,0 +1,157 @@
+//! A book with its database, and short ways to ask it for something.
+
+use std::collections::HashMap;
+
+use events::{
+    AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, Rejection, Span, Symbol, Terms, Tick,
+    Timestamp, Venue,
+    order::AfterAlert,
+    tick::{TickKind, TickSource},
+};
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+use trade_settler::{
+    amounts::Rates,
+    book::{Book, Fact, Policy},
+};
+use uuid::Uuid;
+
+use crate::kept::{self, Kept};
+
+pub(crate) const POLICY: Policy = Policy {
+    rates: Rates { fee_bp: 10, spread_bp: 10, slippage_bp: 100 },
+    max_price_age: Span::seconds(60),
+    max_open_orders: 20,
+};
+
+/// A time, in seconds after the first.
+pub(crate) fn second(second: i64) -> Timestamp {
+    Timestamp::from_micros(1_500_000_000_000_000 + second * 1_000_000).expect("a time")
+}
+
+pub(crate) fn tick(symbol: &str, price: &str, at: i64) -> Tick {
+    Tick {
+        venue: Venue::parse("test").expect("a venue"),
+        symbol: Symbol::parse(symbol).expect("a symbol"),
+        price: price.parse().expect("a price"),
+        size: None,
+        at: second(at),
+        received_at: second(at),
+        kind: TickKind::Trade,
+        source: TickSource::File,
+    }
+}
+
+pub(crate) fn deposit(number: u128, user: Uuid, asset: &str, amount: &str) -> DepositRequested {
+    DepositRequested {
+        deposit_id: Uuid::from_u128(number),
+        user_id: user,
+        asset: asset.parse().expect("an asset"),
+        amount: amount.parse().expect("an amount"),
+        requested_at: second(0),
+    }
+}
+
+/// One who watches a book decide.
+pub(crate) struct Desk {
+    pub(crate) book: Book,
+    pub(crate) kept: Kept,
+    pub(crate) terms: HashMap<Uuid, Terms>,
+    pub(crate) facts: Vec<Fact>,
+    ticks: u64,
+    orders: u128,
+}
+
+pub(crate) const ADA: Uuid = Uuid::from_u128(0xada);
+
+impl Desk {
+    /// With a user who has 10,000 USD and 2 BTC, and a price of 5,000.
+    pub(crate) fn funded() -> Self {
+        let mut desk = Self::empty();
+        for (number, asset, amount) in [(1, "USD", "10000.00"), (2, "BTC", "2")] {
+            desk.book.deposit(&deposit(number, ADA, asset, amount)).expect("posted");
+        }
+        desk.tick("5000", 0);
+        desk
+    }
+
+    pub(crate) fn empty() -> Self {
+        let kept = Kept::default();
+        let book = Book::recall(kept.memory(&HashMap::new()), POLICY, 0).expect("a book");
+        Self { book, kept, terms: HashMap::new(), facts: Vec::new(), ticks: 0, orders: 0 }
+    }
+
+    /// Saves what was decided, and begins anew from what is saved.
+    pub(crate) fn restart(&mut self) {
+        self.save();
+        self.book = Book::recall(self.kept.memory(&self.terms), POLICY, self.ticks).expect("a book");
+    }
+
+    pub(crate) fn save(&mut self) {
+        self.kept.save(self.book.take_changes());
+        self.facts.extend(self.book.take_facts());
+    }
+
+    pub(crate) fn tick(&mut self, price: &str, at: i64) {
+        self.tick_of("BTC-USD", price, at);
+    }
+
+    pub(crate) fn tick_of(&mut self, symbol: &str, price: &str, at: i64) {
+        self.ticks += 1;
+        self.book.tick(&tick(symbol, price, at), self.ticks, second(at));
+        self.save();
+    }
+
+    /// Places an order of Ada's in BTC-USD and says which.
+    pub(crate) fn place(&mut self, terms: Value) -> Uuid {
+        self.place_after(terms, None)
+    }
+
+    pub(crate) fn place_after(&mut self, terms: Value, after_alert: Option<AfterAlert>) -> Uuid {
+        self.orders += 1;
+        let order_id = Uuid::from_u128(1_000 + self.orders);
+        let mut order = json!({ "symbol": "BTC-USD" });
+        order.as_object_mut().expect("an object").extend(terms.as_object().expect("an object").clone());
+        let terms: Terms = serde_json::from_value(order).expect("terms");
+        self.terms.insert(order_id, terms.clone());
+        self.book.place(OrderPlaced { order_id, user_id: ADA, terms, after_alert, placed_at: second(1) });
+        self.save();
+        order_id
+    }
+
+    pub(crate) fn cancel(&mut self, order_id: Uuid, user_id: Uuid) {
+        let symbol = self.terms[&order_id].symbol.clone();
+        let request_id = Uuid::from_u128(9);
+        let request = OrderCancelRequested { request_id, order_id, user_id, symbol, requested_at: second(1) };
+        self.book.cancel(&request);
+        self.save();
+    }
+
+    pub(crate) fn fire(&mut self, rule_id: Uuid) {
+        let alert = json!({
+            "id": format!("{rule_id}-1"), "rule_id": rule_id, "number": 1, "symbol": "BTC-USD", "venue": "test",
+            "condition": {"price": {"above": "1"}}, "fired_at": second(2), "price": "5000", "reference_price": null,
+            "reference_at": null, "change_percent": null, "stream_sequence": 1, "targets": [],
+        });
+        let alert: AlertFired = serde_json::from_value(alert).expect("an alert");
+        self.book.fire(&alert);
+        self.save();
+    }
+
+    pub(crate) fn status(&self, order: Uuid) -> (OrderStatus, Option<Rejection>) {
+        let state = &self.kept.orders[&order];
+        (state.status, state.reason)
+    }
+
+    /// What Ada has: available USD, held USD, available BTC, held BTC.
+    pub(crate) fn purse(&self) -> [String; 4] {
+        [("available", "USD"), ("held", "USD"), ("available", "BTC"), ("held", "BTC")]
+            .map(|(kind, asset)| self.kept.balance(kind, Some(ADA), asset).to_string())
+    }
+
+    /// Per asset, all accounts together.
+    pub(crate) fn totals(&self) -> Vec<Decimal> {
+        let of = |asset: &str| self.kept.accounts.values().filter(|(row, _)| row.asset == asset).map(|(_, b)| *b).sum();
+        kept::assets().iter().map(|(asset, _)| of(asset.as_str())).collect()
+    }
+}

@@ -1,0 +1,236 @@
+//! Long random lives of a settler, with crashes between any two steps, beside a simple model.
+
+use std::collections::HashMap;
+
+use events::{DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, Symbol, Terms, Tick};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rust_decimal::Decimal;
+use serde_json::json;
+use trade_settler::book::Book;
+use uuid::Uuid;
+
+use crate::{
+    desk::{POLICY, deposit, second, tick},
+    kept::{self, Kept},
+    model::Model,
+};
+
+const LIVES: u64 = 50;
+const STEPS: usize = 2_000;
+const USERS: u128 = 4;
+
+/// Something that the streams hold.
+#[derive(Debug, Clone)]
+enum Step {
+    Deposit(DepositRequested),
+    Place(OrderPlaced),
+    Cancel(OrderCancelRequested),
+    Tick(Tick, u64),
+}
+
+struct Life {
+    random: StdRng,
+    book: Book,
+    kept: Kept,
+    model: Model,
+    terms: HashMap<Uuid, Terms>,
+    placed: Vec<(Uuid, Uuid, Symbol)>,
+    /// Applied and not committed.
+    unsaved: Vec<Step>,
+    ticks: u64,
+    saved_ticks: u64,
+    now: i64,
+    number: u128,
+    deposited: HashMap<(Uuid, String), Decimal>,
+}
+
+impl Life {
+    fn new(seed: u64) -> Self {
+        Self {
+            random: StdRng::seed_from_u64(seed),
+            book: Book::recall(Kept::default().memory(&HashMap::new()), POLICY, 0).expect("a book"),
+            kept: Kept::default(),
+            model: Model::default(),
+            terms: HashMap::new(),
+            placed: Vec::new(),
+            unsaved: Vec::new(),
+            ticks: 0,
+            saved_ticks: 0,
+            now: 0,
+            number: 0,
+            deposited: HashMap::new(),
+        }
+    }
+
+    fn next(&mut self) -> Step {
+        self.number += 1;
+        let user = Uuid::from_u128(1 + self.random.random_range(0..USERS));
+        match self.random.random_range(0..100) {
+            0..5 => self.deposit(user),
+            5..45 => self.order(user),
+            45..55 if !self.placed.is_empty() => self.cancellation(user),
+            _ => {
+                self.now += if self.random.random_ratio(1, 50) { 70 } else { self.random.random_range(0..5) };
+                let late = if self.random.random_ratio(1, 20) { 3 } else { 0 };
+                let (symbol, price) = self.price();
+                self.ticks += 1;
+                Step::Tick(tick(symbol, &price, (self.now - late).max(0)), self.ticks)
+            }
+        }
+    }
+
+    /// Around 50, so that orders meet it and a little money buys a little.
+    fn price(&mut self) -> (&'static str, String) {
+        let symbol = ["BTC-USD", "ETH-USD", "SPY"][self.random.random_range(0..3)];
+        let places = self.random.random_range(0..4);
+        (symbol, Decimal::new(self.random.random_range(45..55) * 10_i64.pow(places) + 1, places).to_string())
+    }
+
+    fn deposit(&mut self, user: Uuid) -> Step {
+        let asset = ["USD", "BTC", "ETH", "SPY"][self.random.random_range(0..4)];
+        let amount = self.random.random_range(1..2_000_i64).to_string();
+        *self.deposited.entry((user, asset.to_owned())).or_default() += amount.parse::<Decimal>().expect("a number");
+        Step::Deposit(deposit(self.number, user, asset, &amount))
+    }
+
+    fn order(&mut self, user: Uuid) -> Step {
+        let (symbol, price) = self.price();
+        let side = ["buy", "sell"][self.random.random_range(0..2)];
+        let places = if symbol == "SPY" { 0 } else { self.random.random_range(0..7) };
+        let size = Decimal::new(self.random.random_range(1..20), places).to_string();
+        let funds = Decimal::new(self.random.random_range(1..50_000), 2).to_string();
+        let mut terms = match self.random.random_range(0..6) {
+            0 => json!({ "type": "market", "size": size }),
+            1 if side == "buy" => json!({ "type": "market", "funds": funds }),
+            1 | 2 => json!({ "type": "stop", "size": size, "stop_price": price }),
+            3 => json!({ "type": "limit", "size": size, "price": price, "time_in_force": "ioc" }),
+            _ => json!({ "type": "limit", "size": size, "price": price }),
+        };
+        terms["symbol"] = symbol.into();
+        terms["side"] = side.into();
+        let terms: Terms = serde_json::from_value(terms).expect("terms");
+        let order_id = Uuid::from_u128(self.number);
+        self.placed.push((order_id, user, terms.symbol.clone()));
+        self.terms.insert(order_id, terms.clone());
+        Step::Place(OrderPlaced { order_id, user_id: user, terms, after_alert: None, placed_at: second(self.now) })
+    }
+
+    /// Now and then of somebody else's order.
+    fn cancellation(&mut self, somebody: Uuid) -> Step {
+        let recent = self.placed.len().min(30);
+        let index = self.placed.len() - 1 - self.random.random_range(0..recent);
+        let (order_id, owner, symbol) = self.placed[index].clone();
+        let user_id = if self.random.random_ratio(1, 10) { somebody } else { owner };
+        let request_id = Uuid::from_u128(self.number);
+        Step::Cancel(OrderCancelRequested { request_id, order_id, user_id, symbol, requested_at: second(self.now) })
+    }
+
+    fn apply(&mut self, step: &Step) {
+        match step {
+            Step::Deposit(request) => self.book.deposit(request).expect("posted"),
+            Step::Place(order) => self.book.place(order.clone()),
+            Step::Cancel(request) => self.book.cancel(request),
+            Step::Tick(tick, sequence) => self.book.tick(tick, *sequence, tick.at),
+        }
+    }
+
+    fn step(&mut self) {
+        let step = self.next();
+        match &step {
+            Step::Deposit(request) => {
+                self.model.deposit(request.user_id, request.asset.as_str(), request.amount.decimal());
+            }
+            Step::Place(order) => self.model.place(order),
+            Step::Cancel(request) => self.model.cancel(request),
+            Step::Tick(tick, _) => self.model.tick(tick),
+        }
+        self.apply(&step);
+        self.unsaved.push(step);
+        if self.random.random_ratio(1, 12) {
+            self.crash();
+        }
+        if self.random.random_ratio(1, 3) {
+            self.save();
+        }
+    }
+
+    /// What was not committed is read again from the streams.
+    fn crash(&mut self) {
+        self.book = Book::recall(self.kept.memory(&self.terms), POLICY, self.saved_ticks).expect("a book");
+        for step in self.unsaved.clone() {
+            self.apply(&step);
+        }
+    }
+
+    fn save(&mut self) {
+        self.unsaved.clear();
+        self.saved_ticks = self.ticks;
+        self.kept.save(self.book.take_changes());
+        self.book.take_facts();
+        self.check_money();
+        if self.random.random_ratio(1, 20) {
+            self.check_orders();
+        }
+    }
+
+    fn check_orders(&self) {
+        for (order, status) in &self.model.statuses {
+            assert_eq!(self.kept.orders[order].status, *status, "{order}: {:?}", self.terms[order]);
+        }
+        assert_eq!(self.model.waiting.len(), self.book.open_orders());
+    }
+
+    fn check_money(&self) {
+        for (asset, _) in kept::assets() {
+            let all = self.kept.accounts.values().filter(|(row, _)| row.asset == asset.as_str());
+            assert!(all.map(|(_, balance)| balance).sum::<Decimal>().is_zero(), "{asset}");
+        }
+        for ((user, asset), (available, held)) in &self.model.purses {
+            let purse = ["available", "held"].map(|kind| self.kept.balance(kind, Some(*user), asset));
+            assert_eq!(purse, [available.normalize(), held.normalize()], "{asset} of {user}");
+            assert_eq!(self.explained(*user, asset), purse[0] + purse[1], "{asset} of {user}");
+            let open = self
+                .kept
+                .orders
+                .values()
+                .filter(|state| state.user_id == *user)
+                .filter_map(|state| state.held.as_ref());
+            let need: Decimal = open.filter(|(held, _)| held.as_str() == asset).map(|(_, amount)| *amount).sum();
+            assert_eq!(need.normalize(), purse[1], "holds of {asset} of {user}");
+        }
+    }
+
+    /// What somebody must have of an asset, by deposits and trades alone.
+    fn explained(&self, user: Uuid, asset: &str) -> Decimal {
+        let deposits = self.deposited.get(&(user, asset.to_owned())).copied().unwrap_or_default();
+        let trades = self.kept.trades.values().filter(|trade| trade.user_id == user).map(|trade| {
+            let sign = if trade.side == events::Side::Buy { Decimal::ONE } else { -Decimal::ONE };
+            match asset {
+                _ if trade.symbol.base().as_str() == asset => sign * trade.size,
+                _ if trade.symbol.quote().as_str() == asset => -sign * trade.quote_amount - trade.fee,
+                _ => Decimal::ZERO,
+            }
+        });
+        (deposits + trades.sum::<Decimal>()).normalize()
+    }
+}
+
+#[test]
+fn a_hundred_thousand_steps_with_crashes_end_where_the_model_does() {
+    let (mut seen, mut trades) = (HashMap::<OrderStatus, usize>::new(), 0);
+    for seed in 0..LIVES {
+        let mut life = Life::new(seed);
+        for _ in 0..STEPS {
+            life.step();
+        }
+        life.save();
+        life.check_orders();
+        life.model.statuses.values().for_each(|status| *seen.entry(*status).or_default() += 1);
+        trades += life.kept.trades.len();
+    }
+    // A test that never fills or never refuses would show nothing.
+    for status in [OrderStatus::Filled, OrderStatus::Cancelled, OrderStatus::Expired, OrderStatus::Rejected] {
+        assert!(seen.get(&status).is_some_and(|count| *count > 500), "{seen:?}");
+    }
+    assert_eq!(Some(&trades), seen.get(&OrderStatus::Filled));
+}

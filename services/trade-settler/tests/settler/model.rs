@@ -1,0 +1,205 @@
+//! What must become of orders, said as simply as possible: every order is looked at, for every tick, with decimals.
+
+use std::collections::HashMap;
+
+use events::{
+    OrderCancelRequested, OrderPlaced, OrderStatus, Price, Side, Tick, Timestamp,
+    order::{Execution, Quantity, TimeInForce},
+};
+use rust_decimal::{Decimal, RoundingStrategy};
+use uuid::Uuid;
+
+use crate::{desk::POLICY, kept};
+
+/// Users' money, the prices, and every order with its status.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    /// Free and bound, by user and asset.
+    pub(crate) purses: HashMap<(Uuid, String), (Decimal, Decimal)>,
+    /// Where each order stands.
+    pub(crate) statuses: HashMap<Uuid, OrderStatus>,
+    /// Those that wait, in the order in which they began to, with what each holds.
+    pub(crate) waiting: Vec<(OrderPlaced, Decimal)>,
+    prices: HashMap<String, (Price, Timestamp)>,
+    newest: Timestamp,
+}
+
+fn basis(points: u32) -> Decimal {
+    Decimal::new(points.into(), 4)
+}
+
+fn money(value: Decimal) -> Decimal {
+    value.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven)
+}
+
+/// Worth and fee.
+fn worth(size: Decimal, price: Decimal) -> (Decimal, Decimal) {
+    (money(size * price), money(size * price * basis(POLICY.rates.fee_bp)))
+}
+
+fn size(order: &OrderPlaced) -> Option<Decimal> {
+    match order.terms.execution {
+        Execution::Market(Quantity::Size(size)) | Execution::Limit { size, .. } | Execution::Stop { size, .. } => {
+            Some(size.decimal())
+        }
+        Execution::Market(Quantity::Funds(_)) => None,
+    }
+}
+
+fn is_reached(order: &OrderPlaced, price: Price) -> bool {
+    match (order.terms.execution, order.terms.side) {
+        (Execution::Market(_), _) => true,
+        (Execution::Limit { price: limit, .. }, Side::Buy) => price <= limit,
+        (Execution::Limit { price: limit, .. }, Side::Sell) => price >= limit,
+        (Execution::Stop { stop_price, .. }, Side::Buy) => price >= stop_price,
+        (Execution::Stop { stop_price, .. }, Side::Sell) => price <= stop_price,
+    }
+}
+
+impl Model {
+    fn purse(&mut self, user: Uuid, asset: &str) -> &mut (Decimal, Decimal) {
+        self.purses.entry((user, asset.to_owned())).or_default()
+    }
+
+    pub(crate) fn deposit(&mut self, user: Uuid, asset: &str, amount: Decimal) {
+        self.purse(user, asset).0 += amount;
+    }
+
+    fn fresh(&self, symbol: &str) -> Option<Price> {
+        let (price, at) = self.prices.get(symbol)?;
+        (at.after(POLICY.max_price_age) >= self.newest).then_some(*price)
+    }
+
+    pub(crate) fn place(&mut self, order: &OrderPlaced) {
+        let status = self.decide(order).unwrap_or(OrderStatus::Rejected);
+        self.statuses.insert(order.order_id, status);
+    }
+
+    /// None when it is rejected.
+    fn decide(&mut self, order: &OrderPlaced) -> Option<OrderStatus> {
+        let (symbol, user) = (&order.terms.symbol, order.user_id);
+        let fresh = self.fresh(symbol.as_str());
+        if matches!(order.terms.execution, Execution::Market(_)) {
+            fresh?;
+        }
+        let reference = match order.terms.execution {
+            Execution::Market(_) => fresh?.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
+            Execution::Limit { price, .. } => price.decimal(),
+            Execution::Stop { stop_price, .. } => {
+                stop_price.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp))
+            }
+        };
+        let (asset, need) = match (order.terms.side, order.terms.execution, size(order)) {
+            (_, Execution::Market(Quantity::Funds(funds)), _) => (symbol.quote(), funds.decimal()),
+            (side, _, Some(size)) => {
+                let (quote, fee) = worth(size, reference);
+                if quote.is_zero() {
+                    return None;
+                }
+                if side == Side::Buy { (symbol.quote(), quote + fee) } else { (symbol.base(), size) }
+            }
+            (_, _, None) => return None,
+        };
+        if self.purse(user, asset.as_str()).0 < need {
+            return None;
+        }
+        if let Some(price) = fresh.filter(|price| is_reached(order, *price)) {
+            return self.fill(order, price, None).then_some(OrderStatus::Filled);
+        }
+        if matches!(order.terms.execution, Execution::Limit { time_in_force: TimeInForce::Ioc, .. }) {
+            return Some(OrderStatus::Expired);
+        }
+        if self.waiting.iter().filter(|(other, _)| other.user_id == user).count() >= POLICY.max_open_orders {
+            return None;
+        }
+        let purse = self.purse(user, asset.as_str());
+        *purse = (purse.0 - need, purse.1 + need);
+        self.waiting.push((order.clone(), need));
+        Some(OrderStatus::Open)
+    }
+
+    /// Whether it could be filled; `held` is freed in any case.
+    fn fill(&mut self, order: &OrderPlaced, price: Price, held: Option<Decimal>) -> bool {
+        let (symbol, side, user) = (&order.terms.symbol, order.terms.side, order.user_id);
+        let (base, quote) = (symbol.base(), symbol.quote());
+        let pays = if side == Side::Buy { &quote } else { &base };
+        if let Some(held) = held {
+            let purse = self.purse(user, pays.as_str());
+            *purse = (purse.0 + held, purse.1 - held);
+        }
+        let half = basis(POLICY.rates.spread_bp) / Decimal::TWO;
+        let price = match (order.terms.execution, side) {
+            (Execution::Limit { .. }, _) => price.decimal(),
+            (_, Side::Buy) => price.decimal() * (Decimal::ONE + half),
+            (_, Side::Sell) => price.decimal() * (Decimal::ONE - half),
+        };
+        let scale = kept::assets().iter().find(|(asset, _)| *asset == base).map_or(0, |(_, scale)| *scale);
+        let size = size(order).unwrap_or_else(|| {
+            let Execution::Market(Quantity::Funds(funds)) = order.terms.execution else { return Decimal::ZERO };
+            let cost = price * (Decimal::ONE + basis(POLICY.rates.fee_bp));
+            let down = |funds: Decimal| (funds / cost).round_dp_with_strategy(scale, RoundingStrategy::ToZero);
+            let most = down(funds.decimal());
+            let (quote, fee) = worth(most, price);
+            if quote + fee <= funds.decimal() { most } else { down(funds.decimal() - Decimal::new(1, 2)) }
+        });
+        let (worth, fee) = worth(size, price);
+        let paid = if side == Side::Buy { worth + fee } else { size };
+        if worth.is_zero() || self.purse(user, pays.as_str()).0 < paid {
+            return false;
+        }
+        match side {
+            Side::Buy => {
+                self.purse(user, quote.as_str()).0 -= paid;
+                self.purse(user, base.as_str()).0 += size;
+            }
+            Side::Sell => {
+                self.purse(user, base.as_str()).0 -= paid;
+                self.purse(user, quote.as_str()).0 += worth - fee;
+            }
+        }
+        true
+    }
+
+    pub(crate) fn cancel(&mut self, request: &OrderCancelRequested) {
+        let mine = |(order, _): &(OrderPlaced, Decimal)| {
+            (order.order_id, order.user_id) == (request.order_id, request.user_id)
+        };
+        if let Some(index) = self.waiting.iter().position(mine) {
+            let (order, held) = self.waiting.remove(index);
+            let pays =
+                if order.terms.side == Side::Buy { order.terms.symbol.quote() } else { order.terms.symbol.base() };
+            let purse = self.purse(order.user_id, pays.as_str());
+            *purse = (purse.0 + held, purse.1 - held);
+            self.statuses.insert(order.order_id, OrderStatus::Cancelled);
+        }
+    }
+
+    pub(crate) fn tick(&mut self, tick: &Tick) {
+        let symbol = tick.symbol.as_str();
+        if self.prices.get(symbol).is_some_and(|(_, at)| *at > tick.at) {
+            return;
+        }
+        self.prices.insert(symbol.to_owned(), (tick.price, tick.at));
+        self.newest = self.newest.max(tick.at);
+        if self.fresh(symbol).is_none() {
+            return;
+        }
+        let (mut reached, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|(order, _)| order.terms.symbol == tick.symbol && is_reached(order, tick.price));
+        self.waiting = waiting;
+        // Limits before stops, those that fall to the price before those that rise to it, the best first; a stable sort.
+        reached.sort_by_key(|(order, _)| match (order.terms.execution, order.terms.side) {
+            (Execution::Limit { price, .. }, Side::Buy) => (0, 0, -price.decimal()),
+            (Execution::Limit { price, .. }, Side::Sell) => (0, 1, price.decimal()),
+            (Execution::Stop { stop_price, .. }, Side::Sell) => (1, 0, -stop_price.decimal()),
+            (Execution::Stop { stop_price, .. }, Side::Buy) => (1, 1, stop_price.decimal()),
+            (Execution::Market(_), _) => (2, 0, Decimal::ZERO),
+        });
+        for (order, held) in reached {
+            let filled = self.fill(&order, tick.price, Some(held));
+            let status = if filled { OrderStatus::Filled } else { OrderStatus::Rejected };
+            self.statuses.insert(order.order_id, status);
+        }
+    }
+}
