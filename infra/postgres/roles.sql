@@ -41,6 +41,8 @@ BEGIN
             'TO tickbell_gateway',
         'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text) TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
+        'SELECT, INSERT ON orders, deposits TO tickbell_gateway',
+        'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
 
         -- Judges.
         'SELECT ON rules TO tickbell_alert_engine',
@@ -72,7 +74,12 @@ BEGIN
         'SELECT (id, user_id) ON password_resets TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
-        'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator'
+        'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
+        -- `tickbell accounts deposit` and `asset`.
+        'SELECT, INSERT ON deposits, assets TO tickbell_operator',
+        'SELECT ON accounts, postings TO tickbell_operator',
+        'SELECT (id, email) ON users TO tickbell_operator',
+        'INSERT, DELETE ON outbox TO tickbell_operator'
     ] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN
             EXECUTE 'GRANT ' || grant_text;

@@ -3,17 +3,18 @@
 use axum::{
     Json,
     extract::State,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{
-    AlertFired, Condition, Notify, Price, Repeat, RuleStatus, Span, Symbol, Timestamp, Venue, rule::RuleHappening,
+    AlertFired, Condition, Notify, OrderStatus, Price, Repeat, RuleStatus, Span, Symbol, Timestamp, Venue,
+    rule::{RuleHappening, Then},
 };
 use rust_decimal::Decimal;
 use serde::Serialize;
 use store::{
     engine::{self, Suppression},
-    rules::{Changed, RuleRecord},
+    rules::{Changed, Created, RuleRecord},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -23,10 +24,13 @@ use crate::{
     caller::{self, Alerts, Anybody},
     extract::{FromQuery, Id, JsonBody, OnceOwned, Owned, Params, hash},
     openapi::ProblemResponses,
+    order_schemas::ThenDoc,
+    orders,
     problem::Problem,
     query::{FiringPlace, Given, Query, RulePlace, page},
     schemas::{ConditionDoc, NotifyDoc, RepeatDoc, StatusDoc, SubscriptionDoc, WantedDoc},
     subscription::{self, Wanted},
+    then::{self, AlertOrder},
 };
 
 /// A rule and how it stands.
@@ -51,6 +55,11 @@ pub(crate) struct Alert {
     expires_at: Option<Timestamp>,
     #[schema(value_type = NotifyDoc)]
     notify: Notify,
+    /// What its first firing does besides; null if nothing.
+    #[schema(value_type = Option<ThenDoc>)]
+    then: Option<Then>,
+    /// The order that its first firing places; null if none.
+    order: Option<AlertOrder>,
     /// How often it has fired, suppressed firings included.
     #[schema(example = 0)]
     firings: i64,
@@ -60,9 +69,24 @@ pub(crate) struct Alert {
 
 impl From<RuleRecord> for Alert {
     fn from(record: RuleRecord) -> Self {
-        let RuleRecord { rule, status, firings, created_at, user_id: _ } = record;
-        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: _ } = rule;
-        Self { id, status, symbol, venue, condition, repeat, cooldown, expires_at, notify, firings, created_at }
+        let RuleRecord { rule, status, firings, created_at, user_id: _, order } = record;
+        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then } = rule;
+        let order = order.map(AlertOrder::from);
+        Self {
+            id,
+            status,
+            symbol,
+            venue,
+            condition,
+            repeat,
+            cooldown,
+            expires_at,
+            notify,
+            then,
+            order,
+            firings,
+            created_at,
+        }
     }
 }
 
@@ -193,7 +217,8 @@ impl FromQuery for FiringQuery {
 /// the anchor. Where addresses must be confirmed the alert is `pending` until the link in the mail is followed.
 ///
 /// With a token of a session or an API key the alert belongs to the account. Its own address need not be said, and is
-/// confirmed already.
+/// confirmed already. Then it may also say an order that its first firing places, where that is allowed; an API key needs
+/// the scope `trade` too for that.
 #[utoipa::path(
     post, path = "/v1/alerts", tag = "alerts", operation_id = "create_alert",
     request_body(content = SubscriptionDoc, content_type = "application/json", examples(
@@ -206,6 +231,10 @@ impl FromQuery for FiringQuery {
         ("limit" = (summary = "Tell me once when it is above 7000", value = json!({
             "symbol": "BTC-USD", "condition": {"price": {"above": "7000"}}, "repeat": "once",
             "notify": {"email": "ada@example.com"}}))),
+        ("order" = (summary = "Sell when it falls to 6000", value = json!({
+            "symbol": "BTC-USD", "condition": {"price": {"below": "6000"}}, "repeat": "once",
+            "notify": {"email": "ada@example.com"},
+            "then": {"order": {"side": "sell", "type": "market", "size": "0.01"}}}))),
     )),
     security((), ("session" = []), ("api_key" = ["alerts"])),
     responses(
@@ -216,11 +245,14 @@ impl FromQuery for FiringQuery {
 pub(crate) async fn create(
     State(app): State<App>,
     Anybody(caller): Anybody,
+    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<CreatedAlert>), Problem> {
     let now = platform::clock::now();
     let own = caller.as_ref().map(|caller| caller.email.as_str());
     let rule = subscription::read(&body, Uuid::now_v7(), own, now)?;
+    let order = then::order(&app, &headers, &rule, now).await?;
+    let placed = order.as_ref().map(|order| (order.id, OrderStatus::Received));
     // The address of an account has said yes already.
     let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(&rule.notify.email));
     let status = match app.confirmation {
@@ -229,11 +261,13 @@ pub(crate) async fn create(
     };
     let manage_token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let user_id = caller.map(|caller| caller.user_id);
-    if !app.store.create_rule(rule.clone(), status, hash(&manage_token), user_id, now).await? {
-        return Err(caller::unknown());
+    match app.store.create_rule(rule.clone(), status, hash(&manage_token), user_id, order, now).await? {
+        Created::Done => {}
+        Created::NoAccount => return Err(caller::unknown()),
+        Created::OrderNameTaken => return Err(orders::name_taken("/then/order")),
     }
     let location = format!("/v1/alerts/{}", rule.id);
-    let alert = RuleRecord { rule, status, firings: 0, created_at: now, user_id }.into();
+    let alert = RuleRecord { rule, status, firings: 0, created_at: now, user_id, order: placed }.into();
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(CreatedAlert { alert, manage_token })))
 }
 

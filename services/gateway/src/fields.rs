@@ -14,6 +14,8 @@ use crate::problem::{Kind, Mistake, Problem};
 /// The fields that have not been read, and the mistakes in those that have.
 #[derive(Debug)]
 pub(crate) struct Fields {
+    /// The pointer to the object.
+    at: String,
     unread: BTreeMap<String, Box<RawValue>>,
     mistakes: Vec<Mistake>,
 }
@@ -25,7 +27,7 @@ impl Fields {
         let text = std::str::from_utf8(body).map_err(malformed)?;
         serde_json::from_str::<IgnoredAny>(text).map_err(malformed)?;
         match serde_json::from_str::<Object>(text) {
-            Ok(Object(unread)) => Ok(Self { unread, mistakes: Vec::new() }),
+            Ok(Object(unread)) => Ok(Self { at: String::new(), unread, mistakes: Vec::new() }),
             Err(error) if error.classify() == Category::Data => {
                 Err(Problem::invalid(vec![Mistake::body("", sentence(&error))]))
             }
@@ -41,7 +43,7 @@ impl Fields {
     /// A field that must be there; `None` when it is a mistake, which is noted.
     pub(crate) fn required<T: DeserializeOwned + Serialize>(&mut self, name: &str) -> Option<T> {
         if !self.has(name) {
-            self.refuse(pointer_to("", name), "is required");
+            self.refuse(pointer_to("", name), REQUIRED);
         }
         self.optional(name)
     }
@@ -49,7 +51,7 @@ impl Fields {
     /// A field that may be absent; `None` also when it is a mistake, which is noted.
     pub(crate) fn optional<T: DeserializeOwned + Serialize>(&mut self, name: &str) -> Option<T> {
         let raw = self.unread.remove(name)?;
-        let at = pointer_to("", name);
+        let at = pointer_to(&self.at, name);
         match serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(raw.get())) {
             Ok(value) => {
                 self.refuse_unknown(&raw, &value, &at);
@@ -62,14 +64,40 @@ impl Fields {
         }
     }
 
+    /// An object in a field that may be absent or null, read by `read`; `None` also when there is a mistake in it, which
+    /// is noted.
+    pub(crate) fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let raw = self.unread.remove(name).filter(|raw| raw.get() != "null")?;
+        let at = pointer_to(&self.at, name);
+        match serde_json::from_str::<Object>(raw.get()) {
+            Ok(Object(unread)) => {
+                let mut inner = Self { at, unread, mistakes: Vec::new() };
+                let value = read(&mut inner);
+                let mistakes = inner.finish();
+                let value = value.filter(|_| mistakes.is_empty());
+                self.mistakes.extend(mistakes);
+                value
+            }
+            Err(error) => {
+                self.mistakes.push(Mistake::body(at, sentence(&error)));
+                None
+            }
+        }
+    }
+
+    /// Whether what was read so far was right.
+    pub(crate) fn is_right(&self) -> bool {
+        self.mistakes.is_empty()
+    }
+
     /// Leaves a field out that is refused already.
     pub(crate) fn skip(&mut self, name: &str) {
         self.unread.remove(name);
     }
 
-    /// Notes a mistake that no parser of one field can see.
-    pub(crate) fn refuse(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.mistakes.push(Mistake::body(pointer, detail));
+    /// Notes a mistake that no parser of one field can see; the pointer begins at this object.
+    pub(crate) fn refuse(&mut self, pointer: impl AsRef<str>, detail: impl Into<String>) {
+        self.mistakes.push(Mistake::body(format!("{}{}", self.at, pointer.as_ref()), detail));
     }
 
     /// Every mistake, fields that nobody has read among them.
@@ -96,6 +124,8 @@ impl Fields {
 }
 
 const UNKNOWN: &str = "is no field of this";
+/// What is said of a field that is not there.
+pub(crate) const REQUIRED: &str = "is required";
 
 fn unknown(sent: &Value, known: &Value, at: &str, mistakes: &mut Vec<Mistake>) {
     let (Value::Object(sent), Value::Object(known)) = (sent, known) else { return };
@@ -121,7 +151,7 @@ fn mistake(at: &str, path: &Path, error: &serde_json::Error) -> Mistake {
     });
     let detail = sentence(error);
     if let Some(name) = detail.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-        return Mistake::body(pointer_to(&at, name), "is required");
+        return Mistake::body(pointer_to(&at, name), REQUIRED);
     }
     // A type that checks its parts against each other begins its sentence with the one at fault.
     if let Some((name, rule)) = detail.split_once(" must ").filter(|(name, _)| !name.contains(' ')) {

@@ -20,6 +20,7 @@ use tower_http::{
 
 use crate::{
     Settings, observe,
+    prefer::{IDEMPOTENCY_KEY, PREFER, PREFERENCE_APPLIED},
     problem::{Kind, Problem},
 };
 
@@ -122,8 +123,14 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, observe::REQUEST_ID])
-        .expose_headers([header::LOCATION, header::RETRY_AFTER, header::WWW_AUTHENTICATE, observe::REQUEST_ID])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, observe::REQUEST_ID, PREFER, IDEMPOTENCY_KEY])
+        .expose_headers([
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            PREFERENCE_APPLIED,
+            observe::REQUEST_ID,
+        ])
         .max_age(PREFLIGHT)
 }
 

@@ -3,17 +3,22 @@
 
 mod account_pages;
 mod account_schemas;
+mod accounts;
 mod address;
 mod alerts;
 mod caller;
+mod deposits;
 mod extract;
 mod fields;
 mod keys;
 mod layers;
 mod observe;
 mod openapi;
+mod order_schemas;
+mod orders;
 mod pages;
 mod passwords;
+mod prefer;
 mod prices;
 mod problem;
 mod query;
@@ -21,20 +26,22 @@ mod schemas;
 mod sessions;
 mod settings;
 mod subscription;
+mod terms;
+mod then;
 mod users;
 
 use std::{net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
 use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
-use store::Store;
+use store::{Store, watch::Watch};
 use tokio::net::TcpListener;
 use tracing::info;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::passwords::Passwords;
 
-pub use settings::{Confirmation, Settings};
+pub use settings::{Confirmation, OrdersFromAlerts, Settings};
 
 /// Whose advisory lock says which gateway relays; all of them answer.
 const RELAY: &str = "gateway-outbox";
@@ -45,6 +52,10 @@ pub(crate) struct App {
     store: Store,
     links: Links,
     confirmation: Confirmation,
+    orders_from_alerts: OrdersFromAlerts,
+    /// How long a request may take.
+    request_time: Duration,
+    watch: Watch,
     passwords: Passwords,
     session_days: u16,
 }
@@ -58,6 +69,7 @@ pub struct Gateway {
     drain: Duration,
     store: Store,
     broker: Broker,
+    watch: Watch,
     check: Check,
 }
 
@@ -77,17 +89,21 @@ impl Gateway {
         let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let check = health.check("gateway");
+        let watch = Watch::default();
         let app = App {
             store: store.clone(),
             links,
             confirmation: settings.confirmation,
+            orders_from_alerts: settings.orders_from_alerts,
+            request_time: Duration::from_secs(settings.request_timeout_seconds),
+            watch: watch.clone(),
             passwords: Passwords::new(settings.passwords_at_once),
             session_days: settings.session_days,
         };
         let router = router(app).merge(platform::admin::routes(health, metrics));
         let router = layers::around(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
-        Ok(Self { listener, address, router, lame_duck, drain, store, broker, check })
+        Ok(Self { listener, address, router, lame_duck, drain, store, broker, watch, check })
     }
 
     /// Where it listens.
@@ -98,7 +114,7 @@ impl Gateway {
     /// Answers requests and relays what they commit, until shutdown. Then it is no longer ready, and goes on answering
     /// while whoever balances the load learns of it; at last it finishes the requests that were begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Fault> {
-        let Self { listener, address, router, lame_duck, drain, store, broker, check } = self;
+        let Self { listener, address, router, lame_duck, drain, store, broker, watch, check } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), layers::see_off));
         let close = Shutdown::new();
@@ -116,8 +132,11 @@ impl Gateway {
             close.cancel();
             Ok::<_, Fault>(())
         };
-        tokio::try_join!(answer, leave)?;
-        Ok(())
+        // For as long as there are requests: some wait for what is settled.
+        tokio::select! {
+            ended = async { tokio::try_join!(answer, leave) } => ended.map(|_| ()),
+            never = watch.run(&store) => match never {},
+        }
     }
 }
 

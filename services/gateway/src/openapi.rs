@@ -11,7 +11,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{App, alerts, keys, prices, problem::ProblemBody, sessions, users};
+use crate::{App, accounts, alerts, deposits, keys, orders, prices, problem::ProblemBody, sessions, users};
 
 /// Every operation under `/v1`; what is not here is not served.
 pub(crate) fn router() -> OpenApiRouter<App> {
@@ -30,6 +30,13 @@ pub(crate) fn router() -> OpenApiRouter<App> {
         .routes(routes!(alerts::adopt))
         .routes(routes!(alerts::show, alerts::update, alerts::delete))
         .routes(routes!(alerts::firings))
+        .routes(routes!(orders::place, orders::list))
+        .routes(routes!(orders::show, orders::cancel))
+        .routes(routes!(accounts::balances))
+        .routes(routes!(accounts::trades))
+        .routes(routes!(accounts::ledger))
+        .routes(routes!(accounts::assets))
+        .routes(routes!(deposits::create))
         .routes(routes!(prices::list))
         .routes(routes!(prices::show))
         .routes(routes!(prices::history))
@@ -50,6 +57,8 @@ pub(crate) fn router() -> OpenApiRouter<App> {
     tags(
         (name = "users", description = "Accounts: who signs in, and with which keys"),
         (name = "alerts", description = "Rules and what they have fired"),
+        (name = "orders", description = "To buy and to sell"),
+        (name = "accounts", description = "What you have and how it came to be"),
         (name = "prices", description = "What is known of prices"),
     ),
     components(schemas(ProblemBody)),
@@ -110,7 +119,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::subscription;
+    use crate::{subscription, terms};
 
     fn document() -> Value {
         serde_json::to_value(router().into_openapi()).expect("JSON")
@@ -147,6 +156,15 @@ mod tests {
         ("patch /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
         ("delete /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
         ("get /v1/alerts/{id}/firings", &["manage_token", "session", "api_key alerts"]),
+        ("post /v1/orders", &["session", "api_key trade"]),
+        ("get /v1/orders", &["session", "api_key read"]),
+        ("get /v1/orders/{id}", &["session", "api_key read"]),
+        ("delete /v1/orders/{id}", &["session", "api_key trade"]),
+        ("get /v1/accounts", &["session", "api_key read"]),
+        ("get /v1/trades", &["session", "api_key read"]),
+        ("get /v1/ledger", &["session", "api_key read"]),
+        ("get /v1/assets", &[]),
+        ("post /v1/deposits", &["session"]),
         ("get /v1/prices", &[]),
         ("get /v1/prices/{symbol}", &[]),
         ("get /v1/prices/{symbol}/history", &[]),
@@ -214,12 +232,36 @@ mod tests {
         let document = document();
         let body = &document["paths"]["/v1/alerts"]["post"]["requestBody"]["content"]["application/json"];
         let examples = body["examples"].as_object().expect("examples");
-        assert_eq!(examples.len(), 3);
+        assert_eq!(examples.len(), 4);
         for example in examples.values() {
             let text = example["value"].to_string();
             subscription::read(text.as_bytes(), Uuid::nil(), None, events::Timestamp::EPOCH).expect(&text);
             check("Subscription", &example["value"]);
         }
+    }
+
+    #[test]
+    fn every_example_of_an_order_is_accepted_and_fits_its_schema_and_so_does_the_answer() {
+        let document = document();
+        let body = &document["paths"]["/v1/orders"]["post"]["requestBody"]["content"]["application/json"];
+        let examples = body["examples"].as_object().expect("examples");
+        assert_eq!(examples.len(), 3);
+        for example in examples.values() {
+            let text = example["value"].to_string();
+            let terms = terms::read(text.as_bytes()).expect(&text);
+            check("OrderTerms", &example["value"]);
+            let order = orders::Order::from(store::orders::OrderRecord {
+                id: Uuid::nil(),
+                user_id: Uuid::nil(),
+                terms,
+                rule_id: None,
+                placed_at: events::Timestamp::EPOCH,
+                state: None,
+                trade: None,
+            });
+            check("Order", &serde_json::to_value(order).expect("JSON"));
+        }
+        assert!(!fits("OrderTerms", &json!({"side": "buy", "type": "market", "size": "1"})), "what of?");
     }
 
     #[test]
@@ -240,6 +282,7 @@ mod tests {
                 firings: 1,
                 created_at: events::Timestamp::EPOCH,
                 user_id: None,
+                order: None,
             });
             check("Alert", &serde_json::to_value(alert).expect("JSON"));
         }

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use crate::order_schemas::ThenDoc;
 use serde_json::json;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -142,6 +143,7 @@ pub(crate) struct FullSubscriptionDoc {
     /// Ticks at or after this time are not judged; in the future.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
+    then: Option<ThenDoc>,
 }
 
 /// A change in any direction since the anchor. The optional fields of the full form may stand beside these.

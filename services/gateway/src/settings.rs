@@ -17,6 +17,8 @@ pub struct Settings {
     pub session_days: u16,
     /// How many passwords are hashed at a time, 1 to 64; each takes 19 MiB and a processor.
     pub passwords_at_once: usize,
+    /// Whether the first firing of an alert may place an order.
+    pub orders_from_alerts: OrdersFromAlerts,
     /// Which web pages may call the API, like `https://tickbell.example.com`; `*` is any, none is none.
     pub cors_origins: Vec<String>,
     /// The largest body that is read, 1024 to 1048576.
@@ -50,6 +52,24 @@ impl TryFrom<String> for Confirmation {
     }
 }
 
+/// Whether the first firing of an alert may place an order.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum OrdersFromAlerts {
+    /// Nobody trades without having asked for it right then.
+    #[default]
+    Off,
+    /// Whoever is signed in may ask for it beforehand.
+    On,
+}
+
+impl TryFrom<String> for OrdersFromAlerts {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("off", Self::Off), ("on", Self::On)])
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -57,6 +77,7 @@ impl Default for Settings {
             confirmation: Confirmation::default(),
             session_days: 30,
             passwords_at_once: 4,
+            orders_from_alerts: OrdersFromAlerts::default(),
             cors_origins: Vec::new(),
             max_body_bytes: 64 * 1024,
             request_timeout_seconds: 10,

@@ -1,12 +1,13 @@
 //! A request for an alert becomes a rule, or a list of everything that is wrong with it. No I/O.
 
 use events::{
-    Condition, Direction, Notify, Percent, Repeat, Rule, Since, Span, Symbol, Timestamp, Venue, rule::Change,
+    Condition, Direction, Notify, Percent, Repeat, Rule, Since, Span, Symbol, Timestamp, Venue,
+    rule::{Change, Then},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{address::Address, fields::Fields, problem::Problem};
+use crate::{address::Address, fields::Fields, problem::Problem, terms};
 
 /// Reads the body of `POST /v1/alerts`, the full form or the short one, as the rule `id`.
 ///
@@ -23,11 +24,22 @@ pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> 
     if expires_at.is_some_and(|end| end <= now) {
         fields.refuse("/expires_at", "must be in the future");
     }
+    let order = fields.object("then", |then| terms::of_rule(then, symbol.as_ref()));
     let mistakes = fields.finish();
     match (symbol, condition, email) {
         (Some(symbol), Some(condition), Some(email)) if mistakes.is_empty() => {
             let notify = Notify { email };
-            Ok(Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then: None })
+            Ok(Rule {
+                id,
+                symbol,
+                venue,
+                condition,
+                repeat,
+                cooldown,
+                expires_at,
+                notify,
+                then: order.map(|order| Then { order }),
+            })
         }
         _ => Err(Problem::invalid(mistakes)),
     }

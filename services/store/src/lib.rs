@@ -4,12 +4,15 @@
 //! Functions that write take a [`Tx`], so that a service puts an effect, its position and its outgoing facts into one
 //! transaction: [`Store::transaction`].
 
+pub mod accounts;
 pub mod api_keys;
 pub mod audit;
 pub mod dead_letters;
 pub mod deliveries;
+pub mod deposits;
 pub mod engine;
 pub mod history;
+pub mod orders;
 pub mod outbox;
 pub mod ownership;
 pub mod passwords;
@@ -25,6 +28,7 @@ pub mod sign_ups;
 pub mod status;
 mod transaction;
 pub mod users;
+pub mod watch;
 
 use std::time::Duration;
 

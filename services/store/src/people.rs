@@ -4,7 +4,7 @@ use events::{Rule, RuleStatus, Timestamp, rule::RuleHappening};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, rules};
+use crate::{Error, Store, Tx, orders, rules};
 
 /// Stands where an address was; RFC 2606 keeps it from ever being one.
 pub const ERASED: &str = "erased@erased.invalid";
@@ -57,7 +57,7 @@ impl Store {
     }
 }
 
-/// Rules are told anew, so that their last word in the stream is without the address too; firings say nothing about
+/// Open orders are asked back. Rules are told anew, so that their last word in the stream is without the address too; firings say nothing about
 /// anybody and stay.
 async fn end_rules(tx: &mut Tx, address: &str, account: Option<Uuid>, now: Timestamp) -> Result<u64, Error> {
     let rows = sqlx::query(
@@ -71,11 +71,14 @@ async fn end_rules(tx: &mut Tx, address: &str, account: Option<Uuid>, now: Times
     .bind(account)
     .fetch_all(&mut **tx)
     .await?;
+    let mut ended = Vec::with_capacity(rows.len());
     for row in &rows {
         let Json(rule) = row.try_get::<Json<Rule>, _>("rule")?;
+        ended.push(rule.id);
         let revision = row.try_get("revision")?;
         rules::tell(tx, rule, revision, RuleHappening::Deleted, RuleStatus::Deleted, now).await?;
     }
+    orders::cancel_with(tx, &ended, account, now).await?;
     Ok(rows.len() as u64)
 }
 

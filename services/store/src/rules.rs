@@ -1,12 +1,13 @@
 //! Rules as their owners made them, for the gateway. Every change is saved with the fact that says so.
 
-use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
+use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Error, Store, Tx,
     engine::{self, Firing},
+    orders::{self, NewOrder, Placed},
     outbox,
 };
 
@@ -29,10 +30,24 @@ pub struct RuleRecord {
     pub created_at: Timestamp,
     /// The account it belongs to; none for one that only its token manages.
     pub user_id: Option<Uuid>,
+    /// The order that its first firing places, and where that stands.
+    pub order: Option<(Uuid, OrderStatus)>,
+}
+
+/// What a request for a rule came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// It is saved.
+    Done,
+    /// The account is gone.
+    NoAccount,
+    /// Its order has the `client_order_id` of another one; nothing is saved.
+    OrderNameTaken,
 }
 
 /// What a change of status came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one for each request, and taken apart at once")]
 pub enum Changed {
     /// It has the status it was asked to have, now or already.
     Done(RuleRecord),
@@ -47,8 +62,10 @@ macro_rules! records {
         concat!(
             "SELECT r.rule, r.manage_token_hash, r.created_at, r.user_id, coalesce(s.firings, 0) AS firings,
                 CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status
-                     ELSE r.status END AS status
-             FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id WHERE ",
+                     ELSE r.status END AS status,
+                o.id AS order_id, coalesce(os.status, 'received') AS order_status
+             FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
+                LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id WHERE ",
             $which
         )
     };
@@ -57,17 +74,26 @@ macro_rules! records {
 const RECORD: &str = records!("r.id = $1");
 
 impl Store {
-    /// Saves a new rule, of an account or of nobody; `false` when the account is gone.
+    /// Saves a new rule, of an account or of nobody, and the order that its first firing places.
     pub async fn create_rule(
         &self,
         rule: Rule,
         status: RuleStatus,
         token: TokenHash,
         user_id: Option<Uuid>,
+        order: Option<NewOrder>,
         now: Timestamp,
-    ) -> Result<bool, Error> {
+    ) -> Result<Created, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
+                // First, so that nothing is written when there is an order of that name.
+                if let Some(order) = order {
+                    match orders::place(tx, order).await? {
+                        Placed::New(_) => {}
+                        Placed::NoAccount => return Ok(Created::NoAccount),
+                        Placed::Known(_) | Placed::Differs(_) => return Ok(Created::OrderNameTaken),
+                    }
+                }
                 // The account is held: it must not be erased while it gets something new.
                 let made = sqlx::query(
                     "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at, user_id)
@@ -83,10 +109,10 @@ impl Store {
                 .execute(&mut **tx)
                 .await?;
                 if made.rows_affected() == 0 {
-                    return Ok(false);
+                    return Ok(Created::NoAccount);
                 }
                 tell(tx, rule, 1, RuleHappening::Created, status, now).await?;
-                Ok(true)
+                Ok(Created::Done)
             })
         })
         .await
@@ -180,6 +206,9 @@ impl Store {
                 .fetch_one(&mut **tx)
                 .await?;
                 found.status = to;
+                if to == RuleStatus::Deleted {
+                    orders::cancel_with(tx, &[id], None, now).await?;
+                }
                 tell(tx, found.rule.clone(), revision, happening, to, now).await?;
                 Ok(Changed::Done(found))
             })
@@ -213,6 +242,9 @@ pub(crate) async fn tell(
 }
 
 fn record(row: &PgRow) -> Result<RuleRecord, Error> {
+    let order: Option<Uuid> = row.try_get("order_id")?;
+    let order_status = OrderStatus::parse(row.try_get("order_status")?)
+        .ok_or_else(|| sqlx::Error::Decode("an unknown order status".into()))?;
     Ok(RuleRecord {
         rule: row.try_get::<Json<Rule>, _>("rule")?.0,
         status: RuleStatus::parse(row.try_get("status")?)
@@ -220,5 +252,6 @@ fn record(row: &PgRow) -> Result<RuleRecord, Error> {
         firings: row.try_get("firings")?,
         user_id: row.try_get("user_id")?,
         created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
+        order: order.map(|id| (id, order_status)),
     })
 }

@@ -7,7 +7,7 @@ use platform::settings::Pair;
 
 use crate::{
     exit::Exit,
-    operate::{accounts, dlq, doctor, healthcheck, migrate, person, smoke, status, streams},
+    operate::{accounts, dlq, doctor, healthcheck, migrate, orders, person, smoke, status, streams},
     print::say,
     process::{self, Role},
     settings::Settings,
@@ -68,7 +68,10 @@ enum Command {
     Dlq(dlq::Command),
     /// Say what is not well, and how to mend it
     Doctor(Output),
-    /// Change what is kept of people's accounts
+    /// Place orders, look at them, and take them back
+    #[command(subcommand)]
+    Orders(orders::Command),
+    /// Say what you have; fund accounts and change what is kept of them
     #[command(subcommand)]
     Accounts(accounts::Command),
     /// Say what is kept about a person, and erase it
@@ -228,6 +231,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(output) => status::run(&common, &output).await,
         Command::Dlq(command) => dlq::run(&common, command).await,
         Command::Doctor(output) => doctor::run(&common, &output).await,
+        Command::Orders(command) => orders::run(&common, command).await,
         Command::Accounts(command) => accounts::run(&common, command).await,
         Command::Person(command) => person::run(&common, command).await,
         Command::Healthcheck(arguments) => healthcheck::run(&common, &arguments).await,

@@ -1,10 +1,12 @@
 //! The operator's commands: short, against running servers.
 
 pub(crate) mod accounts;
+mod client;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
+pub(crate) mod orders;
 pub(crate) mod person;
 pub(crate) mod smoke;
 pub(crate) mod status;

@@ -2,6 +2,7 @@
 //! `TICKBELL_SECTION__KEY`, flags.
 
 use std::{
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
 };
@@ -29,6 +30,31 @@ pub(crate) struct Settings {
     pub(crate) smtp: notifier::SmtpSettings,
     pub(crate) gateway: gateway::Settings,
     pub(crate) coinnews: coinnews::Settings,
+    pub(crate) client: Client,
+}
+
+/// The API that `tickbell orders` and `tickbell accounts show` ask.
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Client {
+    /// Where it is.
+    pub(crate) url: String,
+    /// An API key, or the token of a session.
+    pub(crate) api_key: String,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self { url: "http://127.0.0.1:8080".into(), api_key: String::new() }
+    }
+}
+
+impl fmt::Debug for Client {
+    /// Without the key: settings are shown in logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = if self.api_key.is_empty() { "none" } else { "…" };
+        f.debug_struct("Client").field("url", &self.url).field("api_key", &key).finish()
+    }
 }
 
 /// Who makes the streams.
@@ -102,10 +128,13 @@ fn written_by_up(file: &Path) -> Vec<Pair> {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
         Some(line.to_owned())
     };
-    [("nats.url", "NATS_URL"), ("database.url", "DATABASE_URL"), ("nats.monitor_url", "NATS_MONITOR_URL")]
-        .iter()
-        .filter_map(|(key, name)| Some((*key, value(name)?)))
-        .collect()
+    let names = [
+        ("nats.url", "NATS_URL"),
+        ("database.url", "DATABASE_URL"),
+        ("nats.monitor_url", "NATS_MONITOR_URL"),
+        ("client.url", "HTTP_URL"),
+    ];
+    names.iter().filter_map(|(key, name)| Some((*key, value(name)?))).collect()
 }
 
 #[cfg(test)]

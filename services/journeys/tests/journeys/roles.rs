@@ -27,6 +27,14 @@ const RIGHTS: [(&str, &[(&str, &str)]); 5] = [
             ("ticks", "S"),
             ("latest_prices", "S"),
             ("candles", "S"),
+            ("orders", "SI"),
+            ("deposits", "SI"),
+            ("order_states", "S"),
+            ("accounts", "S"),
+            ("postings", "S"),
+            ("transfers", "S"),
+            ("trades", "S"),
+            ("assets", "S"),
         ],
     ),
     (
@@ -66,7 +74,17 @@ const RIGHTS: [(&str, &[(&str, &str)]); 5] = [
     ),
     (
         "tickbell_operator",
-        &[("positions", "S"), ("outbox", "S"), ("deliveries", "S"), ("delivery_attempts", "S"), ("dead_letters", "S")],
+        &[
+            ("positions", "S"),
+            ("outbox", "SID"),
+            ("deliveries", "S"),
+            ("delivery_attempts", "S"),
+            ("dead_letters", "S"),
+            ("deposits", "SI"),
+            ("assets", "SI"),
+            ("accounts", "S"),
+            ("postings", "S"),
+        ],
     ),
 ];
 
@@ -170,7 +188,13 @@ async fn a_refusal_is_the_servers_own() {
         ("tickbell_notifier", "UPDATE users SET email = 'eve@example.com'"),
         ("tickbell_alert_engine", "SELECT email FROM users"),
         ("tickbell_operator", "SELECT token_hash FROM sessions"),
-        ("tickbell_operator", "DELETE FROM outbox"),
+        ("tickbell_operator", "DELETE FROM deposits"),
+        ("tickbell_operator", "SELECT password_hash FROM users"),
+        ("tickbell_operator", "UPDATE users SET role = 'operator'"),
+        ("tickbell_gateway", "UPDATE orders SET terms = '{}'"),
+        ("tickbell_gateway", "INSERT INTO order_states SELECT * FROM order_states"),
+        ("tickbell_gateway", "UPDATE accounts SET balance = 1"),
+        ("tickbell_gateway", "INSERT INTO assets VALUES ('X', 2)"),
     ] {
         let said = database.refusal(role, statement).expect("refused");
         assert!(said.contains("permission denied"), "{role} {statement}: {said}");

@@ -1,17 +1,62 @@
-//! `tickbell accounts`: what an operator does with people's accounts.
+//! `tickbell accounts`: what somebody has, and what an operator does with people's accounts.
 
+use std::time::Duration;
+
+use anyhow::{Context, bail};
 use clap::Subcommand;
-use store::users::Role;
+use events::{Amount, Asset};
+use platform::clock;
+use reqwest::Method;
+use store::{
+    Store,
+    deposits::{Deposit, Holder, NewDeposit, Requested},
+    users::Role,
+    watch::Watch,
+};
+use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::{settings, store};
+use super::{broker, client::Client, orders, settings, store};
 use crate::{
     cli::Common,
     exit::Exit,
-    print::{complain, say},
+    print::{complain, say, table},
 };
+
+/// Whose outbox a deposit's fact goes to.
+const SERVICE: &str = "operator";
+/// How long a deposit is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// More places are not counted anywhere.
+const LARGEST_SCALE: i64 = 12;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Say what you have, by the API
+    Show {
+        #[command(flatten)]
+        api: orders::Api,
+    },
+    /// Fund somebody's account, by the database
+    Deposit {
+        /// The account's mail address
+        email: String,
+        /// How much, like 10000.00
+        amount: Amount,
+        /// Of what, like USD
+        asset: Asset,
+        /// Your own name for it; the same name is the same deposit
+        #[arg(long, value_name = "TEXT")]
+        reference: Option<String>,
+    },
+    /// Let accounts hold an asset
+    Asset {
+        /// Its code, like BTC
+        code: Asset,
+        /// How many decimal places an amount of it has; this cannot be changed later
+        #[arg(value_parser = clap::value_parser!(u32).range(0..=LARGEST_SCALE))]
+        scale: u32,
+    },
     /// Say what somebody may do besides their own business
     Role {
         /// The account's mail address
@@ -27,15 +72,98 @@ fn role(text: &str) -> Result<Role, String> {
 }
 
 pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
-    let store = store(&settings(common)?).await?;
     match command {
+        Command::Show { api } => show(common, &api).await,
+        Command::Deposit { email, amount, asset, reference } => deposit(common, email, amount, asset, reference).await,
+        Command::Asset { code, scale } => {
+            let store = store(&settings(common)?).await?;
+            if !store.add_asset(&(code.clone(), scale)).await? {
+                complain(&format!("{code} is known already; GET /v1/assets says how many places it has."));
+                return Ok(Exit::Failed);
+            }
+            say(&format!("Accounts may hold {code} with {scale} decimal places now."));
+            Ok(Exit::Done)
+        }
         Command::Role { email, role } => {
+            let store = store(&settings(common)?).await?;
             if !store.set_role(&email, role).await? {
                 complain(&format!("There is no account with the address {email}."));
                 return Ok(Exit::Failed);
             }
             say(&format!("{email} is {} now.", role.as_str()));
+            Ok(Exit::Done)
         }
     }
+}
+
+async fn show(common: &Common, api: &orders::Api) -> anyhow::Result<Exit> {
+    let client = Client::new(&settings(common)?.client, api.url.as_ref())?;
+    let page = client.ask(client.request(Method::GET, "/v1/accounts")?).await?;
+    if api.output.json {
+        say(&page.to_string());
+        return Ok(Exit::Done);
+    }
+    let accounts = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let columns = ["asset", "available", "held", "total"];
+    let rows: Vec<_> = accounts.iter().map(|account| columns.map(|column| orders::text(account.get(column)))).collect();
+    table(&["ASSET", "AVAILABLE", "HELD", "TOTAL"], &rows);
     Ok(Exit::Done)
+}
+
+async fn deposit(
+    common: &Common,
+    email: String,
+    amount: Amount,
+    asset: Asset,
+    reference: Option<String>,
+) -> anyhow::Result<Exit> {
+    let settings = settings(common)?;
+    let (store, broker) = (store(&settings).await?, broker(&settings).await?);
+    let user_id = check(&store, &email, amount, &asset).await?;
+    let id = Uuid::now_v7();
+    let requested_by = "tickbell accounts deposit".to_owned();
+    let new = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at: clock::now() };
+    let found = match store.request_deposit(SERVICE, new).await? {
+        Requested::New(deposit) | Requested::Known(deposit) => deposit,
+        Requested::Differs => bail!("another deposit has this reference; choose a new one"),
+    };
+    // Also what an earlier run has saved and did not live to publish.
+    store.publish_outbox(SERVICE, &broker).await.context("the deposit is saved; the next one publishes it too")?;
+    let Some(posted) = wait(&store, found).await else {
+        let seconds = PATIENCE.as_secs();
+        complain(&format!(
+            "It is asked for and not posted after {seconds} s; see `tickbell status` for trade-settler."
+        ));
+        return Ok(Exit::Failed);
+    };
+    let balances = store.balances(user_id).await?;
+    let balance = balances.into_iter().find(|balance| balance.asset == posted.asset);
+    let total = balance.map_or_else(|| "nothing".to_owned(), |found| (found.available + found.held).to_string());
+    say(&format!("{email} has {total} {} now; the deposit is {}.", posted.asset, posted.id));
+    Ok(Exit::Done)
+}
+
+/// Whose account it is, when asset, amount and account go together.
+async fn check(store: &Store, email: &str, amount: Amount, asset: &Asset) -> anyhow::Result<Uuid> {
+    let known = store.known_assets(std::slice::from_ref(asset)).await?;
+    let Some((_, scale)) = known.first() else {
+        bail!("{asset} is not kept here; `tickbell accounts asset {asset} SCALE` changes that");
+    };
+    if amount.decimal().is_zero() || amount.decimal().normalize().scale() > *scale {
+        bail!("the amount must be above 0 and have at most {scale} decimal places, as {asset} has");
+    }
+    let account = store.account(&Holder::Email(email.to_owned())).await?;
+    account.with_context(|| format!("there is no account with the address {email}"))
+}
+
+async fn wait(store: &Store, deposit: Deposit) -> Option<Deposit> {
+    if deposit.posting_id.is_some() {
+        return Some(deposit);
+    }
+    let watch = Watch::default();
+    let waiting = watch.deposit(deposit.id);
+    tokio::select! {
+        posted = waiting.until(Instant::now() + PATIENCE) => posted,
+        never = watch.run(store) => match never {},
+    }
 }

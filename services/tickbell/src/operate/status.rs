@@ -38,7 +38,8 @@ pub(crate) struct Deliveries {
 
 /// In the direction of the flow, so that a message cannot slip from a stage that is yet to be asked into one that has
 /// been: each service with the consumers it reads by and the outbox it writes to.
-const FLOW: [(&str, &[&str]); 5] = [
+const FLOW: [(&str, &[&str]); 6] = [
+    ("operator", &[]),
     ("gateway", &[]),
     ("history-writer", &["history-writer"]),
     ("alert-engine", &["alert-engine-rules", "alert-engine"]),

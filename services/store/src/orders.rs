@@ -1,0 +1,298 @@
+//! Orders as their owners placed them and as the settler has decided them, for the gateway. What is placed or taken back
+//! is saved with the fact that says so; what becomes of it is the settler's.
+
+use events::{
+    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderStatus, Rejection, Symbol, Terms, Timestamp,
+    order::AfterAlert,
+};
+use rust_decimal::Decimal;
+use sha2::{Digest, Sha256};
+use sqlx::{Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    Error, Store, Tx,
+    accounts::{self, Trade},
+    outbox, row,
+    rules::SERVICE,
+};
+
+/// An order that is to be saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewOrder {
+    /// Drawn for it.
+    pub id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// What it is to do.
+    pub terms: Terms,
+    /// The name of the request, by which a repeated one is known.
+    pub idempotency_key: Option<String>,
+    /// The rule whose first firing places it.
+    pub after_alert: Option<AfterAlert>,
+    /// When, by the gateway's clock.
+    pub placed_at: Timestamp,
+}
+
+/// An order and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderRecord {
+    /// Names it.
+    pub id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// What it is to do.
+    pub terms: Terms,
+    /// The rule whose first firing places it.
+    pub rule_id: Option<Uuid>,
+    /// When it was saved.
+    pub placed_at: Timestamp,
+    /// What the settler has made of it; `None` is on its way.
+    pub state: Option<OrderState>,
+    /// How it traded.
+    pub trade: Option<Trade>,
+}
+
+/// What the settler has made of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderState {
+    /// Where it stands.
+    pub status: OrderStatus,
+    /// Why it is rejected.
+    pub reason: Option<Rejection>,
+    /// What it holds while it is open.
+    pub held: Option<(Asset, Amount)>,
+    /// The last tick that was applied before this was decided; 0 before the first.
+    pub tick_sequence: u64,
+    /// When it was decided.
+    pub updated_at: Timestamp,
+}
+
+impl OrderRecord {
+    /// Where it stands.
+    pub fn status(&self) -> OrderStatus {
+        self.state.as_ref().map_or(OrderStatus::Received, |state| state.status)
+    }
+}
+
+/// What a request to place an order came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// It is saved.
+    New(Box<OrderRecord>),
+    /// It was saved before, by the same name and with the same terms.
+    Known(Box<OrderRecord>),
+    /// An order of the same name has other terms.
+    Differs(Name),
+    /// The account is gone.
+    NoAccount,
+}
+
+/// What names an order of somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// Its owner's own name for it.
+    ClientOrderId,
+    /// The name of the request.
+    IdempotencyKey,
+}
+
+/// What a request to take an order back came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cancellation {
+    /// The settler is asked, now or already.
+    Requested(Box<OrderRecord>),
+    /// Nothing more can happen to it.
+    Final(OrderStatus),
+    /// The user has no such order.
+    Missing,
+}
+
+/// Which orders of somebody.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OrderFilter {
+    /// Those that stand so.
+    pub status: Option<OrderStatus>,
+    /// Those that trade this.
+    pub symbol: Option<Symbol>,
+    /// Those older than this one.
+    pub before: Option<Uuid>,
+}
+
+/// The hash of an order's terms as it is kept: of their JSON as [`Terms`] writes it.
+pub fn fingerprint(terms: &Terms) -> Result<[u8; 32], Error> {
+    Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
+}
+
+macro_rules! records {
+    ($which:literal) => {
+        concat!(
+            "SELECT o.id, o.user_id, o.terms, o.rule_id, o.placed_at, o.idempotency_key,
+                s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at,
+                t.order_id, t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence,
+                t.tick_price, t.at
+             FROM orders o LEFT JOIN order_states s ON s.order_id = o.id LEFT JOIN trades t ON t.order_id = o.id
+             WHERE ",
+            $which
+        )
+    };
+}
+
+impl Store {
+    /// Saves an order, once: the same names and terms again are the same order.
+    pub async fn place_order(&self, order: NewOrder) -> Result<Placed, Error> {
+        self.transaction(move |tx| Box::pin(async move { place(tx, order).await })).await
+    }
+
+    /// One order of a user.
+    pub async fn order(&self, user_id: Uuid, id: Uuid) -> Result<Option<OrderRecord>, Error> {
+        let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
+        let row = query.bind(user_id).bind(id).fetch_optional(self.pool()).await?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// A user's orders, newest first.
+    pub async fn orders(&self, user_id: Uuid, filter: &OrderFilter, limit: i64) -> Result<Vec<OrderRecord>, Error> {
+        let query = sqlx::query(records!(
+            "o.user_id = $1 AND o.id < $2 AND ($3::text IS NULL OR coalesce(s.status, 'received') = $3)
+                AND ($4::text IS NULL OR o.terms ->> 'symbol' = $4)
+             ORDER BY o.id DESC LIMIT $5"
+        ));
+        let rows = query
+            .bind(user_id)
+            .bind(filter.before.unwrap_or(Uuid::max()))
+            .bind(filter.status.map(OrderStatus::as_str))
+            .bind(filter.symbol.as_ref().map(Symbol::as_str))
+            .bind(limit)
+            .fetch_all(self.pool())
+            .await?;
+        rows.iter().map(record).collect()
+    }
+
+    /// Those of these orders that the settler has decided something about.
+    pub(crate) async fn decided_orders(&self, ids: &[Uuid]) -> Result<Vec<OrderRecord>, Error> {
+        let query = sqlx::query(records!("o.id = ANY($1) AND s.status IS NOT NULL"));
+        query.bind(ids).fetch_all(self.pool()).await?.iter().map(record).collect()
+    }
+
+    /// Asks the settler to take a user's order back, unless nothing more can happen to it.
+    pub async fn cancel_order(&self, user_id: Uuid, id: Uuid, now: Timestamp) -> Result<Cancellation, Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
+                let Some(row) = query.bind(user_id).bind(id).fetch_optional(&mut **tx).await? else {
+                    return Ok(Cancellation::Missing);
+                };
+                let found = record(&row)?;
+                if found.status().is_final() {
+                    return Ok(Cancellation::Final(found.status()));
+                }
+                outbox::add(tx, SERVICE, &[cancellation(&found, now).outgoing()]).await?;
+                Ok(Cancellation::Requested(found.into()))
+            })
+        })
+        .await
+    }
+}
+
+/// Saves an order with the fact that says so, in the transaction of something else.
+pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
+    let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order;
+    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the second waits here for the first one's commit, and then finds its order.
+    let saved = sqlx::query(
+        "INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM (SELECT FROM users WHERE id = $2 FOR KEY SHARE) AS account
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(id)
+    .bind(user_id)
+    .bind(Json(&terms))
+    .bind(after_alert.map(|after| after.rule_id))
+    .bind(&terms.client_order_id)
+    .bind(&idempotency_key)
+    .bind(fingerprint(&terms)?.as_slice())
+    .bind(placed_at.datetime())
+    .execute(&mut **tx)
+    .await?;
+    if saved.rows_affected() == 0 {
+        return known(tx, user_id, &terms, idempotency_key.as_deref()).await;
+    }
+    let rule_id = after_alert.map(|after| after.rule_id);
+    let record = OrderRecord { id, user_id, terms: terms.clone(), rule_id, placed_at, state: None, trade: None };
+    let fact = OrderPlaced { order_id: id, user_id, terms, after_alert, placed_at };
+    outbox::add(tx, SERVICE, &[fact.outgoing()]).await?;
+    Ok(Placed::New(record.into()))
+}
+
+async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> Result<Placed, Error> {
+    let rows = sqlx::query(records!("o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3)"))
+        .bind(user_id)
+        .bind(key)
+        .bind(&terms.client_order_id)
+        .fetch_all(&mut **tx)
+        .await?;
+    let mut same = None;
+    for row in &rows {
+        let by_key = key.is_some() && row.try_get::<Option<&str>, _>("idempotency_key")? == key;
+        let found = record(row)?;
+        if found.terms != *terms {
+            return Ok(Placed::Differs(if by_key { Name::IdempotencyKey } else { Name::ClientOrderId }));
+        }
+        same = Some(found);
+    }
+    Ok(same.map_or(Placed::NoAccount, |found| Placed::Known(found.into())))
+}
+
+/// Asks the settler to take back the orders of rules, and of an account, in the transaction that ends those.
+pub(crate) async fn cancel_with(
+    tx: &mut Tx,
+    rules: &[Uuid],
+    account: Option<Uuid>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let query = sqlx::query(records!(
+        "(o.rule_id = ANY($1) OR o.user_id = $2) AND coalesce(s.status, 'received') IN ('received', 'open')
+         ORDER BY o.id"
+    ));
+    let rows = query.bind(rules).bind(account).fetch_all(&mut **tx).await?;
+    let orders: Vec<OrderRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
+    let facts: Vec<_> = orders.iter().map(|order| cancellation(order, now).outgoing()).collect();
+    outbox::add(tx, SERVICE, &facts).await
+}
+
+fn cancellation(order: &OrderRecord, now: Timestamp) -> OrderCancelRequested {
+    OrderCancelRequested {
+        // Derived, not drawn: to ask again for the same is to ask once.
+        request_id: Uuid::new_v5(&order.id, b"cancel"),
+        order_id: order.id,
+        user_id: order.user_id,
+        symbol: order.terms.symbol.clone(),
+        requested_at: now,
+    }
+}
+
+fn record(row: &PgRow) -> Result<OrderRecord, Error> {
+    let decided: Option<&str> = row.try_get("status")?;
+    let traded: Option<Uuid> = row.try_get("order_id")?;
+    Ok(OrderRecord {
+        id: row.try_get("id")?,
+        user_id: row.try_get("user_id")?,
+        terms: row.try_get::<Json<Terms>, _>("terms")?.0,
+        rule_id: row.try_get("rule_id")?,
+        placed_at: row::time(row, "placed_at")?,
+        state: decided.map(|_| state(row)).transpose()?,
+        trade: traded.map(|_| accounts::trade(row)).transpose()?,
+    })
+}
+
+fn state(row: &PgRow) -> Result<OrderState, Error> {
+    let reason: Option<&str> = row.try_get("reason")?;
+    let held: Decimal = row.try_get("held")?;
+    Ok(OrderState {
+        status: row::word(row, "status", OrderStatus::parse)?,
+        reason: reason.map(|_| row::word(row, "reason", Rejection::parse)).transpose()?,
+        held: if held.is_zero() { None } else { Some((row::asset(row, "held_asset")?, Amount::new(held)?)) },
+        tick_sequence: row.try_get::<i64, _>("decided_after")? as u64,
+        updated_at: row::time(row, "updated_at")?,
+    })
+}
