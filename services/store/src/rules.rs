@@ -35,7 +35,7 @@ pub struct RuleRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
     /// It has the status it was asked to have, now or already.
-    Done(RuleRecord),
+    Done(Box<RuleRecord>),
     /// It cannot go there from the status it has.
     Refused(RuleStatus),
     /// There is no such rule, or it is deleted.
@@ -167,7 +167,7 @@ impl Store {
                     (RuleStatus::Paused, RuleHappening::Resumed) => RuleStatus::Active,
                     (RuleStatus::Paused, RuleHappening::Paused)
                     | (RuleStatus::Active, RuleHappening::Resumed)
-                    | (_, RuleHappening::Confirmed) => return Ok(Changed::Done(found)),
+                    | (_, RuleHappening::Confirmed) => return Ok(Changed::Done(Box::new(found))),
                     (status, _) => return Ok(Changed::Refused(status)),
                 };
                 let revision: i64 = sqlx::query_scalar(
@@ -181,7 +181,7 @@ impl Store {
                 .await?;
                 found.status = to;
                 tell(tx, found.rule.clone(), revision, happening, to, now).await?;
-                Ok(Changed::Done(found))
+                Ok(Changed::Done(Box::new(found)))
             })
         })
         .await

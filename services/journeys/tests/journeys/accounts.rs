@@ -205,8 +205,8 @@ async fn alerts_belong_to_the_account_and_those_of_its_address_can_be_adopted() 
     let pending = api.subscribe(rule.clone()).await;
     system.until_processed().await;
     let question = |id: &str| {
-        let mails = system.mails().into_iter();
-        mails.filter(|mail| mail.header("X-Tickbell-Rule").as_deref() == Some(id)).last().expect("a question")
+        let mails = system.mails();
+        mails.into_iter().find(|mail| mail.header("X-Tickbell-Rule").as_deref() == Some(id)).expect("a question")
     };
     let link = question(&before.id).link("/confirm/");
     Api::send(api.request(Method::POST, &link)).await.expect_status(200);
@@ -244,7 +244,7 @@ async fn alerts_belong_to_the_account_and_those_of_its_address_can_be_adopted() 
     api.tell("tbs_nonsense", Method::POST, "/v1/alerts", &rule).await.expect_status(401);
 
     // Only what is of the address, has said yes and is nobody's can be adopted, and only by that address.
-    assert_eq!(ids("/v1/alerts?adoptable=true&limit=1", &session).await, [before.id.clone()]);
+    assert_eq!(ids("/v1/alerts?adoptable=true&limit=1", &session).await, [before.id.as_str()]);
     let adopt = |id: &str| format!("/v1/alerts/{id}/adopt");
     for (token, id) in [(&session, &pending.id), (&stranger, &before.id), (&stranger, &own.to_owned())] {
         api.ask(token, Method::POST, &adopt(id)).await.expect_status(404);
