@@ -153,7 +153,10 @@ async fn settled(system: &System, store: &Store, broker: &Broker, market: &Marke
     let began = Instant::now();
     drop(held);
     system.until("settled", PATIENCE, async || position(store).await == last).await?;
-    Ok(orders.len() as f64 / began.elapsed().as_secs_f64())
+    let rate = orders.len() as f64 / began.elapsed().as_secs_f64();
+    // What they have become is still being told; that must not disturb the measurement that follows.
+    system.until("told", PATIENCE, async || system.caught_up()).await?;
+    Ok(rate)
 }
 
 async fn position(store: &Store) -> u64 {

@@ -309,7 +309,8 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    const ALL: [Self; 8] = [
+    /// Every reason there is.
+    pub const ALL: [Self; 8] = [
         Self::InsufficientFunds,
         Self::NoPrice,
         Self::StalePrice,

@@ -2,9 +2,9 @@
 
 use async_nats::jetstream::stream::Stream;
 use events::{DeadLetter, Outgoing, envelope::NATS_MSG_ID};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 
-use crate::{Broker, Fault};
+use crate::{Broker, Fault, Message, stored};
 
 const STREAM: &str = "DLQ";
 
@@ -19,15 +19,11 @@ pub struct Entry {
 
 /// All dead letters, oldest first.
 pub async fn list(broker: &Broker) -> Result<Vec<Entry>, Fault> {
-    let stream = stream(broker).await?;
-    let state = stream.cached_info().state.clone();
-    if state.messages == 0 {
-        return Ok(Vec::new());
-    }
-    let entries =
-        futures::stream::iter(state.first_sequence..=state.last_sequence).map(|sequence| read(&stream, sequence));
-    let entries: Vec<Result<Option<Entry>, Fault>> = entries.buffered(16).collect().await;
-    entries.into_iter().filter_map(Result::transpose).collect()
+    let entry = |message: Message| Entry {
+        sequence: message.sequence,
+        letter: message.event().map_err(|error| error.to_string()),
+    };
+    stored::messages(broker, STREAM, None).await?.map(|message| message.map(entry)).try_collect().await
 }
 
 /// Publishes a dead letter's message again where it was published first, then takes the letter out of the stream.
@@ -52,16 +48,4 @@ pub async fn replay(broker: &Broker, entry: &Entry) -> Result<(), Fault> {
 async fn stream(broker: &Broker) -> Result<Stream, Fault> {
     let found = broker.jetstream().get_stream(STREAM).await;
     found.map_err(|error| Fault::fatal(format!("find stream {STREAM}; run `tickbell streams apply`"), error))
-}
-
-async fn read(stream: &Stream, sequence: u64) -> Result<Option<Entry>, Fault> {
-    use async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
-    match stream.get_raw_message(sequence).await {
-        Ok(message) => {
-            let letter = serde_json::from_slice(&message.payload).map_err(|error| error.to_string());
-            Ok(Some(Entry { sequence, letter }))
-        }
-        Err(error) if error.kind() == NoMessageFound => Ok(None),
-        Err(error) => Err(Fault::passing(format!("read message {sequence} of stream {STREAM}"), error)),
-    }
 }

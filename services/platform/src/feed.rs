@@ -294,6 +294,18 @@ impl Feed {
     }
 }
 
+impl From<jetstream::message::StreamMessage> for Message {
+    fn from(stored: jetstream::message::StreamMessage) -> Self {
+        Self {
+            subject: stored.subject.to_string(),
+            sequence: stored.sequence,
+            stored_at: Timestamp::from(stored.time),
+            headers: Some(stored.headers),
+            body: stored.payload,
+        }
+    }
+}
+
 impl Message {
     /// The event in the body, or why there is none.
     pub fn event<E: Event>(&self) -> Result<E, Unreadable> {

@@ -13,6 +13,7 @@ pub mod links;
 pub mod merge;
 pub mod server;
 pub mod settings;
+pub mod stored;
 pub mod supervise;
 pub mod telemetry;
 pub mod topology;

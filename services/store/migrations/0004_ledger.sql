@@ -108,7 +108,9 @@ CREATE TABLE trades (
     fee           numeric     NOT NULL CHECK (fee >= 0),
     tick_sequence bigint      NOT NULL,
     tick_price    numeric     NOT NULL CHECK (tick_price > 0),
-    at            timestamptz NOT NULL
+    at            timestamptz NOT NULL,
+    -- SHA-256 of all this.
+    hash          bytea       NOT NULL
 );
 CREATE INDEX trades_user ON trades (user_id, posting_id);
 

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use events::{Asset, OrderStatus, Price, Rejection, Side, Symbol, Terms, Timestamp};
+use events::{Asset, OrderStatus, Price, Rejection, Symbol, Terms, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
@@ -93,7 +93,7 @@ pub struct OrderState {
     pub updated_at: Timestamp,
 }
 
-/// An order has traded.
+/// An order has traded, as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TradeRow {
     /// Which.
@@ -103,23 +103,25 @@ pub struct TradeRow {
     /// Whose.
     pub user_id: Uuid,
     /// What.
-    pub symbol: Symbol,
-    /// Which way.
-    pub side: Side,
+    pub symbol: String,
+    /// `buy` or `sell`.
+    pub side: Cow<'static, str>,
     /// How much of the base.
     pub size: Decimal,
     /// What one cost.
-    pub price: Price,
+    pub price: Decimal,
     /// What all of it cost or brought, before the fee.
     pub quote_amount: Decimal,
     /// The fee.
     pub fee: Decimal,
     /// The tick that priced it.
-    pub tick_sequence: u64,
+    pub tick_sequence: i64,
     /// Its price.
-    pub tick_price: Price,
+    pub tick_price: Decimal,
     /// When.
     pub at: Timestamp,
+    /// Of all this.
+    pub hash: Vec<u8>,
 }
 
 /// The newest applied tick of a symbol.
@@ -330,22 +332,24 @@ async fn add_trades(tx: &mut Tx, trades: &[TradeRow]) -> Result<(), Error> {
     }
     sqlx::query(
         "INSERT INTO trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, tick_sequence,
-                             tick_price, at)
+                             tick_price, at, hash)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::numeric[],
-                              $8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[], $12::timestamptz[])",
+                              $8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[], $12::timestamptz[],
+                              $13::bytea[])",
     )
     .bind(trades.iter().map(|trade| trade.order_id).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.posting_id).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.user_id).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.symbol.as_str()).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.side.as_str()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| &*trade.side).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.size).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.price.decimal()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.price).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.quote_amount).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.fee).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| bigint(trade.tick_sequence)).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.tick_price.decimal()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.tick_sequence).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.tick_price).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.at.datetime()).collect::<Vec<_>>())
+    .bind(trades.iter().map(|trade| trade.hash.as_slice()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -7,7 +7,7 @@ use platform::settings::Pair;
 
 use crate::{
     exit::Exit,
-    operate::{accounts, dlq, doctor, healthcheck, migrate, orders, person, smoke, status, streams},
+    operate::{accounts, dlq, doctor, healthcheck, ledger, migrate, orders, person, smoke, status, streams},
     print::say,
     process::{self, Role},
     settings::Settings,
@@ -77,6 +77,9 @@ enum Command {
     /// Say what is kept about a person, and erase it
     #[command(subcommand)]
     Person(person::Command),
+    /// Say whether the money is right
+    #[command(subcommand)]
+    Ledger(ledger::Command),
     /// Ask a service on this machine whether it is ready, for a container's health check
     Healthcheck(healthcheck::Arguments),
     /// Try a running API from outside: health, documents, prices, history, refusals
@@ -234,6 +237,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Orders(command) => orders::run(&common, command).await,
         Command::Accounts(command) => accounts::run(&common, command).await,
         Command::Person(command) => person::run(&common, command).await,
+        Command::Ledger(command) => ledger::run(&common, command).await,
         Command::Healthcheck(arguments) => healthcheck::run(&common, &arguments).await,
         Command::Smoke(arguments) => smoke::run(&arguments).await,
     }

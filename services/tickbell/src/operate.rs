@@ -5,6 +5,7 @@ mod client;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod healthcheck;
+pub(crate) mod ledger;
 pub(crate) mod migrate;
 pub(crate) mod orders;
 pub(crate) mod person;

@@ -2,14 +2,18 @@
 //!
 //! [`book`] decides, one event at a time; [`queue`] is what makes a tick cheap, [`amounts`] what makes it exact, [`ledger`]
 //! what is posted and [`seal`] what makes a changed row visible. `session` reads the streams in one order, saves a batch in
-//! one transaction, and publishes what has become of orders.
+//! one transaction, and publishes what has become of orders. [`audit`] re-computes the ledger from its rows.
 
 pub mod amounts;
+pub mod audit;
 pub mod book;
 pub mod ledger;
 pub mod queue;
 pub mod seal;
 mod session;
+pub mod verify;
+
+use std::time::Duration;
 
 use events::Span;
 use platform::{
@@ -42,6 +46,8 @@ pub struct Settings {
     pub max_open_orders: usize,
     /// How many orders and ticks are decided in one transaction, about, 1 to 20000.
     pub batch: usize,
+    /// How often the whole ledger is verified, 0 to 10080; 0 is never.
+    pub verify_every_minutes: u64,
 }
 
 impl Default for Settings {
@@ -53,6 +59,7 @@ impl Default for Settings {
             max_price_age_seconds: 60,
             max_open_orders: 1_000,
             batch: 5_000,
+            verify_every_minutes: 60,
         }
     }
 }
@@ -65,7 +72,8 @@ impl Settings {
         within("trade_settler.slippage_bp", self.slippage_bp, self.spread_bp.div_ceil(2), 5_000)?;
         within("trade_settler.max_price_age_seconds", self.max_price_age_seconds, 1, 86_400)?;
         within("trade_settler.max_open_orders", self.max_open_orders, 1, 100_000)?;
-        within("trade_settler.batch", self.batch, 1, 20_000)
+        within("trade_settler.batch", self.batch, 1, 20_000)?;
+        within("trade_settler.verify_every_minutes", self.verify_every_minutes, 0, 10_080)
     }
 
     /// The same as the core has it.
@@ -89,7 +97,19 @@ pub async fn run(
     let check = health.check(SERVICE);
     store::dead_letters::count_from_nought(SERVICE);
     session::count_from_nought();
-    supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings, &shutdown)).await
+    verify::count_from_nought();
+    let every = Duration::from_secs(60 * settings.verify_every_minutes);
+    let settle = supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings, &shutdown));
+    let verify = async {
+        match settings.verify_every_minutes {
+            0 => shutdown.cancelled().await,
+            _ => verify::regularly(&store, every, &shutdown).await,
+        }
+    };
+    tokio::select! {
+        ended = settle => ended,
+        () = verify => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! transfers' and the posting before it.
 
 use sha2::{Digest, Sha256};
-use store::settlement::{AccountRow, PostingRow, TransferRow};
+use store::settlement::{AccountRow, PostingRow, TradeRow, TransferRow};
 
 /// SHA-256.
 pub type Hash = [u8; 32];
@@ -57,4 +57,23 @@ pub fn posting(row: &PostingRow, transfers: impl IntoIterator<Item = Hash>) -> H
         digest.update(hash);
     }
     digest.finalize().into()
+}
+
+/// One trade.
+pub fn trade(row: &TradeRow) -> Hash {
+    Text::default()
+        .field("trade")
+        .field(row.order_id)
+        .field(row.posting_id)
+        .field(row.user_id)
+        .field(&row.symbol)
+        .field(&row.side)
+        .field(row.size.normalize())
+        .field(row.price.normalize())
+        .field(row.quote_amount.normalize())
+        .field(row.fee.normalize())
+        .field(row.tick_sequence)
+        .field(row.tick_price.normalize())
+        .field(row.at.micros())
+        .hash()
 }

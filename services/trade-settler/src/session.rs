@@ -4,7 +4,7 @@ mod input;
 
 use std::{collections::HashSet, pin::pin, time::Duration};
 
-use events::{DeadLetter, OrderStatus, Outgoing, Timestamp};
+use events::{DeadLetter, OrderStatus, Outgoing, Rejection, Timestamp};
 use futures::future::OptionFuture;
 use platform::{
     Broker, Check, Fault, Feed, Merge, Message, Shutdown,
@@ -242,20 +242,27 @@ fn tell(fact: &Fact, cause: &Message) -> Outgoing {
     traced(fact.outgoing(), traceparent(&span, cause.traceparent()))
 }
 
-const FINAL: [OrderStatus; 4] =
-    [OrderStatus::Filled, OrderStatus::Cancelled, OrderStatus::Expired, OrderStatus::Rejected];
+const FINAL: [OrderStatus; 3] = [OrderStatus::Filled, OrderStatus::Cancelled, OrderStatus::Expired];
 
 /// Makes the counters appear at nought, so that a first count is a step.
 pub(crate) fn count_from_nought() {
     for status in FINAL {
-        metrics::counter!("tickbell_orders_settled_total", "status" => status.as_str()).increment(0);
+        count_settled(status, None, 0);
+    }
+    for reason in Rejection::ALL {
+        count_settled(OrderStatus::Rejected, Some(reason), 0);
     }
     metrics::counter!("tickbell_trades_settled_total").increment(0);
 }
 
 fn count(changes: &Changes) {
     for order in changes.orders.iter().filter(|order| order.status.is_final()) {
-        metrics::counter!("tickbell_orders_settled_total", "status" => order.status.as_str()).increment(1);
+        count_settled(order.status, order.reason, 1);
     }
     metrics::counter!("tickbell_trades_settled_total").increment(changes.trades.len() as u64);
+}
+
+fn count_settled(status: OrderStatus, reason: Option<Rejection>, by: u64) {
+    let reason = reason.map_or("", Rejection::as_str);
+    metrics::counter!("tickbell_orders_settled_total", "status" => status.as_str(), "reason" => reason).increment(by);
 }

@@ -44,7 +44,7 @@ const FLOW: [(&str, &[&str]); 6] = [
     ("history-writer", &["history-writer"]),
     ("alert-engine", &["alert-engine-rules", "alert-engine"]),
     ("trade-settler", &["trade-settler", "trade-settler-alerts", "trade-settler-orders"]),
-    ("notifier", &["notifier-rules", "notifier"]),
+    ("notifier", &["notifier-rules", "notifier-users", "notifier-trades", "notifier"]),
 ];
 
 pub(crate) async fn run(common: &Common, output: &Output) -> anyhow::Result<Exit> {

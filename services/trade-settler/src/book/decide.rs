@@ -11,6 +11,7 @@ use super::{Book, Fact, Held, Open, Order, Quote};
 use crate::{
     amounts::{self, Factor, Minor, Scales, Worth},
     ledger::{About, Holder, Reason, Transfer},
+    seal,
 };
 
 impl Book {
@@ -171,22 +172,41 @@ impl Book {
         let Order { id, user_id, terms } = order;
         let Deal { scales, quote, price, size, worth } = deal;
         let decimal = |amount, scale| amounts::decimal(amount, scale).expect("an amount below the limit");
-        let trade = TradeRow {
+        let (size, quote_amount, fee) =
+            (decimal(*size, scales.base), decimal(worth.quote, scales.quote), decimal(worth.fee, scales.quote));
+        let mut row = TradeRow {
             order_id: *id,
             posting_id,
             user_id: *user_id,
+            symbol: terms.symbol.to_string(),
+            side: terms.side.as_str().into(),
+            size,
+            price: price.decimal(),
+            quote_amount,
+            fee,
+            tick_sequence: quote.sequence as i64,
+            tick_price: quote.price.decimal(),
+            at,
+            hash: Vec::new(),
+        };
+        row.hash = seal::trade(&row).into();
+        self.changed.trades.push(row);
+        let amount = |value| Amount::new(value).expect("an amount below the limit");
+        self.facts.push(Fact::Trade(TradeSettled {
+            id: TradeSettled::id_of(*id),
+            order_id: *id,
+            user_id: *user_id,
             symbol: terms.symbol.clone(),
             side: terms.side,
-            size: decimal(*size, scales.base),
+            size: Size::new(size).expect("a size below the limit"),
             price: *price,
-            quote_amount: decimal(worth.quote, scales.quote),
-            fee: decimal(worth.fee, scales.quote),
+            quote_amount: amount(quote_amount),
+            fee: amount(fee),
             tick_sequence: quote.sequence,
             tick_price: quote.price,
+            posting_id,
             at,
-        };
-        self.facts.push(Fact::Trade(settled(&trade)));
-        self.changed.trades.push(trade);
+        }));
     }
 
     /// Lets an order wait, for its price or for its alert.
@@ -310,23 +330,4 @@ struct Deal {
 
 fn about(order: &Order, reason: Reason, at: Timestamp) -> About {
     About { reason, user_id: order.user_id, cause: order.id, at }
-}
-
-fn settled(trade: &TradeRow) -> TradeSettled {
-    let amount = |value| Amount::new(value).expect("an amount below the limit");
-    TradeSettled {
-        id: TradeSettled::id_of(trade.order_id),
-        order_id: trade.order_id,
-        user_id: trade.user_id,
-        symbol: trade.symbol.clone(),
-        side: trade.side,
-        size: Size::new(trade.size).expect("a size below the limit"),
-        price: trade.price,
-        quote_amount: amount(trade.quote_amount),
-        fee: amount(trade.fee),
-        tick_sequence: trade.tick_sequence,
-        tick_price: trade.tick_price,
-        posting_id: trade.posting_id,
-        at: trade.at,
-    }
 }

@@ -45,6 +45,7 @@ impl Kept {
             assert!(before.as_ref().is_none_or(|before| !before.status.is_final()), "{before:?} became {state:?}");
         }
         for trade in trades {
+            assert_eq!(trade.hash, seal::trade(&trade));
             assert!(self.trades.values().all(|other| other.order_id != trade.order_id), "two trades: {trade:?}");
             assert!(self.trades.insert(trade.posting_id, trade).is_none());
         }

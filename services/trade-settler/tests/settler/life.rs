@@ -204,10 +204,11 @@ impl Life {
     fn explained(&self, user: Uuid, asset: &str) -> Decimal {
         let deposits = self.deposited.get(&(user, asset.to_owned())).copied().unwrap_or_default();
         let trades = self.kept.trades.values().filter(|trade| trade.user_id == user).map(|trade| {
-            let sign = if trade.side == events::Side::Buy { Decimal::ONE } else { -Decimal::ONE };
+            let symbol = Symbol::parse(&trade.symbol).expect("a symbol");
+            let sign = if trade.side == "buy" { Decimal::ONE } else { -Decimal::ONE };
             match asset {
-                _ if trade.symbol.base().as_str() == asset => sign * trade.size,
-                _ if trade.symbol.quote().as_str() == asset => -sign * trade.quote_amount - trade.fee,
+                _ if symbol.base().as_str() == asset => sign * trade.size,
+                _ if symbol.quote().as_str() == asset => -sign * trade.quote_amount - trade.fee,
                 _ => Decimal::ZERO,
             }
         });

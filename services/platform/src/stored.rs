@@ -1,0 +1,37 @@
+//! Messages that a stream has stored, read one by one without a consumer.
+
+use async_nats::jetstream::stream::{LastRawMessageErrorKind::NoMessageFound, Stream};
+use futures::{StreamExt, stream::BoxStream};
+
+use crate::{Broker, Fault, Message};
+
+/// How many are asked for at a time.
+const AT_A_TIME: usize = 16;
+
+/// What a stream has, oldest first, up to a sequence where one is given. Messages that it has dropped are left out.
+pub async fn messages<'a>(
+    broker: &'a Broker,
+    stream: &'a str,
+    up_to: Option<u64>,
+) -> Result<BoxStream<'a, Result<Message, Fault>>, Fault> {
+    let found = broker.jetstream().get_stream(stream).await;
+    let found =
+        found.map_err(|error| Fault::fatal(format!("find stream {stream}; run `tickbell streams apply`"), error))?;
+    let state = &found.cached_info().state;
+    let last = state.last_sequence.min(up_to.unwrap_or(u64::MAX));
+    // Sequences count from 1; the first of an empty stream is behind its last, or 0.
+    let wanted = state.first_sequence.max(1)..=last;
+    let read = move |sequence| {
+        let found = found.clone();
+        async move { read(&found, stream, sequence).await.transpose() }
+    };
+    Ok(futures::stream::iter(wanted).map(read).buffered(AT_A_TIME).filter_map(std::future::ready).boxed())
+}
+
+async fn read(found: &Stream, stream: &str, sequence: u64) -> Result<Option<Message>, Fault> {
+    match found.get_raw_message(sequence).await {
+        Ok(message) => Ok(Some(message.into())),
+        Err(error) if error.kind() == NoMessageFound => Ok(None),
+        Err(error) => Err(Fault::passing(format!("read message {sequence} of stream {stream}"), error)),
+    }
+}
