@@ -333,7 +333,7 @@ pub(crate) async fn update(
         Wanted::Active => RuleHappening::Resumed,
     };
     match app.store.change_rule(record.rule.id, happening, platform::clock::now()).await? {
-        Changed::Done(record) => Ok(Json(record.into())),
+        Changed::Done(record) => Ok(Json((*record).into())),
         Changed::Refused(status) => Err(Problem::refused(status)),
         Changed::Missing => Err(Problem::no_such_alert()),
     }

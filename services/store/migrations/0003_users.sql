@@ -81,7 +81,7 @@ CREATE INDEX deliveries_address ON deliveries (lower(address));
 -- What the law gives a person. The gateway answers for everything, and may not read or change messages and money: these run
 -- with the rights of the tables' owner, for whoever may execute them.
 
--- All that is kept about whoever reads mail at an address, and about their account.
+-- All that is kept about whoever reads mail at an address, and about their account. Decimals are text, as everywhere.
 CREATE FUNCTION export_person(address text) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -104,7 +104,9 @@ BEGIN
                             FROM password_resets r WHERE r.user_id = person),
         'rules', (SELECT coalesce(jsonb_agg(r.rule || jsonb_build_object(
                       'status', r.status, 'created_at', r.created_at, 'updated_at', r.updated_at,
-                      'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' ORDER BY f.number), '[]')
+                      'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' || jsonb_build_object(
+                                      'price', f.price::text, 'reference_price', f.reference_price::text,
+                                      'change_percent', f.change_percent::text) ORDER BY f.number), '[]')
                                   FROM firings f WHERE f.rule_id = r.id)) ORDER BY r.created_at), '[]')
                   FROM rules r WHERE lower(r.rule #>> '{notify,email}') = lower(address) OR r.user_id = person),
         'messages', (SELECT coalesce(jsonb_agg(to_jsonb(d) || jsonb_build_object(
@@ -113,18 +115,23 @@ BEGIN
                      FROM deliveries d WHERE lower(d.address) = lower(export_person.address)));
     RETURN document || jsonb_build_object(
         'orders', (SELECT coalesce(jsonb_agg(to_jsonb(o) - 'fingerprint' || jsonb_build_object(
-                       'state', (SELECT to_jsonb(s) FROM order_states s WHERE s.order_id = o.id)) ORDER BY o.id), '[]')
+                       'state', (SELECT to_jsonb(s) || jsonb_build_object('held', s.held::text) FROM order_states s WHERE s.order_id = o.id)) ORDER BY o.id), '[]')
                    FROM orders o WHERE o.user_id = person),
-        'trades', (SELECT coalesce(jsonb_agg(to_jsonb(t) ORDER BY t.posting_id), '[]')
+        'trades', (SELECT coalesce(jsonb_agg(to_jsonb(t) || jsonb_build_object(
+                       'size', t.size::text, 'price', t.price::text, 'quote_amount', t.quote_amount::text,
+                       'fee', t.fee::text, 'tick_price', t.tick_price::text) ORDER BY t.posting_id), '[]')
                    FROM trades t WHERE t.user_id = person),
-        'accounts', (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'hash' ORDER BY a.asset, a.kind), '[]')
+        'accounts', (SELECT coalesce(jsonb_agg(to_jsonb(a) - 'hash' || jsonb_build_object('balance', a.balance::text)
+                                                 ORDER BY a.asset, a.kind), '[]')
                      FROM accounts a WHERE a.user_id = person),
         'postings', (SELECT coalesce(jsonb_agg(to_jsonb(p) - 'hash' - 'previous_hash' || jsonb_build_object(
                          'transfers', (SELECT coalesce(jsonb_agg(to_jsonb(t) - 'posting_id' - 'hash'
+                                                                 || jsonb_build_object('amount', t.amount::text)
                                                                  ORDER BY t.number), '[]')
                                        FROM transfers t WHERE t.posting_id = p.id)) ORDER BY p.id), '[]')
                      FROM postings p WHERE p.user_id = person),
-        'deposits', (SELECT coalesce(jsonb_agg(to_jsonb(d) - 'requested_by' ORDER BY d.requested_at), '[]')
+        'deposits', (SELECT coalesce(jsonb_agg(to_jsonb(d) - 'requested_by' || jsonb_build_object('amount', d.amount::text)
+                                                 ORDER BY d.requested_at), '[]')
                      FROM deposits d WHERE d.user_id = person));
 END $$;
 

@@ -50,7 +50,7 @@ pub enum Created {
 #[expect(clippy::large_enum_variant, reason = "one for each request, and taken apart at once")]
 pub enum Changed {
     /// It has the status it was asked to have, now or already.
-    Done(RuleRecord),
+    Done(Box<RuleRecord>),
     /// It cannot go there from the status it has.
     Refused(RuleStatus),
     /// There is no such rule, or it is deleted.
@@ -193,7 +193,7 @@ impl Store {
                     (RuleStatus::Paused, RuleHappening::Resumed) => RuleStatus::Active,
                     (RuleStatus::Paused, RuleHappening::Paused)
                     | (RuleStatus::Active, RuleHappening::Resumed)
-                    | (_, RuleHappening::Confirmed) => return Ok(Changed::Done(found)),
+                    | (_, RuleHappening::Confirmed) => return Ok(Changed::Done(Box::new(found))),
                     (status, _) => return Ok(Changed::Refused(status)),
                 };
                 let revision: i64 = sqlx::query_scalar(
@@ -210,7 +210,7 @@ impl Store {
                     orders::cancel_with(tx, &[id], None, now).await?;
                 }
                 tell(tx, found.rule.clone(), revision, happening, to, now).await?;
-                Ok(Changed::Done(found))
+                Ok(Changed::Done(Box::new(found)))
             })
         })
         .await

@@ -2,9 +2,16 @@
 
 use std::time::{Duration, Instant};
 
+use events::{
+    OrderUpdated, TradeSettled,
+    envelope::{CE_ID, CE_TYPE, NATS_MSG_ID},
+};
 use journeys::{Answer, Api, System, people::PASSWORD, until};
 use reqwest::Method;
 use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::roles::Database;
 
 const CONFIRMED: &[(&str, &str)] = &[("TICKBELL_GATEWAY__CONFIRMATION", "required")];
 const OTHER_PASSWORD: &str = "another horse another staple";
@@ -185,6 +192,13 @@ async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
     }
     api.sign_in(known[0]).await;
 
+    // Whoever types an address again and again fills nobody's mailbox.
+    for _ in 0..6 {
+        api.post("/v1/users", &json!({ "email": unknown[1], "password": PASSWORD })).await.expect_status(202);
+    }
+    system.until_processed().await;
+    assert_eq!(system.mails().iter().filter(|mail| mail.to == unknown[1]).count(), 5);
+
     // What each is told by mail, and nobody else.
     system.mail_to(known[0], "You have a Tickbell account already").await;
     system.mail_to(known[0], "Reset your Tickbell password").await;
@@ -205,8 +219,8 @@ async fn alerts_belong_to_the_account_and_those_of_its_address_can_be_adopted() 
     let pending = api.subscribe(rule.clone()).await;
     system.until_processed().await;
     let question = |id: &str| {
-        let mails = system.mails().into_iter();
-        mails.filter(|mail| mail.header("X-Tickbell-Rule").as_deref() == Some(id)).last().expect("a question")
+        let mails = system.mails();
+        mails.into_iter().find(|mail| mail.header("X-Tickbell-Rule").as_deref() == Some(id)).expect("a question")
     };
     let link = question(&before.id).link("/confirm/");
     Api::send(api.request(Method::POST, &link)).await.expect_status(200);
@@ -244,7 +258,7 @@ async fn alerts_belong_to_the_account_and_those_of_its_address_can_be_adopted() 
     api.tell("tbs_nonsense", Method::POST, "/v1/alerts", &rule).await.expect_status(401);
 
     // Only what is of the address, has said yes and is nobody's can be adopted, and only by that address.
-    assert_eq!(ids("/v1/alerts?adoptable=true&limit=1", &session).await, [before.id.clone()]);
+    assert_eq!(ids("/v1/alerts?adoptable=true&limit=1", &session).await, [before.id.as_str()]);
     let adopt = |id: &str| format!("/v1/alerts/{id}/adopt");
     for (token, id) in [(&session, &pending.id), (&stranger, &before.id), (&stranger, &own.to_owned())] {
         api.ask(token, Method::POST, &adopt(id)).await.expect_status(404);
@@ -262,5 +276,90 @@ async fn alerts_belong_to_the_account_and_those_of_its_address_can_be_adopted() 
     let me: Value = api.ask(&session, Method::GET, "/v1/me").await.expect_status(200).json();
     assert_eq!(me["role"], "operator");
     assert_eq!(system.run(&["accounts", "role", "eve@example.com", "operator"]).await.status.code(), Some(1));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn links_and_sessions_end_by_themselves() {
+    let mut system = System::with(CONFIRMED).await;
+    let (api, database) = (system.api.clone(), Database::of(&system));
+    let ada = "ada@example.com";
+    let over = |table: &str| database.value(&format!("UPDATE {table} SET expires_at = now() - interval '1 minute'"));
+    api.post("/v1/users", &json!({ "email": ada, "password": PASSWORD })).await.expect_status(202);
+    let link = system.mail_to(ada, "Confirm your Tickbell account").await.link("/join/");
+    over("sign_ups");
+    for method in [Method::GET, Method::POST] {
+        let answer = Api::send(api.request(method, &link)).await.expect_status(200);
+        assert!(answer.text.contains("This link is good no longer"), "{}", answer.text);
+    }
+    api.try_sign_in(ada, PASSWORD).await.expect_status(401);
+
+    let bob = "bob@example.com";
+    system.join(bob).await;
+    let session = api.sign_in(bob).await;
+    over("sessions");
+    api.ask(&session, Method::GET, "/v1/me").await.expect_status(401);
+    api.post("/v1/password-resets", &json!({ "email": bob })).await.expect_status(202);
+    let link = system.mail_to(bob, "Reset your Tickbell password").await.link("/reset/");
+    over("password_resets");
+    assert!(api.get(&link).await.expect_status(200).text.contains("good no longer"));
+    let (_, token) = link.rsplit_once('/').expect("a link");
+    let late = api.post(&format!("/v1/password-resets/{token}"), &json!({ "password": OTHER_PASSWORD })).await;
+    late.expect_status(404);
+    api.sign_in(bob).await;
+    assert_eq!(database.value("SELECT count(*) FROM sessions"), "1", "what is over is taken away");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn the_owner_of_an_order_is_told_what_became_of_it() {
+    let mut system = System::start().await;
+    system.join("ada@example.com").await;
+    let session = system.api.sign_in("ada@example.com").await;
+    let me: Value = system.api.ask(&session, Method::GET, "/v1/me").await.expect_status(200).json();
+    let (traded, rejected, open) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+    let trade = |order: Uuid, user: &Value| -> TradeSettled {
+        let trade = json!({
+            "id": TradeSettled::id_of(order), "order_id": order, "user_id": user, "symbol": "BTC-USD", "side": "buy",
+            "size": "0.1", "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_sequence": 1,
+            "tick_price": "6801.51", "posting_id": 1, "at": "2018-04-05T13:45:00Z",
+        });
+        serde_json::from_value(trade).expect("a trade")
+    };
+    let update = |order: Uuid, status: &str, reason: Option<&str>| -> OrderUpdated {
+        let update = json!({
+            "order_id": order, "revision": 1, "user_id": me["id"], "symbol": "BTC-USD", "status": status,
+            "reason": reason, "tick_sequence": 1, "at": "2018-04-05T13:45:00Z",
+        });
+        serde_json::from_value(update).expect("a change")
+    };
+    let mut unknown = update(open, "open", None).outgoing();
+    unknown.id = "unknown".into();
+    for (name, value) in &mut unknown.headers {
+        match name.as_str() {
+            CE_TYPE => *value = "order-forgotten.v1".into(),
+            NATS_MSG_ID | CE_ID => *value = "unknown".into(),
+            _ => {}
+        }
+    }
+    let stranger = json!(Uuid::from_u128(9));
+    let settled = trade(traded, &me["id"]).outgoing();
+    system
+        .publish(&[
+            settled.clone(),
+            update(traded, "filled", None).outgoing(),
+            update(rejected, "rejected", Some("insufficient_funds")).outgoing(),
+            update(open, "open", None).outgoing(),
+            trade(Uuid::from_u128(4), &stranger).outgoing(),
+            unknown,
+        ])
+        .await;
+    system.until_processed().await;
+    let mut subjects: Vec<String> = system.mails().into_iter().map(|mail| mail.subject).collect();
+    subjects.sort();
+    assert_eq!(subjects, ["Bought 0.1 BTC at 6,804.91 USD", "Your order was rejected: insufficient funds"]);
+    let listed = system.run(&["dlq", "list", "--json"]).await;
+    let dead = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(dead.contains("order-forgotten.v1, expected trade-settled.v1 or order-updated.v1"), "{dead}");
     system.stop().await;
 }

@@ -101,13 +101,13 @@ const NOBODYS: [&str; 8] = [
 ];
 
 /// `psql` of the server that runs, as the owner of everything.
-struct Database {
+pub(crate) struct Database {
     psql: PathBuf,
     url: String,
 }
 
 impl Database {
-    fn of(system: &System) -> Self {
+    pub(crate) fn of(system: &System) -> Self {
         let server = system.server(Server::Postgres).expect("it runs");
         let program = fs::read_link(format!("/proc/{server}/exe")).expect("a program");
         let url = system.named("DATABASE_URL").expect("a URL");
@@ -120,7 +120,7 @@ impl Database {
         command.arg(&self.url).args(["--command", sql]).output().expect("psql runs")
     }
 
-    fn value(&self, sql: &str) -> String {
+    pub(crate) fn value(&self, sql: &str) -> String {
         let output = self.run(sql);
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
