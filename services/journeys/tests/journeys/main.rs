@@ -1,6 +1,7 @@
 //! Tests that cross services, on a real broker, a real database and a real mail server.
 
 mod accounts;
+mod authorisation;
 mod bad_input;
 mod coinnews;
 mod conditions;
@@ -8,6 +9,7 @@ mod crashes;
 mod dead_letters;
 mod house;
 mod many_rules;
+mod orders;
 mod past;
 mod person;
 mod readme;
