@@ -77,7 +77,7 @@ BEGIN
         'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
-        'SELECT ON accounts, postings TO tickbell_operator',
+        'SELECT ON accounts, postings, transfers, trades, orders, order_states TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'
     ] LOOP

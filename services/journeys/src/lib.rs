@@ -5,6 +5,7 @@
 
 pub mod api;
 mod binary;
+mod database;
 pub mod mail;
 pub mod mail_server;
 pub mod people;
@@ -16,6 +17,7 @@ pub mod tape;
 mod until;
 
 pub use api::{Alert, Answer, Api, Firing};
+pub use database::Database;
 pub use mail::Mail;
 
 pub use mail_server::MailServer;

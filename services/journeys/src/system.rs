@@ -216,10 +216,13 @@ impl System {
 
     /// A connection to the broker.
     pub async fn broker(&self) -> Broker {
-        let url = self.named("NATS_URL").expect("the broker's address");
-        let settings = broker::Settings { url, ..broker::Settings::default() };
-        let check = Health::default().check("broker");
-        Broker::connect_now(&settings, "journey", check, Shutdown::new()).await.expect("the broker")
+        self.try_broker().await.expect("the broker")
+    }
+
+    /// A connection to the broker, while it is there.
+    pub async fn try_broker(&self) -> Option<Broker> {
+        let settings = broker::Settings { url: self.named("NATS_URL")?, ..broker::Settings::default() };
+        Broker::connect_now(&settings, "journey", Health::default().check("broker"), Shutdown::new()).await.ok()
     }
 
     /// How far everything is; `None` while a server is away.

@@ -6,12 +6,10 @@ use events::{
     OrderUpdated, TradeSettled,
     envelope::{CE_ID, CE_TYPE, NATS_MSG_ID},
 };
-use journeys::{Answer, Api, System, people::PASSWORD, until};
+use journeys::{Answer, Api, Database, System, people::PASSWORD, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-use crate::roles::Database;
 
 const CONFIRMED: &[(&str, &str)] = &[("TICKBELL_GATEWAY__CONFIRMATION", "required")];
 const OTHER_PASSWORD: &str = "another horse another staple";

@@ -3,6 +3,7 @@
 mod accounts;
 mod authorisation;
 mod bad_input;
+mod bank;
 mod coinnews;
 mod conditions;
 mod crashes;
@@ -17,5 +18,6 @@ mod replay;
 mod roles;
 mod several;
 mod smtp;
+mod tampering;
 mod tick_to_mail;
 mod up;

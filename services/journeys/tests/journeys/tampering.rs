@@ -1,0 +1,115 @@
+//! Somebody who may do anything in the database changes the ledger by hand: each change is found, and the row is named.
+
+use journeys::{Database, System, tape};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use serde_json::{Value, json};
+
+/// What is changed, and how its rows are named.
+const TABLES: [(&str, &str); 4] = [
+    ("accounts", "'account ' || id"),
+    ("postings", "'posting ' || id"),
+    ("transfers", "'transfer ' || number || ' of posting ' || posting_id"),
+    ("trades", "'trade of order ' || order_id"),
+];
+
+/// Another value of the same type, for each type that a column of the ledger has.
+fn another(column: &str, kind: &str) -> String {
+    match (column, kind) {
+        // Words that the tables themselves would take.
+        ("kind", _) => "CASE kind WHEN 'hold' THEN 'fill' WHEN 'fill' THEN 'hold' WHEN 'available' THEN 'held'
+            WHEN 'held' THEN 'available' WHEN 'house' THEN 'issued' WHEN 'issued' THEN 'house' ELSE kind || '' END"
+            .into(),
+        ("side", _) => "CASE side WHEN 'buy' THEN 'sell' ELSE 'buy' END".into(),
+        ("asset", _) => "CASE asset WHEN 'USD' THEN 'EUR' ELSE 'USD' END".into(),
+        ("symbol", _) => "'ETH-USD'".into(),
+        (_, "smallint" | "bigint") => format!("{column} + 1000"),
+        (_, "numeric") => format!("{column} + 0.01"),
+        (_, "uuid") => "gen_random_uuid()".into(),
+        (_, "timestamp with time zone") => format!("{column} + interval '1 microsecond'"),
+        (_, "bytea") => format!("set_byte({column} || '\\x00', 0, (get_byte({column} || '\\x00', 0) + 1) % 256)"),
+        (_, other) => panic!("no other value of a {other}"),
+    }
+}
+
+/// Accounts with money, trades, and orders that wait.
+async fn traded(system: &System) {
+    system.join("ada@example.com").await;
+    let token = system.api.sign_in("ada@example.com").await;
+    for (amount, asset) in [("10000", "USD"), ("3", "BTC")] {
+        let deposit = system.run(&["accounts", "deposit", "ada@example.com", amount, asset]).await;
+        assert!(deposit.status.success(), "{deposit:?}");
+    }
+    system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "5000"))]).await;
+    let mut orders: Vec<Value> = Vec::new();
+    for n in 1..=12 {
+        let side = if n % 2 == 0 { "buy" } else { "sell" };
+        orders.push(json!({ "side": side, "type": "market", "size": format!("0.0{n}") }));
+        let price = if n % 2 == 0 { "4000" } else { "6000" };
+        orders.push(json!({ "side": side, "type": "limit", "size": "0.01", "price": price }));
+    }
+    for mut order in orders {
+        order["symbol"] = "BTC-USD".into();
+        system.api.tell(&token, reqwest::Method::POST, "/v1/orders", &order).await.expect_status(202);
+    }
+    system.until_processed().await;
+}
+
+#[tokio::test]
+async fn a_hundred_changes_are_found_and_named() {
+    let mut system = System::start().await;
+    traded(&system).await;
+    let database = Database::of(&system);
+    let right = system.run(&["ledger", "verify"]).await;
+    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
+    let seed = rand::random();
+    let mut random = StdRng::seed_from_u64(seed);
+    for round in 0..100 {
+        let (table, name) = TABLES.choose(&mut random).expect("a table");
+        let columns = database.value(&format!(
+            "SELECT string_agg(column_name || ':' || data_type, ',' ORDER BY ordinal_position)
+             FROM information_schema.columns WHERE table_name = '{table}'"
+        ));
+        let columns: Vec<(&str, &str)> = columns.split(',').filter_map(|column| column.split_once(':')).collect();
+        let (column, kind) = *columns.choose(&mut random).expect("a column");
+        let rows: u32 = database.value(&format!("SELECT count(*) FROM {table}")).parse().expect("a number");
+        let (row, value) = (random.random_range(0..rows), another(column, kind));
+        // Replication's role is that of one who writes past every trigger.
+        let changed = database.value(&format!(
+            "SET session_replication_role = replica;
+             CREATE TABLE before AS SELECT * FROM {table} ORDER BY {table}.* OFFSET {row} LIMIT 1;
+             SELECT {name} FROM before;
+             WITH old AS (DELETE FROM {table} USING before WHERE {table}.* = before.* RETURNING {table}.*),
+                  new AS (SELECT * FROM old)
+             SELECT count(*) FROM new;"
+        ));
+        let named = changed.lines().next().expect("a name").to_owned();
+        let list: Vec<String> = columns
+            .iter()
+            .map(|(name, _)| if *name == column { format!("{value} AS {name}") } else { (*name).to_owned() })
+            .collect();
+        let tampered = database.value(&format!(
+            "SET session_replication_role = replica;
+             INSERT INTO {table} SELECT {} FROM before RETURNING {name};",
+            list.join(", ")
+        ));
+        let what = format!("seed {seed}, round {round}: {table}.{column} of {named}");
+        assert_found(&system, &what, [&named, &tampered]).await;
+        database.value(&format!(
+            "SET session_replication_role = replica;
+             DELETE FROM {table} WHERE {name} = '{tampered}'; INSERT INTO {table} SELECT * FROM before; DROP TABLE before;"
+        ));
+    }
+    let right = system.run(&["ledger", "verify"]).await;
+    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
+    system.stop().await;
+}
+
+/// A key that was changed is named as it was or as it is.
+async fn assert_found(system: &System, what: &str, names: [&str; 2]) {
+    let output = system.run(&["ledger", "verify", "--json"]).await;
+    assert_eq!(output.status.code(), Some(1), "{what} was not found");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let rows = report["findings"].as_array().expect("a list").iter().filter_map(|finding| finding["row"].as_str());
+    let rows: Vec<&str> = rows.collect();
+    assert!(rows.iter().any(|row| names.contains(row)), "{what}: {report}");
+}
