@@ -79,7 +79,8 @@ async fn page(snapshot: &mut Snapshot, after: i64) -> Result<Vec<Posted>, Fault>
     let mut deposits: HashMap<Uuid, _> = deposits.into_iter().map(|deposit| (deposit.id, deposit)).collect();
     let whole = postings.into_iter().map(|posting| Posted {
         transfers: transfers.remove(&posting.id).unwrap_or_default(),
-        trade: trades.remove(&posting.cause),
+        // An order that waited has a posting for its hold too.
+        trade: if posting.kind == "fill" { trades.remove(&posting.cause) } else { None },
         deposit: deposits.remove(&posting.cause),
         posting,
     });

@@ -12,12 +12,16 @@ const TABLES: [(&str, &str); 4] = [
     ("trades", "'trade of order ' || order_id"),
 ];
 
+/// Replication's role is that of one who writes past every trigger.
+const PAST_TRIGGERS: &str = "SET session_replication_role = replica;";
+
 /// Another value of the same type, for each type that a column of the ledger has.
 fn another(column: &str, kind: &str) -> String {
     match (column, kind) {
         // Words that the tables themselves would take.
         ("kind", _) => "CASE kind WHEN 'hold' THEN 'fill' WHEN 'fill' THEN 'hold' WHEN 'available' THEN 'held'
-            WHEN 'held' THEN 'available' WHEN 'house' THEN 'issued' WHEN 'issued' THEN 'house' ELSE kind || '' END"
+            WHEN 'held' THEN 'available' WHEN 'house' THEN 'issued' WHEN 'issued' THEN 'house' WHEN 'fees' THEN 'house'
+            WHEN 'release' THEN 'hold' WHEN 'deposit' THEN 'fill' END"
             .into(),
         ("side", _) => "CASE side WHEN 'buy' THEN 'sell' ELSE 'buy' END".into(),
         ("asset", _) => "CASE asset WHEN 'USD' THEN 'EUR' ELSE 'USD' END".into(),
@@ -63,8 +67,9 @@ async fn a_hundred_changes_are_found_and_named() {
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
     let seed = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
-    for round in 0..100 {
-        let (table, name) = TABLES.choose(&mut random).expect("a table");
+    let mut found = 0;
+    while found < 100 {
+        let (table, name) = *TABLES.choose(&mut random).expect("a table");
         let columns = database.value(&format!(
             "SELECT string_agg(column_name || ':' || data_type, ',' ORDER BY ordinal_position)
              FROM information_schema.columns WHERE table_name = '{table}'"
@@ -72,32 +77,23 @@ async fn a_hundred_changes_are_found_and_named() {
         let columns: Vec<(&str, &str)> = columns.split(',').filter_map(|column| column.split_once(':')).collect();
         let (column, kind) = *columns.choose(&mut random).expect("a column");
         let rows: u32 = database.value(&format!("SELECT count(*) FROM {table}")).parse().expect("a number");
-        let (row, value) = (random.random_range(0..rows), another(column, kind));
-        // Replication's role is that of one who writes past every trigger.
-        let changed = database.value(&format!(
-            "SET session_replication_role = replica;
-             CREATE TABLE before AS SELECT * FROM {table} ORDER BY {table}.* OFFSET {row} LIMIT 1;
-             SELECT {name} FROM before;
-             WITH old AS (DELETE FROM {table} USING before WHERE {table}.* = before.* RETURNING {table}.*),
-                  new AS (SELECT * FROM old)
-             SELECT count(*) FROM new;"
+        let row = random.random_range(0..rows);
+        let named = database.value(&format!(
+            "CREATE TABLE before AS SELECT * FROM {table} ORDER BY {name} OFFSET {row} LIMIT 1; SELECT {name} FROM before"
         ));
-        let named = changed.lines().next().expect("a name").to_owned();
-        let list: Vec<String> = columns
-            .iter()
-            .map(|(name, _)| if *name == column { format!("{value} AS {name}") } else { (*name).to_owned() })
-            .collect();
-        let tampered = database.value(&format!(
-            "SET session_replication_role = replica;
-             INSERT INTO {table} SELECT {} FROM before RETURNING {name};",
-            list.join(", ")
-        ));
-        let what = format!("seed {seed}, round {round}: {table}.{column} of {named}");
-        assert_found(&system, &what, [&named, &tampered]).await;
-        database.value(&format!(
-            "SET session_replication_role = replica;
-             DELETE FROM {table} WHERE {name} = '{tampered}'; INSERT INTO {table} SELECT * FROM before; DROP TABLE before;"
-        ));
+        let another = another(column, kind);
+        let change = format!("{PAST_TRIGGERS} UPDATE {table} SET {column} = {another} WHERE {name} = '{named}' RETURNING {name}");
+        let output = database.run(&change);
+        // What the table's own constraints refuse even him is no change.
+        if output.status.success() {
+            let changed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            let what = format!("seed {seed}: {table}.{column} of {named}");
+            assert_found(&system, &what, [&named, &changed]).await;
+            database.value(&format!("{PAST_TRIGGERS} DELETE FROM {table} WHERE {name} = '{changed}'"));
+            database.value(&format!("{PAST_TRIGGERS} INSERT INTO {table} SELECT * FROM before"));
+            found += 1;
+        }
+        database.value("DROP TABLE before");
     }
     let right = system.run(&["ledger", "verify"]).await;
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
