@@ -9,7 +9,7 @@ use std::{
 use journeys::{System, system::Server};
 
 /// What each role may do, by table: S reads, I adds, U changes, D removes. What is not here is refused.
-const RIGHTS: [(&str, &[(&str, &str)]); 5] = [
+const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
     (
         "tickbell_gateway",
         &[
@@ -70,6 +70,23 @@ const RIGHTS: [(&str, &[(&str, &str)]); 5] = [
             ("positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),
+        ],
+    ),
+    (
+        "tickbell_trade_settler",
+        &[
+            ("assets", "S"),
+            ("orders", "S"),
+            ("deposits", "S"),
+            ("accounts", "S"),
+            ("postings", "SI"),
+            ("transfers", "SI"),
+            ("trades", "SI"),
+            ("dead_letters", "SI"),
+            ("order_states", "SIU"),
+            ("settlement_prices", "SIU"),
+            ("positions", "SIU"),
+            ("outbox", "SID"),
         ],
     ),
     (
