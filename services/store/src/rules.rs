@@ -47,7 +47,6 @@ pub enum Created {
 
 /// What a change of status came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one for each request, and taken apart at once")]
 pub enum Changed {
     /// It has the status it was asked to have, now or already.
     Done(Box<RuleRecord>),

@@ -124,7 +124,7 @@ async fn somebody_funds_an_account_buys_and_is_told() {
     let sums = ada.sums().await;
     let sum = |name: &str| sums[name].normalize().to_string();
     assert_eq!([sum("available USD"), sum("available BTC"), sum("held USD")], ["314.32", "0.1", "0"]);
-    system.mail_to(ADA, "Bought 0.1 BTC at 6,850 USD").await;
+    system.mail_to(ADA, "Bought 0.10 BTC at 6,850 USD").await;
 
     // What is sold comes back, less spread and fee, and nothing is left over.
     let sell = json!({ "symbol": "BTC-USD", "side": "sell", "type": "market", "size": 0.1 });

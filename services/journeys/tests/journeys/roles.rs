@@ -85,6 +85,23 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
         ],
     ),
     (
+        "tickbell_trade_settler",
+        &[
+            ("assets", "S"),
+            ("orders", "S"),
+            ("deposits", "S"),
+            ("accounts", "S"),
+            ("postings", "SI"),
+            ("transfers", "SI"),
+            ("trades", "SI"),
+            ("dead_letters", "SI"),
+            ("order_states", "SIU"),
+            ("settlement_prices", "SIU"),
+            ("positions", "SIU"),
+            ("outbox", "SID"),
+        ],
+    ),
+    (
         "tickbell_operator",
         &[
             ("positions", "S"),
