@@ -4,6 +4,9 @@
 //! settler's work; from the moment it lets go until the last order's position is committed is what counts. The bare SQL
 //! writes what the settler's core makes of as many orders, decided beforehand, into another database of the same server,
 //! with the same statements, tables and constraints: in batches, and in one transaction per order on eight connections.
+//!
+//! Before that: how long `POST /v1/orders` with `Prefer: wait` takes when orders come at a steady rate, from when each was
+//! due, so that a slow answer delays none behind it.
 
 #![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints rates")]
 
@@ -15,14 +18,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use events::{
     Amount, Asset, DepositRequested, OrderPlaced, Outgoing, Symbol, Terms, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
 use platform::{Broker, Health, Shutdown, broker, clock};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{Store, outbox, settlement};
 use tokio::sync::Mutex;
 use trade_settler::{SERVICE, Settings, book::Book};
@@ -44,6 +47,12 @@ struct Options {
     /// How many users place them
     #[arg(long, default_value_t = 1_000)]
     users: usize,
+    /// How many orders a second are placed over HTTP
+    #[arg(long, default_value_t = 200)]
+    rate: u32,
+    /// For how many seconds
+    #[arg(long, default_value_t = 20)]
+    seconds: u32,
     /// How many orders are settled one by one
     #[arg(long, default_value_t = 5_000)]
     singly: usize,
@@ -62,7 +71,20 @@ async fn main() -> anyhow::Result<()> {
     let (store, broker) = (connect(url).await?, broker(system.nats()).await?);
     let market = Market::new(&options)?;
 
-    println!("{} market orders of {} users, 2 databases on one server", options.orders, options.users);
+    broker.publish(&[market.tick.outgoing("1")]).await?;
+    let mut waits = waits(&system, options.rate, options.seconds).await?;
+    waits.sort();
+    let quantile = |percent: usize| waits[(waits.len() * percent / 100).min(waits.len() - 1)].as_secs_f64() * 1e3;
+    println!("{} orders over HTTP, {} a second, each until it is filled:", waits.len(), options.rate);
+    println!(
+        "p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        quantile(50),
+        quantile(90),
+        quantile(99),
+        quantile(100)
+    );
+
+    println!("{} market orders of {} users", options.orders, options.users);
     let bare_before = batched(&market, url, "bare_before", usize::MAX).await?;
     println!("bare SQL, in batches of 5000:               {bare_before:>9.0} orders/s");
     let settled = settled(&system, &store, &broker, &market).await?;
@@ -140,16 +162,48 @@ impl Market {
     }
 }
 
+/// How long each order took, from when it was due until its answer said that it is filled.
+async fn waits(system: &System, rate: u32, seconds: u32) -> anyhow::Result<Vec<Duration>> {
+    let client = reqwest::Client::new();
+    let api = |path: &str| format!("{}{path}", system.env["HTTP_URL"]);
+    let post = async |path: &str, body: Value| {
+        let request = client.post(api(path)).header("content-type", "application/json").body(body.to_string());
+        let answer = request.send().await?.error_for_status()?.bytes().await?;
+        anyhow::Ok(serde_json::from_slice::<Value>(&answer)?)
+    };
+    let mut tokens = Vec::new();
+    for number in 0..16 {
+        let who = json!({ "email": format!("u{number}@example.com"), "password": "a password of a bench" });
+        post("/v1/users", who.clone()).await?;
+        tokens.push(post("/v1/sessions", who.clone()).await?["token"].as_str().context("a token")?.to_owned());
+        let email = who["email"].as_str().unwrap_or_default();
+        let deposit = system.tickbell(&["accounts", "deposit", email, "1000000", "USD"]).output()?;
+        ensure!(deposit.status.success(), "{}", String::from_utf8_lossy(&deposit.stderr));
+    }
+    let began = tokio::time::Instant::now();
+    let order = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "0.001" }).to_string();
+    let place = async |number: u32| {
+        let due = began + Duration::from_secs(1) * number / rate;
+        tokio::time::sleep_until(due).await;
+        let request = client.post(api("/v1/orders")).bearer_auth(&tokens[number as usize % tokens.len()]);
+        let request = request.header("content-type", "application/json").header("prefer", "wait=5").body(order.clone());
+        let answer = request.send().await?.error_for_status()?.text().await?;
+        ensure!(answer.contains("\"status\":\"filled\""), "{answer}");
+        Ok(due.elapsed())
+    };
+    futures::future::try_join_all((0..rate * seconds).map(place)).await
+}
+
 /// Orders per second from the stream to the commit.
 async fn settled(system: &System, store: &Store, broker: &Broker, market: &Market) -> anyhow::Result<f64> {
-    broker.publish(&[market.tick.outgoing("1")]).await?;
+    let before = position(store).await;
     let deposits: Vec<Outgoing> = market.deposits.iter().map(DepositRequested::outgoing).collect();
     broker.publish(&deposits).await?;
-    system.until("funded", PATIENCE, async || position(store).await == deposits.len() as u64).await?;
+    system.until("funded", PATIENCE, async || position(store).await == before + deposits.len() as u64).await?;
     let held = store.hold_back(SERVICE).await?;
     let orders: Vec<Outgoing> = market.orders.iter().map(OrderPlaced::outgoing).collect();
     broker.publish(&orders).await?;
-    let last = (deposits.len() + orders.len()) as u64;
+    let last = before + (deposits.len() + orders.len()) as u64;
     let began = Instant::now();
     drop(held);
     system.until("settled", PATIENCE, async || position(store).await == last).await?;

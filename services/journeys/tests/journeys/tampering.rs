@@ -82,7 +82,9 @@ async fn a_hundred_changes_are_found_and_named() {
             "CREATE TABLE before AS SELECT * FROM {table} ORDER BY {name} OFFSET {row} LIMIT 1; SELECT {name} FROM before"
         ));
         let another = another(column, kind);
-        let change = format!("{PAST_TRIGGERS} UPDATE {table} SET {column} = {another} WHERE {name} = '{named}' RETURNING {name}");
+        let change = format!(
+            "{PAST_TRIGGERS} UPDATE {table} SET {column} = {another} WHERE {name} = '{named}' RETURNING {name}"
+        );
         let output = database.run(&change);
         // What the table's own constraints refuse even him is no change.
         if output.status.success() {
