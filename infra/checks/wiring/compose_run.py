@@ -2,7 +2,7 @@
 
 import asyncio
 
-from wiring import compose, metrics, proofs
+from wiring import compose, metrics, money, proofs
 from wiring.compose import Service
 from wiring.corner import Failure
 from wiring.images import Health
@@ -31,6 +31,9 @@ async def prove(stage: Stage, wanted: dict[str, Service], keep: bool) -> None:
             raise Failure(f"links lead to {base}, and the gateway's ports are {wanted['gateway'].ports}")
     await proofs.smoke(stage, "smoke", names)
     await proofs.be_told(stage, visitor, mails, base)
+    # As the runbook says it: `docker compose run -e NATS_URL=… migrate`, as the broker's operator and the database's owner.
+    variables = {"NATS_URL": wanted["streams"].container.environment["NATS_URL"]}
+    await money.trade(stage, visitor, mails, base, money.operator(stage, wanted["migrate"].container, names, variables))
     with stage.step("metrics"):
         stage.say("", metrics.compare({name: proofs.scrape(stage, name) for name in ours}))
     proofs.nothing_refused(stage)

@@ -29,10 +29,10 @@ class Visitor:
     # Paths that lead in from outside.
     published: Callable[[str], bool] = lambda path: True
 
-    def request(self, method: str, path: str, body: object = None) -> Answer:
+    def request(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Answer:
         if not self.published(path):
             raise Failure(f"{method} {path} is not published by the route")
-        return self.ask(lambda: send(self.address, self.port, method, path, body))
+        return self.ask(lambda: send(self.address, self.port, method, path, body, headers))
 
     def subscribe(self, address: str) -> None:
         # Every change of a hundredth of a percent: the simulator's next step rings.
@@ -45,9 +45,9 @@ class Visitor:
         if answer.status not in (200, 201, 202):
             raise Failure(f"subscribing was answered with {answer.status}: {answer.body[:500]}")
 
-    def confirm(self, link: str, base: str) -> None:
+    def press(self, link: str, base: str) -> None:
         """Opens a link of a mail and presses its button."""
-        if not link.startswith(f"{base}/confirm/"):
+        if not link.startswith(f"{base}/"):
             raise Failure(f"the link {link} is not below links.base_url, {base}")
         for method in ("GET", "POST"):
             answer = self.request(method, link.removeprefix(base))
@@ -55,11 +55,13 @@ class Visitor:
                 raise Failure(f"{method} of the link was answered with {answer.status}: {answer.body[:500]}")
 
 
-def send(address: str, port: int, method: str, path: str, body: object = None) -> Answer:
+def send(
+    address: str, port: int, method: str, path: str, body: object = None, headers: dict[str, str] | None = None
+) -> Answer:
     connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
-        headers = {"content-type": "application/json"} if body is not None else {}
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+        typed = {"content-type": "application/json"} if body is not None else {}
+        connection.request(method, path, json.dumps(body) if body is not None else None, typed | (headers or {}))
         response = connection.getresponse()
         return Answer(response.status, response.read().decode(errors="replace"))
     except OSError as error:
@@ -79,15 +81,20 @@ def text(letter: EmailMessage) -> str:
     return letter.get_body(("plain", "html")).get_content()
 
 
-def link(mailbox: Path, to: str) -> str | None:
-    """The confirmation link that somebody was sent."""
+def link(mailbox: Path, to: str, page: str = "confirm") -> str | None:
+    """The link to a page that somebody was sent."""
     for letter in letters(mailbox, to):
-        if found := re.search(r"https?://\S+/confirm/[\w.~-]+", text(letter)):
+        if found := re.search(rf"https?://\S+/{page}/[\w.~-]+", text(letter)):
             return found[0]
     return None
 
 
 def alert(mailbox: Path, to: str) -> str | None:
     """The subject of an alert that somebody was sent."""
+    return subject(mailbox, to, "BTC-USD", "%")
+
+
+def subject(mailbox: Path, to: str, *words: str) -> str | None:
+    """The subject with these words of a mail that somebody was sent."""
     subjects = [str(letter["Subject"]) for letter in letters(mailbox, to)]
-    return next((subject for subject in subjects if "BTC-USD" in subject and "%" in subject), None)
+    return next((one for one in subjects if all(word in one for word in words)), None)

@@ -1,6 +1,7 @@
 """The production overlay as processes: rendered pods, and around them the servers that the cluster has."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import house
@@ -10,6 +11,7 @@ from wiring import (
     intruder,
     kubernetes,
     metrics,
+    money,
     nats,
     policies,
     proofs,
@@ -50,7 +52,8 @@ class Production:
         self.postgres = cluster.one("Cluster", "tickbell-postgres")["spec"]
         self.secrets = Secrets([role["name"] for role in self.postgres["managed"]["roles"]])
         self.authority = Authority(stage.live / "authorities", "internal")
-        given = {"tickbell-ca": {"ca.crt": self.authority.text}}
+        # What `make operate` makes, whose dry run does not know how the cluster's settings are called.
+        given = {"tickbell-ca": {"ca.crt": self.authority.text}, "tickbell-settings": cluster.settings()}
         stored = {one["spec"]["target"]["name"] for one in cluster.kind("ExternalSecret")}
         secrets = {name: data for name, data in self.secrets.objects().items() if name in stored}
         self.pods = kubernetes.pods_of(cluster, secrets, given, stage.volume)
@@ -95,7 +98,9 @@ class Production:
         mails = stage.volume("mails") / "box"
         base = self.cluster.settings()["TICKBELL_LINKS__BASE_URL"]
         gateway = self.cluster.selected("gateway", self.pods)[0]
-        await proofs.be_told(stage, self.visitor(gateway), mails, base)
+        visitor = self.visitor(gateway)
+        await proofs.be_told(stage, visitor, mails, base)
+        await money.trade(stage, visitor, mails, base, self.operator())
         with stage.step("metrics"):
             pages = {name: proofs.scrape(stage, name, "prometheus") for name in self.services}
             stage.say("", metrics.compare(pages))
@@ -200,6 +205,11 @@ class Production:
         published = self.cluster.is_published
         return Visitor(self.stage.address(gateway), port, lambda question: ask("ingress", question), published)
 
+    def operator(self):
+        """Commands in the pod of `make operate`, as the operator's own role; the Job's is the owner."""
+        variables = {"DATABASE_URL": self.secrets.database_url("tickbell_operator")}
+        return money.operator(self.stage, self.pods["operator"].container, self.names, variables)
+
     def without_traces(self) -> list[str]:
         """The services that make spans and of which the collector has heard nothing."""
         got = b"".join(file.read_bytes() for file in (self.stage.live / "volumes/traces").iterdir())
@@ -261,5 +271,7 @@ def run(keep: bool, overlay: Path = OVERLAY) -> int:
     if not (overlay / "kustomization.yaml").is_file():
         raise Failure(f"{overlay.relative_to(house.ROOT)} does not exist")
     cluster = Cluster(overlay)
+    dry = {"PATH": os.environ["PATH"], "ENV": "production", "DRY_RUN": "1"}
+    cluster.objects += house.documents(house.output(house.ROOT / "infra/pipelines/operate", env=dry))
     stage = Stage([*kubernetes.names(cluster), *SERVERS, *NEIGHBOURS], OUTSIDE)
     return perform(stage, Production(cluster, stage, keep).prove())

@@ -41,7 +41,7 @@ async def be_told(stage: Stage, visitor: Visitor, mails: Path, base: str) -> Non
         link = await until(
             "the mail that asks to confirm", 20, lambda: people.link(mails, SOMEBODY), stage.tails("notifier")
         )
-        await asyncio.to_thread(visitor.confirm, link, base)
+        await asyncio.to_thread(visitor.press, link, base)
     with stage.step("an alert comes by mail"):
         tails = stage.tails("price-ingestor", "alert-engine", "notifier")
         stage.say("", "“" + await until("an alert mail", 20, lambda: people.alert(mails, SOMEBODY), tails) + "”")
