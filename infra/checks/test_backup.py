@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -220,6 +221,13 @@ def test_a_ledger_that_is_wrong_takes_nobodys_place(backed_up):
     done = backed_up.run("restore", FROM=str(backed_up.file), SWITCH="1")
     assert done.returncode == 1 and "is not right" in done.stderr
     assert backed_up.databases() == {"tickbell", "tickbell_restored"}
+
+
+def test_tables_whose_rows_the_runbook_takes_over_have_no_triggers(place):
+    tables = set(re.findall(r"--table=(\w+)", (house.ROOT / "RUNBOOK.md").read_text()))
+    assert tables == {"users", "orders", "deposits"}
+    found = place.server.sql("tickbell", "SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal")
+    assert found and not tables & set(found.split())
 
 
 def test_data_alone_would_move_balances_twice(backed_up):
