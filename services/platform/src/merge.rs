@@ -11,7 +11,7 @@ use futures::{
     FutureExt,
     future::{select_all, try_join_all},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tracing::warn;
 
 use crate::{Batch, Fault, Feed, Message};
@@ -50,10 +50,20 @@ impl Input {
         self.waiting.front().is_some_and(|(at, _)| *at <= until)
     }
 
+    /// The last sequence that the stream has stored. A question that is lost is asked again: orders wait for the answer.
+    async fn announced(&self) -> Result<u64, Fault> {
+        loop {
+            match timeout(PATIENCE, self.feed.announced()).await {
+                Ok(answer) => return answer,
+                Err(_) => warn!(stream = self.feed.stream(), "the broker has not said where the stream ends"),
+            }
+        }
+    }
+
     /// Receives everything up to a sequence that the stream has announced.
     async fn receive(&mut self, announced: u64, most: usize) -> Result<(), Fault> {
         while self.received < announced {
-            match timeout_at(Instant::now() + PATIENCE, self.feed.next(most)).await {
+            match timeout(PATIENCE, self.feed.next(most)).await {
                 Ok(batch) => self.keep(batch),
                 Err(_) if self.feed.is_drained().await? => {
                     let (stream, received) = (self.feed.stream(), self.received);
@@ -98,7 +108,7 @@ impl Merge {
         let until = self.inputs.iter().filter_map(|input| Some(input.waiting.back()?.0)).max().unwrap_or_default();
         let behind: Vec<&mut Input> = self.inputs.iter_mut().filter(|input| input.newest < until).collect();
         try_join_all(behind.into_iter().map(async |input| {
-            let announced = input.feed.announced().await?;
+            let announced = input.announced().await?;
             input.receive(announced, most).await
         }))
         .await?;

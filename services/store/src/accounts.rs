@@ -1,5 +1,7 @@
 //! What somebody has, what was traded, and the ledger behind it, as the settler wrote them; read only.
 
+use std::sync::PoisonError;
+
 use events::{Amount, Asset, Price, Side, Size, Symbol, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
@@ -86,9 +88,21 @@ const POSTINGS: &str = "
 impl Store {
     /// Those of these assets that accounts may hold.
     pub async fn known_assets(&self, codes: &[Asset]) -> Result<Vec<AssetRow>, Error> {
-        let codes: Vec<&str> = codes.iter().map(Asset::as_str).collect();
-        let query = sqlx::query("SELECT code, scale FROM assets WHERE code = ANY($1)").bind(codes);
-        query.fetch_all(self.pool()).await?.iter().map(known_asset).collect()
+        if let Some(known) = self.remembered(codes) {
+            return Ok(known);
+        }
+        let texts: Vec<&str> = codes.iter().map(Asset::as_str).collect();
+        let query = sqlx::query("SELECT code, scale FROM assets WHERE code = ANY($1)").bind(texts);
+        let found: Vec<AssetRow> =
+            query.fetch_all(self.pool()).await?.iter().map(known_asset).collect::<Result<_, _>>()?;
+        self.scales.write().unwrap_or_else(PoisonError::into_inner).extend(found.iter().cloned());
+        Ok(found)
+    }
+
+    /// All of these assets, when all were found before.
+    fn remembered(&self, codes: &[Asset]) -> Option<Vec<AssetRow>> {
+        let scales = self.scales.read().unwrap_or_else(PoisonError::into_inner);
+        codes.iter().map(|code| Some((code.clone(), *scales.get(code)?))).collect()
     }
 
     /// Lets accounts hold an asset; `false` when they may already, whatever its scale.

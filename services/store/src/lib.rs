@@ -30,9 +30,13 @@ mod transaction;
 pub mod users;
 pub mod watch;
 
-use std::time::Duration;
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
-use events::{Price, Size, money::AmountError};
+use events::{Asset, Price, Size, money::AmountError};
 use platform::{Fault, Health, Shutdown};
 use rust_decimal::Decimal;
 use serde::Deserialize;
@@ -106,6 +110,8 @@ impl From<Error> for Fault {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// Assets that were asked for; how many places one has never changes.
+    scales: Arc<RwLock<HashMap<Asset, u32>>>,
 }
 
 /// A connection that was left inside a transaction is closed by the server after this long.
@@ -159,7 +165,7 @@ impl Store {
             .max_connections(settings.max_connections)
             .acquire_timeout(Duration::from_secs(4))
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self { pool, scales: Arc::default() })
     }
 
     /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays

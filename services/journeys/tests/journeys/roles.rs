@@ -57,24 +57,6 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
         ],
     ),
     (
-        // It opens accounts by columns of its own choosing but the balance, which this table of rights does not show.
-        "tickbell_trade_settler",
-        &[
-            ("assets", "S"),
-            ("orders", "S"),
-            ("deposits", "S"),
-            ("accounts", "S"),
-            ("postings", "SI"),
-            ("transfers", "SI"),
-            ("trades", "SI"),
-            ("order_states", "SIU"),
-            ("settlement_prices", "SIU"),
-            ("positions", "SIU"),
-            ("outbox", "SID"),
-            ("dead_letters", "SI"),
-        ],
-    ),
-    (
         "tickbell_notifier",
         &[
             ("deliveries", "SIU"),
