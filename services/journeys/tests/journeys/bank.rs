@@ -192,6 +192,5 @@ impl Bank {
         let verified = self.system.run(&["ledger", "verify"]).await;
         let said = String::from_utf8_lossy(&verified.stdout);
         assert!(verified.status.success(), "{said}");
-        println!("{} orders by {CLIENTS} clients; {said}", known.len());
     }
 }
