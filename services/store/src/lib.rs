@@ -118,6 +118,8 @@ pub struct Store {
 const IDLE_IN_TRANSACTION: &str = "30s";
 /// How long a first connection is waited for before the database counts as not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection of the pool is waited for; less than a request may take.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
@@ -163,7 +165,7 @@ impl Store {
         }
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
-            .acquire_timeout(Duration::from_secs(4))
+            .acquire_timeout(PATIENCE)
             .connect_lazy_with(options);
         Ok(Self { pool, scales: Arc::default() })
     }

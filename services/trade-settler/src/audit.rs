@@ -147,7 +147,8 @@ impl Audit {
                     self.find(format!("deposit {}", deposit.id), format!("{row} is not what it says"));
                 }
             }
-            // One that was asked for by an event alone.
+            // Whoever can write to the stream could ask for money that no operator has given.
+            ("deposit", _, None) => self.find(format!("deposit {}", posting.cause), format!("{row} has none")),
             _ => {}
         }
     }

@@ -36,6 +36,7 @@ async fn two_of_every_service_work_as_one_and_the_second_takes_over() {
     let start = |name: &str, arguments: &[&str]| servers.service(&system, name, arguments);
     let pair = |name: &str| ["one", "two"].map(|which| start(&format!("{name}-{which}"), &[name]));
     let _history = by_work("history-writer", pair("history-writer")).await;
+    let _settlers = by_work("trade-settler", pair("trade-settler")).await;
     let (engine, standby) = by_work("alert-engine", pair("alert-engine")).await;
     let (notifier, other_notifier) = by_work("notifier", pair("notifier")).await;
     let gateways =

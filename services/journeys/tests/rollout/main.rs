@@ -38,13 +38,14 @@ const SETTINGS: [(&str, &str); 5] = [
     ("TICKBELL_STREAMS__MANAGE", "false"),
     ("TICKBELL_GATEWAY__LAME_DUCK_SECONDS", "2"),
     ("TICKBELL_GATEWAY__DRAIN_SECONDS", "5"),
-    ("TICKBELL_DATABASE__MAX_CONNECTIONS", "12"),
+    ("TICKBELL_DATABASE__MAX_CONNECTIONS", "10"),
     ("TICKBELL_PRICE_INGESTOR__SIMULATOR__INTERVAL", "100ms"),
 ];
 /// How each service is called, the program aside.
 const INGESTOR: &[&str] = &["price-ingestor"];
 const ENGINE: &[&str] = &["alert-engine"];
 const WRITER: &[&str] = &["history-writer"];
+const SETTLER: &[&str] = &["trade-settler"];
 const NOTIFIER: &[&str] = &["notifier"];
 const GATEWAY: &[&str] = &["gateway", "--http", "127.0.0.1:0"];
 
@@ -53,6 +54,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     let fleet = Fleet::new().await;
     let mut ingestors = vec![fleet.start(INGESTOR).await];
     let (mut writers, mut engines) = (fleet.pair(WRITER).await, fleet.pair(ENGINE).await);
+    let mut settlers = fleet.pair(SETTLER).await;
     let (mut notifiers, mut gateways) = (fleet.pair(NOTIFIER).await, fleet.pair(GATEWAY).await);
     fleet.smoke(&gateways).await;
     let balancer = Balancer::start(endpoints(&gateways).await).await;
@@ -70,7 +72,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
             gateways.push(fleet.replace(oldest).await);
             balancer.select(endpoints(&gateways).await);
         }
-        for replicas in [&mut engines, &mut writers, &mut notifiers, &mut ingestors] {
+        for replicas in [&mut engines, &mut writers, &mut settlers, &mut notifiers, &mut ingestors] {
             fleet.roll(replicas).await;
         }
         times += 1;
@@ -89,7 +91,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     assert!(tally.requests() >= REQUESTS && times > 0, "too few requests to say much");
     assert!(tally.failures.is_empty(), "{:#?}, {:?}", tally.failures, balancer.broken());
     assert_told_once(&mails, &fired);
-    for replicas in [gateways, engines, writers, notifiers] {
+    for replicas in [gateways, engines, writers, settlers, notifiers] {
         stop(replicas).await;
     }
 }
