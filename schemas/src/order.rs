@@ -371,7 +371,7 @@ pub struct OrderPlaced {
 /// Somebody wants an order taken back, if it is not final by then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderCancelRequested {
-    /// Drawn when it is asked for.
+    /// Derived from the order: asking again is asking once.
     pub request_id: Uuid,
     /// Which.
     pub order_id: Uuid,

@@ -147,7 +147,7 @@ async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdow
     let mut lost = pin!(ownership.lost());
     tokio::select! {
         fault = lost.as_mut() => Err(fault),
-        ended = store.relay_outbox(store::rules::SERVICE, broker, shutdown) => ended,
+        ended = store.relay_outbox(store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Events become deliveries, once each, in the transaction that moves the position.
 
+use std::time::Duration;
+
 use events::{Channel, Target, Timestamp};
 use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, feed::Unreadable};
 use store::{
@@ -47,7 +49,7 @@ pub(crate) async fn session(
             rules.follow(of_rule),
             trades.follow(of_trade),
             users.follow(of_user),
-            store.relay_outbox(deliveries::SERVICE, broker, shutdown),
+            store.relay_outbox(deliveries::SERVICE, broker, Duration::ZERO, shutdown),
         )
     };
     tokio::select! {

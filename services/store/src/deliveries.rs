@@ -144,7 +144,7 @@ impl Store {
                 .bind(update.at.datetime())
                 .execute(&mut **tx)
                 .await?;
-                outbox::add(tx, SERVICE, &[update.outgoing()]).await
+                outbox::add_unhurried(tx, SERVICE, &[update.outgoing()]).await
             })
         })
         .await

@@ -29,9 +29,15 @@ const FORGET: &str = "
 
 /// Adds facts to be published by `service` once the transaction is committed.
 pub async fn add(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
-    if facts.is_empty() {
-        return Ok(());
+    if !facts.is_empty() {
+        add_unhurried(tx, service, facts).await?;
+        tx.notify_with(CHANNEL, service);
     }
+    Ok(())
+}
+
+/// The same for facts that nobody waits for: they are published within a second, many at a time.
+pub async fn add_unhurried(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
     let subjects: Vec<&str> = facts.iter().map(|fact| fact.subject.as_str()).collect();
     let ids: Vec<&str> = facts.iter().map(|fact| fact.id.as_str()).collect();
     let headers: Vec<Json<&Vec<(String, String)>>> = facts.iter().map(|fact| Json(&fact.headers)).collect();
@@ -48,7 +54,6 @@ pub async fn add(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Resu
     .bind(bodies)
     .execute(&mut **tx)
     .await?;
-    tx.notify_with(CHANNEL, service);
     Ok(())
 }
 
@@ -93,8 +98,15 @@ impl Store {
         }
     }
 
-    /// Publishes `service`'s facts as they are committed, by any process, until shutdown.
-    pub async fn relay_outbox(&self, service: &'static str, broker: &Broker, shutdown: &Shutdown) -> Result<(), Fault> {
+    /// Publishes `service`'s facts as they are committed, by any process, until shutdown; those that come within `linger`
+    /// go together, because each time the broker writes to its disk.
+    pub async fn relay_outbox(
+        &self,
+        service: &'static str,
+        broker: &Broker,
+        linger: Duration,
+        shutdown: &Shutdown,
+    ) -> Result<(), Fault> {
         let mut listener = PgListener::connect_with(self.pool()).await.map_err(Error::from)?;
         listener.listen(CHANNEL).await.map_err(Error::from)?;
         loop {
@@ -103,6 +115,7 @@ impl Store {
                 told = tokio::time::timeout(SWEEP, told(&mut listener, service)) => {
                     if let Ok(told) = told {
                         told?;
+                        tokio::time::sleep(linger).await;
                     }
                 }
                 () = shutdown.cancelled() => return Ok(()),
