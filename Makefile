@@ -41,10 +41,11 @@ check-deploy: tools-deploy ## compose, images, Kubernetes, pipelines, monitoring
 	TICKBELL_SHARED=$(abspath $(SHARED)) .tools/python/bin/pytest -q infra/checks
 	cargo test --locked -p journeys --features deploy --test rollout -- --nocapture
 
-bench: tools ## what a tick costs the rule book, and the whole pipeline beside the bare client
+bench: tools ## what a tick costs the rule book, the whole pipeline beside the bare client, orders beside bare SQL
 	cargo build --release --locked -p tickbell -p benches
 	cargo bench --locked -p benches --bench book
 	target/release/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
+	target/release/settle
 
 tools: ## what a run needs and this machine lacks
 	infra/local/tools run
