@@ -19,6 +19,9 @@ use crate::{Batch, Fault, Feed, Message};
 /// What the broker announced and has not delivered for so long is asked for again: it may have been purged.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How many messages of a feed may wait for another's, about: fewer than the broker delivers without an acknowledgement.
+const WAITING: usize = 10_000;
+
 /// Feeds that are read as one. Which of two messages of one microsecond comes first is decided by the order of the feeds.
 pub struct Merge {
     inputs: Vec<Input>,
@@ -60,9 +63,15 @@ impl Input {
         }
     }
 
-    /// Receives everything up to a sequence that the stream has announced.
-    async fn receive(&mut self, announced: u64, most: usize) -> Result<(), Fault> {
+    /// Receives everything up to a sequence that the stream has announced, or as much as may wait. Says up to when nothing
+    /// is missing; without end when all of it came.
+    async fn receive(&mut self, announced: u64, most: usize) -> Result<Timestamp, Fault> {
         while self.received < announced {
+            if self.waiting.len() >= WAITING {
+                // More may have been stored within the newest microsecond.
+                let whole = Timestamp::from_micros(self.newest.micros() - 1).unwrap_or_default();
+                return Ok(if self.has(whole) { whole } else { self.newest });
+            }
             match timeout(PATIENCE, self.feed.next(most)).await {
                 Ok(batch) => self.keep(batch),
                 Err(_) if self.feed.is_drained().await? => {
@@ -73,7 +82,7 @@ impl Input {
                 Err(_) => {}
             }
         }
-        Ok(())
+        Ok(Timestamp::LAST)
     }
 }
 
@@ -107,12 +116,12 @@ impl Merge {
         }
         let until = self.inputs.iter().filter_map(|input| Some(input.waiting.back()?.0)).max().unwrap_or_default();
         let behind: Vec<&mut Input> = self.inputs.iter_mut().filter(|input| input.newest < until).collect();
-        try_join_all(behind.into_iter().map(async |input| {
+        let received = behind.into_iter().map(async |input| {
             let announced = input.announced().await?;
             input.receive(announced, most).await
-        }))
-        .await?;
-        Ok(self.take(until))
+        });
+        let whole = try_join_all(received).await?.into_iter().min().unwrap_or(Timestamp::LAST);
+        Ok(self.take(until.min(whole)))
     }
 
     async fn first(&mut self, most: usize) {
