@@ -13,8 +13,10 @@ pub mod order;
 pub mod rule;
 pub mod streams;
 pub mod symbol;
+pub mod terms;
 pub mod tick;
 pub mod time;
+pub mod trade;
 pub mod user;
 pub mod words;
 
@@ -24,12 +26,11 @@ pub use dead_letter::DeadLetter;
 pub use delivery::{Channel, DeliveryUpdated, Outcome, Target};
 pub use envelope::{Event, Outgoing};
 pub use money::{Amount, Percent, Price, Size};
-pub use order::{
-    DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, OrderUpdated, Rejection, Side, Terms,
-    TradeSettled,
-};
+pub use order::{DepositRequested, OrderCancelRequested, OrderPlaced};
 pub use rule::{Condition, Direction, Notify, Repeat, Rule, RuleChanged, RuleStatus, Since};
 pub use symbol::{Symbol, Venue};
+pub use terms::{Side, Terms};
 pub use tick::Tick;
 pub use time::{Interval, Span, Timestamp};
+pub use trade::{OrderStatus, OrderUpdated, Rejection, TradeSettled};
 pub use user::{UserHappening, UserNoticed};

@@ -9,7 +9,7 @@ use axum::{
 };
 use events::{
     Amount, Asset, OrderStatus, Price, Rejection, Side, Size, Symbol, Timestamp,
-    order::{OrderType, TermsFields, TimeInForce},
+    terms::{OrderType, TermsFields, TimeInForce},
 };
 use serde::Serialize;
 use store::{

@@ -1,9 +1,9 @@
 //! A request for an order becomes terms, or a list of everything that is wrong with it. What terms make sense is said by
-//! [`events::order`]; what an asset allows, by the table of assets.
+//! [`events::terms`]; what an asset allows, by the table of assets.
 
 use events::{
     Amount, Price, Side, Size, Symbol, Terms,
-    order::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
+    terms::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
 };
 use rust_decimal::Decimal;
 use store::{Store, settlement::AssetRow};

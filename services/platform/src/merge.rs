@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How many messages of a feed may wait for another's, about: fewer than the broker delivers without an acknowledgement.
 const WAITING: usize = 10_000;
+/// How many are taken of a feed at once: a batch is acknowledged as a whole, so what waits and one batch must be fewer too.
+const BATCH: usize = 4_000;
 
 /// Feeds that are read as one. Which of two messages of one microsecond comes first is decided by the order of the feeds.
 pub struct Merge {
@@ -103,6 +105,7 @@ impl Merge {
     ///
     /// Passing when the broker cannot be asked. Cancel safe: what was received is given out by a later call.
     pub async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, Fault> {
+        let most = most.min(BATCH);
         if self.inputs.iter().all(|input| input.waiting.is_empty()) {
             self.first(most).await;
         }
@@ -125,12 +128,10 @@ impl Merge {
     }
 
     async fn first(&mut self, most: usize) {
-        let received = {
-            let feeds = self.inputs.iter_mut().map(|input| Box::pin(input.feed.next(most)));
-            let (batch, index, _) = select_all(feeds).await;
-            (index, batch)
-        };
-        self.inputs[received.0].keep(received.1);
+        let feeds = self.inputs.iter_mut().map(|input| Box::pin(input.feed.next(most)));
+        let (batch, index, others) = select_all(feeds).await;
+        drop(others);
+        self.inputs[index].keep(batch);
     }
 
     /// Everything that was stored up to a time, in order.

@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use events::{
     AlertFired, Asset, DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, OrderUpdated, Outgoing, Price,
     Rejection, Span, Symbol, Terms, Tick, Timestamp, TradeSettled,
-    order::{AfterAlert, Execution},
+    order::AfterAlert,
+    terms::{Execution, TimeInForce},
 };
 use store::settlement::{OrderState, TradeRow};
 use thiserror::Error;
@@ -220,7 +221,7 @@ impl Book {
             open.order.trigger().filter(|trigger| !fresh.is_ok_and(|quote| trigger.is_reached(side, quote.price)));
         match (waits, open.order.terms.execution) {
             (None, _) => self.execute(open, fresh, alert.fired_at),
-            (Some(_), Execution::Limit { time_in_force: events::order::TimeInForce::Ioc, .. }) => {
+            (Some(_), Execution::Limit { time_in_force: TimeInForce::Ioc, .. }) => {
                 self.give_up(open, OrderStatus::Expired, None, alert.fired_at);
             }
             (Some(_), _) => {

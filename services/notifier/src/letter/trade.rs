@@ -1,7 +1,7 @@
 //! What people are told about their orders.
 
 use askama::Template;
-use events::{OrderUpdated, Rejection, TradeSettled, order::Side, words};
+use events::{OrderUpdated, Rejection, Side, TradeSettled, words};
 use platform::links::Links;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};

@@ -2,7 +2,8 @@
 
 use events::{
     Amount, OrderStatus, OrderUpdated, Price, Rejection, Side, Size, Timestamp, TradeSettled,
-    order::{AfterAlert, Execution, Quantity, TimeInForce},
+    order::AfterAlert,
+    terms::{Execution, Quantity, TimeInForce},
 };
 use store::settlement::{OrderState, TradeRow};
 use uuid::Uuid;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use events::{
     OrderCancelRequested, OrderPlaced, OrderStatus, Price, Side, Tick, Timestamp,
-    order::{Execution, Quantity, TimeInForce},
+    terms::{Execution, Quantity, TimeInForce},
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 use uuid::Uuid;
