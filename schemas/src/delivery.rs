@@ -47,6 +47,21 @@ pub enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// Every one of them.
+    pub const ALL: [Self; 4] = [Self::Sent, Self::Retrying, Self::Unknown, Self::Failed];
+
+    /// As it is written everywhere.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Retrying => "retrying",
+            Self::Unknown => "unknown",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One attempt at one delivery has ended. The address is not repeated: it is in the delivery's row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryUpdated {

@@ -2,12 +2,14 @@
 //! happens to an account and to its orders.
 //!
 //! [`letter`] says what is written, in the words of [`events::words`]; [`retry`] says what follows from how an attempt ended;
-//! `telling` says who is told because of an event, `reader` makes deliveries of that, `sender` claims and records them, `mailer` is the door to SMTP and to files.
+//! `telling` says who is told because of an event, `reader` makes deliveries of that, `sender` claims and attempts them, `recorder`
+//! records how that ended, `mailer` is the door to SMTP and to files.
 
 pub mod letter;
 mod mailer;
 mod message;
 mod reader;
+mod recorder;
 pub mod retry;
 mod sender;
 mod smtp;
@@ -40,7 +42,7 @@ pub struct Settings {
     /// Where mails are written as `.eml` files while `smtp.url` is empty.
     pub outbox_dir: PathBuf,
     /// How many deliveries this process attempts at the same time, 1 to 100.
-    pub concurrency: usize,
+    pub concurrency: u16,
     /// How long after an alert passing faults are retried, 1 to 168 hours.
     pub retry_for_hours: u32,
     /// How long the wait after a first attempt is, doubled after each further one up to an hour, 1 to 3600.

@@ -1,7 +1,8 @@
 //! How a mail leaves the house: to a mail server, or into a folder where a newcomer sees it.
 
 use std::{
-    io,
+    fs::{self, File},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,11 +10,7 @@ use std::{
 use events::Outcome;
 use lettre::Message;
 use platform::settings::SettingsError;
-use tokio::{
-    fs::{self, File},
-    io::AsyncWriteExt,
-    time::timeout,
-};
+use tokio::{task::spawn_blocking, time::timeout};
 use uuid::Uuid;
 
 use crate::{Settings, SmtpSettings, retry::Ending, smtp::Smtp};
@@ -62,8 +59,10 @@ impl Mailer {
         match self {
             Self::Smtp(smtp) => smtp.send(message).await,
             Self::Files { folder, limit } => {
-                let written = match timeout(*limit, write(folder, delivery, &message.formatted())).await {
-                    Ok(written) => written,
+                let (place, content) = (folder.clone(), message.formatted());
+                let writing = spawn_blocking(move || write(&place, delivery, &content));
+                let written = match timeout(*limit, writing).await {
+                    Ok(written) => written.unwrap_or_else(|panic| Err(io::Error::other(panic))),
                     Err(_) => Err(io::ErrorKind::TimedOut.into()),
                 };
                 match written {
@@ -77,17 +76,16 @@ impl Mailer {
 
 /// Written whole or not at all: under a name that no mail program looks at, then renamed. The same delivery again is
 /// the same file again.
-async fn write(folder: &Path, delivery: Uuid, content: &[u8]) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder).await?;
+fn write(folder: &Path, delivery: Uuid, content: &[u8]) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
     let unfinished = folder.join(format!(".{delivery}.{}.tmp", std::process::id()));
     let finished = folder.join(format!("{delivery}.eml"));
-    let mut file = File::create(&unfinished).await?;
-    file.write_all(content).await?;
-    file.sync_all().await?;
-    drop(file);
-    fs::rename(&unfinished, &finished).await?;
+    let mut file = File::create(&unfinished)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, &finished)?;
     // The name is in the folder, and only the folder's own fsync keeps it there.
-    File::open(folder).await?.sync_all().await?;
+    File::open(folder)?.sync_all()?;
     Ok(finished)
 }
 

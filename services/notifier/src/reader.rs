@@ -10,7 +10,10 @@ use store::{
     positions::advance,
     recipients::addresses,
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 
 use crate::{
     SERVICE,
@@ -25,6 +28,9 @@ const TRADES: &str = "notifier-trades";
 const USERS: &str = "notifier-users";
 /// How many events become deliveries in one transaction at most.
 const BATCH: usize = 1_000;
+/// What comes so soon after a transaction waits for the next one: a transaction costs more than a delivery, and nobody
+/// sees a mail come later by so little.
+const GATHER: Duration = Duration::from_millis(50);
 /// What is decided about one message.
 type Decide = fn(&Message) -> Result<Decided, Unreadable>;
 
@@ -83,6 +89,7 @@ impl<'a> Reader<'a> {
             self.feed.acknowledge(&batch).await;
             metrics::gauge!("tickbell_consumer_lag", "consumer" => self.consumer).set(self.feed.pending() as f64); // float: a gauge is one
             metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => self.consumer).record(began.elapsed());
+            sleep(GATHER).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Deliveries that are due are claimed, attempted and recorded. Any number of processes send at the same time.
+//! Deliveries that are due are claimed and attempted. Any number of processes send at the same time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,20 +6,17 @@ use events::{AlertFired, DeliveryUpdated, Outcome, Rule, UserNoticed, delivery::
 use lettre::{Message, message::Mailbox};
 use platform::{
     Check, Fault, Shutdown, clock,
-    fault::chain,
     links::Links,
-    supervise::waits,
     trace::{follow, traceparent},
 };
 use store::{
     Store,
-    deliveries::{Claim, Kind},
+    deliveries::{Attempt, Claim, Kind},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, sleep},
 };
-use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::{
@@ -27,6 +24,7 @@ use crate::{
     letter::{self, Order},
     mailer::Mailer,
     message::{Unsendable, compose},
+    recorder::{RECORDING, Recorder},
     retry::{self, Ending, JITTER_PERMILLE, Patience},
 };
 
@@ -34,30 +32,28 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What is due and was not claimed is held by another process for a moment.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How long a claim outlives the longest send, for recording how it ended.
-const RECORDING: Duration = Duration::from_secs(10);
 /// What a server says is kept up to this many characters.
 const DETAIL: usize = 500;
 
-/// Attempts deliveries, so many at once.
+/// Attempts deliveries, so many at once. What is in flight outlives a session that fails and the wish to stop.
 #[derive(Clone)]
 pub(crate) struct Sender {
     desk: Arc<Desk>,
-    /// One for each delivery that may be attempted at the same time.
+    /// One for each delivery that may be attempted at the same time; it is given back when the attempt is recorded.
     slots: Arc<Semaphore>,
-    /// What is in flight outlives a session that fails and the wish to stop.
-    tasks: TaskTracker,
 }
 
 /// What an attempt needs.
 struct Desk {
     store: Store,
+    recorder: Recorder,
     mailer: Mailer,
     links: Links,
     from: Mailbox,
     patience: Patience,
     /// The wait after a first attempt.
     first_wait: Duration,
+    concurrency: u32,
     shutdown: Shutdown,
 }
 
@@ -73,11 +69,10 @@ impl Sender {
         info!(to = mailer.destination(), "mails are delivered there");
         let patience = Patience { hours: settings.retry_for_hours };
         let first_wait = Duration::from_secs(settings.retry_after_seconds);
-        Self {
-            desk: Arc::new(Desk { store, mailer, links, from, patience, first_wait, shutdown }),
-            slots: Arc::new(Semaphore::new(settings.concurrency)),
-            tasks: TaskTracker::new(),
-        }
+        let concurrency = u32::from(settings.concurrency);
+        let recorder = Recorder::start(store.clone(), settings.concurrency, shutdown.clone());
+        let desk = Desk { store, recorder, mailer, links, from, patience, first_wait, concurrency, shutdown };
+        Self { desk: Arc::new(desk), slots: Arc::new(Semaphore::new(settings.concurrency.into())) }
     }
 
     /// Claims and attempts what is due, until something fails.
@@ -86,7 +81,7 @@ impl Sender {
             let slots = self.free_slots().await;
             // In a task of its own, to its end: a claim that is dropped in the middle would hold its deliveries back
             // until the lease is over.
-            let claim = self.tasks.spawn(self.clone().claim(slots));
+            let claim = tokio::spawn(self.clone().claim(slots));
             let claimed = claim.await.map_err(|error| Fault::passing("claim deliveries", error))??;
             check.ready();
             if claimed == 0 {
@@ -99,10 +94,10 @@ impl Sender {
         }
     }
 
-    /// Waits until everything in flight has ended, which the time-outs bound.
+    /// Waits until everything in flight has ended and is recorded, which the time-outs bound.
     pub(crate) async fn finish(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        let all = self.slots.acquire_many(self.desk.concurrency).await;
+        drop(all.expect("the semaphore is never closed"));
     }
 
     /// At least one, and all that are free.
@@ -126,19 +121,16 @@ impl Sender {
             let span = info_span!("deliver", delivery = %delivery.id, about = delivery.about, attempt = claim.attempt);
             follow(&span, delivery.traceparent.as_deref());
             let desk = Arc::clone(&self.desk);
-            let attempt = async move {
-                desk.attempt(&claim).await;
-                drop(slot);
-            };
-            self.tasks.spawn(attempt.instrument(span));
+            let attempt = async move { desk.recorder.record(desk.attempt(&claim).await, slot).await };
+            tokio::spawn(attempt.instrument(span));
         }
         Ok(claimed)
     }
 }
 
 impl Desk {
-    /// One attempt, from composing to recording how it ended.
-    async fn attempt(&self, claim: &Claim) {
+    /// One attempt, from composing to how it ended.
+    async fn attempt(&self, claim: &Claim) -> Attempt {
         let began = Instant::now();
         let ending = match self.compose(claim) {
             Ok(message) => self.mailer.send(claim.delivery.id, &message).await,
@@ -158,7 +150,7 @@ impl Desk {
         let retry_in = retry::wait(self.first_wait, claim.attempt, rand::random_range(JITTER_PERMILLE));
         measure(claim, &update, began.elapsed());
         report(claim, &update, retry_in);
-        self.record(update, retry_in).await;
+        Attempt { update, retry_in }
     }
 
     fn compose(&self, claim: &Claim) -> Result<Message, Unsendable> {
@@ -175,36 +167,10 @@ impl Desk {
         };
         compose(claim, letter, &self.from, traceparent(&Span::current(), delivery.traceparent.as_deref()).as_deref())
     }
-
-    /// Records how an attempt ended, again and again while the database is away: what is not recorded is sent twice,
-    /// if under the same Message-ID. A process that is to stop does not wait for ever.
-    async fn record(&self, update: DeliveryUpdated, retry_in: Duration) {
-        let recording = async {
-            for wait in waits() {
-                match self.store.settle_delivery(update.clone(), retry_in).await {
-                    Ok(()) => return,
-                    Err(error) if error.is_passing() => {
-                        warn!(error = chain(&error), "not recorded yet, will try again")
-                    }
-                    Err(error) => return error!(error = chain(&error), "cannot be recorded"),
-                }
-                sleep(wait).await;
-            }
-        };
-        let patience = async {
-            self.shutdown.cancelled().await;
-            sleep(RECORDING).await;
-        };
-        tokio::select! {
-            biased;
-            () = recording => {}
-            () = patience => error!("stopped before it was recorded; it will be sent again under the same Message-ID"),
-        }
-    }
 }
 
 fn measure(claim: &Claim, update: &DeliveryUpdated, took: Duration) {
-    let (channel, outcome) = (update.channel.to_string(), word(update.outcome));
+    let (channel, outcome) = (update.channel.to_string(), update.outcome.as_str());
     metrics::counter!("tickbell_deliveries_total", "channel" => channel.clone(), "outcome" => outcome).increment(1);
     metrics::histogram!("tickbell_delivery_duration_seconds", "channel" => channel).record(took);
     if update.outcome == Outcome::Sent && claim.delivery.kind == Kind::Alert {
@@ -216,7 +182,7 @@ fn measure(claim: &Claim, update: &DeliveryUpdated, took: Duration) {
 /// One line an attempt. Addresses are personal data: no more than the domain is logged.
 fn report(claim: &Claim, update: &DeliveryUpdated, retry_in: Duration) {
     let domain = claim.delivery.address.rsplit_once('@').map_or("", |(_, domain)| domain);
-    let (outcome, detail) = (word(update.outcome), &update.detail);
+    let (outcome, detail) = (update.outcome.as_str(), &update.detail);
     match update.outcome {
         Outcome::Sent => info!(domain, outcome, detail, "delivered"),
         Outcome::Failed => error!(domain, outcome, detail, "will not be delivered"),
@@ -228,18 +194,9 @@ fn report(claim: &Claim, update: &DeliveryUpdated, retry_in: Duration) {
 
 /// Counts from nought: the step from no counter to one would not be seen.
 pub(crate) fn count_from_nought() {
-    for outcome in [Outcome::Sent, Outcome::Retrying, Outcome::Unknown, Outcome::Failed] {
+    for outcome in Outcome::ALL.map(Outcome::as_str) {
         let channel = Channel::Email.to_string();
-        metrics::counter!("tickbell_deliveries_total", "channel" => channel, "outcome" => word(outcome)).increment(0);
-    }
-}
-
-fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Sent => "sent",
-        Outcome::Retrying => "retrying",
-        Outcome::Unknown => "unknown",
-        Outcome::Failed => "failed",
+        metrics::counter!("tickbell_deliveries_total", "channel" => channel, "outcome" => outcome).increment(0);
     }
 }
 

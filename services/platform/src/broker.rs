@@ -41,8 +41,11 @@ impl Default for Settings {
     }
 }
 
-/// The server stages an atomic batch in memory and takes at most this many messages in one.
+/// The server takes at most this many messages in one atomic batch.
 const BATCH_MESSAGES: usize = 1_000;
+/// For each atomic batch the server makes a store in folders of its own and removes it again: fewer messages than this
+/// cost less one by one.
+const ATOMIC_FROM: usize = 16;
 /// How long a publish may stay unanswered before it is tried again under the same ids.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a first connection is waited for before the broker counts as not there.
@@ -221,7 +224,7 @@ impl Broker {
     /// Publishes in order and returns when all is acknowledged; what is not is published again under the same ids.
     ///
     /// Messages for one stream that follow each other go as atomic batches, one at a time: so that a batch costs the
-    /// server a single fsync, and a batch that is lost on the way cannot be overtaken by the next.
+    /// server a single fsync, and a batch that is lost on the way cannot be overtaken by the next. A few go one by one.
     pub async fn publish(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for same_stream in messages.chunk_by(|a, b| root(&a.subject) == root(&b.subject)) {
             for batch in same_stream.chunks(BATCH_MESSAGES) {
@@ -233,7 +236,7 @@ impl Broker {
 
     async fn publish_until_acknowledged(&self, batch: &[Outgoing]) -> Result<(), PublishError> {
         let mut delays = waits();
-        let mut atomic = batch.len() > 1;
+        let mut atomic = batch.len() >= ATOMIC_FROM;
         let mut failed = false;
         let mut connections = self.connections.clone();
         loop {

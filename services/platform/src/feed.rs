@@ -21,7 +21,7 @@ use events::{
 };
 use futures::{FutureExt, StreamExt};
 use thiserror::Error;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use crate::{Broker, Fault, fault::chain, supervise::waits, topology};
@@ -33,6 +33,10 @@ const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// While more is waiting at the broker, a batch is filled for this long.
 const LINGER: Duration = Duration::from_millis(25);
+
+/// Acknowledgements go this often, or after so many messages: for each the broker writes the consumer's state to its disk.
+const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
+const ACKNOWLEDGE_AFTER: u64 = 4_000;
 
 /// One message as it was stored.
 #[derive(Debug, Clone)]
@@ -83,6 +87,16 @@ pub struct Feed {
     pending: u64,
     /// What is being collected. It lives here and not in the future of [`Feed::next`], which may be dropped.
     batch: Batch,
+    acknowledged: Acknowledged,
+}
+
+/// What the broker has been told about what is committed.
+struct Acknowledged {
+    /// Up to which sequence.
+    sequence: u64,
+    at: Instant,
+    /// What it is yet to be told.
+    due: Option<String>,
 }
 
 struct Open {
@@ -107,6 +121,7 @@ impl Feed {
             after,
             pending: 0,
             batch: Batch::default(),
+            acknowledged: Acknowledged { sequence: after, at: Instant::now(), due: None },
         };
         metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name).increment(0);
         metrics::counter!("tickbell_messages_missed_total", "consumer" => name).increment(0);
@@ -203,10 +218,21 @@ impl Feed {
         }
     }
 
-    /// Tells the broker that everything up to the end of a batch is committed.
-    pub async fn acknowledge(&self, batch: &Batch) {
+    /// Tells the broker that everything up to the end of a batch is committed, now or within half a second.
+    pub async fn acknowledge(&mut self, batch: &Batch) {
+        self.acknowledged.due = Some(batch.ack.clone());
+        let since = batch.last.saturating_sub(self.acknowledged.sequence);
+        if since >= ACKNOWLEDGE_AFTER || self.acknowledged.at.elapsed() >= ACKNOWLEDGE_EVERY {
+            self.acknowledged.sequence = batch.last;
+            self.tell_acknowledged().await;
+        }
+    }
+
+    async fn tell_acknowledged(&mut self) {
+        let Some(ack) = self.acknowledged.due.take() else { return };
+        self.acknowledged.at = Instant::now();
         // A lost acknowledgement costs nothing: the position in the database decides.
-        if let Err(error) = self.broker.jetstream().client().publish(batch.ack.clone(), AckKind::Ack.into()).await {
+        if let Err(error) = self.broker.jetstream().client().publish(ack, AckKind::Ack.into()).await {
             debug!(consumer = self.consumer_name, %error, "an acknowledgement was not sent");
         }
     }
@@ -223,6 +249,8 @@ impl Feed {
             .map_err(|error| passing("find", error.into()))?;
         let mut consumer: PullConsumer =
             stream.get_consumer(self.consumer_name).await.map_err(|error| passing("find", error))?;
+        // From here on deliveries are counted anew: what was due names one by its old number.
+        self.acknowledged.due = None;
         let state = consumer.reset(Some(self.after + 1)).await.map_err(|error| passing("reset", error.into()))?;
         self.pending = state.info.num_pending;
         let messages = consumer
@@ -243,7 +271,14 @@ impl Feed {
         while self.batch.messages.len() < most {
             let Some(open) = self.open.as_mut() else { return Err("it is not open".into()) };
             let next = if self.batch.messages.is_empty() {
-                open.messages.next().await
+                tokio::select! {
+                    biased;
+                    next = open.messages.next() => next,
+                    () = sleep_until(self.acknowledged.at + ACKNOWLEDGE_EVERY), if self.acknowledged.due.is_some() => {
+                        self.tell_acknowledged().await;
+                        continue;
+                    }
+                }
             } else if let Some(ready) = tokio::task::unconstrained(open.messages.next()).now_or_never() {
                 ready
             } else if self.pending == 0 {

@@ -68,6 +68,15 @@ pub struct Claim {
     pub created_at: Timestamp,
 }
 
+/// How an attempt at a delivery ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// What is told about it.
+    pub update: DeliveryUpdated,
+    /// The wait before the next attempt, for the outcomes that have one.
+    pub retry_in: Duration,
+}
+
 /// Adds deliveries that are not there yet.
 pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     sqlx::query(
@@ -106,45 +115,14 @@ impl Store {
         rows.iter().map(claim).collect()
     }
 
-    /// Records how an attempt ended, with the fact that says so. `retry_in` is the wait before the next attempt;
-    /// it is used for the outcomes that have one.
-    pub async fn settle_delivery(&self, update: DeliveryUpdated, retry_in: Duration) -> Result<(), Error> {
-        let status = match update.outcome {
-            Outcome::Sent => "sent",
-            Outcome::Failed => "failed",
-            Outcome::Retrying | Outcome::Unknown => "waiting",
-        };
-        let outcome = match update.outcome {
-            Outcome::Sent => "sent",
-            Outcome::Failed => "failed",
-            Outcome::Retrying => "retrying",
-            Outcome::Unknown => "unknown",
-        };
+    /// Records how attempts ended, with the facts that say so, all in one transaction.
+    pub async fn settle_deliveries(&self, attempts: Vec<Attempt>) -> Result<(), Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                sqlx::query(
-                    // An attempt whose lease ran out says nothing about when the one that followed it ends.
-                    "UPDATE deliveries SET status = $2, next_attempt_at = now() + make_interval(secs => $3)
-                     WHERE id = $1 AND status = 'waiting' AND ($2 <> 'waiting' OR attempts = $4)",
-                )
-                .bind(update.delivery_id)
-                .bind(status)
-                .bind(retry_in.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
-                .bind(update.attempt)
-                .execute(&mut **tx)
-                .await?;
-                sqlx::query(
-                    "INSERT INTO delivery_attempts (delivery_id, attempt, outcome, detail, at)
-                     VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-                )
-                .bind(update.delivery_id)
-                .bind(update.attempt)
-                .bind(outcome)
-                .bind(&update.detail)
-                .bind(update.at.datetime())
-                .execute(&mut **tx)
-                .await?;
-                outbox::add_unhurried(tx, SERVICE, &[update.outgoing()]).await
+                move_deliveries(tx, &attempts).await?;
+                add_attempts(tx, &attempts).await?;
+                let facts: Vec<_> = attempts.iter().map(|attempt| attempt.update.outgoing()).collect();
+                outbox::add_unhurried(tx, SERVICE, &facts).await
             })
         })
         .await
@@ -159,6 +137,57 @@ impl Store {
         .fetch_one(self.pool())
         .await?;
         Ok(micros.map(|micros| Duration::from_micros(micros.unsigned_abs())))
+    }
+}
+
+async fn move_deliveries(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error> {
+    let updates = || attempts.iter().map(|attempt| &attempt.update);
+    // Locked in one order by all who change several. Of two attempts at one delivery the one that ended it counts, and an
+    // attempt whose lease ran out says nothing about when the one that followed it ends.
+    sqlx::query(
+        "WITH ended AS (
+             SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::int[])
+                 AS ended (id, status, retry_in, attempt)
+             ORDER BY id, status = 'waiting', attempt DESC
+         ), held AS (
+             SELECT id FROM deliveries WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR NO KEY UPDATE
+         )
+         UPDATE deliveries SET status = ended.status, next_attempt_at = now() + make_interval(secs => ended.retry_in)
+         FROM ended JOIN held USING (id)
+         WHERE deliveries.id = ended.id AND deliveries.status = 'waiting'
+             AND (ended.status <> 'waiting' OR deliveries.attempts = ended.attempt)",
+    )
+    .bind(updates().map(|update| update.delivery_id).collect::<Vec<_>>())
+    .bind(updates().map(|update| status_after(update.outcome)).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|attempt| attempt.retry_in.as_secs_f64()).collect::<Vec<_>>()) // float: as PostgreSQL's make_interval takes it.
+    .bind(updates().map(|update| update.attempt).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn add_attempts(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error> {
+    let updates = || attempts.iter().map(|attempt| &attempt.update);
+    sqlx::query(
+        "INSERT INTO delivery_attempts (delivery_id, attempt, outcome, detail, at)
+         SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::timestamptz[]) ON CONFLICT DO NOTHING",
+    )
+    .bind(updates().map(|update| update.delivery_id).collect::<Vec<_>>())
+    .bind(updates().map(|update| update.attempt).collect::<Vec<_>>())
+    .bind(updates().map(|update| update.outcome.as_str()).collect::<Vec<_>>())
+    .bind(updates().map(|update| update.detail.as_str()).collect::<Vec<_>>())
+    .bind(updates().map(|update| update.at.datetime()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// What an attempt leaves a delivery at.
+fn status_after(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Sent => "sent",
+        Outcome::Failed => "failed",
+        Outcome::Retrying | Outcome::Unknown => "waiting",
     }
 }
 

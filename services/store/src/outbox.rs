@@ -17,8 +17,6 @@ use crate::{Error, Store, Tx};
 const BATCH: i64 = 4_000;
 /// How many facts one row may hold.
 const TOGETHER: usize = 1_000;
-/// The channel that says a transaction with facts has committed; the payload is the service.
-const CHANNEL: &str = "outbox";
 /// A notice that was lost while the listener reconnected is made up for after this long.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Its commit need not reach the disk before the next facts are published: a row that a crash brings back is published
@@ -31,7 +29,7 @@ const FORGET: &str = "
 pub async fn add(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
     if !facts.is_empty() {
         add_unhurried(tx, service, facts).await?;
-        tx.notify_with(CHANNEL, service);
+        tx.notify(channel(service));
     }
     Ok(())
 }
@@ -72,7 +70,7 @@ pub async fn add_together(tx: &mut Tx, service: &'static str, facts: &[Outgoing]
         .bind(facts.iter().map(|fact| fact.body.as_slice()).collect::<Vec<_>>())
         .execute(&mut **tx)
         .await?;
-        tx.notify_with(CHANNEL, service);
+        tx.notify(channel(service));
     }
     Ok(())
 }
@@ -108,11 +106,11 @@ impl Store {
         shutdown: &Shutdown,
     ) -> Result<(), Fault> {
         let mut listener = PgListener::connect_with(self.pool()).await.map_err(Error::from)?;
-        listener.listen(CHANNEL).await.map_err(Error::from)?;
+        listener.listen(&channel(service)).await.map_err(Error::from)?;
         loop {
             self.publish_outbox(service, broker).await?;
             tokio::select! {
-                told = tokio::time::timeout(SWEEP, told(&mut listener, service)) => {
+                told = tokio::time::timeout(SWEEP, told(&mut listener)) => {
                     if let Ok(told) = told {
                         told?;
                         tokio::time::sleep(linger).await;
@@ -163,9 +161,14 @@ fn unpack(row: &PgRow) -> Result<Vec<Outgoing>, Error> {
     parts.map(fact).collect()
 }
 
-/// Waits for a notice about `service`, and takes those with it that have come already: one look is enough for all.
-async fn told(listener: &mut PgListener, service: &str) -> Result<(), Error> {
-    while listener.recv().await?.payload() != service {}
+/// Waits for a notice, and takes those with it that have come already: one look is enough for all.
+async fn told(listener: &mut PgListener) -> Result<(), Error> {
+    listener.recv().await?;
     while listener.next_buffered().is_some() {}
     Ok(())
+}
+
+/// Says that a transaction with facts of a service has committed: to whom publishes them, and to nobody else.
+fn channel(service: &str) -> String {
+    format!("outbox/{service}")
 }

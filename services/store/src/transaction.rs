@@ -1,6 +1,7 @@
 //! One transaction, and the notices that follow its commit.
 
 use std::{
+    borrow::Cow,
     collections::BTreeSet,
     ops::{Deref, DerefMut},
 };
@@ -14,19 +15,14 @@ use crate::{Error, Store};
 /// A transaction that is not bound to a borrowed connection. It derefs to the connection that it is open on.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
-    notices: BTreeSet<(&'static str, &'static str)>,
+    notices: BTreeSet<Cow<'static, str>>,
     ended: bool,
 }
 
 impl Tx {
     /// Tells whoever listens on `channel`, once the transaction is committed.
-    pub fn notify(&mut self, channel: &'static str) {
-        self.notify_with(channel, "");
-    }
-
-    /// The same, with a payload.
-    pub(crate) fn notify_with(&mut self, channel: &'static str, payload: &'static str) {
-        self.notices.insert((channel, payload));
+    pub fn notify(&mut self, channel: impl Into<Cow<'static, str>>) {
+        self.notices.insert(channel.into());
     }
 
     async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
@@ -39,8 +35,8 @@ impl Tx {
     /// whole server from before its commit until after its sync, and so would make all of them wait for each other.
     async fn commit(mut self) -> Result<(), sqlx::Error> {
         let mut statements = "COMMIT".to_owned();
-        for (channel, payload) in &self.notices {
-            statements.push_str(&format!("; NOTIFY {channel}, '{payload}'"));
+        for channel in &self.notices {
+            statements.push_str(&format!("; NOTIFY \"{channel}\""));
         }
         let mut results = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute_many(&mut *self.connection);
         results.try_next().await?;
