@@ -1,4 +1,4 @@
-//! How attempts ended is recorded together: what ends while a transaction is committed is in the next one.
+//! How attempts ended is recorded together: a transaction costs more than an attempt.
 
 use std::{slice, time::Duration};
 
@@ -14,6 +14,8 @@ use tracing::{error, warn};
 pub(crate) const RECORDING: Duration = Duration::from_secs(10);
 /// How many attempts are recorded in one transaction at most.
 const TOGETHER: usize = 100;
+/// What ends so soon after another is recorded with it.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// Takes what is to be recorded.
 pub(crate) struct Recorder {
@@ -33,7 +35,14 @@ impl Recorder {
         let desk = Desk { store, shutdown };
         tokio::spawn(async move {
             let mut together = Vec::with_capacity(TOGETHER);
-            while ended.recv_many(&mut together, TOGETHER).await > 0 {
+            while let Some(first) = ended.recv().await {
+                sleep(GATHER).await;
+                together.push(first);
+                while let Ok(next) = ended.try_recv()
+                    && together.len() < TOGETHER
+                {
+                    together.push(next);
+                }
                 let (attempts, slots): (Vec<_>, Vec<_>) = together.drain(..).unzip();
                 desk.record(&attempts).await;
                 drop(slots);

@@ -116,6 +116,10 @@ pub struct Store {
 
 /// A connection that was left inside a transaction is closed by the server after this long.
 const IDLE_IN_TRANSACTION: &str = "30s";
+/// Statements here find their rows by an index. A plan is made once for a connection, maybe when a table was empty and
+/// reading all of it looked cheap; it must still be good when there are millions.
+const BY_INDEX: [(&str, &str); 4] =
+    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 /// How long a first connection is waited for before the database counts as not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection of the pool is waited for; less than a request may take.
@@ -150,7 +154,8 @@ impl Store {
         })?;
         let options = options
             .application_name(&format!("tickbell {name}"))
-            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")]);
+            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
+            .options(BY_INDEX);
         let deadline = tokio::time::Instant::now() + patience;
         for wait in platform::supervise::waits() {
             // Not by the pool, whose time-out would hide why.

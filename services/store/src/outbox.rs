@@ -96,24 +96,25 @@ impl Store {
         }
     }
 
-    /// Publishes `service`'s facts as they are committed, by any process, until shutdown; those that come within `linger`
-    /// go together, because each time the broker writes to its disk.
+    /// Publishes `service`'s facts as they are committed, by any process, until shutdown. Those that come within `pace` of a
+    /// publish go together after it: each time costs the broker more than a message does.
     pub async fn relay_outbox(
         &self,
         service: &'static str,
         broker: &Broker,
-        linger: Duration,
+        pace: Duration,
         shutdown: &Shutdown,
     ) -> Result<(), Fault> {
         let mut listener = PgListener::connect_with(self.pool()).await.map_err(Error::from)?;
         listener.listen(&channel(service)).await.map_err(Error::from)?;
         loop {
-            self.publish_outbox(service, broker).await?;
+            if self.publish_outbox(service, broker).await? > 0 {
+                tokio::time::sleep(pace).await;
+            }
             tokio::select! {
                 told = tokio::time::timeout(SWEEP, told(&mut listener)) => {
                     if let Ok(told) = told {
                         told?;
-                        tokio::time::sleep(linger).await;
                     }
                 }
                 () = shutdown.cancelled() => return Ok(()),

@@ -220,43 +220,38 @@ impl Store {
     }
 }
 
-/// Saves what a batch has changed.
+/// Saves what a batch has changed: the ledger by one statement, and what became of orders by another.
 pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
-    open_accounts(tx, &changes.accounts).await?;
-    add_postings(tx, &changes.postings).await?;
-    add_transfers(tx, &changes.transfers).await?;
-    save_orders(tx, &changes.orders).await?;
-    add_trades(tx, &changes.trades).await?;
+    if !changes.postings.is_empty() {
+        add_postings(tx, changes).await?;
+    }
+    if !changes.orders.is_empty() {
+        save_orders(tx, changes).await?;
+    }
     save_prices(tx, &changes.prices).await
 }
 
-async fn open_accounts(tx: &mut Tx, accounts: &[AccountRow]) -> Result<(), Error> {
-    if accounts.is_empty() {
-        return Ok(());
-    }
+/// Accounts that are opened, postings and their transfers. The triggers run when all of it is there.
+async fn add_postings(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
+    let Changes { accounts, postings, transfers, .. } = changes;
     sqlx::query(
-        "INSERT INTO accounts (id, kind, user_id, asset, hash)
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::bytea[])",
+        "WITH opened AS (
+             INSERT INTO accounts (id, kind, user_id, asset, hash)
+             SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::bytea[])
+         ), posted AS (
+             INSERT INTO postings (id, kind, user_id, cause, at, previous_hash, hash)
+             SELECT * FROM unnest($6::bigint[], $7::text[], $8::uuid[], $9::uuid[], $10::timestamptz[], $11::bytea[],
+                                  $12::bytea[])
+         )
+         INSERT INTO transfers (posting_id, number, asset, from_account, to_account, amount, hash)
+         SELECT * FROM unnest($13::bigint[], $14::smallint[], $15::text[], $16::bigint[], $17::bigint[], $18::numeric[],
+                              $19::bytea[])",
     )
     .bind(accounts.iter().map(|account| account.id).collect::<Vec<_>>())
     .bind(accounts.iter().map(|account| &*account.kind).collect::<Vec<_>>())
     .bind(accounts.iter().map(|account| account.user_id).collect::<Vec<_>>())
     .bind(accounts.iter().map(|account| account.asset.as_str()).collect::<Vec<_>>())
     .bind(accounts.iter().map(|account| account.hash.as_slice()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn add_postings(tx: &mut Tx, postings: &[PostingRow]) -> Result<(), Error> {
-    if postings.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO postings (id, kind, user_id, cause, at, previous_hash, hash)
-         SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::uuid[], $5::timestamptz[], $6::bytea[],
-                              $7::bytea[])",
-    )
     .bind(postings.iter().map(|posting| posting.id).collect::<Vec<_>>())
     .bind(postings.iter().map(|posting| &*posting.kind).collect::<Vec<_>>())
     .bind(postings.iter().map(|posting| posting.user_id).collect::<Vec<_>>())
@@ -264,20 +259,6 @@ async fn add_postings(tx: &mut Tx, postings: &[PostingRow]) -> Result<(), Error>
     .bind(postings.iter().map(|posting| posting.at.datetime()).collect::<Vec<_>>())
     .bind(postings.iter().map(|posting| posting.previous_hash.as_slice()).collect::<Vec<_>>())
     .bind(postings.iter().map(|posting| posting.hash.as_slice()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn add_transfers(tx: &mut Tx, transfers: &[TransferRow]) -> Result<(), Error> {
-    if transfers.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO transfers (posting_id, number, asset, from_account, to_account, amount, hash)
-         SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::text[], $4::bigint[], $5::bigint[], $6::numeric[],
-                              $7::bytea[])",
-    )
     .bind(transfers.iter().map(|transfer| transfer.posting_id).collect::<Vec<_>>())
     .bind(transfers.iter().map(|transfer| transfer.number).collect::<Vec<_>>())
     .bind(transfers.iter().map(|transfer| transfer.asset.as_str()).collect::<Vec<_>>())
@@ -290,52 +271,26 @@ async fn add_transfers(tx: &mut Tx, transfers: &[TransferRow]) -> Result<(), Err
     Ok(())
 }
 
-async fn save_orders(tx: &mut Tx, orders: &[OrderState]) -> Result<(), Error> {
-    if orders.is_empty() {
-        return Ok(());
-    }
+/// Where orders stand, and how those that are filled traded.
+async fn save_orders(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
+    let Changes { orders, trades, .. } = changes;
+    let until = |order: &OrderState| order.parked.and_then(|(_, until)| until).map(Timestamp::datetime);
     sqlx::query(
-        "INSERT INTO order_states (order_id, user_id, revision, status, reason, place, held_asset, held, parked_rule,
+        "WITH traded AS (
+             INSERT INTO trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee,
+                                 tick_sequence, tick_price, at, hash)
+             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::numeric[],
+                                  $7::numeric[], $8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[],
+                                  $12::timestamptz[], $13::bytea[])
+         )
+         INSERT INTO order_states (order_id, user_id, revision, status, reason, place, held_asset, held, parked_rule,
                                    parked_until, tick_sequence, updated_at)
-         SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::text[], $6::bigint[], $7::text[],
-                              $8::numeric[], $9::uuid[], $10::timestamptz[], $11::bigint[], $12::timestamptz[])
+         SELECT * FROM unnest($14::uuid[], $15::uuid[], $16::int[], $17::text[], $18::text[], $19::bigint[], $20::text[],
+                              $21::numeric[], $22::uuid[], $23::timestamptz[], $24::bigint[], $25::timestamptz[])
          ON CONFLICT (order_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
              reason = EXCLUDED.reason, place = EXCLUDED.place, held_asset = EXCLUDED.held_asset, held = EXCLUDED.held,
              parked_rule = EXCLUDED.parked_rule, parked_until = EXCLUDED.parked_until,
              tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at",
-    )
-    .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.user_id).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.revision).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.reason.map(Rejection::as_str)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.place).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.held.as_ref().map(|(asset, _)| asset.as_str())).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.parked.map(|(rule, _)| rule)).collect::<Vec<_>>())
-    .bind(
-        orders
-            .iter()
-            .map(|order| order.parked.and_then(|(_, until)| until).map(Timestamp::datetime))
-            .collect::<Vec<_>>(),
-    )
-    .bind(orders.iter().map(|order| bigint(order.tick_sequence)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.updated_at.datetime()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn add_trades(tx: &mut Tx, trades: &[TradeRow]) -> Result<(), Error> {
-    if trades.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, tick_sequence,
-                             tick_price, at, hash)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::numeric[], $7::numeric[],
-                              $8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[], $12::timestamptz[],
-                              $13::bytea[])",
     )
     .bind(trades.iter().map(|trade| trade.order_id).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.posting_id).collect::<Vec<_>>())
@@ -350,6 +305,18 @@ async fn add_trades(tx: &mut Tx, trades: &[TradeRow]) -> Result<(), Error> {
     .bind(trades.iter().map(|trade| trade.tick_price).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.at.datetime()).collect::<Vec<_>>())
     .bind(trades.iter().map(|trade| trade.hash.as_slice()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.user_id).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.revision).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.reason.map(Rejection::as_str)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.place).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.held.as_ref().map(|(asset, _)| asset.as_str())).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.parked.map(|(rule, _)| rule)).collect::<Vec<_>>())
+    .bind(orders.iter().map(until).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| bigint(order.tick_sequence)).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.updated_at.datetime()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())

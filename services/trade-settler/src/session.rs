@@ -29,8 +29,8 @@ use crate::{
 
 /// The durable consumers, in the order in which what was stored in one microsecond is applied.
 const CONSUMERS: [&str; 3] = [SERVICE, "trade-settler-alerts", "trade-settler-orders"];
-/// What has become of orders is told so much later: who waits for an order looks at the tables.
-const LINGER: Duration = Duration::from_millis(30);
+/// What becomes of orders within this time is told together: who waits for an order looks at the tables.
+const PACE: Duration = Duration::from_millis(200);
 /// Which of them reads the prices.
 const TICKS: usize = 0;
 
@@ -90,7 +90,7 @@ pub(crate) async fn run(
     tokio::select! {
         fault = ownership.lost() => Err(fault),
         ended = session.settle(settings.batch) => ended,
-        ended = store.relay_outbox(SERVICE, broker, LINGER, shutdown) => ended,
+        ended = store.relay_outbox(SERVICE, broker, PACE, shutdown) => ended,
     }
 }
 

@@ -63,8 +63,9 @@ pub(crate) async fn run(common: &Common, up: &Up) -> anyhow::Result<Exit> {
 
 /// What `up` takes for granted; settings of the user win.
 fn defaults(data: &DataDir) -> anyhow::Result<Vec<Pair>> {
-    // All services share one pool, and nine of its connections are held by who waits for a lock or a notice.
-    let connections = ("database.max_connections", "40".into());
+    // All services share one pool, and nine of its connections are held by who waits for a lock or a notice. Many more
+    // would take turns on a few cores, each with its own caches.
+    let connections = ("database.max_connections", "24".into());
     Ok(vec![("gateway.confirmation", "off".into()), ("links.secret", data.secret("links")?), connections])
 }
 
