@@ -72,6 +72,8 @@ BEGIN
         -- Where to write to; no password's hash.
         'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',
         'SELECT (id, user_id) ON password_resets TO tickbell_notifier',
+        -- Whether an address is erased by now; no token's hash.
+        'SELECT (id, rule) ON rules TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
         'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',

@@ -3,10 +3,14 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
 };
 
-use crate::{System, system::Server};
+use crate::{System, system::Server, until};
+
+/// How long it may take until a lock is had.
+const LOCK: Duration = Duration::from_secs(30);
 
 /// `psql` of the server that runs, as the owner of everything.
 pub struct Database {
@@ -31,9 +35,14 @@ impl Database {
     /// # Panics
     /// When there is no `psql`.
     pub fn run(&self, sql: &str) -> Output {
+        self.command(sql).output().expect("psql runs")
+    }
+
+    fn command(&self, sql: &str) -> Command {
         let mut command = Command::new(&self.psql);
         command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1"]);
-        command.arg(&self.url).args(["--command", sql]).output().expect("psql runs")
+        command.arg(&self.url).args(["--command", sql]);
+        command
     }
 
     /// What statements answer, as text.
@@ -46,10 +55,37 @@ impl Database {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
+    /// Keeps a service from committing anything that it reads from a stream, until the answer is dropped: it lags.
+    pub async fn hold_back(&self, service: &str) -> HeldBack<'_> {
+        let rows = format!("SELECT FROM positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE");
+        let mut command = self.command(&format!("BEGIN; {rows}; SELECT pg_sleep(600)"));
+        let holder = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("psql runs");
+        until("the positions are locked", LOCK, async || (self.value(&format!("SELECT count(*) {HOLDERS}")) == "1").then_some(()))
+            .await;
+        HeldBack { database: self, holder }
+    }
+
     /// What the server says against a statement of a role, if anything.
     pub fn refusal(&self, role: &str, statement: &str) -> Option<String> {
         // Undone in any case: a statement that should be refused must not do harm to the next.
         let output = self.run(&format!("BEGIN; SET LOCAL ROLE {role}; {statement}; ROLLBACK"));
         (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}
+
+/// Who sleeps with the positions locked.
+const HOLDERS: &str = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%pg_sleep(600)'";
+
+/// A service that cannot commit until this is dropped.
+pub struct HeldBack<'a> {
+    database: &'a Database,
+    holder: Child,
+}
+
+impl Drop for HeldBack<'_> {
+    fn drop(&mut self) {
+        // The server would sleep on without its client.
+        self.database.run(&format!("SELECT pg_terminate_backend(pid) {HOLDERS}"));
+        let _ = self.holder.wait();
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Decided {
 pub(crate) struct Told {
     pub(crate) kind: Kind,
     about: String,
-    rule_id: Option<Uuid>,
+    pub(crate) rule_id: Option<Uuid>,
     content: Value,
     pub(crate) to: To,
 }
