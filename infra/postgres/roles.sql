@@ -37,11 +37,16 @@ BEGIN
         -- Takes rules and answers questions.
         'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
-        'SELECT, INSERT, UPDATE, DELETE ON users, sign_ups, sessions, api_keys, password_resets, sign_in_failures '
+        'SELECT, INSERT, UPDATE, DELETE ON sign_ups, sessions, api_keys, password_resets, sign_in_failures, attempts '
             'TO tickbell_gateway',
-        'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text) TO tickbell_gateway',
+        -- Makes accounts and sets their passwords. Whose address it is and who is an operator it cannot change.
+        'SELECT, DELETE ON users TO tickbell_gateway',
+        'INSERT (id, email, password_hash, created_at) ON users TO tickbell_gateway',
+        'UPDATE (password_hash) ON users TO tickbell_gateway',
+        'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text), erase_names(uuid), hold_account(uuid) '
+            'TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
-        'SELECT, INSERT ON orders, deposits TO tickbell_gateway',
+        'SELECT, INSERT ON orders, order_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
 
         -- Judges.
@@ -72,6 +77,8 @@ BEGIN
         -- Where to write to; no password's hash.
         'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',
         'SELECT (id, user_id) ON password_resets TO tickbell_notifier',
+        -- Whether an address is erased by now; no token's hash.
+        'SELECT (id, rule) ON rules TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
         'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
@@ -79,6 +86,7 @@ BEGIN
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, transfers, trades, orders, order_states TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
+        'EXECUTE ON FUNCTION hold_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'
     ] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN

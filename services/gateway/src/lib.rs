@@ -12,6 +12,7 @@ mod extract;
 mod fields;
 mod keys;
 mod layers;
+mod network;
 mod observe;
 mod openapi;
 mod order_schemas;
@@ -30,13 +31,13 @@ mod terms;
 mod then;
 mod users;
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
 use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
 use store::{Store, watch::Watch};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{debug, info, warn};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::passwords::Passwords;
@@ -45,6 +46,9 @@ pub use settings::{Confirmation, OrdersFromAlerts, Settings};
 
 /// Whose advisory lock says which gateway relays; all of them answer.
 const RELAY: &str = "gateway-outbox";
+
+/// How often what is over is taken away.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -58,6 +62,7 @@ pub(crate) struct App {
     watch: Watch,
     passwords: Passwords,
     session_days: u16,
+    trusted_proxies: usize,
 }
 
 /// A gateway that listens and does not answer yet.
@@ -99,6 +104,7 @@ impl Gateway {
             watch: watch.clone(),
             passwords: Passwords::new(settings.passwords_at_once),
             session_days: settings.session_days,
+            trusted_proxies: settings.trusted_proxies,
         };
         let router = router(app).merge(platform::admin::routes(health, metrics));
         let router = layers::around(router, &settings);
@@ -148,6 +154,19 @@ async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdow
     tokio::select! {
         fault = lost.as_mut() => Err(fault),
         ended = store.relay_outbox(store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
+        never = sweep(store) => match never {},
+    }
+}
+
+/// Takes away what is over, as long as what is kept about people says it is kept.
+async fn sweep(store: &Store) -> Infallible {
+    loop {
+        match store.sweep(platform::clock::now()).await {
+            Ok(rows) => debug!(rows, "took away what is over"),
+            // What was left is taken the next time.
+            Err(error) => warn!(error = platform::fault::chain(&error), "what is over was not taken away"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 

@@ -8,7 +8,10 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::Timestamp;
 use serde::Serialize;
-use store::sign_ins::NewSession;
+use store::{
+    attempts::Attempt,
+    sign_ins::{NewSession, Opened},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -18,6 +21,7 @@ use crate::{
     caller::{Presented, SESSION_PREFIX, SignedIn},
     extract::{JsonBody, bearer, hash},
     fields::Fields,
+    network::Client,
     openapi::ProblemResponses,
     passwords::{Password, Verdict},
     problem::{Kind, Problem},
@@ -35,10 +39,17 @@ pub(crate) struct Session {
     user: Account,
 }
 
+impl Session {
+    pub(crate) fn new(token: String, expires_at: Timestamp, user: Account) -> Self {
+        Self { token, expires_at, user }
+    }
+}
+
 /// Sign in
 ///
-/// Each time there is a new session; one whose token comes with the request ends. After three failures in a row the
-/// next attempt is refused for a second, and for twice as long after each further one, up to a minute.
+/// Each time there is a new session; one whose token comes with the request ends. After three failures in a row from one
+/// network the next attempt from there is refused for a second, and for twice as long after each further one, up to a
+/// minute; from all networks together, after a hundred and up to four seconds.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "users", operation_id = "sign_in",
     request_body(content = SignInDoc, content_type = "application/json"),
@@ -46,6 +57,7 @@ pub(crate) struct Session {
 )]
 pub(crate) async fn sign_in(
     State(app): State<App>,
+    Client(network): Client,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
@@ -53,7 +65,9 @@ pub(crate) async fn sign_in(
     let email = fields.required::<Address>("email");
     let password = fields.required::<Password>("password");
     let (email, password) = fields.all(email.zip(password))?;
-    let (found, verdict) = check(&app, &email.into_string(), password.clone()).await?;
+    let email = email.into_string();
+    let attempt = Attempt::SignIn { address: email.clone(), network: network.clone() };
+    let (found, verdict) = check(&app, attempt, &email, password.clone()).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Wrong).ok_or_else(refused)?;
     let renewed = match verdict {
         Verdict::RightAndDated => Some(app.passwords.renew(password).await?),
@@ -66,12 +80,12 @@ pub(crate) async fn sign_in(
         user_id: user.id,
         verified,
         renewed,
-        token: hash(&token),
+        opened: Opened { token: hash(&token), expires_at },
+        network,
         replaces: bearer(&headers).filter(|token| token.starts_with(SESSION_PREFIX)).map(hash),
-        expires_at,
     };
     match app.store.open_session(session, now).await? {
-        true => Ok((StatusCode::CREATED, Json(Session { token, expires_at, user: user.into() }))),
+        true => Ok((StatusCode::CREATED, Json(Session::new(token, expires_at, user.into())))),
         false => Err(refused()),
     }
 }
@@ -103,16 +117,17 @@ pub(crate) async fn sign_out(
 
 /// Sign out everywhere
 ///
-/// API keys go on; they are revoked one by one, or all at once by resetting the password.
+/// Every API key is revoked and every link to a new password is used up as well: nobody is left inside. The owner is told
+/// by mail.
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "users", operation_id = "sign_out_everywhere", security(("session" = [])),
-    responses((status = 204, description = "Every session has ended, this one too"), ProblemResponses),
+    responses((status = 204, description = "Every session has ended, this one too, and every API key is revoked"), ProblemResponses),
 )]
 pub(crate) async fn sign_out_everywhere(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
 ) -> Result<StatusCode, Problem> {
-    app.store.end_sessions(caller.user_id).await?;
+    app.store.sign_out_everywhere(caller.user_id, platform::clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -12,7 +12,9 @@ use platform::links::Purpose;
 use serde::Serialize;
 use serde_json::Value;
 use store::{
-    passwords::Reset,
+    attempts::Attempt,
+    passwords::{Reset, Wish},
+    sign_ins::Opened,
     sign_ups::Admission,
     users::{Role, User},
 };
@@ -23,12 +25,14 @@ use crate::{
     App, Confirmation,
     account_schemas::{PasswordChangeDoc, ResetDoc, ResetRequestDoc, RoleDoc, SignUpDoc},
     address::Address,
-    caller::{Presented, Reads, SignedIn},
-    extract::JsonBody,
+    caller::{Reads, SESSION_PREFIX, SignedIn},
+    extract::{JsonBody, hash},
     fields::Fields,
+    network::Client,
     openapi::ProblemResponses,
     passwords::{NewPassword, Password, Verdict},
     problem::{Kind, Mistake, Problem},
+    sessions::{Session, new_token},
 };
 
 /// An account.
@@ -71,7 +75,8 @@ pub(crate) struct Taken {
 /// Sign up
 ///
 /// The answer is the same whether the address has an account or not; its owner is told by mail. Where addresses must be
-/// confirmed, the link in the mail makes the account; it is good for 48 hours.
+/// confirmed, the link in the mail makes the account; it is good for 48 hours. Where others have asked with the same address,
+/// the page behind it asks for the password that was chosen.
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "sign_up",
     request_body(content = SignUpDoc, content_type = "application/json"),
@@ -97,6 +102,7 @@ pub(crate) async fn sign_up(
 /// Ask for a new password
 ///
 /// The answer is the same whether the address has an account or not. The link in the mail is good for one hour, once.
+/// Whoever asks more than a hundred times in a row from one network is slowed.
 #[utoipa::path(
     post, path = "/v1/password-resets", tag = "users", operation_id = "ask_for_password_reset",
     request_body(content = ResetRequestDoc, content_type = "application/json"),
@@ -104,12 +110,17 @@ pub(crate) async fn sign_up(
 )]
 pub(crate) async fn ask_for_reset(
     State(app): State<App>,
+    Client(network): Client,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Taken>), Problem> {
     let mut fields = Fields::parse(&body)?;
     let email = fields.required::<Address>("email");
     let email = fields.all(email)?;
-    app.store.ask_for_reset(email.into_string(), platform::clock::now()).await?;
+    count(&app, Attempt::Reset(network)).await?;
+    if app.store.ask_for_reset(email.into_string(), platform::clock::now()).await? == Wish::TooMany {
+        let detail = "More people ask for new passwords than we can write to; try again in a while.";
+        return Err(Problem::new(Kind::TooManyRequests { retry_after_seconds: 60 }, detail));
+    }
     let detail = "If the address has an account, a mail with a link is on its way to it.";
     Ok((StatusCode::ACCEPTED, Json(Taken { detail })))
 }
@@ -180,29 +191,33 @@ pub(crate) async fn me(Reads(caller): Reads) -> Json<Account> {
 
 /// Change the password
 ///
-/// Every other session ends; API keys go on. The owner is told by mail.
+/// Every session ends, every API key is revoked and every link to a new password is used up. The answer is a new session
+/// for whoever asks, whose token takes the place of the one that was sent. The owner is told by mail.
 #[utoipa::path(
     put, path = "/v1/me/password", tag = "users", operation_id = "change_password",
     request_body(content = PasswordChangeDoc, content_type = "application/json"),
     security(("session" = [])),
-    responses((status = 204, description = "It is set"), ProblemResponses),
+    responses((status = 200, body = Session, description = "It is set; go on with this token"), ProblemResponses),
 )]
 pub(crate) async fn change_password(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
-    Presented(token): Presented,
     JsonBody(body): JsonBody,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<Session>, Problem> {
     let mut fields = Fields::parse(&body)?;
     let current = fields.required::<Password>("current_password");
     let new = fields.required::<NewPassword>("new_password");
     let (current, new) = fields.all(current.zip(new))?;
     let wrong = || Problem::invalid(vec![Mistake::body("/current_password", "is not the password of this account")]);
-    let (found, verdict) = check(&app, &caller.email, current).await?;
+    // Counted by itself: whoever guesses at the door must not keep somebody inside from changing the lock.
+    let (found, verdict) = check(&app, Attempt::Password(caller.user_id), &caller.email, current).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Wrong).ok_or_else(wrong)?;
-    let hash = app.passwords.hash(new).await?;
-    match app.store.change_password(user.id, verified, hash, token, platform::clock::now()).await? {
-        true => Ok(StatusCode::NO_CONTENT),
+    let new = app.passwords.hash(new).await?;
+    let now = platform::clock::now();
+    let (token, expires_at) = (new_token(SESSION_PREFIX), in_days(now, app.session_days));
+    let opened = Opened { token: hash(&token), expires_at };
+    match app.store.change_password(user.id, verified, new, opened, now).await? {
+        true => Ok(Json(Session::new(token, expires_at, user.into()))),
         false => Err(wrong()),
     }
 }
@@ -211,20 +226,29 @@ pub(crate) async fn change_password(
 /// failed until somebody says that it was not; when it comes too soon, it is refused.
 pub(crate) async fn check(
     app: &App,
+    attempt: Attempt,
     address: &str,
     password: Password,
 ) -> Result<(Option<(User, String)>, Verdict), Problem> {
     // Before it is counted: whom we turn away for our own sake has not failed.
     let turn = app.passwords.turn().await?;
-    if let Some(wait) = app.store.begin_sign_in(address.to_owned(), platform::clock::now()).await? {
-        let retry_after_seconds = wait.as_millis().div_ceil(1_000) as u32;
-        let detail = "Too many attempts have failed; wait for as many seconds as Retry-After says.";
-        return Err(Problem::new(Kind::TooManyRequests { retry_after_seconds }, detail));
-    }
+    count(app, attempt).await?;
     let found = app.store.password_of(address).await?;
     let hash = found.as_ref().map(|(_, hash)| hash.clone());
     let verdict = app.passwords.verify(turn, password, hash).await?;
     Ok((found, verdict))
+}
+
+/// Counts an attempt as failed until somebody says that it was not, or refuses one that comes too soon.
+pub(crate) async fn count(app: &App, attempt: Attempt) -> Result<(), Problem> {
+    match app.store.begin_attempt(attempt, platform::clock::now()).await? {
+        None => Ok(()),
+        Some(wait) => {
+            let retry_after_seconds = wait.as_millis().div_ceil(1_000) as u32;
+            let detail = "Too many attempts have failed; wait for as many seconds as Retry-After says.";
+            Err(Problem::new(Kind::TooManyRequests { retry_after_seconds }, detail))
+        }
+    }
 }
 
 /// All that is kept about you
@@ -232,7 +256,8 @@ pub(crate) async fn check(
     get, path = "/v1/me/export", tag = "users", operation_id = "export_me", security(("session" = [])),
     responses(
         (status = 200, body = Object, description = "The account, sessions, API keys, rules with firings, messages \
-            with attempts, orders, trades, accounts, postings and deposits; no secrets"),
+            with attempts, orders, trades, accounts, postings and deposits; no secrets, nor the ids that links in mails \
+            are made of"),
         ProblemResponses,
     ),
 )]
@@ -242,8 +267,10 @@ pub(crate) async fn export(State(app): State<App>, SignedIn(caller): SignedIn) -
 
 /// Erase me
 ///
-/// Ends your alerts, cancels what can be cancelled, and deletes the account with everything personal, for good. What
-/// the ledger says about money stays, under an id that leads to nobody.
+/// Ends your alerts, cancels what can be cancelled, and deletes the account and what is personal in our tables, at once and
+/// for good. Streams that carry alerts with your address forget it within 30 days, as do backups. What the ledger says
+/// about money stays, under an id that leads to nobody; so does the `client_order_id` of an order, which is a part of its
+/// terms.
 #[utoipa::path(
     delete, path = "/v1/me", tag = "users", operation_id = "erase_me", security(("session" = [])),
     responses((status = 204, description = "It is gone"), ProblemResponses),

@@ -1,6 +1,6 @@
 //! Events become deliveries, once each, in the transaction that moves the position.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use events::{Channel, Target, Timestamp};
 use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, feed::Unreadable};
@@ -8,7 +8,7 @@ use store::{
     Store, Tx, dead_letters,
     deliveries::{self, Delivery},
     positions::advance,
-    recipients::addresses,
+    recipients::{addresses, erased},
 };
 use tokio::{
     sync::Notify,
@@ -138,9 +138,13 @@ async fn addressed(tx: &mut Tx, told: Vec<(Told, Option<String>)>) -> Result<Vec
     let people: Vec<_> = told.iter().filter_map(person).collect();
     let found = if people.is_empty() { Vec::new() } else { addresses(tx, &people).await? };
     let mut found = found.into_iter();
+    // What an event says about an address was true when it was written; its rule says whether it still is.
+    let rules: Vec<_> = told.iter().filter_map(|(told, _)| told.rule_id).collect();
+    let erased = if rules.is_empty() { HashSet::new() } else { erased(tx, &rules).await? };
     let mut made = Vec::with_capacity(told.len());
     for (told, traceparent) in &told {
         let targets = match &told.to {
+            To::Targets(_) if told.rule_id.is_some_and(|rule| erased.contains(&rule)) => Vec::new(),
             To::Targets(targets) => targets.clone(),
             To::Person(_) => {
                 let address = found.next().flatten();

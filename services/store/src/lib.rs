@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod api_keys;
+pub mod attempts;
 pub mod audit;
 pub mod dead_letters;
 pub mod deliveries;
@@ -26,6 +27,7 @@ pub mod settlement;
 pub mod sign_ins;
 pub mod sign_ups;
 pub mod status;
+mod sweep;
 mod transaction;
 pub mod users;
 pub mod watch;

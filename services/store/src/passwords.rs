@@ -5,14 +5,25 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::{
-    Error, Store, Tx,
-    rules::TokenHash,
-    sign_ins::forgive,
+    Error, Store, Tx, attempts,
+    sign_ins::{self, Opened},
     sign_ups::{MAILS_PER_HOUR, notice},
 };
 
 /// How long the link in the mail leads anywhere.
 const GOOD_FOR_HOURS: i32 = 1;
+
+/// How many may ask in an hour, all together: a row is kept for each, whether the address has an account or not.
+const ASKED_PER_HOUR: i64 = 10_000;
+
+/// What a wish for a new password came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// It is taken; whether a mail follows is its address's business.
+    Taken,
+    /// Too many ask now, whoever they are.
+    TooMany,
+}
 
 /// Where a reset stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +37,14 @@ pub enum Reset {
 }
 
 impl Store {
-    /// Sets a new password, unless the one that was `verified` has changed meanwhile, and ends every session but `keep`.
+    /// Sets a new password, unless the one that was `verified` has changed meanwhile, and shuts everybody out but whoever has
+    /// the token of the session that is opened.
     pub async fn change_password(
         &self,
         user: Uuid,
         verified: String,
         new: String,
-        keep: TokenHash,
+        opened: Opened,
         now: Timestamp,
     ) -> Result<bool, Error> {
         self.transaction(move |tx| {
@@ -46,12 +58,10 @@ impl Store {
                 .fetch_optional(&mut **tx)
                 .await?;
                 let Some(email) = changed else { return Ok(false) };
-                sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND token_hash <> $2")
-                    .bind(user)
-                    .bind(keep.as_slice())
-                    .execute(&mut **tx)
-                    .await?;
-                forgive(tx, &email).await?;
+                shut_out(tx, user, now).await?;
+                sign_ins::open(tx, user, &opened, now).await?;
+                attempts::forget(tx, &email).await?;
+                attempts::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
                 Ok(true)
             })
@@ -60,25 +70,32 @@ impl Store {
     }
 
     /// Takes the wish for a new password. The same work is done whether the address has an account or not.
-    pub async fn ask_for_reset(&self, address: String, now: Timestamp) -> Result<(), Error> {
+    pub async fn ask_for_reset(&self, address: String, now: Timestamp) -> Result<Wish, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                tidy(tx, now).await?;
                 // One at a time for an address: the count below would be blind to those in flight.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/reset/' || lower($1), 0))")
                     .bind(&address)
                     .execute(&mut **tx)
                     .await?;
-                let asked: i64 = sqlx::query_scalar(
-                    "SELECT count(*) FROM password_resets WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
-                     AND created_at > $2 - interval '1 hour'",
+                let row = sqlx::query(
+                    "SELECT (SELECT count(*) FROM password_resets
+                             WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
+                                AND created_at > $2 - interval '1 hour') AS asked,
+                            (SELECT count(*)
+                             FROM (SELECT FROM password_resets WHERE created_at > $2 - interval '1 hour' LIMIT $3)
+                                AS anybody) AS all_asked",
                 )
                 .bind(&address)
                 .bind(now.datetime())
+                .bind(ASKED_PER_HOUR)
                 .fetch_one(&mut **tx)
                 .await?;
-                if asked >= MAILS_PER_HOUR {
-                    return Ok(());
+                if row.try_get::<i64, _>("all_asked")? >= ASKED_PER_HOUR {
+                    return Ok(Wish::TooMany);
+                }
+                if row.try_get::<i64, _>("asked")? >= MAILS_PER_HOUR {
+                    return Ok(Wish::Taken);
                 }
                 let id = Uuid::now_v7();
                 sqlx::query(
@@ -92,7 +109,8 @@ impl Store {
                 .bind(GOOD_FOR_HOURS)
                 .execute(&mut **tx)
                 .await?;
-                notice(tx, UserHappening::ResetRequested, id, now).await
+                notice(tx, UserHappening::ResetRequested, id, now).await?;
+                Ok(Wish::Taken)
             })
         })
         .await
@@ -103,8 +121,8 @@ impl Store {
         self.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
     }
 
-    /// Sets a new password by a reset that waits, and ends every session and every API key of the account. The answer is
-    /// where the reset stood before.
+    /// Sets a new password by a reset that waits, and shuts everybody out of the account. The answer is where the reset
+    /// stood before.
     pub async fn reset_password(&self, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
@@ -118,25 +136,28 @@ impl Store {
                         .bind(&new)
                         .fetch_one(&mut **tx)
                         .await?;
-                // Every link that was sent, not only this one.
-                sqlx::query("UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL")
-                    .bind(user)
-                    .bind(now.datetime())
-                    .execute(&mut **tx)
-                    .await?;
-                sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut **tx).await?;
-                sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL")
-                    .bind(user)
-                    .bind(now.datetime())
-                    .execute(&mut **tx)
-                    .await?;
-                forgive(tx, &email).await?;
+                shut_out(tx, user, now).await?;
+                attempts::forget(tx, &email).await?;
+                attempts::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
                 Ok(Reset::Waiting)
             })
         })
         .await
     }
+}
+
+/// Ends every session, revokes every key and uses up every link to a new password: whoever got hold of one is out. The
+/// account's row is locked by whoever calls this, so that nothing is opened meanwhile.
+pub(crate) async fn shut_out(tx: &mut Tx, user: Uuid, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut **tx).await?;
+    for end in [
+        "UPDATE api_keys SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL",
+        "UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL",
+    ] {
+        sqlx::query(end).bind(user).bind(now.datetime()).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 /// Where it stands, and whose it is. The account is locked first, as whoever erases it does.
@@ -162,17 +183,4 @@ async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(Reset, Option<U
         (false, false) => Reset::Waiting,
     };
     Ok((state, user))
-}
-
-/// Takes a few of those that are over away, so that there is never much of them. A day later: a link that was used says so.
-async fn tidy(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM password_resets WHERE id IN (
-             SELECT id FROM password_resets WHERE expires_at < $1 - interval '1 day' ORDER BY expires_at LIMIT 10
-             FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(now.datetime())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }

@@ -1,9 +1,12 @@
-//! Where people read their mail. Events name nobody: the address is looked up when somebody is told.
+//! Where people read their mail. An address is looked up, or looked at, when somebody is told: who is erased
+//! by then is not.
+
+use std::collections::HashSet;
 
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::{Error, Tx};
+use crate::{Error, Tx, people::ERASED};
 
 /// Somebody to tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +29,28 @@ impl Person {
     }
 }
 
-/// The address of each, in order; none for whoever is gone, or never was. Until the transaction ends nobody is erased, so
-/// that no address is written down again after that.
-pub async fn addresses(tx: &mut Tx, people: &[Person]) -> Result<Vec<Option<String>>, Error> {
+/// Until the transaction ends nobody is erased, so that no address is written down again after that.
+async fn keep_everybody(tx: &mut Tx) -> Result<(), Error> {
     sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended('tickbell/people', 0))")
         .execute(&mut **tx)
         .await?;
+    Ok(())
+}
+
+/// Those of the rules whose address is erased. Events about them may be older than that and say it still.
+pub async fn erased(tx: &mut Tx, rules: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+    keep_everybody(tx).await?;
+    let found = sqlx::query_scalar("SELECT id FROM rules WHERE id = ANY($1) AND rule #>> '{notify,email}' = $2")
+        .bind(rules)
+        .bind(ERASED)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// The address of each, in order; none for whoever is gone, or never was.
+pub async fn addresses(tx: &mut Tx, people: &[Person]) -> Result<Vec<Option<String>>, Error> {
+    keep_everybody(tx).await?;
     let (kinds, ids): (Vec<_>, Vec<_>) = people.iter().map(|person| person.parts()).unzip();
     let rows = sqlx::query(
         "SELECT coalesce(s.email, u.email) AS email

@@ -2,19 +2,21 @@
 
 use journeys::{Database, System};
 
-/// What each role may do, by table: S reads, I adds, U changes, D removes. What is not here is refused.
+/// What each role may do, by table: S reads, I adds, U changes, D removes; a small letter is for some columns only, which
+/// [`COLUMNS`] names. What is not here is refused.
 const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
     (
         "tickbell_gateway",
         &[
             ("rules", "SIU"),
             ("outbox", "SID"),
-            ("users", "SIUD"),
+            ("users", "SiuD"),
             ("sign_ups", "SIUD"),
             ("sessions", "SIUD"),
             ("api_keys", "SIUD"),
             ("password_resets", "SIUD"),
             ("sign_in_failures", "SIUD"),
+            ("attempts", "SIUD"),
             ("rule_states", "S"),
             ("firings", "S"),
             ("instruments", "S"),
@@ -22,6 +24,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("latest_prices", "S"),
             ("candles", "S"),
             ("orders", "SI"),
+            ("order_keys", "SI"),
             ("deposits", "SI"),
             ("order_states", "S"),
             ("accounts", "S"),
@@ -64,6 +67,10 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),
+            ("users", "s"),
+            ("sign_ups", "s"),
+            ("password_resets", "s"),
+            ("rules", "s"),
         ],
     ),
     (
@@ -72,7 +79,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("assets", "S"),
             ("orders", "S"),
             ("deposits", "S"),
-            ("accounts", "S"),
+            ("accounts", "Si"),
             ("postings", "SI"),
             ("transfers", "SI"),
             ("trades", "SI"),
@@ -99,9 +106,21 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("trades", "S"),
             ("orders", "S"),
             ("order_states", "S"),
+            ("users", "s"),
         ],
     ),
 ];
+
+/// The columns behind the small letters.
+const COLUMNS: &str = "\
+tickbell_gateway users INSERT created_at email id password_hash
+tickbell_gateway users UPDATE password_hash
+tickbell_notifier password_resets SELECT id user_id
+tickbell_notifier rules SELECT id rule
+tickbell_notifier sign_ups SELECT email id
+tickbell_notifier users SELECT email id
+tickbell_operator users SELECT email id
+tickbell_trade_settler accounts INSERT asset hash id kind user_id";
 
 /// Refused to every one of them.
 const NOBODYS: [&str; 8] = [
@@ -121,9 +140,12 @@ async fn each_role_is_refused_what_it_does_not_need() {
     let database = Database::of(&system);
     let found = database.value(
         "SELECT role || ' ' || relname || ' ' || concat(
-             CASE WHEN has_table_privilege(role, oid, 'SELECT') THEN 'S' END,
-             CASE WHEN has_table_privilege(role, oid, 'INSERT') THEN 'I' END,
-             CASE WHEN has_table_privilege(role, oid, 'UPDATE') THEN 'U' END,
+             CASE WHEN has_table_privilege(role, oid, 'SELECT') THEN 'S'
+                  WHEN has_any_column_privilege(role, oid, 'SELECT') THEN 's' END,
+             CASE WHEN has_table_privilege(role, oid, 'INSERT') THEN 'I'
+                  WHEN has_any_column_privilege(role, oid, 'INSERT') THEN 'i' END,
+             CASE WHEN has_table_privilege(role, oid, 'UPDATE') THEN 'U'
+                  WHEN has_any_column_privilege(role, oid, 'UPDATE') THEN 'u' END,
              CASE WHEN has_table_privilege(role, oid, 'DELETE') THEN 'D' END)
          FROM pg_class, (SELECT rolname AS role FROM pg_roles WHERE rolname LIKE 'tickbell\\_%') roles
          WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
@@ -150,6 +172,17 @@ async fn each_role_is_refused_what_it_does_not_need() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let columns = database.value(
+        "SELECT concat_ws(' ', role, relname, privilege, string_agg(attname, ' ' ORDER BY attname))
+         FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped,
+             (SELECT rolname AS role FROM pg_roles WHERE rolname LIKE 'tickbell\\_%') roles,
+             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS privilege
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+           AND has_column_privilege(role, pg_class.oid, attnum, privilege)
+           AND NOT has_table_privilege(role, pg_class.oid, privilege)
+         GROUP BY role, relname, privilege ORDER BY role, relname, privilege",
+    );
+    assert_eq!(columns, COLUMNS);
 }
 
 #[tokio::test]
@@ -172,6 +205,13 @@ async fn a_refusal_is_the_servers_own() {
         ("tickbell_operator", "DELETE FROM deposits"),
         ("tickbell_operator", "SELECT password_hash FROM users"),
         ("tickbell_operator", "UPDATE users SET role = 'operator'"),
+        ("tickbell_gateway", "UPDATE users SET role = 'operator'"),
+        ("tickbell_gateway", "UPDATE users SET email = 'eve@example.com'"),
+        (
+            "tickbell_gateway",
+            "INSERT INTO users (id, email, password_hash, role, created_at)
+             VALUES (gen_random_uuid(), 'eve@example.com', '', 'operator', now())",
+        ),
         ("tickbell_gateway", "UPDATE orders SET terms = '{}'"),
         ("tickbell_gateway", "INSERT INTO order_states SELECT * FROM order_states"),
         ("tickbell_gateway", "UPDATE accounts SET balance = 1"),
@@ -201,7 +241,9 @@ async fn a_refusal_is_the_servers_own() {
     let said = database.refusal("tickbell_gateway", forged);
     assert!(said.as_deref().is_some_and(|said| said.contains("row-level security")), "{said:?}");
     // What is kept about a person crosses tables: the gateway asks for it and sees no table but its own.
-    for function in ["export_person('ada@example.com')", "erase_messages('ada@example.com', '')"] {
+    for function in
+        ["export_person('ada@example.com')", "erase_messages('ada@example.com', '')", "erase_names(gen_random_uuid())"]
+    {
         let statement = format!("SELECT {function}");
         assert_eq!(database.refusal("tickbell_gateway", &statement), None, "{function}");
         for role in ["tickbell_notifier", "tickbell_alert_engine", "tickbell_history_writer", "tickbell_operator"] {
