@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod api_keys;
 pub mod attempts;
 pub mod audit;
+mod bell;
 pub mod dead_letters;
 pub mod deliveries;
 pub mod deposits;
@@ -21,6 +22,7 @@ pub mod people;
 pub mod positions;
 pub mod prices;
 pub mod recipients;
+mod relay;
 mod row;
 pub mod rules;
 pub mod settlement;
@@ -49,6 +51,8 @@ use sqlx::{
 };
 use thiserror::Error;
 use tracing::warn;
+
+use crate::{bell::Bell, relay::Handover};
 
 pub use transaction::Tx;
 
@@ -114,6 +118,8 @@ pub struct Store {
     pool: PgPool,
     /// Assets that were asked for; how many places one has never changes.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
+    bell: Bell,
+    handover: Handover,
 }
 
 /// A connection that was left inside a transaction is closed by the server after this long.
@@ -174,7 +180,7 @@ impl Store {
             .max_connections(settings.max_connections)
             .acquire_timeout(PATIENCE)
             .connect_lazy_with(options);
-        Ok(Self { pool, scales: Arc::default() })
+        Ok(Self { pool, scales: Arc::default(), bell: Bell::default(), handover: Handover::default() })
     }
 
     /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays

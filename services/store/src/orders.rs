@@ -2,12 +2,12 @@
 //! is saved with the fact that says so; what becomes of it is the settler's.
 
 use events::{
-    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderStatus, Rejection, Symbol, Terms, Timestamp,
+    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderStatus, Outgoing, Rejection, Symbol, Terms, Timestamp,
     order::AfterAlert,
 };
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
-use sqlx::{Row, postgres::PgRow, types::Json};
+use sqlx::{PgExecutor, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
@@ -72,6 +72,14 @@ impl OrderRecord {
     /// Where it stands.
     pub fn status(&self) -> OrderStatus {
         self.state.as_ref().map_or(OrderStatus::Received, |state| state.status)
+    }
+}
+
+impl From<NewOrder> for OrderRecord {
+    fn from(order: NewOrder) -> Self {
+        let NewOrder { id, user_id, terms, idempotency_key: _, after_alert, placed_at } = order;
+        let rule_id = after_alert.map(|after| after.rule_id);
+        Self { id, user_id, terms, rule_id, placed_at, state: None, trade: None }
     }
 }
 
@@ -142,7 +150,11 @@ macro_rules! records {
 impl Store {
     /// Saves an order, once: the same names and terms again are the same order.
     pub async fn place_order(&self, order: NewOrder) -> Result<Placed, Error> {
-        self.transaction(move |tx| Box::pin(async move { place(tx, order).await })).await
+        if let Some(committed) = save(self.pool(), &order).await? {
+            self.hand_over(SERVICE, committed);
+            return Ok(Placed::New(Box::new(order.into())));
+        }
+        self.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await
     }
 
     /// One order of a user.
@@ -198,36 +210,46 @@ impl Store {
 
 /// Saves an order with the fact that says so, in the transaction of something else.
 pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
-    let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order;
-    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the
-    // second waits here for the first one's commit, and then finds its order.
-    let saved = sqlx::query(
-        "INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM (SELECT FROM users WHERE id = $2 FOR KEY SHARE) AS account
-         WHERE NOT EXISTS (SELECT FROM order_keys WHERE user_id = $2 AND idempotency_key = $6)
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(id)
-    .bind(user_id)
-    .bind(Json(&terms))
-    .bind(after_alert.map(|after| after.rule_id))
-    .bind(&terms.client_order_id)
-    .bind(&idempotency_key)
-    .bind(fingerprint(&terms)?.as_slice())
-    .bind(placed_at.datetime())
-    .execute(&mut **tx)
-    .await?;
-    if saved.rows_affected() == 0 {
-        return known(tx, user_id, &terms, idempotency_key.as_deref()).await;
+    if save(&mut **tx, &order).await?.is_some() {
+        tx.notify(outbox::channel(SERVICE));
+        return Ok(Placed::New(Box::new(order.into())));
     }
-    let rule_id = after_alert.map(|after| after.rule_id);
-    let record = OrderRecord { id, user_id, terms: terms.clone(), rule_id, placed_at, state: None, trade: None };
-    let fact = OrderPlaced { order_id: id, user_id, terms, after_alert, placed_at };
-    outbox::add(tx, SERVICE, &[fact.outgoing()]).await?;
-    Ok(Placed::New(record.into()))
+    known(tx, order).await
 }
 
-async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> Result<Placed, Error> {
+/// By one statement, which answers with the fact and its row; none when the order was known or there is no such account.
+async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<(i64, Outgoing)>, Error> {
+    let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order.clone();
+    let fact = OrderPlaced { order_id: id, user_id, terms: terms.clone(), after_alert, placed_at }.outgoing();
+    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the
+    // second waits here for the first one's commit.
+    let statement = concat!(
+        "WITH saved AS (
+             INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
+             SELECT $6, $7, $8, $9, $10, $11, $12, $13 FROM (SELECT FROM users WHERE id = $7 FOR KEY SHARE) AS account
+             WHERE NOT EXISTS (SELECT FROM order_keys WHERE user_id = $7 AND idempotency_key = $11)
+             ON CONFLICT DO NOTHING RETURNING id
+         ) ",
+        outbox::add_from!("saved")
+    );
+    let row = outbox::bind(statement, SERVICE, fact.clone())
+        .bind(id)
+        .bind(user_id)
+        .bind(Json(&order.terms))
+        .bind(after_alert.map(|after| after.rule_id))
+        .bind(terms.client_order_id)
+        .bind(idempotency_key)
+        .bind(fingerprint(&order.terms)?)
+        .bind(placed_at.datetime())
+        .fetch_optional(executor)
+        .await?;
+    Ok(row.map(|row| (row, fact)))
+}
+
+/// The order that has one of the names of a request already.
+async fn known(tx: &mut Tx, request: NewOrder) -> Result<Placed, Error> {
+    let NewOrder { user_id, terms, idempotency_key, .. } = request;
+    let key = idempotency_key.as_deref();
     let rows = sqlx::query(records!(
         "o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3
             OR o.id = (SELECT order_id FROM order_keys WHERE user_id = $1 AND idempotency_key = $2))"
@@ -242,7 +264,7 @@ async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> 
         let found = record(row)?;
         let by_client = terms.client_order_id.is_some() && found.terms.client_order_id == terms.client_order_id;
         let by_key = key.is_some() && row.try_get::<Option<&str>, _>("idempotency_key")? == key;
-        if found.terms != *terms {
+        if found.terms != terms {
             return Ok(Placed::Differs(if by_client && !by_key { Name::ClientOrderId } else { Name::IdempotencyKey }));
         }
         if let Some(key) = key.filter(|_| !by_key) {

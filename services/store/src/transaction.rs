@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeSet,
     ops::{Deref, DerefMut},
 };
 
@@ -10,12 +9,15 @@ use futures::{TryStreamExt, future::BoxFuture};
 use sqlx::{Executor, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tracing::warn;
 
-use crate::{Error, Store};
+use crate::{
+    Error, Store,
+    bell::{self, Channels},
+};
 
 /// A transaction that is not bound to a borrowed connection. It derefs to the connection that it is open on.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
-    notices: BTreeSet<Cow<'static, str>>,
+    notices: Channels,
     ended: bool,
 }
 
@@ -26,7 +28,7 @@ impl Tx {
     }
 
     async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let mut tx = Self { connection: pool.acquire().await?, notices: BTreeSet::new(), ended: false };
+        let mut tx = Self { connection: pool.acquire().await?, notices: Channels::new(), ended: false };
         tx.connection.execute("BEGIN").await?;
         Ok(tx)
     }
@@ -34,10 +36,7 @@ impl Tx {
     /// Commits, and notifies after that but in the same round trip: a transaction that notifies holds a lock of the
     /// whole server from before its commit until after its sync, and so would make all of them wait for each other.
     async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let mut statements = "COMMIT".to_owned();
-        for channel in &self.notices {
-            statements.push_str(&format!("; NOTIFY \"{channel}\""));
-        }
+        let statements = format!("COMMIT;{}", bell::statements(&self.notices));
         let mut results = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute_many(&mut *self.connection);
         results.try_next().await?;
         let notified = results.try_for_each(|_| std::future::ready(Ok(()))).await;

@@ -1,0 +1,182 @@
+//! Facts that are committed are published.
+
+use std::{
+    collections::HashMap,
+    iter,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use events::Outgoing;
+use platform::{Broker, Fault, Shutdown};
+use sqlx::{
+    Row,
+    postgres::{PgListener, PgRow},
+    types::Json,
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::debug;
+
+use crate::{Error, Store, outbox::channel};
+
+/// How many facts are published between two deletes, about.
+const BATCH: usize = 4_000;
+/// How many facts may be on their way to the relay of the same process.
+const HANDED: usize = 4_000;
+/// What was handed over and is published is forgotten when nothing more comes for so long.
+const QUIET: Duration = Duration::from_millis(50);
+/// A notice that was lost while the listener reconnected is made up for after this long.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Its commit need not reach the disk before the next facts are published: a row that a crash brings back is published
+/// again under the same id. The setting holds to the end of the statement's own transaction.
+const FORGET: &str = "
+    DELETE FROM outbox USING (SELECT set_config('synchronous_commit', 'off', true) AS value OFFSET 0) AS setting
+    WHERE id = ANY($1) AND setting.value = 'off'";
+
+/// A committed fact and its row.
+type Committed = (i64, Outgoing);
+
+/// The way from whoever commits a fact to the relay, when both are in this process: it needs not be told by the database,
+/// and needs not look.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Handover(Arc<Mutex<HashMap<&'static str, mpsc::Sender<Committed>>>>);
+
+impl Handover {
+    fn open(&self, service: &'static str) -> mpsc::Receiver<Committed> {
+        let (sender, receiver) = mpsc::channel(HANDED);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service, sender);
+        receiver
+    }
+
+    /// Whether a relay of this process has taken it. It is in the database all the same.
+    fn give(&self, service: &'static str, committed: Committed) -> bool {
+        let relays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        relays.get(service).is_some_and(|relay| relay.try_send(committed).is_ok())
+    }
+}
+
+impl Store {
+    /// Has a committed fact published soon.
+    pub(crate) fn hand_over(&self, service: &'static str, committed: Committed) {
+        if !self.handover.give(service, committed) {
+            self.ring(channel(service));
+        }
+    }
+
+    /// Publishes what `service` has committed and not yet published, in the order of commit, and returns how much.
+    ///
+    /// Only the owner of the service's work may call this: two publishers would not keep the order.
+    pub async fn publish_outbox(&self, service: &'static str, broker: &Broker) -> Result<usize, Fault> {
+        let mut published = 0;
+        loop {
+            let (mut rows, facts) = self.unpublished(service).await?;
+            if rows.is_empty() {
+                return Ok(published);
+            }
+            broker.publish(&facts).await?;
+            self.forget(&mut rows).await?;
+            published += facts.len();
+            debug!(service, facts = facts.len(), "published what was committed");
+            if facts.len() < BATCH {
+                return Ok(published);
+            }
+        }
+    }
+
+    /// Publishes `service`'s facts as they are committed, by any process, until shutdown. Those that come within `pace` of a
+    /// publish go together after it: each time costs the broker more than a message does.
+    pub async fn relay_outbox(
+        &self,
+        service: &'static str,
+        broker: &Broker,
+        pace: Duration,
+        shutdown: &Shutdown,
+    ) -> Result<(), Fault> {
+        let mut listener = PgListener::connect_with(self.pool()).await.map_err(Error::from)?;
+        listener.listen(&channel(service)).await.map_err(Error::from)?;
+        let mut handed = self.handover.open(service);
+        // Rows of what was handed over and is published. They go together, and before anybody looks for what is not.
+        let mut done = Vec::new();
+        loop {
+            self.forget(&mut done).await?;
+            if self.publish_outbox(service, broker).await? > 0 {
+                sleep(pace).await;
+            }
+            let mut told = pin!(timeout_at(Instant::now() + SWEEP, told(&mut listener)));
+            loop {
+                tokio::select! {
+                    told = &mut told => {
+                        told.unwrap_or(Ok(()))?;
+                        break;
+                    }
+                    Some(first) = handed.recv() => {
+                        let more = iter::from_fn(|| handed.try_recv().ok());
+                        let (rows, facts): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(HANDED).unzip();
+                        broker.publish(&facts).await?;
+                        done.extend(rows);
+                    }
+                    () = sleep(QUIET), if !done.is_empty() => self.forget(&mut done).await?,
+                    () = shutdown.cancelled() => return Ok(self.forget(&mut done).await?),
+                }
+            }
+        }
+    }
+
+    async fn forget(&self, rows: &mut Vec<i64>) -> Result<(), Error> {
+        if !rows.is_empty() {
+            sqlx::query(FORGET).bind(&*rows).execute(self.pool()).await?;
+            rows.clear();
+        }
+        Ok(())
+    }
+
+    async fn unpublished(&self, service: &str) -> Result<(Vec<i64>, Vec<Outgoing>), Error> {
+        // Not "after the last number": numbers are drawn before they are committed, and some commit late.
+        let rows = sqlx::query(
+            "SELECT * FROM (SELECT *, sum(facts) OVER (ORDER BY id) - facts AS before FROM outbox
+                            WHERE service = $1 ORDER BY id LIMIT $2) AS next
+             WHERE before < $2 ORDER BY id",
+        )
+        .bind(service)
+        .bind(BATCH as i64)
+        .fetch_all(self.pool())
+        .await?;
+        let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+        let mut facts = Vec::with_capacity(rows.len());
+        for row in &rows {
+            facts.extend(unpack(row)?);
+        }
+        Ok((ids, facts))
+    }
+}
+
+/// The facts of a row, one or many.
+fn unpack(row: &PgRow) -> Result<Vec<Outgoing>, Error> {
+    let Some(subjects) = row.try_get::<Option<Vec<String>>, _>("subjects")? else {
+        return Ok(vec![Outgoing {
+            subject: row.try_get("subject")?,
+            id: row.try_get("message_id")?,
+            headers: row.try_get::<Json<_>, _>("headers")?.0,
+            body: row.try_get("body")?,
+        }]);
+    };
+    let ids: Vec<String> = row.try_get("message_ids")?;
+    let headers: Vec<String> = row.try_get("all_headers")?;
+    let bodies: Vec<Vec<u8>> = row.try_get("bodies")?;
+    let parts = subjects.into_iter().zip(ids).zip(headers.into_iter().zip(bodies));
+    let fact = |((subject, id), (headers, body)): ((String, String), (String, Vec<u8>))| {
+        Ok(Outgoing { subject, id, headers: serde_json::from_str(&headers)?, body })
+    };
+    parts.map(fact).collect()
+}
+
+/// Waits for a notice, and takes those with it that have come already: one look is enough for all.
+async fn told(listener: &mut PgListener) -> Result<(), Error> {
+    listener.recv().await?;
+    while listener.next_buffered().is_some() {}
+    Ok(())
+}
