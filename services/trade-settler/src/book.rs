@@ -41,6 +41,9 @@ pub enum Unpostable {
     /// Nothing, or more exact than the asset.
     #[error("its amount is none of asset {0}")]
     Amount(Asset),
+    /// There would be more of it than is counted.
+    #[error("with it there would be more of asset {0} than is counted here")]
+    TooMuch(Asset),
 }
 
 /// Something to tell everybody.
@@ -237,11 +240,16 @@ impl Book {
         let scale = self.ledger.scale(asset).ok_or_else(|| Unpostable::Asset(asset.clone()))?;
         let amount = amounts::of_amount(amount.decimal(), scale).filter(|amount| *amount > 0);
         let amount = amount.ok_or_else(|| Unpostable::Amount(asset.clone()))?;
-        if self.changed.deposits.insert(*deposit_id) {
-            let about = About { reason: Reason::Deposit, user_id: *user_id, cause: *deposit_id, at: *requested_at };
-            let to = Holder::Available(*user_id);
-            self.ledger.post(about, &[Transfer { asset, from: Holder::Issued, to, amount }]);
+        if self.changed.deposits.contains(deposit_id) {
+            return Ok(());
         }
+        let transfers = [Transfer { asset, from: Holder::Issued, to: Holder::Available(*user_id), amount }];
+        if !self.ledger.counts(&transfers) {
+            return Err(Unpostable::TooMuch(asset.clone()));
+        }
+        self.changed.deposits.insert(*deposit_id);
+        let about = About { reason: Reason::Deposit, user_id: *user_id, cause: *deposit_id, at: *requested_at };
+        self.ledger.post(about, &transfers);
         Ok(())
     }
 

@@ -165,6 +165,9 @@ impl Book {
                 transfer(&money, available, Holder::Fees, fee),
             ],
         };
+        if !self.ledger.counts(&[pay, fee, get]) {
+            return Err(Rejection::TooLarge);
+        }
         let (before, after) = (transfer(pays, available, payer, more), transfer(pays, payer, available, rest));
         Ok(self.ledger.post(about(order, Reason::Fill, at), &[before, pay, fee, get, after]))
     }

@@ -203,6 +203,24 @@ fn only_so_many_orders_of_one_user_wait() {
 }
 
 #[test]
+fn a_balance_never_grows_beyond_counting() {
+    let mut desk = Desk::funded();
+    let most = |number| deposit(number, ADA, "SPY", "99999999999999");
+    for number in 10..110 {
+        desk.book.deposit(&most(number)).expect("posted");
+    }
+    desk.book.deposit(&most(110)).expect_err("too much");
+    desk.tick_of("SPY", "1", 1);
+    let waits = desk.place(json!({ "symbol": "SPY", "side": "sell", "type": "limit", "size": "5000", "price": "9" }));
+    let order = desk.place(json!({ "symbol": "SPY", "side": "buy", "type": "market", "size": "100" }));
+    assert_eq!(desk.status(order), (Rejected, Some(Rejection::TooLarge)));
+    desk.cancel(waits, ADA);
+    desk.restart();
+    let order = desk.place(json!({ "symbol": "SPY", "side": "buy", "type": "market", "size": "99" }));
+    assert_eq!(desk.status(order), (Filled, None));
+}
+
+#[test]
 fn at_one_price_the_first_to_wait_is_the_first_to_fill() {
     let mut desk = Desk::funded();
     let limit = |price: &str| json!({ "side": "buy", "type": "limit", "size": "0.1", "price": price });
