@@ -122,6 +122,11 @@ fn what_is_not_possible_is_said() {
         (json!({ "side": "buy", "type": "limit", "size": "99999999999999", "price": "9" }), Rejection::TooLarge),
         (json!({ "symbol": "XYZ-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
         (json!({ "symbol": "BTC-XYZ", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
+        (json!({ "symbol": "USD-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
+        (
+            json!({ "symbol": "USD", "side": "sell", "type": "limit", "size": "1", "price": "2" }),
+            Rejection::UnknownSymbol,
+        ),
         (json!({ "symbol": "ETH-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::NoPrice),
     ] {
         let mut desk = Desk::funded();
