@@ -381,7 +381,7 @@ pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {
     })
 }
 
-pub(crate) fn order_state(row: &PgRow) -> Result<OrderState, Error> {
+fn order_state(row: &PgRow) -> Result<OrderState, Error> {
     let reason = row.try_get::<Option<&str>, _>("reason")?;
     let held_asset = row.try_get::<Option<&str>, _>("held_asset")?;
     let held_asset = held_asset.map(|_| row::asset(row, "held_asset")).transpose()?;
