@@ -84,8 +84,8 @@ mod tests {
     #[test]
     fn size_times_price_is_what_was_paid() {
         assert!(is_its_worth(&trade(), 2));
-        assert!(is_its_worth(&TradeRow { quote_amount: Decimal::new(2_000_01, 2), ..trade() }, 2));
-        assert!(!is_its_worth(&TradeRow { quote_amount: Decimal::new(2_000_02, 2), ..trade() }, 2));
+        assert!(is_its_worth(&TradeRow { quote_amount: Decimal::new(200_001, 2), ..trade() }, 2));
+        assert!(!is_its_worth(&TradeRow { quote_amount: Decimal::new(200_002, 2), ..trade() }, 2));
         assert!(!is_its_worth(&TradeRow { price: Decimal::new(4_001, 0), ..trade() }, 2));
     }
 }
