@@ -64,7 +64,7 @@ BEGIN
 
         -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
         -- an account is made without saying its balance.
-        'SELECT ON assets, orders, deposits, accounts TO tickbell_trade_settler',
+        'SELECT ON assets, orders, deposits, accounts, posting_batches TO tickbell_trade_settler',
         'INSERT (id, kind, user_id, asset, hash) ON accounts TO tickbell_trade_settler',
         'SELECT, INSERT ON postings, transfers, trades, dead_letters TO tickbell_trade_settler',
         'SELECT, INSERT, UPDATE ON order_states, settlement_prices, positions TO tickbell_trade_settler',
@@ -84,7 +84,7 @@ BEGIN
         'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
-        'SELECT ON accounts, postings, transfers, trades, orders, order_states TO tickbell_operator',
+        'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
         'EXECUTE ON FUNCTION hold_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'

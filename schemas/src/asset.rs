@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
@@ -12,6 +13,19 @@ use crate::Symbol;
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[error("must be an asset like USD or BTC: 1 to 20 of A-Z and 0-9")]
 pub struct AssetError;
+
+/// An amount that is more exact than its asset.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("must have at most {places} decimal places, as {asset} has")]
+pub struct TooPrecise {
+    asset: Asset,
+    places: u32,
+}
+
+/// Whether an amount has no more decimal places than its asset. Zeros at its end say nothing.
+pub fn is_within(amount: Decimal, places: u32) -> bool {
+    amount.normalize().scale() <= places
+}
 
 /// What a symbol without a quote asset of its own is quoted in.
 const DEFAULT_QUOTE: &str = "USD";
@@ -31,6 +45,11 @@ impl Asset {
     /// The code as it stands.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Refuses an amount with more decimal places than this has.
+    pub fn check(&self, amount: Decimal, places: u32) -> Result<(), TooPrecise> {
+        if is_within(amount, places) { Ok(()) } else { Err(TooPrecise { asset: self.clone(), places }) }
     }
 }
 
@@ -98,6 +117,14 @@ mod tests {
             let symbol = Symbol::parse(symbol).expect("a symbol");
             assert_eq!((symbol.base().as_str(), symbol.quote().as_str()), (base, quote));
         }
+    }
+
+    #[test]
+    fn more_places_than_the_asset_has_are_refused_and_zeros_are_none() {
+        let usd = Asset::parse("USD").expect("an asset");
+        let check = |amount: &str| usd.check(amount.parse().expect("a decimal"), 2).map_err(|error| error.to_string());
+        assert_eq!((check("1.5"), check("1.50000"), check("1500")), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(check("1.505"), Err("must have at most 2 decimal places, as USD has".into()));
     }
 
     #[test]

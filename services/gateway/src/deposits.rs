@@ -24,7 +24,6 @@ use crate::{
     order_schemas::{DepositRequestDoc, DepositStatusDoc},
     prefer::Patience,
     problem::{Mistake, Problem},
-    terms,
 };
 
 /// The longest reference.
@@ -126,8 +125,9 @@ async fn check(app: &App, holder: &Holder, asset: &Asset, amount: Amount) -> Res
     let mut mistakes = Vec::new();
     match app.store.known_assets(std::slice::from_ref(asset)).await?.first() {
         None => mistakes.push(Mistake::body("/asset", "is not kept here; GET /v1/assets says what is")),
-        Some(known) => {
-            mistakes.extend(terms::places(amount.decimal(), known).map(|detail| Mistake::body("/amount", detail)));
+        Some((_, places)) => {
+            let too_precise = asset.check(amount.decimal(), *places).err();
+            mistakes.extend(too_precise.map(|error| Mistake::body("/amount", error.to_string())));
         }
     }
     let account = app.store.account(holder).await?;

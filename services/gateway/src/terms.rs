@@ -5,7 +5,6 @@ use events::{
     Amount, Price, Side, Size, Symbol, Terms,
     terms::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
 };
-use rust_decimal::Decimal;
 use store::{Store, settlement::AssetRow};
 
 use crate::{
@@ -74,14 +73,8 @@ fn too_precise(terms: &Terms, assets: &[AssetRow]) -> Option<(&'static str, Stri
             ("size", size.decimal(), terms.symbol.base())
         }
     };
-    let asset = assets.iter().find(|(code, _)| *code == asset)?;
-    places(amount, asset).map(|detail| (field, detail))
-}
-
-/// What is wrong with an amount of an asset, if it has too many places.
-pub(crate) fn places(amount: Decimal, (code, scale): &AssetRow) -> Option<String> {
-    let fits = amount.normalize().scale() <= *scale;
-    (!fits).then(|| format!("must have at most {scale} decimal places, as {code} has"))
+    let (asset, places) = assets.iter().find(|(code, _)| *code == asset)?;
+    asset.check(amount, *places).err().map(|error| (field, error.to_string()))
 }
 
 #[cfg(test)]

@@ -379,7 +379,7 @@ impl Message {
                 .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
                 .collect(),
             body: Body::new(&self.body),
-            reason: reason.to_string(),
+            reason: printable(&reason.to_string()),
             attempts: 1,
             at: self.stored_at,
         }
@@ -387,5 +387,34 @@ impl Message {
 
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.as_ref()?.get(name).map(|value| value.as_str())
+    }
+}
+
+/// Text with escapes in the place of control characters. A reason may repeat what is wrong with a body, and a NUL would be
+/// refused by PostgreSQL each time that the message is given up.
+fn printable(text: &str) -> String {
+    let written = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
+    text.chars().map(written).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use events::Tick;
+
+    use super::*;
+
+    #[test]
+    fn why_a_message_is_given_up_can_be_kept_whatever_its_body_says() {
+        let message = Message {
+            subject: "ticks.test.BTC-USD".into(),
+            sequence: 1,
+            stored_at: Timestamp::EPOCH,
+            headers: None,
+            body: Bytes::from_static(br#"{"kind":"\u0000"}"#),
+        };
+        let reason = message.event::<Tick>().expect_err("no tick");
+        assert!(reason.to_string().contains('\0'), "{reason}");
+        let letter = message.dead_letter("history-writer", "TICKS", &reason);
+        assert!(letter.reason.contains(r"\u{0}") && !letter.reason.contains('\0'), "{}", letter.reason);
     }
 }

@@ -55,6 +55,10 @@ impl Input {
         self.waiting.front().is_some_and(|(at, _)| *at <= until)
     }
 
+    fn has_of(&self, at: Timestamp) -> bool {
+        self.waiting.binary_search_by_key(&at, |(at, _)| *at).is_ok()
+    }
+
     /// The last sequence that the stream has stored. A question that is lost is asked again: orders wait for the answer.
     async fn announced(&self) -> Result<u64, Fault> {
         loop {
@@ -118,13 +122,22 @@ impl Merge {
             }
         }
         let until = self.inputs.iter().filter_map(|input| Some(input.waiting.back()?.0)).max().unwrap_or_default();
-        let behind: Vec<&mut Input> = self.inputs.iter_mut().filter(|input| input.newest < until).collect();
-        let received = behind.into_iter().map(async |input| {
+        let behind: Vec<bool> = self.inputs.iter().map(|input| input.newest < until).collect();
+        let whole = self.complete(&behind, most).await?;
+        let feeds: Vec<_> = self.inputs.iter().map(|input| (input.newest, input.has_of(until))).collect();
+        let tied: Vec<bool> = tied(until, &feeds).zip(behind).map(|(tied, asked)| tied && !asked).collect();
+        let whole = whole.min(self.complete(&tied, most).await?);
+        Ok(self.take(until.min(whole)))
+    }
+
+    /// Receives what the broker has stored for these feeds. Says up to when nothing is missing.
+    async fn complete(&mut self, which: &[bool], most: usize) -> Result<Timestamp, Fault> {
+        let asked = self.inputs.iter_mut().zip(which).filter(|(_, asked)| **asked);
+        let received = asked.map(async |(input, _)| {
             let announced = input.announced().await?;
             input.receive(announced, most).await
         });
-        let whole = try_join_all(received).await?.into_iter().min().unwrap_or(Timestamp::LAST);
-        Ok(self.take(until.min(whole)))
+        Ok(try_join_all(received).await?.into_iter().min().unwrap_or(Timestamp::LAST))
     }
 
     async fn first(&mut self, most: usize) {
@@ -170,5 +183,33 @@ impl Merge {
     /// The name of a feed's stream.
     pub fn stream(&self, index: usize) -> &str {
         self.inputs[index].feed.stream()
+    }
+}
+
+/// Which feeds must be asked for more of the newest microsecond, by the time of the last message received of each and
+/// whether it has one of that microsecond. Several batches may be stored within it, and all of a feed's messages go before
+/// those of the feeds behind it. Without a message behind there is nothing to ask for: what comes later is given out later.
+fn tied(until: Timestamp, feeds: &[(Timestamp, bool)]) -> impl Iterator<Item = bool> {
+    feeds
+        .iter()
+        .enumerate()
+        .map(move |(index, (newest, _))| *newest == until && feeds[index + 1..].iter().any(|(_, has)| *has))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_feed_is_asked_for_more_of_a_microsecond_only_when_a_later_feed_has_a_message_of_it() {
+        let at = |micros| Timestamp::from_micros(micros).expect("a time");
+        let asked = |feeds: [(i64, bool); 3]| {
+            let feeds = feeds.map(|(newest, has)| (at(newest), has));
+            tied(at(5), &feeds).collect::<Vec<_>>()
+        };
+        assert_eq!(asked([(4, false), (3, false), (5, true)]), [false; 3], "a lone order costs no more questions");
+        assert_eq!(asked([(5, true), (3, false), (4, false)]), [false; 3], "what is first may go");
+        assert_eq!(asked([(5, true), (4, false), (5, true)]), [true, false, false]);
+        assert_eq!(asked([(5, false), (5, true), (9, true)]), [true, true, false], "also when all of it is given out");
     }
 }

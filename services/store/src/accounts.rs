@@ -200,7 +200,7 @@ pub(crate) fn trade(row: &PgRow) -> Result<Trade, Error> {
     })
 }
 
-fn known_asset(row: &PgRow) -> Result<AssetRow, Error> {
+pub(crate) fn known_asset(row: &PgRow) -> Result<AssetRow, Error> {
     Ok((row::asset(row, "code")?, scale(row)?))
 }
 

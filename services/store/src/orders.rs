@@ -127,8 +127,8 @@ pub struct OrderFilter {
     pub before: Option<Uuid>,
 }
 
-/// The hash of an order's terms as it is kept: of their JSON as [`Terms`] writes it. It is there to find terms that were
-/// changed; whether two requests ask for the same is seen by the terms themselves.
+/// The hash of an order's terms as it is kept, to find terms that were changed: of their JSON as [`Terms`] writes it. Old
+/// orders keep theirs: a field that terms get later must not be written where it is not given.
 pub fn fingerprint(terms: &Terms) -> Result<[u8; 32], Error> {
     Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
 }
@@ -358,4 +358,18 @@ fn state(row: &PgRow) -> Result<OrderState, Error> {
         tick_sequence: row.try_get::<i64, _>("decided_after")? as u64,
         updated_at: row::time(row, "updated_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_of_terms_stays_what_it_was() {
+        let terms = r#"{"type": "limit", "side": "buy", "symbol": "BTC-USD", "price": 4000, "size": "0.10",
+            "client_order_id": "a-1"}"#;
+        let hash = fingerprint(&serde_json::from_str(terms).expect("terms")).expect("a hash");
+        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "6562ace3a459b566b66db4c48dc38cdb0e788d1df97fe347361458f11be293b5");
+    }
 }

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, bigint, row};
+use crate::{Error, Store, Tx, accounts::known_asset, bigint, row};
 
 /// The channel that says that orders or deposits have been settled.
 pub const SETTLED: &str = "orders_settled";
@@ -149,8 +149,8 @@ pub struct Memory {
     pub accounts: Vec<(AccountRow, Decimal)>,
     /// The number and the hash of the last posting.
     pub last_posting: Option<(i64, Vec<u8>)>,
-    /// Orders that are open, in the order in which they became so.
-    pub open: Vec<(OrderState, Terms)>,
+    /// Orders that are open, in the order in which they became so; without terms where the order's row is missing.
+    pub open: Vec<(OrderState, Option<Terms>)>,
     /// The newest price of each symbol.
     pub prices: Vec<PriceRow>,
 }
@@ -185,7 +185,7 @@ impl Store {
         let last = sqlx::query("SELECT id, hash FROM postings ORDER BY id DESC LIMIT 1");
         let last = last.fetch_optional(self.pool()).await?;
         let open = sqlx::query(
-            "SELECT s.*, o.terms FROM order_states s JOIN orders o ON o.id = s.order_id
+            "SELECT s.*, o.terms FROM order_states s LEFT JOIN orders o ON o.id = s.order_id
              WHERE s.status = 'open' ORDER BY s.place",
         );
         let prices = sqlx::query("SELECT * FROM settlement_prices");
@@ -204,9 +204,7 @@ impl Store {
     /// What may be traded, and how exactly.
     pub async fn assets(&self) -> Result<Vec<AssetRow>, Error> {
         let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(self.pool()).await?;
-        rows.iter()
-            .map(|found| Ok((row::asset(found, "code")?, u32::from(found.try_get::<i16, _>("scale")?.unsigned_abs()))))
-            .collect()
+        rows.iter().map(known_asset).collect()
     }
 
     /// Which of these orders and deposits are decided already: a message that was published again long after the first
@@ -350,7 +348,7 @@ pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {
     })
 }
 
-pub(crate) fn order_state(row: &PgRow) -> Result<OrderState, Error> {
+fn order_state(row: &PgRow) -> Result<OrderState, Error> {
     let reason = row.try_get::<Option<&str>, _>("reason")?;
     let held_asset = row.try_get::<Option<&str>, _>("held_asset")?;
     let held_asset = held_asset.map(|_| row::asset(row, "held_asset")).transpose()?;
@@ -370,9 +368,9 @@ pub(crate) fn order_state(row: &PgRow) -> Result<OrderState, Error> {
     })
 }
 
-fn open_order(row: &PgRow) -> Result<(OrderState, Terms), Error> {
-    let Json(terms) = row.try_get::<Json<Terms>, _>("terms")?;
-    Ok((order_state(row)?, terms))
+fn open_order(row: &PgRow) -> Result<(OrderState, Option<Terms>), Error> {
+    let terms = row.try_get::<Option<Json<Terms>>, _>("terms")?;
+    Ok((order_state(row)?, terms.map(|Json(terms)| terms)))
 }
 
 fn price(row: &PgRow) -> Result<PriceRow, Error> {
@@ -382,4 +380,16 @@ fn price(row: &PgRow) -> Result<PriceRow, Error> {
         at: row::time(row, "at")?,
         sequence: row.try_get::<i64, _>("sequence")? as u64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_knows_every_reason_of_a_rejection() {
+        let schema = include_str!("../migrations/0006_ledger_bounds.sql");
+        let unknown = Rejection::ALL.iter().find(|reason| !schema.contains(&format!("'{}'", reason.as_str())));
+        assert_eq!(unknown, None);
+    }
 }

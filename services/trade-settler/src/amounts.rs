@@ -1,11 +1,13 @@
 //! Exact arithmetic of money: a product of size, price and rates is rounded once, to the places of its asset.
 
-use events::{Price, money::PLACES};
+use events::{Price, asset, money::PLACES};
 use ruint::aliases::U256;
 use rust_decimal::Decimal;
 
-/// A balance and a sum are below this many whole units of their asset, like every amount that comes in.
+/// What is traded and what it is worth are below this many whole units of their asset, like every amount that comes in.
 const LIMIT: u128 = events::money::LIMIT as u128;
+/// A balance is nearer to zero than this many whole units: with the most places that an asset can have, 28 digits.
+const MOST: Minor = 10_i128.pow(16);
 /// One whole in basis points.
 const BASIS: u64 = 10_000;
 
@@ -128,7 +130,12 @@ pub fn scaled(price: Price, factor: Factor) -> Option<Price> {
 /// An amount in smallest units; none when it has more places than the asset.
 pub fn of_amount(amount: Decimal, scale: Scale) -> Option<Minor> {
     let plain = amount.normalize();
-    (plain.scale() <= scale).then(|| plain.mantissa() * 10_i128.pow(scale - plain.scale()))
+    asset::is_within(plain, scale).then(|| plain.mantissa() * 10_i128.pow(scale - plain.scale()))
+}
+
+/// Whether a balance can be kept: read again it must be the same decimal, and PostgreSQL has the same bound.
+pub fn is_countable(balance: Minor, scale: Scale) -> bool {
+    balance.abs() < MOST * 10_i128.pow(scale)
 }
 
 /// Smallest units as an amount with the places of its asset.

@@ -1,19 +1,27 @@
 //! Re-computes the ledger from its rows, and says which of them are wrong. Pure: rows go in, in their order.
 
+mod deal;
+mod moves;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
 };
 
-use events::{OrderStatus, Side};
+use events::{OrderStatus, Rejection, Side, asset::is_within};
 use rust_decimal::Decimal;
 use store::{
-    audit::{DepositRow, StateRow},
-    settlement::{AccountRow, PostingRow, TradeRow, TransferRow},
+    audit::{DepositRow, OrderRow, StateRow},
+    orders::fingerprint,
+    settlement::{AccountRow, AssetRow, PostingRow, TradeRow, TransferRow},
 };
 use uuid::Uuid;
 
+use self::moves::{Moves, Sum};
 use crate::seal;
+
+/// So many wrong rows are named; more are counted.
+const NAMED: usize = 10_000;
 
 /// A row that does not fit the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,18 +38,37 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What has been seen so far.
+/// What has been seen so far. It grows with accounts and open orders, not with what was ever posted.
 #[derive(Debug, Default)]
 pub struct Audit {
     accounts: HashMap<i64, AccountRow>,
+    places: HashMap<String, u32>,
+    /// Assets that are found to be wrong; each is named once.
+    amiss: HashSet<String>,
     balances: HashMap<i64, Decimal>,
     last_posting: i64,
     last_hash: Vec<u8>,
-    /// The posting of each trade, to be found at its order.
-    filled: HashMap<Uuid, i64>,
-    /// What open orders hold, by user and asset.
-    holds: BTreeMap<(Uuid, String), Decimal>,
-    findings: Vec<Finding>,
+    /// A hash that somebody has noted as that of the last posting, until it is seen.
+    noted: Option<Vec<u8>>,
+    /// What postings have bound and not released, by the order.
+    held: HashMap<Uuid, Sum>,
+    findings: Findings,
+}
+
+/// What was found, in the order in which it was.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// The first of them.
+    pub named: Vec<Finding>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Findings {
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.named.len() as u64 + self.more
+    }
 }
 
 /// A posting with everything that belongs to it.
@@ -51,6 +78,8 @@ pub struct Posted {
     pub posting: PostingRow,
     /// Its transfers, by number.
     pub transfers: Vec<TransferRow>,
+    /// The order that caused it, if there is one.
+    pub order: Option<OrderRow>,
     /// The trade of its order, if there is one.
     pub trade: Option<TradeRow>,
     /// The deposit that caused it, if there is one.
@@ -58,9 +87,10 @@ pub struct Posted {
 }
 
 impl Audit {
-    /// Begins with every account as it is.
-    pub fn new(accounts: &[(AccountRow, Decimal)]) -> Self {
-        let mut audit = Self::default();
+    /// Begins with every account as it is, and every asset.
+    pub fn new(accounts: &[(AccountRow, Decimal)], assets: Vec<AssetRow>) -> Self {
+        let places = assets.into_iter().map(|(asset, places)| (asset.to_string(), places));
+        let mut audit = Self { places: places.collect(), ..Self::default() };
         for (row, _) in accounts {
             if row.hash != seal::account(row) {
                 audit.find(format!("account {}", row.id), "it is not what it was opened as");
@@ -71,15 +101,22 @@ impl Audit {
     }
 
     fn find(&mut self, row: String, wrong: impl Into<String>) {
-        self.findings.push(Finding { row, wrong: wrong.into() });
+        if self.findings.named.len() < NAMED {
+            self.findings.named.push(Finding { row, wrong: wrong.into() });
+        } else {
+            self.findings.more += 1;
+        }
+    }
+
+    /// Looks for a posting with this hash: it was the last one when the hash was noted.
+    pub fn look_for(&mut self, noted: Vec<u8>) {
+        self.noted = Some(noted);
     }
 
     /// The next posting.
     pub fn posting(&mut self, posted: &Posted) {
         let Posted { posting, transfers, .. } = posted;
-        for missing in self.last_posting + 1..posting.id {
-            self.find(format!("posting {missing}"), "it is missing");
-        }
+        self.is_there(posting.id.saturating_sub(1));
         let row = format!("posting {}", posting.id);
         let mut hashes = Vec::with_capacity(transfers.len());
         for (transfer, number) in transfers.iter().zip(1..) {
@@ -93,11 +130,22 @@ impl Audit {
         if posting.hash != seal::posting(posting, hashes) {
             self.find(row.clone(), "it, or the number of its transfers, is not what was posted");
         } else if posting.id == self.last_posting + 1 && posting.previous_hash != self.last_hash {
-            self.find(row.clone(), "it does not follow the posting before it");
+            self.find(row, "it does not follow the posting before it");
         }
-        self.cause(posted, row);
+        self.cause(posted);
+        self.noted.take_if(|noted| *noted == posting.hash);
         self.last_posting = posting.id;
         self.last_hash.clone_from(&posting.hash);
+    }
+
+    /// Whether everything up to a posting has been seen, which is known to have been added.
+    pub fn is_there(&mut self, posting: i64) {
+        let next = self.last_posting.saturating_add(1);
+        match posting - self.last_posting {
+            ..=0 => {}
+            1 => self.find(format!("posting {next}"), "it is missing"),
+            _ => self.find(format!("postings {next} to {posting}"), "they are missing"),
+        }
     }
 
     fn transfer(&mut self, posting: &PostingRow, transfer: &TransferRow, number: i16) {
@@ -108,8 +156,9 @@ impl Audit {
         if transfer.hash != seal::transfer(transfer) {
             self.find(row.clone(), "it is not what was posted");
         }
+        self.places(transfer, &row);
         for (account, amount) in [(transfer.from_account, -transfer.amount), (transfer.to_account, transfer.amount)] {
-            *self.balances.entry(account).or_default() += amount;
+            moves::add(self.balances.entry(account).or_default(), amount);
             let fits = |account: &AccountRow| {
                 account.asset == transfer.asset && account.user_id.is_none_or(|user| user == posting.user_id)
             };
@@ -122,56 +171,90 @@ impl Audit {
         }
     }
 
-    /// A posting is what its order or its deposit says.
-    fn cause(&mut self, posted: &Posted, row: String) {
-        let Posted { posting, transfers, trade, deposit } = posted;
-        match (&*posting.kind, trade, deposit) {
-            ("fill", Some(trade), _) => {
-                let at = format!("trade of order {}", trade.order_id);
-                if trade.hash != seal::trade(trade) {
-                    self.find(at, "it is not what was settled");
-                } else if (trade.posting_id, trade.user_id, trade.at) != (posting.id, posting.user_id, posting.at)
-                    || !self.is_explained(trade, transfers)
-                {
-                    self.find(at, format!("posting {} is not what it says", posting.id));
-                }
-                self.filled.insert(trade.order_id, posting.id);
+    /// What was moved was checked by its asset's places when it was posted: now it is the asset that has others.
+    fn places(&mut self, transfer: &TransferRow, row: &str) {
+        let wrong = match self.places.get(&transfer.asset) {
+            _ if self.amiss.contains(&transfer.asset) => return,
+            None => format!("{row} is of it, and it is missing"),
+            Some(places) if !is_within(transfer.amount, *places) => format!("{row} has more decimal places than it"),
+            Some(_) => return,
+        };
+        self.find(format!("asset {}", transfer.asset), wrong);
+        self.amiss.insert(transfer.asset.clone());
+    }
+
+    /// A posting moves what its order or its deposit says, and nothing else.
+    fn cause(&mut self, posted: &Posted) {
+        let posting = &posted.posting;
+        let moves = Moves::of(&posted.transfers, &self.accounts);
+        match &*posting.kind {
+            "deposit" => self.deposit(posted, &moves),
+            "hold" => {
+                let held = moves.held();
+                let of_its_own = held.as_ref().is_some_and(|held| moves == Moves::of_hold(held));
+                let before = held.and_then(|held| self.held.insert(posting.cause, held));
+                self.of_order(posted, of_its_own && before.is_none(), "it does not hold, once, what is its user's own");
             }
-            ("fill", None, _) => self.find(format!("trade of order {}", posting.cause), format!("{row} has none")),
-            ("deposit", _, Some(deposit)) => {
-                let moved: Decimal = transfers.iter().map(|transfer| transfer.amount).sum();
-                let same = deposit.user_id == posting.user_id
-                    && deposit.amount == moved
-                    && transfers.iter().all(|transfer| transfer.asset == deposit.asset);
-                if !same {
-                    self.find(format!("deposit {}", deposit.id), format!("{row} is not what it says"));
-                }
+            "release" => {
+                let held = self.held.remove(&posting.cause);
+                let held_before = held.is_some_and(|(asset, amount)| moves == Moves::of_hold(&(asset, -amount)));
+                self.of_order(posted, held_before, "it does not release what was held");
             }
-            // Whoever can write to the stream could ask for money that no operator has given.
-            ("deposit", _, None) => self.find(format!("deposit {}", posting.cause), format!("{row} has none")),
-            _ => {}
+            _ => {
+                let held = self.held.remove(&posting.cause);
+                self.of_order(posted, true, "");
+                self.fill(posted, &moves, held.as_ref());
+            }
         }
     }
 
-    /// Whether what left a user's accounts and came to them is what the trade says.
-    fn is_explained(&self, trade: &TradeRow, transfers: &[TransferRow]) -> bool {
-        let Ok(symbol) = events::Symbol::parse(&trade.symbol) else { return false };
-        let change = |asset: &str| -> Decimal {
-            let theirs = |account| self.accounts.get(&account).is_some_and(|row| row.user_id == Some(trade.user_id));
-            let own = transfers.iter().filter(|transfer| transfer.asset == asset);
-            own.map(|transfer| match (theirs(transfer.from_account), theirs(transfer.to_account)) {
-                (false, true) => transfer.amount,
-                (true, false) => -transfer.amount,
-                _ => Decimal::ZERO,
-            })
-            .sum()
-        };
-        let (size, money) = match Side::parse(&trade.side) {
-            Some(Side::Buy) => (trade.size, -trade.quote_amount - trade.fee),
-            Some(Side::Sell) => (-trade.size, trade.quote_amount - trade.fee),
-            None => return false,
-        };
-        change(symbol.base().as_str()) == size && change(symbol.quote().as_str()) == money
+    fn deposit(&mut self, Posted { posting, deposit, .. }: &Posted, moves: &Moves) {
+        let (at, row) = (format!("deposit {}", posting.cause), format!("posting {}", posting.id));
+        match deposit {
+            Some(deposit) if deposit.user_id == posting.user_id && *moves == Moves::of_deposit(deposit) => {}
+            Some(_) => self.find(at, format!("{row} is not what it says")),
+            // Whoever can write to the stream could ask for money that no operator has given.
+            None => self.find(at, format!("{row} has none")),
+        }
+    }
+
+    /// Every posting but a deposit is of an order of its user.
+    fn of_order(&mut self, Posted { posting, order, .. }: &Posted, is_right: bool, wrong: &str) {
+        let row = format!("posting {}", posting.id);
+        match order {
+            None => {
+                self.find(format!("order {}", posting.cause), format!("there is no such order, and {row} is of it"))
+            }
+            Some(order) if order.user_id != posting.user_id => {
+                self.find(format!("order {}", posting.cause), format!("it is somebody else's than {row}"));
+            }
+            Some(_) => {}
+        }
+        if !is_right {
+            self.find(row, format!("{wrong} for order {}", posting.cause));
+        }
+    }
+
+    /// What was traded is what the order asks for, and what was moved is what the trade says.
+    fn fill(&mut self, Posted { posting, order, trade, .. }: &Posted, moves: &Moves, held: Option<&Sum>) {
+        let at = format!("trade of order {}", posting.cause);
+        let Some(trade) = trade else { return self.find(at, format!("posting {} has none", posting.id)) };
+        if trade.hash != seal::trade(trade) {
+            return self.find(at, "it is not what was settled");
+        }
+        let same = (trade.posting_id, trade.user_id, trade.at) == (posting.id, posting.user_id, posting.at);
+        if !same || Moves::of_trade(trade, held).as_ref() != Some(moves) {
+            self.find(at.clone(), format!("posting {} is not what it says", posting.id));
+        }
+        // An order that is missing or cannot be read is named itself.
+        let Some(terms) = order.as_ref().and_then(OrderRow::terms) else { return };
+        if !deal::is_asked_for(trade, &terms) {
+            self.find(at.clone(), "it is not what its order asks for");
+        }
+        let places = self.places.get(terms.symbol.quote().as_str());
+        if places.is_some_and(|places| !deal::is_its_worth(trade, *places)) {
+            self.find(at, "what was paid is not size × price");
+        }
     }
 
     /// A transfer behind the last posting.
@@ -185,41 +268,70 @@ impl Audit {
         self.find(format!("trade of order {order}"), "its posting is not a fill of its order");
     }
 
+    /// A trade of an order that nothing has become of.
+    pub fn trade_without_state(&mut self, order: Uuid) {
+        self.find(format!("state of order {order}"), "there is a trade of it, and it is missing");
+    }
+
     /// An order's state.
-    pub fn order(&mut self, (state, order): &StateRow) {
+    pub fn order(&mut self, state: &StateRow) {
         let row = format!("state of order {}", state.order_id);
-        match order {
+        let status = OrderStatus::parse(&state.status);
+        if status.is_none() || state.reason.as_deref().is_some_and(|reason| Rejection::parse(reason).is_none()) {
+            self.find(row.clone(), "its status or its reason is no word that this version knows");
+        }
+        match &state.order {
             None => self.find(row.clone(), "there is no such order"),
-            Some((owner, _)) if *owner != state.user_id => self.find(row.clone(), "the order is somebody else's"),
-            Some((_, terms)) => {
-                let pays = if terms.side == Side::Buy { terms.symbol.quote() } else { terms.symbol.base() };
-                if state.held.as_ref().is_some_and(|(asset, _)| *asset != pays) {
-                    self.find(row.clone(), "it holds another asset than its order pays with");
-                }
-            }
+            Some(order) if order.user_id != state.user_id => self.find(row.clone(), "the order is somebody else's"),
+            Some(order) => self.terms(state, order),
         }
-        let is_filled = self.filled.remove(&state.order_id).is_some();
-        if is_filled != (state.status == OrderStatus::Filled) {
-            self.find(
-                row,
-                if is_filled { "it has traded, and is not filled" } else { "it is filled, and has no trade" },
-            );
+        match (status == Some(OrderStatus::Filled), state.is_traded) {
+            (false, true) => self.find(row.clone(), "it has traded, and is not filled"),
+            (true, false) => self.find(row.clone(), "it is filled, and has no trade"),
+            _ => {}
         }
-        if let Some((asset, held)) = &state.held {
-            *self.holds.entry((state.user_id, asset.to_string())).or_default() += held;
+        let held = self.held.remove(&state.order_id);
+        let said = (!state.held.is_zero() || state.held_asset.is_some())
+            .then(|| (state.held_asset.clone().unwrap_or_default(), state.held));
+        if held != said {
+            self.find(row, format!("it holds {}, and its postings hold {}", in_words(&said), in_words(&held)));
+        }
+    }
+
+    /// What an order is to do stays what it was.
+    fn terms(&mut self, state: &StateRow, order: &OrderRow) {
+        let row = format!("order {}", state.order_id);
+        let Some(terms) = order.terms() else {
+            return self.find(row, "its terms cannot be read");
+        };
+        if !fingerprint(&terms).is_ok_and(|hash| hash == *order.fingerprint) {
+            self.find(row, "its terms are not those that it was placed with");
+        }
+        let pays = if terms.side == Side::Buy { terms.symbol.quote() } else { terms.symbol.base() };
+        if state.held_asset.as_ref().is_some_and(|asset| asset != pays.as_str()) {
+            self.find(format!("state of order {}", state.order_id), "it holds another asset than its order pays with");
         }
     }
 
     /// An order of the stream that the tables lack, or have otherwise.
     pub fn order_amiss(&mut self, order: Uuid) {
-        self.find(format!("order {order}"), "the stream has it, and the tables do not, or with other terms");
+        self.find(
+            format!("order {order}"),
+            "the stream has it, and the tables do not, or as another's or with other terms",
+        );
     }
 
-    /// Everything was seen: what is in the accounts, by their rows, must be what was moved.
-    pub fn finish(mut self, accounts: &[(AccountRow, Decimal)]) -> Vec<Finding> {
-        for (order, posting) in std::mem::take(&mut self.filled) {
-            self.find(format!("state of order {order}"), format!("posting {posting} has filled it, and it is missing"));
-        }
+    /// A deposit of the stream that the tables lack, or have otherwise, or that was applied and is not posted.
+    pub fn deposit_amiss(&mut self, deposit: Uuid) {
+        self.find(
+            format!("deposit {deposit}"),
+            "the stream has it, and the tables do not, or otherwise, or not posted",
+        );
+    }
+
+    /// Everything was seen: what is in the accounts, by their rows, must be what was moved, and nothing is held any more that
+    /// no order holds.
+    pub fn finish(mut self, accounts: &[(AccountRow, Decimal)]) -> Findings {
         for (row, balance) in accounts {
             let at = format!("account {}", row.id);
             let moved = self.balances.remove(&row.id).unwrap_or_default();
@@ -227,24 +339,24 @@ impl Audit {
                 self.find(at.clone(), format!("its balance is {balance}, and its transfers make {moved}"));
             }
             if balance.is_sign_negative() && !balance.is_zero() && !["house", "issued"].contains(&&*row.kind) {
-                self.find(at.clone(), format!("its balance is {balance}"));
-            }
-            if let ("held", Some(user)) = (&*row.kind, row.user_id) {
-                let needed = self.holds.remove(&(user, row.asset.clone())).unwrap_or_default();
-                if needed != *balance {
-                    self.find(at, format!("it holds {balance} for orders that need {needed}"));
-                }
+                self.find(at, format!("its balance is {balance}"));
             }
         }
-        for ((user, asset), held) in std::mem::take(&mut self.holds) {
-            self.find(
-                format!("held account of user {user} in {asset}"),
-                format!("it is missing, and orders need {held}"),
-            );
-        }
-        for (account, moved) in std::mem::take(&mut self.balances) {
+        for (account, moved) in BTreeMap::from_iter(std::mem::take(&mut self.balances)) {
             self.find(format!("account {account}"), format!("it is missing, and its transfers make {moved}"));
+        }
+        for (order, held) in BTreeMap::from_iter(std::mem::take(&mut self.held)) {
+            let held = in_words(&Some(held));
+            self.find(format!("state of order {order}"), format!("postings hold {held} for it, and it is missing"));
+        }
+        if let Some(noted) = self.noted.take() {
+            let wrong = "no posting has this hash: what was posted up to it is cut off, or was written anew";
+            self.find(format!("head {}", seal::hex(&noted)), wrong);
         }
         self.findings
     }
+}
+
+fn in_words(sum: &Option<Sum>) -> String {
+    sum.as_ref().map_or_else(|| "nothing".to_owned(), |(asset, amount)| format!("{} {asset}", amount.normalize()))
 }

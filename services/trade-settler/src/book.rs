@@ -3,6 +3,8 @@
 mod decide;
 mod memory;
 
+pub use memory::RecallError;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use events::{
@@ -20,6 +22,10 @@ use crate::{
     ledger::{About, Holder, Ledger, Reason, Transfer},
     queue::{Queue, Trigger},
 };
+
+/// How far the alert-engine may be behind the prices before a firing finds its order expired. It says nothing when a rule is
+/// over, so the prices tell; an engine that is behind by this much has been paged for.
+const FIRING_PATIENCE: Span = Span::seconds(3_600);
 
 /// How orders are settled.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +47,9 @@ pub enum Unpostable {
     /// Nothing, or more exact than the asset.
     #[error("its amount is none of asset {0}")]
     Amount(Asset),
+    /// There would be more of it than is counted.
+    #[error("with it there would be more of asset {0} than is counted here")]
+    TooMuch(Asset),
 }
 
 /// Something to tell everybody.
@@ -77,7 +86,7 @@ pub struct Book {
     ending: BTreeSet<(Timestamp, Uuid)>,
     /// The time of the newest tick of any symbol.
     newest_at: Timestamp,
-    /// The last tick applied.
+    /// The last message of stream `TICKS` that was applied.
     last_tick: u64,
     last_place: i64,
     changed: Changed,
@@ -159,12 +168,17 @@ impl Book {
         std::mem::take(&mut self.facts)
     }
 
+    /// Notes how far stream `TICKS` is applied, whatever its message is: after a restart that is the position.
+    pub fn follow(&mut self, sequence: u64) {
+        self.last_tick = sequence;
+    }
+
     /// Applies a tick that the broker stored at `stored_at`: it becomes its symbol's price, and fills what waits for it.
     ///
     /// One that is older than its symbol's newest is late and changes nothing. One from the future, by more than a price may
     /// be old, is a fault of its venue and would make every other price look old.
     pub fn tick(&mut self, tick: &Tick, sequence: u64, stored_at: Timestamp) {
-        self.last_tick = sequence;
+        self.follow(sequence);
         if tick.at > stored_at.after(self.policy.max_price_age) {
             return;
         }
@@ -241,11 +255,16 @@ impl Book {
         let scale = self.ledger.scale(asset).ok_or_else(|| Unpostable::Asset(asset.clone()))?;
         let amount = amounts::of_amount(amount.decimal(), scale).filter(|amount| *amount > 0);
         let amount = amount.ok_or_else(|| Unpostable::Amount(asset.clone()))?;
-        if self.changed.deposits.insert(*deposit_id) {
-            let about = About { reason: Reason::Deposit, user_id: *user_id, cause: *deposit_id, at: *requested_at };
-            let to = Holder::Available(*user_id);
-            self.ledger.post(about, &[Transfer { asset, from: Holder::Issued, to, amount }]);
+        if self.changed.deposits.contains(deposit_id) {
+            return Ok(());
         }
+        let transfers = [Transfer { asset, from: Holder::Issued, to: Holder::Available(*user_id), amount }];
+        if !self.ledger.counts(&transfers) {
+            return Err(Unpostable::TooMuch(asset.clone()));
+        }
+        self.changed.deposits.insert(*deposit_id);
+        let about = About { reason: Reason::Deposit, user_id: *user_id, cause: *deposit_id, at: *requested_at };
+        self.ledger.post(about, &transfers);
         Ok(())
     }
 
@@ -259,10 +278,10 @@ impl Book {
         quote.at.after(self.policy.max_price_age) < self.newest_at
     }
 
-    /// Rules that judge no more ticks place no more orders. A firing may be on its way for as long as a price is good.
+    /// Rules that judge no more ticks place no more orders. Their last firing comes when the engine has judged as far.
     fn expire_parked(&mut self) {
         while let Some((until, order)) = self.ending.first().copied()
-            && until.after(self.policy.max_price_age) < self.newest_at
+            && until.after(FIRING_PATIENCE) < self.newest_at
         {
             match self.take_open(order) {
                 Some(open) => self.give_up(open, OrderStatus::Expired, None, until),

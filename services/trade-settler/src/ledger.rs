@@ -178,8 +178,25 @@ impl Ledger {
         self.accounts.get(&(holder, asset.clone())).map_or(0, |account| account.balance)
     }
 
+    /// Whether every balance stays countable when these are posted. What a user has bound and what is free count together,
+    /// so that what is bound can always be released.
+    pub fn counts(&self, transfers: &[Transfer<'_>]) -> bool {
+        let stays = |holder: Holder, asset: &Asset, by: Minor| {
+            let balance = match holder {
+                Holder::Available(user) | Holder::Held(user) => {
+                    self.balance(Holder::Available(user), asset) + self.balance(Holder::Held(user), asset)
+                }
+                Holder::House | Holder::Fees | Holder::Issued => self.balance(holder, asset),
+            };
+            self.scale(asset).is_some_and(|scale| amounts::is_countable(balance + by, scale))
+        };
+        transfers
+            .iter()
+            .all(|Transfer { asset, from, to, amount }| stays(*from, asset, -amount) && stays(*to, asset, *amount))
+    }
+
     /// Posts transfers that happen together and returns the posting's number. Who posts has looked whether the balances
-    /// suffice and whether the assets are kept here.
+    /// suffice and stay countable, and whether the assets are kept here.
     pub fn post(&mut self, about: About, transfers: &[Transfer<'_>]) -> i64 {
         let id = self.last_posting + 1;
         let mut hashes = Vec::with_capacity(transfers.len());

@@ -17,61 +17,61 @@ pub enum Trigger {
 impl Trigger {
     /// Whether a price is what an order of this side waits for.
     pub fn is_reached(self, side: Side, price: Price) -> bool {
-        match (self, side) {
-            (Self::Limit(limit), Side::Buy) | (Self::Stop(limit), Side::Sell) => price <= limit,
-            (Self::Limit(limit), Side::Sell) | (Self::Stop(limit), Side::Buy) => price >= limit,
-        }
+        if self.falls(side) { price <= self.price() } else { price >= self.price() }
+    }
+
+    /// Whether it is reached from above, by a price at or below it.
+    fn falls(self, side: Side) -> bool {
+        matches!((self, side), (Self::Limit(_), Side::Buy) | (Self::Stop(_), Side::Sell))
+    }
+
+    fn price(self) -> Price {
+        let (Self::Limit(price) | Self::Stop(price)) = self;
+        price
     }
 }
 
-/// Orders with the place at which each became open: at one price the first comes first.
+/// Orders with the place at which each became open: at one price the first comes first, whatever its kind.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// Reached by a price at or below theirs; the highest first.
-    falling: [BTreeSet<(Reverse<Price>, i64, Uuid)>; 2],
+    falling: BTreeSet<(Reverse<Price>, i64, Uuid)>,
     /// Reached by a price at or above theirs; the lowest first.
-    rising: [BTreeSet<(Price, i64, Uuid)>; 2],
+    rising: BTreeSet<(Price, i64, Uuid)>,
 }
 
-/// Limit orders are served before the stop orders that the same tick reaches.
-const LIMITS: usize = 0;
-const STOPS: usize = 1;
-
 impl Queue {
-    /// Lets an order wait.
+    /// Lets an order wait. Places count from 1.
     pub fn insert(&mut self, side: Side, trigger: Trigger, place: i64, order: Uuid) {
-        match (trigger, side) {
-            (Trigger::Limit(price), Side::Buy) => self.falling[LIMITS].insert((Reverse(price), place, order)),
-            (Trigger::Stop(price), Side::Sell) => self.falling[STOPS].insert((Reverse(price), place, order)),
-            (Trigger::Limit(price), Side::Sell) => self.rising[LIMITS].insert((price, place, order)),
-            (Trigger::Stop(price), Side::Buy) => self.rising[STOPS].insert((price, place, order)),
-        };
+        if trigger.falls(side) {
+            self.falling.insert((Reverse(trigger.price()), place, order));
+        } else {
+            self.rising.insert((trigger.price(), place, order));
+        }
     }
 
     /// Lets it wait no longer.
     pub fn remove(&mut self, side: Side, trigger: Trigger, place: i64, order: Uuid) {
-        match (trigger, side) {
-            (Trigger::Limit(price), Side::Buy) => self.falling[LIMITS].remove(&(Reverse(price), place, order)),
-            (Trigger::Stop(price), Side::Sell) => self.falling[STOPS].remove(&(Reverse(price), place, order)),
-            (Trigger::Limit(price), Side::Sell) => self.rising[LIMITS].remove(&(price, place, order)),
-            (Trigger::Stop(price), Side::Buy) => self.rising[STOPS].remove(&(price, place, order)),
-        };
+        if trigger.falls(side) {
+            self.falling.remove(&(Reverse(trigger.price()), place, order));
+        } else {
+            self.rising.remove(&(trigger.price(), place, order));
+        }
     }
 
-    /// Takes out the orders that a price reaches, in the order in which they are served.
+    /// Takes out the orders that a price reaches, in the order in which they are served: those above it, from the highest;
+    /// those below it, from the lowest; and those at it. At one price the first to wait is the first.
     pub fn reached(&mut self, price: Price) -> Vec<Uuid> {
         let mut reached = Vec::new();
-        for kind in [LIMITS, STOPS] {
-            let falling = &mut self.falling[kind];
-            while falling.first().is_some_and(|(Reverse(theirs), ..)| *theirs >= price) {
-                reached.extend(falling.pop_first().map(|(.., order)| order));
-            }
-            let rising = &mut self.rising[kind];
-            while rising.first().is_some_and(|(theirs, ..)| *theirs <= price) {
-                reached.extend(rising.pop_first().map(|(.., order)| order));
-            }
+        while self.falling.first().is_some_and(|(Reverse(theirs), ..)| *theirs >= price) {
+            reached.extend(self.falling.pop_first().map(|(Reverse(theirs), place, order)| (theirs, place, order)));
         }
-        reached
+        while self.rising.first().is_some_and(|(theirs, ..)| *theirs <= price) {
+            reached.extend(self.rising.pop_first());
+        }
+        // Stable: what is not at the price stays as it is, before what is.
+        reached.sort_by_key(|(theirs, place, _)| if *theirs == price { *place } else { 0 });
+        reached.into_iter().map(|(.., order)| order).collect()
     }
 }
 
@@ -99,13 +99,19 @@ mod tests {
             (7, Side::Sell, limit("99.5")),
             (8, Side::Buy, stop("99")),
             (9, Side::Buy, stop("100")),
+            (10, Side::Sell, stop("97")),
+            (11, Side::Buy, limit("97")),
+            (12, Side::Sell, limit("97")),
+            (13, Side::Buy, limit("97")),
         ] {
             queue.insert(side, trigger, number as i64, id(number));
         }
         queue.remove(Side::Buy, limit("99"), 1, id(1));
+        queue.remove(Side::Sell, limit("97"), 12, id(12));
         assert_eq!(queue.reached(price("99.2")), [2, 3, 5, 8].map(id));
         assert!(queue.reached(price("99.2")).is_empty());
         assert_eq!(queue.reached(price("100")), [7, 6, 9].map(id));
-        assert_eq!(queue.reached(price("98")), [4].map(id));
+        queue.insert(Side::Sell, limit("97"), 12, id(12));
+        assert_eq!(queue.reached(price("97")), [4, 10, 11, 12, 13].map(id), "of two kinds, at one price");
     }
 }

@@ -1,5 +1,8 @@
 //! Hashes that make a changed, missing or added row of the ledger visible. Each row has its own; a posting's covers its
-//! transfers' and the posting before it.
+//! transfers' and the posting before it. Accounts and trades are not in that chain: what they say is compared with it.
+//!
+//! There is no key: whoever can write past the database's lines can also compute hashes anew, up to the last posting. That
+//! is found by a hash that was noted elsewhere before.
 
 use sha2::{Digest, Sha256};
 use store::settlement::{AccountRow, PostingRow, TradeRow, TransferRow};
@@ -20,6 +23,11 @@ impl Text {
     fn hash(self) -> Hash {
         Sha256::digest(self.0).into()
     }
+}
+
+/// As people note it.
+pub fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What an account is; not what is in it, which its transfers say.

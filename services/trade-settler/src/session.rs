@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     SERVICE, Settings,
-    book::{Book, Fact},
+    book::{Book, Fact, RecallError},
     session::input::{Input, read},
 };
 
@@ -82,8 +82,11 @@ pub(crate) async fn run(
         store.forget_settled_sequences().await?;
     }
     let memory = store.settlement_memory().await?;
-    let book = Book::recall(memory, settings.policy(), positions[TICKS])
-        .map_err(|error| Fault::fatal("recall the ledger; run `tickbell ledger verify`", error))?;
+    let book = Book::recall(memory, settings.policy(), positions[TICKS]).map_err(|error| match error {
+        // It goes on by itself once the row is there; to leave the order out would hold its funds for ever.
+        RecallError::Missing(_) => Fault::passing("recall the open orders", error),
+        _ => Fault::fatal("recall the ledger; run `tickbell ledger verify`", error),
+    })?;
     info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "recalled");
     let mut session = Session { store, book, merge: Merge::new(feeds), positions, unsaved: HashSet::new() };
     check.ready();
@@ -129,7 +132,9 @@ impl Session<'_> {
         };
         for (feed, message, input) in inputs {
             decided.to[feed] = Some(message.sequence);
-            if feed != TICKS {
+            if feed == TICKS {
+                self.book.follow(message.sequence);
+            } else {
                 decided.commands.push(message.stored_at);
             }
             match input.and_then(|input| self.apply(input, message, &known, &mut decided.last_event_at[feed])) {

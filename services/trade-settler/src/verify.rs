@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use events::{Event, OrderPlaced, Terms};
+use events::{DepositRequested, Event, OrderPlaced};
 use futures::StreamExt;
 use platform::{Broker, Fault, Shutdown, clock, fault::chain, stored};
 use store::{Store, audit::Snapshot, settlement::TransferRow};
@@ -12,7 +12,8 @@ use uuid::Uuid;
 
 use crate::{
     SERVICE,
-    audit::{Audit, Finding, Posted},
+    audit::{Audit, Findings, Posted},
+    seal,
 };
 
 /// How many postings or orders are read at a time.
@@ -22,7 +23,7 @@ const STREAM: &str = "ORDERS";
 const CONSUMER: &str = "trade-settler-orders";
 
 /// What was verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Report {
     /// How many postings there are.
     pub postings: u64,
@@ -30,40 +31,56 @@ pub struct Report {
     pub orders: u64,
     /// How many orders of the stream were compared.
     pub streamed: u64,
-    /// Of the last posting, in hexadecimal: whoever notes it can tell later that nothing before it was changed.
+    /// How many deposits of the stream were compared.
+    pub deposits: u64,
+    /// The last posting's hash, in hexadecimal: whoever notes it can tell later that no posting up to it was changed or cut
+    /// off.
     pub head: String,
     /// What is wrong, in the order in which it was found.
-    pub findings: Vec<Finding>,
+    pub findings: Findings,
 }
 
-/// Verifies the tables as they are at this moment, and with a broker the stream of orders against them.
+/// What the tables are compared with besides each other.
+#[derive(Default)]
+pub struct Against<'a> {
+    /// The stream of orders, where there is a broker.
+    pub broker: Option<&'a Broker>,
+    /// The hash that the last posting had once.
+    pub head: Option<Vec<u8>>,
+}
+
+/// Verifies the tables as they are at this moment.
 ///
 /// `progress` is told how many postings were seen, and of how many.
-pub async fn verify(store: &Store, broker: Option<&Broker>, progress: impl Fn(u64, u64)) -> Result<Report, Fault> {
+pub async fn verify(store: &Store, against: Against<'_>, progress: impl Fn(u64, u64)) -> Result<Report, Fault> {
+    let Against { broker, head: noted } = against;
     let mut snapshot = store.snapshot().await?;
     let accounts = snapshot.accounts().await?;
-    let mut audit = Audit::new(&accounts);
+    let mut audit = Audit::new(&accounts, snapshot.assets().await?);
+    noted.into_iter().for_each(|noted| audit.look_for(noted));
     let all = snapshot.last_posting().await?.unsigned_abs();
     let (mut postings, mut after, mut head) = (0, 0, String::new());
     loop {
         let page = page(&mut snapshot, after).await?;
         let Some(last) = page.last() else { break };
         after = last.posting.id;
-        head = last.posting.hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        head = seal::hex(&last.posting.hash);
         postings += page.len() as u64;
         page.iter().for_each(|posted| audit.posting(posted));
         progress(postings, all);
     }
-    for stray in snapshot.transfers(after + 1, None).await? {
+    audit.is_there(snapshot.last_of_batches().await?);
+    for stray in snapshot.transfers(after.saturating_add(1), None).await? {
         audit.stray_transfer(&stray);
     }
     snapshot.strayed_trades().await?.into_iter().for_each(|order| audit.strayed_trade(order));
+    snapshot.trades_without_state().await?.into_iter().for_each(|order| audit.trade_without_state(order));
     let orders = states(&mut snapshot, &mut audit).await?;
-    let streamed = match broker {
+    let (streamed, deposits) = match broker {
         Some(broker) => streamed(&mut snapshot, &mut audit, broker).await?,
-        None => 0,
+        None => (0, 0),
     };
-    Ok(Report { postings, orders, streamed, head, findings: audit.finish(&accounts) })
+    Ok(Report { postings, orders, streamed, deposits, head, findings: audit.finish(&accounts) })
 }
 
 async fn page(snapshot: &mut Snapshot, after: i64) -> Result<Vec<Posted>, Fault> {
@@ -73,12 +90,15 @@ async fn page(snapshot: &mut Snapshot, after: i64) -> Result<Vec<Posted>, Fault>
     for transfer in snapshot.transfers(after + 1, Some(last)).await? {
         transfers.entry(transfer.posting_id).or_default().push(transfer);
     }
+    let orders = snapshot.orders(after + 1, last).await?;
+    let orders: HashMap<Uuid, _> = orders.into_iter().collect();
     let trades = snapshot.trades(after + 1, last).await?;
     let mut trades: HashMap<Uuid, _> = trades.into_iter().map(|trade| (trade.order_id, trade)).collect();
     let deposits = snapshot.deposits(after + 1, last).await?;
     let mut deposits: HashMap<Uuid, _> = deposits.into_iter().map(|deposit| (deposit.id, deposit)).collect();
     let whole = postings.into_iter().map(|posting| Posted {
         transfers: transfers.remove(&posting.id).unwrap_or_default(),
+        order: orders.get(&posting.cause).cloned(),
         // An order that waited has a posting for its hold too.
         trade: if posting.kind == "fill" { trades.remove(&posting.cause) } else { None },
         deposit: deposits.remove(&posting.cause),
@@ -91,31 +111,34 @@ async fn states(snapshot: &mut Snapshot, audit: &mut Audit) -> Result<u64, Fault
     let (mut seen, mut after) = (0, Uuid::nil());
     loop {
         let page = snapshot.order_states(after, PAGE).await?;
-        let Some((last, _)) = page.last() else { return Ok(seen) };
+        let Some(last) = page.last() else { return Ok(seen) };
         after = last.order_id;
         seen += page.len() as u64;
         page.iter().for_each(|state| audit.order(state));
     }
 }
 
-/// What the settler has applied of the stream must be in the tables, with the terms that were asked for.
-async fn streamed(snapshot: &mut Snapshot, audit: &mut Audit, broker: &Broker) -> Result<u64, Fault> {
+/// What the settler has applied of the stream must be in the tables as it was asked for. Says how many orders and how many
+/// deposits that are.
+async fn streamed(snapshot: &mut Snapshot, audit: &mut Audit, broker: &Broker) -> Result<(u64, u64), Fault> {
     let applied = snapshot.position(CONSUMER).await?;
     let mut messages = stored::messages(broker, STREAM, Some(applied)).await?.ready_chunks(PAGE as usize);
-    let mut seen = 0;
+    let mut seen = (0, 0);
     while let Some(page) = messages.next().await {
-        let mut orders: Vec<(Uuid, Terms)> = Vec::with_capacity(page.len());
+        let (mut orders, mut deposits): (Vec<OrderPlaced>, Vec<(u64, DepositRequested)>) = (Vec::new(), Vec::new());
         for message in page {
             let message = message?;
             // One that cannot be read is among the dead letters.
-            if message.class() == OrderPlaced::TYPE
-                && let Ok(placed) = message.event::<OrderPlaced>()
-            {
-                orders.push((placed.order_id, placed.terms));
+            match message.class() {
+                OrderPlaced::TYPE => orders.extend(message.event().ok()),
+                DepositRequested::TYPE => deposits.extend(message.event().ok().map(|event| (message.sequence, event))),
+                _ => {}
             }
         }
-        seen += orders.len() as u64;
+        seen = (seen.0 + orders.len() as u64, seen.1 + deposits.len() as u64);
         snapshot.orders_amiss(&orders).await?.into_iter().for_each(|order| audit.order_amiss(order));
+        let amiss = snapshot.deposits_amiss(STREAM, &deposits).await?;
+        amiss.into_iter().for_each(|deposit| audit.deposit_amiss(deposit));
     }
     Ok(seen)
 }
@@ -131,13 +154,13 @@ pub(crate) fn count_from_nought() {
 pub(crate) async fn regularly(store: &Store, every: Duration, shutdown: &Shutdown) {
     while !shutdown.is_cancelled() {
         let began = Instant::now();
-        let outcome = match verify(store, None, |_, _| {}).await {
+        let outcome = match verify(store, Against::default(), |_, _| {}).await {
             Ok(report) => {
-                metrics::gauge!("tickbell_ledger_wrong_rows").set(report.findings.len() as f64); // float: a gauge is one
+                metrics::gauge!("tickbell_ledger_wrong_rows").set(report.findings.count() as f64); // float: a gauge is one
                 let now = clock::now().micros() / 1_000_000;
                 metrics::gauge!("tickbell_ledger_verified_timestamp_seconds").set(now as f64); // float: a gauge is one
                 say(&report, began);
-                if report.findings.is_empty() { "right" } else { "wrong" }
+                if report.findings.count() == 0 { "right" } else { "wrong" }
             }
             Err(fault) => {
                 error!(service = SERVICE, error = chain(&fault), "the ledger could not be verified");
@@ -154,10 +177,10 @@ pub(crate) async fn regularly(store: &Store, every: Duration, shutdown: &Shutdow
 
 fn say(report: &Report, began: Instant) {
     let (postings, ms) = (report.postings, began.elapsed().as_millis() as u64);
-    match report.findings.first() {
+    match report.findings.named.first() {
         None => info!(service = SERVICE, postings, head = report.head, ms, "the ledger is right"),
         Some(first) => {
-            let (row, wrong, rows) = (&first.row, &first.wrong, report.findings.len());
+            let (row, wrong, rows) = (&first.row, &first.wrong, report.findings.count());
             error!(service = SERVICE, row, wrong, rows, "the ledger is wrong; see `tickbell ledger verify`");
         }
     }

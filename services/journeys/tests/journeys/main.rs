@@ -9,6 +9,7 @@ mod conditions;
 mod crashes;
 mod dead_letters;
 mod house;
+mod lines;
 mod many_rules;
 mod orders;
 mod past;

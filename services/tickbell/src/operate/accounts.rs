@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Subcommand;
 use events::{Amount, Asset};
 use platform::clock;
@@ -147,12 +147,13 @@ async fn deposit(
 /// Whose account it is, when asset, amount and account go together.
 async fn check(store: &Store, email: &str, amount: Amount, asset: &Asset) -> anyhow::Result<Uuid> {
     let known = store.known_assets(std::slice::from_ref(asset)).await?;
-    let Some((_, scale)) = known.first() else {
+    let Some((_, places)) = known.first() else {
         bail!("{asset} is not kept here; `tickbell accounts asset {asset} SCALE` changes that");
     };
-    if amount.decimal().is_zero() || amount.decimal().normalize().scale() > *scale {
-        bail!("the amount must be above 0 and have at most {scale} decimal places, as {asset} has");
+    if amount.decimal().is_zero() {
+        bail!("the amount must be above 0");
     }
+    asset.check(amount.decimal(), *places).map_err(|error| anyhow!("the amount {error}"))?;
     let account = store.account(&Holder::Email(email.to_owned())).await?;
     account.with_context(|| format!("there is no account with the address {email}"))
 }

@@ -50,9 +50,13 @@ impl Book {
     }
 
     fn scales(&self, order: &Order) -> Result<Scales, Rejection> {
-        let symbol = &order.terms.symbol;
-        let base = self.ledger.scale(&symbol.base()).ok_or(Rejection::UnknownSymbol)?;
-        let quote = self.ledger.scale(&symbol.quote()).ok_or(Rejection::UnknownSymbol)?;
+        let (base, quote) = (order.terms.symbol.base(), order.terms.symbol.quote());
+        // `USD` would be dollars for dollars, of which the house gets the spread and the fee.
+        if base == quote {
+            return Err(Rejection::UnknownSymbol);
+        }
+        let base = self.ledger.scale(&base).ok_or(Rejection::UnknownSymbol)?;
+        let quote = self.ledger.scale(&quote).ok_or(Rejection::UnknownSymbol)?;
         Ok(Scales { base, quote })
     }
 
@@ -165,6 +169,9 @@ impl Book {
                 transfer(&money, available, Holder::Fees, fee),
             ],
         };
+        if !self.ledger.counts(&[pay, fee, get]) {
+            return Err(Rejection::TooLarge);
+        }
         let (before, after) = (transfer(pays, available, payer, more), transfer(pays, payer, available, rest));
         Ok(self.ledger.post(about(order, Reason::Fill, at), &[before, pay, fee, get, after]))
     }

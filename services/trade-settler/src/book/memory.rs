@@ -19,6 +19,12 @@ pub enum RecallError {
     /// An account is none.
     #[error("recall the accounts")]
     Account(#[from] UnknownAccount),
+    /// Funds are held for an order that nobody knows any more.
+    #[error(
+        "order {0} is open, and its row in table orders is missing; after a restore take these rows over, as RUNBOOK.md says \
+         under \"Back up and restore\""
+    )]
+    Missing(Uuid),
     /// An open order holds nothing that can be held.
     #[error("order {0} is open and holds no amount of a known asset")]
     Order(Uuid),
@@ -48,6 +54,7 @@ impl Book {
         }
         for (state, terms) in open {
             let at = state.updated_at;
+            let terms = terms.ok_or(RecallError::Missing(state.order_id))?;
             let open = book.recall_order(state, terms)?;
             book.last_place = book.last_place.max(open.place);
             book.wait(open, at);

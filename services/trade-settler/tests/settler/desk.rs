@@ -52,6 +52,16 @@ pub(crate) fn deposit(number: u128, user: Uuid, asset: &str, amount: &str) -> De
     }
 }
 
+/// The first firing of a rule.
+pub(crate) fn alert(rule_id: Uuid) -> AlertFired {
+    let alert = json!({
+        "id": format!("{rule_id}-1"), "rule_id": rule_id, "number": 1, "symbol": "BTC-USD", "venue": "test",
+        "condition": {"price": {"above": "1"}}, "fired_at": second(2), "price": "5000", "reference_price": null,
+        "reference_at": null, "change_percent": null, "stream_sequence": 1, "targets": [],
+    });
+    serde_json::from_value(alert).expect("an alert")
+}
+
 /// One who watches a book decide.
 pub(crate) struct Desk {
     pub(crate) book: Book,
@@ -102,6 +112,12 @@ impl Desk {
         self.save();
     }
 
+    /// A message of stream `TICKS` that is no tick goes by.
+    pub(crate) fn pass(&mut self) {
+        self.ticks += 1;
+        self.book.follow(self.ticks);
+    }
+
     /// Places an order of Ada's in BTC-USD and says which.
     pub(crate) fn place(&mut self, terms: Value) -> Uuid {
         self.place_after(terms, None)
@@ -143,12 +159,7 @@ impl Desk {
     }
 
     pub(crate) fn fire(&mut self, rule_id: Uuid) {
-        let alert = json!({
-            "id": format!("{rule_id}-1"), "rule_id": rule_id, "number": 1, "symbol": "BTC-USD", "venue": "test",
-            "condition": {"price": {"above": "1"}}, "fired_at": second(2), "price": "5000", "reference_price": null,
-            "reference_at": null, "change_percent": null, "stream_sequence": 1, "targets": [],
-        });
-        let alert: AlertFired = serde_json::from_value(alert).expect("an alert");
+        let alert = alert(rule_id);
         self.book.fire(&alert);
         self.save();
     }

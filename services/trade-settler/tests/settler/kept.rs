@@ -86,7 +86,7 @@ impl Kept {
             assets: assets(),
             accounts: self.accounts.values().cloned().collect(),
             last_posting: self.postings.last().map(|posting| (posting.id, posting.hash.clone())),
-            open: open.into_iter().map(|state| (state.clone(), terms[&state.order_id].clone())).collect(),
+            open: open.into_iter().map(|state| (state.clone(), terms.get(&state.order_id).cloned())).collect(),
             prices: self.prices.values().cloned().collect(),
         }
     }

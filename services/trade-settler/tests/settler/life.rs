@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use events::{DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, Symbol, Terms, Tick};
+use events::{
+    AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, Symbol, Terms, Tick,
+    order::AfterAlert,
+};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -10,7 +13,7 @@ use trade_settler::book::Book;
 use uuid::Uuid;
 
 use crate::{
-    desk::{POLICY, deposit, second, tick},
+    desk::{POLICY, alert, deposit, second, tick},
     kept::{self, Kept},
     model::Model,
 };
@@ -25,6 +28,7 @@ enum Step {
     Deposit(DepositRequested),
     Place(OrderPlaced),
     Cancel(OrderCancelRequested),
+    Alert(Box<AlertFired>),
     Tick(Tick, u64),
 }
 
@@ -35,6 +39,8 @@ struct Life {
     model: Model,
     terms: HashMap<Uuid, Terms>,
     placed: Vec<(Uuid, Uuid, Symbol)>,
+    /// Rules that place orders, each with its order.
+    rules: Vec<(Uuid, Uuid)>,
     /// Applied and not committed.
     unsaved: Vec<Step>,
     ticks: u64,
@@ -53,6 +59,7 @@ impl Life {
             model: Model::default(),
             terms: HashMap::new(),
             placed: Vec::new(),
+            rules: Vec::new(),
             unsaved: Vec::new(),
             ticks: 0,
             saved_ticks: 0,
@@ -69,8 +76,13 @@ impl Life {
             0..5 => self.deposit(user),
             5..45 => self.order(user),
             45..55 if !self.placed.is_empty() => self.cancellation(user),
+            55..60 if !self.rules.is_empty() => self.firing(),
             _ => {
-                self.now += if self.random.random_ratio(1, 50) { 70 } else { self.random.random_range(0..5) };
+                self.now += match self.random.random_range(0..400) {
+                    0 => 4_000,
+                    1..8 => 70,
+                    _ => self.random.random_range(0..5),
+                };
                 let late = if self.random.random_ratio(1, 20) { 3 } else { 0 };
                 let (symbol, price) = self.price();
                 self.ticks += 1;
@@ -112,7 +124,23 @@ impl Life {
         let order_id = Uuid::from_u128(self.number);
         self.placed.push((order_id, user, terms.symbol.clone()));
         self.terms.insert(order_id, terms.clone());
-        Step::Place(OrderPlaced { order_id, user_id: user, terms, after_alert: None, placed_at: second(self.now) })
+        let after_alert = self.random.random_ratio(1, 6).then(|| self.rule(order_id));
+        Step::Place(OrderPlaced { order_id, user_id: user, terms, after_alert, placed_at: second(self.now) })
+    }
+
+    fn rule(&mut self, order_id: Uuid) -> AfterAlert {
+        let rule_id = Uuid::from_u128(self.number << 64);
+        self.rules.push((rule_id, order_id));
+        let ends = self.random.random_ratio(1, 2);
+        let expires_at = ends.then(|| second(self.now + self.random.random_range(0..600)));
+        AfterAlert { rule_id, expires_at }
+    }
+
+    /// Of one of the last rules; now and then of one that has fired.
+    fn firing(&mut self) -> Step {
+        let recent = self.rules.len().min(10);
+        let index = self.rules.len() - 1 - self.random.random_range(0..recent);
+        Step::Alert(alert(self.rules[index].0).into())
     }
 
     /// Now and then of somebody else's order.
@@ -137,6 +165,7 @@ impl Life {
             Step::Deposit(request) => self.book.deposit(request).expect("posted"),
             Step::Place(order) => self.book.place(order.clone()),
             Step::Cancel(request) => self.book.cancel(request),
+            Step::Alert(alert) => self.book.fire(alert),
             Step::Tick(tick, sequence) => self.book.tick(tick, *sequence, tick.at),
         }
     }
@@ -149,6 +178,7 @@ impl Life {
             }
             Step::Place(order) => self.model.place(order),
             Step::Cancel(request) => self.model.cancel(request),
+            Step::Alert(alert) => self.model.fire(alert),
             Step::Tick(tick, _) => self.model.tick(tick),
         }
         self.apply(&step);
@@ -225,7 +255,7 @@ impl Life {
 
 #[test]
 fn a_hundred_thousand_steps_with_crashes_end_where_the_model_does() {
-    let (mut seen, mut trades) = (HashMap::<OrderStatus, usize>::new(), 0);
+    let (mut seen, mut of_rules, mut trades) = (HashMap::<OrderStatus, usize>::new(), HashMap::new(), 0);
     for seed in 0..LIVES {
         let mut life = Life::new(seed);
         for _ in 0..STEPS {
@@ -234,11 +264,14 @@ fn a_hundred_thousand_steps_with_crashes_end_where_the_model_does() {
         life.save();
         life.check_orders();
         life.model.statuses.values().for_each(|status| *seen.entry(*status).or_default() += 1);
+        let statuses = life.rules.iter().map(|(_, order)| life.model.statuses[order]);
+        statuses.for_each(|status| *of_rules.entry(status).or_default() += 1);
         trades += life.kept.trades.len();
     }
     // A test that never fills or never refuses would show nothing.
     for status in [OrderStatus::Filled, OrderStatus::Cancelled, OrderStatus::Expired, OrderStatus::Rejected] {
         assert!(seen.get(&status).is_some_and(|count| *count > 500), "{seen:?}");
+        assert!(of_rules.get(&status).is_some_and(|count: &usize| *count > 100), "{of_rules:?}");
     }
     assert_eq!(Some(&trades), seen.get(&OrderStatus::Filled));
 }

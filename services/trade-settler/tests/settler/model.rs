@@ -1,9 +1,9 @@
 //! What must become of orders, said as simply as possible: every order is looked at, for every tick, with decimals.
 
-use std::collections::HashMap;
+use std::{cmp::Ordering, collections::HashMap};
 
 use events::{
-    OrderCancelRequested, OrderPlaced, OrderStatus, Price, Side, Tick, Timestamp,
+    AlertFired, OrderCancelRequested, OrderPlaced, OrderStatus, Price, Side, Span, Tick, Timestamp,
     terms::{Execution, Quantity, TimeInForce},
 };
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -18,7 +18,7 @@ pub(crate) struct Model {
     pub(crate) purses: HashMap<(Uuid, String), (Decimal, Decimal)>,
     /// Where each order stands.
     pub(crate) statuses: HashMap<Uuid, OrderStatus>,
-    /// Those that wait, in the order in which they began to, with what each holds.
+    /// Those that wait for their price or their alert, in the order in which they began to, with what each holds.
     pub(crate) waiting: Vec<(OrderPlaced, Decimal)>,
     prices: HashMap<String, (Price, Timestamp)>,
     newest: Timestamp,
@@ -56,6 +56,18 @@ fn is_reached(order: &OrderPlaced, price: Price) -> bool {
     }
 }
 
+fn is_ioc(order: &OrderPlaced) -> bool {
+    matches!(order.terms.execution, Execution::Limit { time_in_force: TimeInForce::Ioc, .. })
+}
+
+/// The limit or the stop.
+fn waits_for(order: &OrderPlaced) -> Option<Price> {
+    match order.terms.execution {
+        Execution::Market(_) => None,
+        Execution::Limit { price, .. } | Execution::Stop { stop_price: price, .. } => Some(price),
+    }
+}
+
 impl Model {
     fn purse(&mut self, user: Uuid, asset: &str) -> &mut (Decimal, Decimal) {
         self.purses.entry((user, asset.to_owned())).or_default()
@@ -78,12 +90,15 @@ impl Model {
     /// None when it is rejected.
     fn decide(&mut self, order: &OrderPlaced) -> Option<OrderStatus> {
         let (symbol, user) = (&order.terms.symbol, order.user_id);
+        let is_parked = order.after_alert.is_some();
         let fresh = self.fresh(symbol.as_str());
-        if matches!(order.terms.execution, Execution::Market(_)) {
+        if matches!(order.terms.execution, Execution::Market(_)) && !is_parked {
             fresh?;
         }
+        let latest = self.prices.get(symbol.as_str()).map(|(price, _)| price.decimal());
         let reference = match order.terms.execution {
-            Execution::Market(_) => fresh?.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
+            // Of whatever age, for an order that waits for its alert.
+            Execution::Market(_) => latest? * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
             Execution::Limit { price, .. } => price.decimal(),
             Execution::Stop { stop_price, .. } => {
                 stop_price.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp))
@@ -103,10 +118,10 @@ impl Model {
         if self.purse(user, asset.as_str()).0 < need {
             return None;
         }
-        if let Some(price) = fresh.filter(|price| is_reached(order, *price)) {
+        if let Some(price) = fresh.filter(|price| !is_parked && is_reached(order, *price)) {
             return self.fill(order, price, None).then_some(OrderStatus::Filled);
         }
-        if matches!(order.terms.execution, Execution::Limit { time_in_force: TimeInForce::Ioc, .. }) {
+        if !is_parked && is_ioc(order) {
             return Some(OrderStatus::Expired);
         }
         if self.waiting.iter().filter(|(other, _)| other.user_id == user).count() >= POLICY.max_open_orders {
@@ -160,18 +175,58 @@ impl Model {
         true
     }
 
+    /// Ends an order that waits, and gives back what it held.
+    fn end(&mut self, (order, held): (OrderPlaced, Decimal), status: OrderStatus) {
+        let pays = if order.terms.side == Side::Buy { order.terms.symbol.quote() } else { order.terms.symbol.base() };
+        let purse = self.purse(order.user_id, pays.as_str());
+        *purse = (purse.0 + held, purse.1 - held);
+        self.statuses.insert(order.order_id, status);
+    }
+
+    /// Fills an order that waits, or rejects it.
+    fn execute(&mut self, (order, held): (OrderPlaced, Decimal), price: Price) {
+        let filled = self.fill(&order, price, Some(held));
+        let status = if filled { OrderStatus::Filled } else { OrderStatus::Rejected };
+        self.statuses.insert(order.order_id, status);
+    }
+
     pub(crate) fn cancel(&mut self, request: &OrderCancelRequested) {
         let mine = |(order, _): &(OrderPlaced, Decimal)| {
             (order.order_id, order.user_id) == (request.order_id, request.user_id)
         };
         if let Some(index) = self.waiting.iter().position(mine) {
-            let (order, held) = self.waiting.remove(index);
-            let pays =
-                if order.terms.side == Side::Buy { order.terms.symbol.quote() } else { order.terms.symbol.base() };
-            let purse = self.purse(order.user_id, pays.as_str());
-            *purse = (purse.0 + held, purse.1 - held);
-            self.statuses.insert(order.order_id, OrderStatus::Cancelled);
+            let order = self.waiting.remove(index);
+            self.end(order, OrderStatus::Cancelled);
         }
+    }
+
+    pub(crate) fn fire(&mut self, alert: &AlertFired) {
+        let its =
+            |(order, _): &(OrderPlaced, Decimal)| order.after_alert.is_some_and(|after| after.rule_id == alert.rule_id);
+        let Some(index) = self.waiting.iter().position(its) else { return };
+        let order = &mut self.waiting[index].0;
+        order.after_alert = None;
+        let (is_market, is_ioc) = (matches!(order.terms.execution, Execution::Market(_)), is_ioc(order));
+        let (order, fresh) = (order.clone(), self.fresh(self.waiting[index].0.terms.symbol.as_str()));
+        match fresh.filter(|price| is_reached(&order, *price)) {
+            Some(price) => {
+                let order = self.waiting.remove(index);
+                self.execute(order, price);
+            }
+            None if is_market || is_ioc => {
+                let order = self.waiting.remove(index);
+                self.end(order, if is_market { OrderStatus::Rejected } else { OrderStatus::Expired });
+            }
+            // It keeps the place that it has had.
+            None => {}
+        }
+    }
+
+    /// Takes those that wait out which are meant.
+    fn take(&mut self, which: impl Fn(&OrderPlaced) -> bool) -> Vec<(OrderPlaced, Decimal)> {
+        let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|(order, _)| which(order));
+        self.waiting = waiting;
+        taken
     }
 
     pub(crate) fn tick(&mut self, tick: &Tick) {
@@ -181,25 +236,28 @@ impl Model {
         }
         self.prices.insert(symbol.to_owned(), (tick.price, tick.at));
         self.newest = self.newest.max(tick.at);
+        let newest = self.newest;
+        let is_over = |order: &OrderPlaced| {
+            let until = order.after_alert.and_then(|after| after.expires_at);
+            until.is_some_and(|until| until.after(Span::seconds(3_600)) < newest)
+        };
+        for order in self.take(is_over) {
+            self.end(order, OrderStatus::Expired);
+        }
         if self.fresh(symbol).is_none() {
             return;
         }
-        let (mut reached, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|(order, _)| order.terms.symbol == tick.symbol && is_reached(order, tick.price));
-        self.waiting = waiting;
-        // Limits before stops, those that fall to the price before those that rise to it, the best first; a stable sort.
-        reached.sort_by_key(|(order, _)| match (order.terms.execution, order.terms.side) {
-            (Execution::Limit { price, .. }, Side::Buy) => (0, 0, -price.decimal()),
-            (Execution::Limit { price, .. }, Side::Sell) => (0, 1, price.decimal()),
-            (Execution::Stop { stop_price, .. }, Side::Sell) => (1, 0, -stop_price.decimal()),
-            (Execution::Stop { stop_price, .. }, Side::Buy) => (1, 1, stop_price.decimal()),
-            (Execution::Market(_), _) => (2, 0, Decimal::ZERO),
+        let mut reached = self.take(|order| {
+            order.after_alert.is_none() && order.terms.symbol == tick.symbol && is_reached(order, tick.price)
         });
-        for (order, held) in reached {
-            let filled = self.fill(&order, tick.price, Some(held));
-            let status = if filled { OrderStatus::Filled } else { OrderStatus::Rejected };
-            self.statuses.insert(order.order_id, status);
+        // Those above the price from the highest, those below it from the lowest, those at it; a stable sort.
+        reached.sort_by_key(|(order, _)| match waits_for(order).map(|price| price.cmp(&tick.price)) {
+            Some(Ordering::Greater) => (0, waits_for(order).map(|price| -price.decimal())),
+            Some(Ordering::Less) => (1, waits_for(order).map(Price::decimal)),
+            Some(Ordering::Equal) | None => (2, None),
+        });
+        for order in reached {
+            self.execute(order, tick.price);
         }
     }
 }

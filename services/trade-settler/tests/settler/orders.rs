@@ -1,5 +1,7 @@
 //! Single decisions.
 
+use std::collections::HashMap;
+
 use events::{
     OrderStatus::{Cancelled, Expired, Filled, Open, Rejected},
     Rejection,
@@ -7,10 +9,10 @@ use events::{
 };
 use rust_decimal::Decimal;
 use serde_json::json;
-use trade_settler::book::Fact;
+use trade_settler::book::{Book, Fact};
 use uuid::Uuid;
 
-use crate::desk::{ADA, Desk, deposit, second};
+use crate::desk::{ADA, Desk, POLICY, deposit, second};
 
 const RULE: Uuid = Uuid::from_u128(0x70);
 
@@ -122,6 +124,11 @@ fn what_is_not_possible_is_said() {
         (json!({ "side": "buy", "type": "limit", "size": "99999999999999", "price": "9" }), Rejection::TooLarge),
         (json!({ "symbol": "XYZ-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
         (json!({ "symbol": "BTC-XYZ", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
+        (json!({ "symbol": "USD-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
+        (
+            json!({ "symbol": "USD", "side": "sell", "type": "limit", "size": "1", "price": "2" }),
+            Rejection::UnknownSymbol,
+        ),
         (json!({ "symbol": "ETH-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::NoPrice),
     ] {
         let mut desk = Desk::funded();
@@ -191,6 +198,24 @@ fn an_order_and_a_deposit_that_come_again_change_nothing() {
 }
 
 #[test]
+fn a_balance_never_grows_beyond_counting() {
+    let mut desk = Desk::funded();
+    let most = |number| deposit(number, ADA, "SPY", "99999999999999");
+    for number in 10..110 {
+        desk.book.deposit(&most(number)).expect("posted");
+    }
+    desk.book.deposit(&most(110)).expect_err("too much");
+    desk.tick_of("SPY", "1", 1);
+    let waits = desk.place(json!({ "symbol": "SPY", "side": "sell", "type": "limit", "size": "5000", "price": "9" }));
+    let order = desk.place(json!({ "symbol": "SPY", "side": "buy", "type": "market", "size": "100" }));
+    assert_eq!(desk.status(order), (Rejected, Some(Rejection::TooLarge)));
+    desk.cancel(waits, ADA);
+    desk.restart();
+    let order = desk.place(json!({ "symbol": "SPY", "side": "buy", "type": "market", "size": "99" }));
+    assert_eq!(desk.status(order), (Filled, None));
+}
+
+#[test]
 fn only_so_many_orders_of_one_user_wait() {
     let mut desk = Desk::funded();
     let limit = json!({ "side": "buy", "type": "limit", "size": "0.01", "price": "1000" });
@@ -211,6 +236,17 @@ fn at_one_price_the_first_to_wait_is_the_first_to_fill() {
     desk.tick("3900", 2);
     let filled: Vec<Uuid> = desk.kept.trades.values().map(|trade| trade.order_id).collect();
     assert_eq!(filled, [orders[1], orders[3], orders[0], orders[2]]);
+}
+
+#[test]
+fn a_stop_that_waited_before_a_limit_at_one_price_fills_before_it() {
+    let mut desk = Desk::funded();
+    let stop = desk.place(json!({ "side": "sell", "type": "stop", "size": "0.1", "stop_price": "4000" }));
+    let limit = desk.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "4000" }));
+    desk.restart();
+    desk.tick("4000", 2);
+    let filled: Vec<Uuid> = desk.kept.trades.values().map(|trade| trade.order_id).collect();
+    assert_eq!(filled, [stop, limit]);
 }
 
 #[test]
@@ -268,12 +304,43 @@ fn the_end_of_a_rule_is_the_end_of_its_order() {
     let mut desk = Desk::funded();
     let order = desk.place_after(json!({ "side": "sell", "type": "market", "size": "1" }), after(Some(100)));
     desk.restart();
-    desk.tick("5000", 160);
+    desk.tick_of("SPY", "200", 3_700);
     assert_eq!(desk.status(order), (Open, None), "a firing may still be on its way");
-    desk.tick("5000", 161);
+    desk.tick_of("SPY", "200", 3_701);
     assert_eq!((desk.status(order), desk.purse()[2].as_str()), ((Expired, None), "2"));
     desk.fire(RULE);
     assert!(desk.kept.trades.is_empty());
+}
+
+#[test]
+fn a_firing_that_an_engine_far_behind_tells_late_finds_its_order() {
+    let mut desk = Desk::funded();
+    let order = desk.place_after(json!({ "side": "sell", "type": "market", "size": "1" }), after(Some(100)));
+    desk.tick("5000", 1_000);
+    desk.fire(RULE);
+    assert_eq!(desk.status(order), (Filled, None));
+}
+
+#[test]
+fn the_tick_that_an_order_was_decided_after_does_not_depend_on_restarts() {
+    let decided_after = |restart: bool| {
+        let mut desk = Desk::funded();
+        desk.pass();
+        if restart {
+            desk.restart();
+        }
+        let order = desk.place(json!({ "side": "sell", "type": "limit", "size": "1", "price": "9000" }));
+        desk.kept.orders[&order].tick_sequence
+    };
+    assert_eq!([decided_after(false), decided_after(true)], [2, 2]);
+}
+
+#[test]
+fn an_open_order_whose_row_is_missing_is_named_and_not_left_out() {
+    let mut desk = Desk::funded();
+    let order = desk.place(json!({ "side": "sell", "type": "limit", "size": "1", "price": "9000" }));
+    let error = Book::recall(desk.kept.memory(&HashMap::new()), POLICY, 1).expect_err("an order is missing");
+    assert!(error.to_string().contains(&format!("order {order} is open, and its row")), "{error}");
 }
 
 #[test]
