@@ -31,6 +31,9 @@ use crate::{
 const CONSUMERS: [&str; 3] = [SERVICE, "trade-settler-alerts", "trade-settler-orders"];
 /// What becomes of orders within this time is told together: who waits for an order looks at the tables.
 const PACE: Duration = Duration::from_millis(200);
+/// With so many messages waiting, more are decided while a batch is saved. With fewer a larger batch costs less than that
+/// gains.
+const MANY: u64 = 1_000;
 /// Which of them reads the prices.
 const TICKS: usize = 0;
 
@@ -98,10 +101,17 @@ pub(crate) async fn run(
 }
 
 impl Session<'_> {
-    /// Takes batch after batch through to its acknowledgement. While one is committed, the next is decided.
+    /// Takes batch after batch through to its acknowledgement. What comes while one is committed is the next one; only where
+    /// many wait is the next one decided meanwhile.
     async fn settle(&mut self, most: usize) -> Result<(), Fault> {
         let mut saving = pin!(OptionFuture::from(None));
         loop {
+            if self.waiting() < MANY
+                && let Some(saved) = saving.as_mut().await
+            {
+                self.saved(saved?).await;
+                saving.set(None.into());
+            }
             let messages = tokio::select! {
                 Some(saved) = &mut saving => {
                     self.saved(saved?).await;
@@ -116,6 +126,11 @@ impl Session<'_> {
             }
             saving.set(Some(self.save(decided)).into());
         }
+    }
+
+    /// How many messages are stored and not taken, as far as that is known.
+    fn waiting(&self) -> u64 {
+        (0..CONSUMERS.len()).map(|feed| self.merge.lag(feed)).sum()
     }
 
     async fn decide(&mut self, messages: Vec<(usize, Message)>) -> Result<Decided, Fault> {
