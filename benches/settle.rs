@@ -6,7 +6,7 @@
 //! with the same statements, tables and constraints: in batches, and in one transaction per order on eight connections.
 //!
 //! Before that: how long `POST /v1/orders` with `Prefer: wait` takes when orders come at a steady rate, from when each was
-//! due, so that a slow answer delays none behind it.
+//! due, so that a slow answer delays none behind it. The first seconds are left out: connections are opened and plans made.
 
 #![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints rates")]
 
@@ -35,6 +35,8 @@ use crate::system::System;
 
 /// The consumer of orders.
 const ORDERS: &str = "trade-settler-orders";
+/// For how many seconds orders are placed before it counts.
+const WARM_UP: u32 = 5;
 /// How long anything here may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -191,7 +193,8 @@ async fn waits(system: &System, rate: u32, seconds: u32) -> anyhow::Result<Vec<D
         ensure!(answer.contains("\"status\":\"filled\""), "{answer}");
         Ok(due.elapsed())
     };
-    futures::future::try_join_all((0..rate * seconds).map(place)).await
+    let mut waits = futures::future::try_join_all((0..rate * (WARM_UP + seconds)).map(place)).await?;
+    Ok(waits.split_off((rate * WARM_UP) as usize))
 }
 
 /// Orders per second from the stream to the commit.

@@ -10,7 +10,7 @@ use std::{
 use events::Outcome;
 use lettre::Message;
 use platform::settings::SettingsError;
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 use uuid::Uuid;
 
 use crate::{Settings, SmtpSettings, retry::Ending, smtp::Smtp};
@@ -25,6 +25,8 @@ pub(crate) enum Mailer {
         folder: PathBuf,
         /// How long writing may take.
         limit: Duration,
+        /// One mail after the other: several at a time would only wait for the folder, and keep others from the cores.
+        turn: Mutex<()>,
     },
 }
 
@@ -34,7 +36,7 @@ impl Mailer {
         let limit = Duration::from_secs(smtp.timeout_seconds);
         Ok(match smtp.server()? {
             Some(server) => Self::Smtp(Smtp::new(server, limit)),
-            None => Self::Files { folder: settings.outbox_dir.clone(), limit },
+            None => Self::Files { folder: settings.outbox_dir.clone(), limit, turn: Mutex::new(()) },
         })
     }
 
@@ -58,14 +60,13 @@ impl Mailer {
     pub(crate) async fn send(&self, delivery: Uuid, message: &Message) -> Ending {
         match self {
             Self::Smtp(smtp) => smtp.send(message).await,
-            Self::Files { folder, limit } => {
+            Self::Files { folder, limit, turn } => {
                 let (place, content) = (folder.clone(), message.formatted());
-                let writing = spawn_blocking(move || write(&place, delivery, &content));
-                let written = match timeout(*limit, writing).await {
-                    Ok(written) => written.unwrap_or_else(|panic| Err(io::Error::other(panic))),
-                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                let writing = async {
+                    let _turn = turn.lock().await;
+                    spawn_blocking(move || write(&place, delivery, &content)).await?
                 };
-                match written {
+                match timeout(*limit, writing).await.unwrap_or_else(|late| Err(late.into())) {
                     Ok(file) => Ending::new(Outcome::Sent, format!("written to {}", file.display())),
                     Err(error) => Ending::new(Outcome::Retrying, format!("write to {}: {error}", folder.display())),
                 }

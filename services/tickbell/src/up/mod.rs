@@ -6,7 +6,7 @@ mod find;
 mod nats;
 mod postgres;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZero, thread, time::Duration};
 
 use gateway::Gateway;
 use platform::{Broker, Health, broker, fault::chain, links::Links, settings::Pair, telemetry};
@@ -63,10 +63,15 @@ pub(crate) async fn run(common: &Common, up: &Up) -> anyhow::Result<Exit> {
 
 /// What `up` takes for granted; settings of the user win.
 fn defaults(data: &DataDir) -> anyhow::Result<Vec<Pair>> {
-    // All services share one pool, and nine of its connections are held by who waits for a lock or a notice. Many more
-    // would take turns on a few cores, each with its own caches.
-    let connections = ("database.max_connections", "24".into());
+    let connections = ("database.max_connections", connections().to_string());
     Ok(vec![("gateway.confirmation", "off".into()), ("links.secret", data.secret("links")?), connections])
+}
+
+/// All services share one pool, and nine of its connections are held by who waits for a lock or a notice. The others take
+/// turns, each with caches of its own: more of them than the cores can use make everything slower.
+fn connections() -> usize {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    9 + (4 * cores).clamp(7, 91)
 }
 
 /// Starts the servers that nobody named, and puts where they are into the settings.
