@@ -37,8 +37,8 @@ BEGIN
         -- Takes rules and answers questions.
         'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
-        'SELECT, INSERT, UPDATE, DELETE ON users, sign_ups, sessions, api_keys, password_resets, sign_in_failures '
-            'TO tickbell_gateway',
+        'SELECT, INSERT, UPDATE, DELETE ON users, sign_ups, sessions, api_keys, password_resets, '
+            'sign_in_failures, attempts TO tickbell_gateway',
         'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text) TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
         'SELECT, INSERT ON orders, deposits TO tickbell_gateway',

@@ -12,6 +12,7 @@ mod extract;
 mod fields;
 mod keys;
 mod layers;
+mod network;
 mod observe;
 mod openapi;
 mod order_schemas;
@@ -58,6 +59,7 @@ pub(crate) struct App {
     watch: Watch,
     passwords: Passwords,
     session_days: u16,
+    trusted_proxies: usize,
 }
 
 /// A gateway that listens and does not answer yet.
@@ -99,6 +101,7 @@ impl Gateway {
             watch: watch.clone(),
             passwords: Passwords::new(settings.passwords_at_once),
             session_days: settings.session_days,
+            trusted_proxies: settings.trusted_proxies,
         };
         let router = router(app).merge(platform::admin::routes(health, metrics));
         let router = layers::around(router, &settings);

@@ -8,7 +8,7 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::Timestamp;
 use serde::Serialize;
-use store::sign_ins::NewSession;
+use store::{attempts::Attempt, sign_ins::NewSession};
 use utoipa::ToSchema;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     caller::{Presented, SESSION_PREFIX, SignedIn},
     extract::{JsonBody, bearer, hash},
     fields::Fields,
+    network::Client,
     openapi::ProblemResponses,
     passwords::{Password, Verdict},
     problem::{Kind, Problem},
@@ -37,8 +38,9 @@ pub(crate) struct Session {
 
 /// Sign in
 ///
-/// Each time there is a new session; one whose token comes with the request ends. After three failures in a row the
-/// next attempt is refused for a second, and for twice as long after each further one, up to a minute.
+/// Each time there is a new session; one whose token comes with the request ends. After three failures in a row from one
+/// network the next attempt from there is refused for a second, and for twice as long after each further one, up to a
+/// minute; from all networks together, after a hundred and up to four seconds.
 #[utoipa::path(
     post, path = "/v1/sessions", tag = "users", operation_id = "sign_in",
     request_body(content = SignInDoc, content_type = "application/json"),
@@ -46,6 +48,7 @@ pub(crate) struct Session {
 )]
 pub(crate) async fn sign_in(
     State(app): State<App>,
+    Client(network): Client,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
@@ -53,7 +56,9 @@ pub(crate) async fn sign_in(
     let email = fields.required::<Address>("email");
     let password = fields.required::<Password>("password");
     let (email, password) = fields.all(email.zip(password))?;
-    let (found, verdict) = check(&app, &email.into_string(), password.clone()).await?;
+    let email = email.into_string();
+    let attempt = Attempt::SignIn { address: email.clone(), network: network.clone() };
+    let (found, verdict) = check(&app, attempt, &email, password.clone()).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Wrong).ok_or_else(refused)?;
     let renewed = match verdict {
         Verdict::RightAndDated => Some(app.passwords.renew(password).await?),
@@ -67,6 +72,7 @@ pub(crate) async fn sign_in(
         verified,
         renewed,
         token: hash(&token),
+        network,
         replaces: bearer(&headers).filter(|token| token.starts_with(SESSION_PREFIX)).map(hash),
         expires_at,
     };

@@ -19,6 +19,9 @@ pub struct Settings {
     pub passwords_at_once: usize,
     /// Whether the first firing of an alert may place an order.
     pub orders_from_alerts: OrdersFromAlerts,
+    /// How many proxies stand before it, 0 to 10: the client's address is the one that the first of them has added to
+    /// `X-Forwarded-For`. With 0 it is the peer's, whatever the header says.
+    pub trusted_proxies: usize,
     /// Which web pages may call the API, like `https://tickbell.example.com`; `*` is any, none is none.
     pub cors_origins: Vec<String>,
     /// The largest body that is read, 1024 to 1048576.
@@ -78,6 +81,7 @@ impl Default for Settings {
             session_days: 30,
             passwords_at_once: 4,
             orders_from_alerts: OrdersFromAlerts::default(),
+            trusted_proxies: 0,
             cors_origins: Vec::new(),
             max_body_bytes: 64 * 1024,
             request_timeout_seconds: 10,
@@ -93,6 +97,7 @@ impl Settings {
     pub fn validate(&self) -> Result<(), SettingsError> {
         within("gateway.session_days", self.session_days, 1, 365)?;
         within("gateway.passwords_at_once", self.passwords_at_once, 1, 64)?;
+        within("gateway.trusted_proxies", self.trusted_proxies, 0, 10)?;
         within("gateway.max_body_bytes", self.max_body_bytes, 1_024, 1_048_576)?;
         within("gateway.request_timeout_seconds", self.request_timeout_seconds, 1, 300)?;
         within("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;
@@ -126,6 +131,7 @@ mod tests {
             assert!(error.contains(key), "{error}");
         };
         check(Settings { max_in_flight: 0, ..Settings::default() }, "gateway.max_in_flight = 0");
+        check(Settings { trusted_proxies: 11, ..Settings::default() }, "gateway.trusted_proxies = 11");
         check(Settings { max_body_bytes: 1, ..Settings::default() }, "gateway.max_body_bytes = 1");
         for bad in ["example.com", "https://", "https://example.com/", "https://exa mple.com"] {
             check(Settings { cors_origins: vec![bad.into()], ..Settings::default() }, bad);

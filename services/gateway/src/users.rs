@@ -12,6 +12,7 @@ use platform::links::Purpose;
 use serde::Serialize;
 use serde_json::Value;
 use store::{
+    attempts::Attempt,
     passwords::Reset,
     sign_ups::Admission,
     users::{Role, User},
@@ -198,7 +199,8 @@ pub(crate) async fn change_password(
     let new = fields.required::<NewPassword>("new_password");
     let (current, new) = fields.all(current.zip(new))?;
     let wrong = || Problem::invalid(vec![Mistake::body("/current_password", "is not the password of this account")]);
-    let (found, verdict) = check(&app, &caller.email, current).await?;
+    // Counted by itself: whoever guesses at the door must not keep somebody inside from changing the lock.
+    let (found, verdict) = check(&app, Attempt::Password(caller.user_id), &caller.email, current).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Wrong).ok_or_else(wrong)?;
     let hash = app.passwords.hash(new).await?;
     match app.store.change_password(user.id, verified, hash, token, platform::clock::now()).await? {
@@ -211,20 +213,29 @@ pub(crate) async fn change_password(
 /// failed until somebody says that it was not; when it comes too soon, it is refused.
 pub(crate) async fn check(
     app: &App,
+    attempt: Attempt,
     address: &str,
     password: Password,
 ) -> Result<(Option<(User, String)>, Verdict), Problem> {
     // Before it is counted: whom we turn away for our own sake has not failed.
     let turn = app.passwords.turn().await?;
-    if let Some(wait) = app.store.begin_sign_in(address.to_owned(), platform::clock::now()).await? {
-        let retry_after_seconds = wait.as_millis().div_ceil(1_000) as u32;
-        let detail = "Too many attempts have failed; wait for as many seconds as Retry-After says.";
-        return Err(Problem::new(Kind::TooManyRequests { retry_after_seconds }, detail));
-    }
+    count(app, attempt).await?;
     let found = app.store.password_of(address).await?;
     let hash = found.as_ref().map(|(_, hash)| hash.clone());
     let verdict = app.passwords.verify(turn, password, hash).await?;
     Ok((found, verdict))
+}
+
+/// Counts an attempt as failed until somebody says that it was not, or refuses one that comes too soon.
+pub(crate) async fn count(app: &App, attempt: Attempt) -> Result<(), Problem> {
+    match app.store.begin_attempt(attempt, platform::clock::now()).await? {
+        None => Ok(()),
+        Some(wait) => {
+            let retry_after_seconds = wait.as_millis().div_ceil(1_000) as u32;
+            let detail = "Too many attempts have failed; wait for as many seconds as Retry-After says.";
+            Err(Problem::new(Kind::TooManyRequests { retry_after_seconds }, detail))
+        }
+    }
 }
 
 /// All that is kept about you

@@ -1,8 +1,8 @@
 //! Connections of a service that answers over HTTP: how many, how long they may dawdle, and how they end.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router, extract::ConnectInfo};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -13,6 +13,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::task::TaskTracker;
+use tower::Layer;
 use tracing::{debug, info, warn};
 
 use crate::Shutdown;
@@ -26,17 +27,18 @@ const ACCEPT_WAIT: Duration = Duration::from_millis(100);
 /// Bounds on HTTP/2, where one connection carries many requests.
 const STREAMS_PER_CONNECTION: u32 = 128;
 
-/// Serves until shutdown; then accepts no more, lets requests in flight finish, and gives up on them after `drain`.
+/// Serves until shutdown; each request comes with its peer's address, as [`ConnectInfo`]. Then it accepts no more, lets
+/// requests in flight finish, and gives up on them after `drain`.
 pub async fn serve(listener: TcpListener, router: Router, drain: Duration, shutdown: &Shutdown) {
     let (connections, abandon) = (TaskTracker::new(), Shutdown::new());
     let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let builder = Arc::new(builder());
-    while let Some((stream, permit)) = accept(&listener, &free, shutdown).await {
+    while let Some((stream, peer, permit)) = accept(&listener, &free, shutdown).await {
         let (builder, router) = (builder.clone(), router.clone());
         let (shutdown, abandon) = (shutdown.clone(), abandon.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = converse(&builder, stream, router, shutdown) => {}
+                () = converse(&builder, stream, peer, router, shutdown) => {}
                 () = abandon.cancelled() => {}
             }
             drop(permit);
@@ -67,13 +69,13 @@ async fn accept(
     listener: &TcpListener,
     free: &Arc<Semaphore>,
     shutdown: &Shutdown,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     tokio::select! {
         accepted = async {
             let permit = free.clone().acquire_owned().await.ok()?;
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => return Some((stream, permit)),
+                    Ok((stream, peer)) => return Some((stream, peer, permit)),
                     Err(error) => {
                         warn!(%error, "a connection was not accepted");
                         tokio::time::sleep(ACCEPT_WAIT).await;
@@ -85,12 +87,18 @@ async fn accept(
     }
 }
 
-async fn converse(builder: &auto::Builder<TokioExecutor>, stream: TcpStream, router: Router, shutdown: Shutdown) {
+async fn converse(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    shutdown: Shutdown,
+) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "TCP_NODELAY was not set");
     }
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

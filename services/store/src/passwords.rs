@@ -5,9 +5,8 @@ use sqlx::Row;
 use uuid::Uuid;
 
 use crate::{
-    Error, Store, Tx,
+    Error, Store, Tx, attempts,
     rules::TokenHash,
-    sign_ins::forgive,
     sign_ups::{MAILS_PER_HOUR, notice},
 };
 
@@ -51,7 +50,8 @@ impl Store {
                     .bind(keep.as_slice())
                     .execute(&mut **tx)
                     .await?;
-                forgive(tx, &email).await?;
+                attempts::forget(tx, &email).await?;
+                attempts::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
                 Ok(true)
             })
@@ -130,7 +130,8 @@ impl Store {
                     .bind(now.datetime())
                     .execute(&mut **tx)
                     .await?;
-                forgive(tx, &email).await?;
+                attempts::forget(tx, &email).await?;
+                attempts::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
                 Ok(Reset::Waiting)
             })

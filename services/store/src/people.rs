@@ -4,7 +4,7 @@ use events::{Rule, RuleStatus, Timestamp, rule::RuleHappening};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, orders, rules};
+use crate::{Error, Store, Tx, attempts, orders, rules};
 
 /// Stands where an address was; RFC 2606 keeps it from ever being one.
 pub const ERASED: &str = "erased@erased.invalid";
@@ -94,5 +94,9 @@ async fn forget_account(tx: &mut Tx, address: &str, account: Option<Uuid>) -> Re
         .bind(address)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    attempts::forget(tx, address).await?;
+    match account {
+        Some(account) => attempts::forget(tx, &account.to_string()).await,
+        None => Ok(()),
+    }
 }

@@ -208,6 +208,32 @@ async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
 }
 
 #[tokio::test]
+async fn whoever_guesses_a_password_does_not_keep_its_owner_out() {
+    let mut system = System::with(&[("TICKBELL_GATEWAY__TRUSTED_PROXIES", "1")]).await;
+    let api = system.api.clone();
+    let (ada, home, eves) = ("ada@example.com", "198.51.100.7", "203.0.113.5");
+    system.join(ada).await;
+    for _ in 0..3 {
+        api.try_sign_in_from(eves, ada, OTHER_PASSWORD).await.expect_status(401);
+    }
+    api.try_sign_in_from(eves, ada, PASSWORD).await.expect_status(429);
+    api.try_sign_in_from("203.0.113.99", ada, PASSWORD).await.expect_status(429);
+    api.try_sign_in_from(&format!("{home}, {eves}"), ada, PASSWORD).await.expect_status(429);
+    let session: Value = api.try_sign_in_from(home, ada, PASSWORD).await.expect_status(201).json();
+    let token = session["token"].as_str().expect("a token");
+    api.try_sign_in_from(eves, ada, PASSWORD).await.expect_status(429);
+
+    // Nor from changing it; who guesses inside is slowed there.
+    let change = |current: &str| json!({ "current_password": current, "new_password": OTHER_PASSWORD });
+    for _ in 0..3 {
+        api.tell(token, Method::PUT, "/v1/me/password", &change("not my password")).await.expect_status(422);
+    }
+    api.tell(token, Method::PUT, "/v1/me/password", &change(PASSWORD)).await.expect_status(429);
+    api.try_sign_in_from(home, ada, PASSWORD).await.expect_status(201);
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn alerts_belong_to_the_account_and_those_of_its_address_can_be_adopted() {
     let mut system = System::with(CONFIRMED).await;
     let api = system.api.clone();

@@ -15,6 +15,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("api_keys", "SIUD"),
             ("password_resets", "SIUD"),
             ("sign_in_failures", "SIUD"),
+            ("attempts", "SIUD"),
             ("rule_states", "S"),
             ("firings", "S"),
             ("instruments", "S"),
