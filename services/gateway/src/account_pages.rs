@@ -2,21 +2,21 @@
 
 use axum::{
     Form, Router,
-    extract::{Path, State},
+    extract::{Path, State, rejection::FormRejection},
     http::StatusCode,
     response::Response,
     routing::get,
 };
 use platform::links::Purpose;
 use serde::Deserialize;
-use store::{passwords::Reset, sign_ups::SignUp};
+use store::{attempts::Attempt, passwords::Reset, sign_ups::SignUp};
 
 use crate::{
     App,
     pages::Page,
-    passwords::NewPassword,
+    passwords::{NewPassword, Password, Verdict},
     problem::{Kind, Problem},
-    users::{Done, LINK_OVER, LINK_USED, linked_reset, reset_by_link},
+    users::{Done, LINK_OVER, LINK_USED, count, linked_reset, reset_by_link},
 };
 
 pub(crate) fn router() -> Router<App> {
@@ -28,17 +28,58 @@ pub(crate) fn router() -> Router<App> {
 async fn ask_to_join(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
     let id = app.links.read(Purpose::Join, &token).ok_or_else(no_link)?;
     Ok(match app.store.sign_up_state(id, platform::clock::now()).await? {
-        SignUp::Waiting { email } => Page::new("Confirm your account", "Shall there be a Tickbell account for")
-            .about(&format!("{email}?"))
-            .button("Yes, make my account")
-            .answer(StatusCode::OK),
+        SignUp::Waiting { email, challenge: None } => {
+            Page::new("Confirm your account", "Shall there be a Tickbell account for")
+                .about(&format!("{email}?"))
+                .button("Yes, make my account")
+                .answer(StatusCode::OK)
+        }
+        SignUp::Waiting { email, challenge: Some(_) } => ask_which(&email, SEVERAL, StatusCode::OK),
         state => tell(&state),
     })
 }
 
-async fn join(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
+const SEVERAL: &str = "More than one account was asked for with this address, each with a password of its own. To make \
+                       this one, type the password that you chose for it. Here it is for";
+const NOT_THIS: &str = "That is not the password of this sign-up. Nothing is lost: try again, or follow the link of \
+                        another mail. It is for";
+
+fn ask_which(email: &str, lead: &str, status: StatusCode) -> Response {
+    Page::new("Confirm your account", lead)
+        .about(email)
+        .known_password("The password that you chose")
+        .button("Make my account")
+        .answer(status)
+}
+
+async fn join(
+    State(app): State<App>,
+    Path(token): Path<String>,
+    form: Result<Form<Filled>, FormRejection>,
+) -> Result<Response, Problem> {
     let id = app.links.read(Purpose::Join, &token).ok_or_else(no_link)?;
-    Ok(tell(&app.store.join(id, platform::clock::now()).await?))
+    let typed = form.map(|Form(Filled { password })| password).unwrap_or_default();
+    let now = platform::clock::now();
+    let verified = match app.store.sign_up_state(id, now).await? {
+        // The page that was answered may be older than the second sign-up, and have had no field.
+        SignUp::Waiting { email, challenge: Some(_) } if typed.is_empty() => {
+            return Ok(ask_which(&email, SEVERAL, StatusCode::UNPROCESSABLE_ENTITY));
+        }
+        SignUp::Waiting { email, challenge: Some(hash) } => {
+            let turn = app.passwords.turn().await?;
+            count(&app, Attempt::Join(id)).await?;
+            let verdict = app.passwords.verify(turn, Password::from_text(typed), Some(hash.clone())).await?;
+            if verdict == Verdict::Wrong {
+                return Ok(ask_which(&email, NOT_THIS, StatusCode::UNPROCESSABLE_ENTITY));
+            }
+            Some(hash)
+        }
+        _ => None,
+    };
+    Ok(match app.store.join(id, verified, now).await? {
+        SignUp::Waiting { email, .. } => ask_which(&email, SEVERAL, StatusCode::UNPROCESSABLE_ENTITY),
+        state => tell(&state),
+    })
 }
 
 fn tell(state: &SignUp) -> Response {

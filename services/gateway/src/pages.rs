@@ -40,8 +40,10 @@ pub(crate) struct Page<'a> {
     lead: &'a str,
     /// What is asked or told about: a rule's condition, an address.
     rule: Option<&'a str>,
-    /// What the one field says, which takes a new password.
+    /// What the one field says, which takes a password.
     password: Option<&'a str>,
+    /// What a browser fills in: `new-password` or `current-password`.
+    autocomplete: &'static str,
     /// What the one button says.
     button: Option<&'a str>,
     /// How we find the request again.
@@ -139,7 +141,7 @@ fn unsubscribed() -> Response {
 impl<'a> Page<'a> {
     /// One that only says something.
     pub(crate) fn new(title: &'a str, lead: &'a str) -> Self {
-        Self { style: STYLE, title, lead, rule: None, password: None, button: None, trace_id: None }
+        Self { style: STYLE, title, lead, rule: None, password: None, autocomplete: "new-password", button: None, trace_id: None }
     }
 
     pub(crate) fn about(self, what: &'a str) -> Self {
@@ -150,8 +152,14 @@ impl<'a> Page<'a> {
         Self { button: Some(says), ..self }
     }
 
+    /// A field for a new password.
     pub(crate) fn password(self, label: &'a str) -> Self {
         Self { password: Some(label), ..self }
+    }
+
+    /// A field for a password that was chosen before.
+    pub(crate) fn known_password(self, label: &'a str) -> Self {
+        Self { password: Some(label), autocomplete: "current-password", ..self }
     }
 
     fn text(&self) -> String {

@@ -29,6 +29,13 @@ const LONGEST: usize = 128;
 #[derive(Clone)]
 pub(crate) struct Password(String);
 
+impl Password {
+    /// One from a form.
+    pub(crate) fn from_text(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password")

@@ -72,7 +72,8 @@ pub(crate) struct Taken {
 /// Sign up
 ///
 /// The answer is the same whether the address has an account or not; its owner is told by mail. Where addresses must be
-/// confirmed, the link in the mail makes the account; it is good for 48 hours.
+/// confirmed, the link in the mail makes the account; it is good for 48 hours. Where others have asked with the same address,
+/// the page behind it asks for the password that was chosen.
 #[utoipa::path(
     post, path = "/v1/users", tag = "users", operation_id = "sign_up",
     request_body(content = SignUpDoc, content_type = "application/json"),

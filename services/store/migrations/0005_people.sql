@@ -13,3 +13,9 @@ CREATE TABLE attempts (
     PRIMARY KEY (subject, kind, network)
 );
 CREATE INDEX attempts_last ON attempts (last_at);
+
+-- Whether several sign-ups with one address wait, or have waited, at a time. Each has its own password, and only one of
+-- them is the owner's: then the link alone does not do.
+ALTER TABLE sign_ups ADD COLUMN contested boolean NOT NULL DEFAULT false;
+UPDATE sign_ups s SET contested = true
+WHERE EXISTS (SELECT FROM sign_ups other WHERE lower(other.email) = lower(s.email) AND other.id <> s.id);

@@ -4,7 +4,7 @@ use events::{Timestamp, UserHappening, UserNoticed};
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, outbox, rules::SERVICE};
+use crate::{Error, Store, Tx, attempts, outbox, rules::SERVICE};
 
 /// How long the link in the mail leads anywhere.
 const GOOD_FOR_HOURS: i64 = 48;
@@ -27,6 +27,9 @@ pub enum SignUp {
     Waiting {
         /// Which.
         email: String,
+        /// Where others have asked with the same address: the hash that a password must fit. Whoever has a link need not
+        /// be who chose its password.
+        challenge: Option<String>,
     },
     /// It has become an account.
     Joined,
@@ -62,6 +65,8 @@ impl Store {
                 .bind(now.datetime())
                 .fetch_one(&mut **tx)
                 .await?;
+                // Also by one that is dropped below: it may be the owner's.
+                let contested = contest(tx, &email, now).await?;
                 if row.try_get::<i64, _>("asked")? >= MAILS_PER_HOUR {
                     return Ok(());
                 }
@@ -69,8 +74,8 @@ impl Store {
                 let id = Uuid::now_v7();
                 let joins = holder.is_none() && admission == Admission::AtOnce;
                 sqlx::query(
-                    "INSERT INTO sign_ups (id, email, password_hash, created_at, expires_at, used_at)
-                     VALUES ($1, $2, $3, $4, $4 + make_interval(hours => $5), CASE WHEN $6 THEN $4 END)",
+                    "INSERT INTO sign_ups (id, email, password_hash, created_at, expires_at, used_at, contested)
+                     VALUES ($1, $2, $3, $4, $4 + make_interval(hours => $5), CASE WHEN $6 THEN $4 END, $7)",
                 )
                 .bind(id)
                 .bind(&email)
@@ -78,6 +83,7 @@ impl Store {
                 .bind(now.datetime())
                 .bind(GOOD_FOR_HOURS as i32)
                 .bind(joins)
+                .bind(contested)
                 .execute(&mut **tx)
                 .await?;
                 match holder {
@@ -95,12 +101,17 @@ impl Store {
         self.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
     }
 
-    /// Makes the account that a sign-up asks for; doing so twice is doing so once.
-    pub async fn join(&self, id: Uuid, now: Timestamp) -> Result<SignUp, Error> {
+    /// Makes the account that a sign-up asks for; doing so twice is doing so once. It waits on when others have asked with
+    /// its address and `verified` is not the hash that it was held to.
+    pub async fn join(&self, id: Uuid, verified: Option<String>, now: Timestamp) -> Result<SignUp, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
                 let (email, password_hash) = match state(tx, id, now).await? {
-                    (SignUp::Waiting { email }, password_hash) => (email, password_hash),
+                    (SignUp::Waiting { email, challenge }, password_hash)
+                        if challenge.is_none() || challenge == verified =>
+                    {
+                        (email, password_hash)
+                    }
                     (stands, _) => return Ok(stands),
                 };
                 if make_user(tx, &email, &password_hash, now).await? == 0 {
@@ -111,6 +122,7 @@ impl Store {
                     .bind(now.datetime())
                     .execute(&mut **tx)
                     .await?;
+                attempts::forget(tx, &id.to_string()).await?;
                 Ok(SignUp::Joined)
             })
         })
@@ -121,7 +133,7 @@ impl Store {
 /// Where it stands, locked, and its password's hash.
 async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(SignUp, String), Error> {
     let row = sqlx::query(
-        "SELECT email, password_hash, used_at IS NOT NULL AS used, expires_at <= $2 AS over,
+        "SELECT email, password_hash, contested, used_at IS NOT NULL AS used, expires_at <= $2 AS over,
                 EXISTS (SELECT FROM users WHERE lower(users.email) = lower(sign_ups.email)) AS taken
          FROM sign_ups WHERE id = $1 FOR UPDATE",
     )
@@ -130,13 +142,27 @@ async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(SignUp, String)
     .fetch_optional(&mut **tx)
     .await?;
     let Some(row) = row else { return Ok((SignUp::Over, String::new())) };
+    let password_hash: String = row.try_get("password_hash")?;
+    let challenge = row.try_get::<bool, _>("contested")?.then(|| password_hash.clone());
     let state = match (row.try_get("used")?, row.try_get("over")?, row.try_get("taken")?) {
         (true, _, _) => SignUp::Joined,
         (false, true, _) => SignUp::Over,
         (false, false, true) => SignUp::Taken,
-        (false, false, false) => SignUp::Waiting { email: row.try_get("email")? },
+        (false, false, false) => SignUp::Waiting { email: row.try_get("email")?, challenge },
     };
-    Ok((state, row.try_get("password_hash")?))
+    Ok((state, password_hash))
+}
+
+/// Notes on those that wait that they are not alone; whether there are any.
+async fn contest(tx: &mut Tx, email: &str, now: Timestamp) -> Result<bool, Error> {
+    let waiting = sqlx::query(
+        "UPDATE sign_ups SET contested = true WHERE lower(email) = lower($1) AND used_at IS NULL AND expires_at > $2",
+    )
+    .bind(email)
+    .bind(now.datetime())
+    .execute(&mut **tx)
+    .await?;
+    Ok(waiting.rows_affected() > 0)
 }
 
 async fn make_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp) -> Result<u64, Error> {

@@ -208,6 +208,59 @@ async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
 }
 
 #[tokio::test]
+async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() {
+    let mut system = System::with(CONFIRMED).await;
+    let api = system.api.clone();
+    let (ada, bob) = ("ada@example.com", "bob@example.com");
+    let sign_up = async |email: &str, password: &str| {
+        api.post("/v1/users", &json!({ "email": email, "password": password })).await.expect_status(202);
+    };
+    let links = |email: &str| -> Vec<String> {
+        let mails = system.mails().into_iter().filter(|mail| mail.to == email);
+        mails.map(|mail| mail.link("/join/")).collect()
+    };
+    let follow = async |link: &str, password: &str| {
+        let form = format!("password={}", password.replace(' ', "+"));
+        Api::send(api.request(Method::POST, link).header("content-type", FORM).body(form)).await
+    };
+
+    // Eve fills the hour with sign-ups of her own; Ada's is one too many.
+    for _ in 0..5 {
+        sign_up(ada, OTHER_PASSWORD).await;
+    }
+    sign_up(ada, PASSWORD).await;
+    system.until_processed().await;
+    let eves = links(ada);
+    assert_eq!(eves.len(), 5);
+    for link in &eves {
+        assert!(api.get(link).await.expect_status(200).text.contains("More than one account was asked for"));
+        Api::send(api.request(Method::POST, link)).await.expect_status(422);
+        assert!(follow(link, PASSWORD).await.expect_status(422).text.contains("Nothing is lost"));
+    }
+    api.try_sign_in(ada, OTHER_PASSWORD).await.expect_status(401);
+    // Guesses get slower, as at the door.
+    for _ in 0..2 {
+        follow(&eves[0], PASSWORD).await.expect_status(422);
+    }
+    follow(&eves[0], OTHER_PASSWORD).await.expect_status(429);
+
+    // Of two that wait, also the first asks: it need not have been the owner's.
+    sign_up(bob, OTHER_PASSWORD).await;
+    system.until_processed().await;
+    let first = links(bob).remove(0);
+    assert!(api.get(&first).await.expect_status(200).text.contains("Yes, make my account"));
+    sign_up(bob, PASSWORD).await;
+    system.until_processed().await;
+    assert!(follow(&first, "").await.expect_status(422).text.contains("More than one account was asked for"));
+    let own = links(bob).into_iter().find(|link| *link != first).expect("a second mail");
+    follow(&own, OTHER_PASSWORD).await.expect_status(422);
+    assert!(follow(&own, PASSWORD).await.expect_status(200).text.contains("Your account is ready"));
+    api.sign_in(bob).await;
+    assert!(follow(&first, OTHER_PASSWORD).await.expect_status(200).text.contains("You have an account already"));
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_guesses_a_password_does_not_keep_its_owner_out() {
     let mut system = System::with(&[("TICKBELL_GATEWAY__TRUSTED_PROXIES", "1")]).await;
     let api = system.api.clone();

@@ -12,9 +12,13 @@ pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
     let page = match notice.happened {
         UserHappening::SignedUp => AccountPage {
             subject: "Confirm your Tickbell account",
-            lead: "Somebody, we hope you, asked for a Tickbell account with this address.".into(),
+            lead: format!(
+                "Somebody, we hope you, asked for a Tickbell account with this address at {}.",
+                words::time(notice.at)
+            ),
             link: Some(("Yes, make my account", links.url(Purpose::Join, notice.subject_id))),
-            end: "The link is good for 48 hours. If it was not you, do nothing: without your yes, there is no account."
+            end: "The link is good for 48 hours. If it was not you, or not at that time, ignore this mail: whoever asked \
+                  has chosen the account's password, and without your yes there is no account."
                 .into(),
             home,
         },
@@ -101,12 +105,13 @@ mod tests {
             &format!(
                 "Confirm your Tickbell account
 
-Somebody, we hope you, asked for a Tickbell account with this address.
+Somebody, we hope you, asked for a Tickbell account with this address at 5 Apr 2018 13:45:00 UTC.
 
 Yes, make my account:
 {link}
 
-The link is good for 48 hours. If it was not you, do nothing: without your yes, there is no account.
+The link is good for 48 hours. If it was not you, or not at that time, ignore this mail: whoever asked has chosen the \
+             account's password, and without your yes there is no account.
 
 --
 Tickbell at https://bell.example.com"
