@@ -33,7 +33,7 @@ pub struct OrderPlaced {
     pub placed_at: Timestamp,
 }
 
-/// Somebody wants an order taken back, if it is not final by then.
+/// Somebody wants an order taken back, if it is not final by then; or the alert that was to place it has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderCancelRequested {
     /// Derived from the order: asking again is asking once.
@@ -46,6 +46,9 @@ pub struct OrderCancelRequested {
     pub symbol: Symbol,
     /// When, by the gateway's clock.
     pub requested_at: Timestamp,
+    /// Its alert has ended: once that has fired, the order is placed like any other and stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_while_waiting_for_alert: bool,
 }
 
 /// An operator wants an account funded. It travels with the orders: what comes before an order is there when it is settled.

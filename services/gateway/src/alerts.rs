@@ -341,7 +341,8 @@ pub(crate) async fn update(
 
 /// Delete an alert
 ///
-/// Its firings are kept, and its tokens still read them.
+/// Its firings are kept, and its tokens still read them. An order that waits for it is taken back; one that it has placed
+/// stays.
 #[utoipa::path(
     delete, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "delete_alert",
     params(("id" = Uuid, Path, description = "The alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),

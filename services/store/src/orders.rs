@@ -187,7 +187,7 @@ impl Store {
                 if found.status().is_final() {
                     return Ok(Cancellation::Final(found.status()));
                 }
-                outbox::add(tx, SERVICE, &[cancellation(&found, now).outgoing()]).await?;
+                outbox::add(tx, SERVICE, &[cancellation(&found, Because::Asked, now).outgoing()]).await?;
                 Ok(Cancellation::Requested(found.into()))
             })
         })
@@ -243,7 +243,16 @@ async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> 
     Ok(same.map_or(Placed::NoAccount, |found| Placed::Known(found.into())))
 }
 
-/// Asks the settler to take back the orders of rules, and of an account, in the transaction that ends those.
+/// Why an order is to be taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Because {
+    /// Its owner wants it, or goes.
+    Asked,
+    /// Its alert has ended: one that the alert has placed already stays.
+    AlertEnded,
+}
+
+/// Asks the settler to take back the orders that wait for rules, and all of an account, in the transaction that ends those.
 pub(crate) async fn cancel_with(
     tx: &mut Tx,
     rules: &[Uuid],
@@ -251,23 +260,32 @@ pub(crate) async fn cancel_with(
     now: Timestamp,
 ) -> Result<(), Error> {
     let query = sqlx::query(records!(
-        "(o.rule_id = ANY($1) OR o.user_id = $2) AND coalesce(s.status, 'received') IN ('received', 'open')
+        "((o.rule_id = ANY($1) AND (s.order_id IS NULL OR s.parked_rule IS NOT NULL)) OR o.user_id = $2)
+            AND coalesce(s.status, 'received') IN ('received', 'open')
          ORDER BY o.id"
     ));
     let rows = query.bind(rules).bind(account).fetch_all(&mut **tx).await?;
     let orders: Vec<OrderRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
-    let facts: Vec<_> = orders.iter().map(|order| cancellation(order, now).outgoing()).collect();
-    outbox::add(tx, SERVICE, &facts).await
+    let facts = orders.iter().map(|order| {
+        let because = if account == Some(order.user_id) { Because::Asked } else { Because::AlertEnded };
+        cancellation(order, because, now).outgoing()
+    });
+    outbox::add(tx, SERVICE, &facts.collect::<Vec<_>>()).await
 }
 
-fn cancellation(order: &OrderRecord, now: Timestamp) -> OrderCancelRequested {
+fn cancellation(order: &OrderRecord, because: Because, now: Timestamp) -> OrderCancelRequested {
+    // Derived, not drawn: to ask again for the same is to ask once.
+    let name: &[u8] = match because {
+        Because::Asked => b"cancel",
+        Because::AlertEnded => b"cancel with alert",
+    };
     OrderCancelRequested {
-        // Derived, not drawn: to ask again for the same is to ask once.
-        request_id: Uuid::new_v5(&order.id, b"cancel"),
+        request_id: Uuid::new_v5(&order.id, name),
         order_id: order.id,
         user_id: order.user_id,
         symbol: order.terms.symbol.clone(),
         requested_at: now,
+        only_while_waiting_for_alert: because == Because::AlertEnded,
     }
 }
 

@@ -200,9 +200,14 @@ impl Book {
         }
     }
 
-    /// Takes an order back, unless it is final or somebody else's.
+    /// Takes an order back, unless it is final or somebody else's. An alert that ends takes only an order that it has not
+    /// placed: which came first, its end or its firing, is what the streams say.
     pub fn cancel(&mut self, request: &OrderCancelRequested) {
-        if self.open.get(&request.order_id).is_some_and(|open| open.order.user_id == request.user_id)
+        let is_meant = |open: &Open| {
+            open.order.user_id == request.user_id
+                && (open.parked.is_some() || !request.only_while_waiting_for_alert)
+        };
+        if self.open.get(&request.order_id).is_some_and(is_meant)
             && let Some(open) = self.take_open(request.order_id)
         {
             self.give_up(open, OrderStatus::Cancelled, None, request.requested_at);

@@ -268,6 +268,21 @@ async fn an_alert_places_its_order_once_and_takes_it_with_it_when_it_goes() {
     assert_eq!(filled["alert_id"], fires["id"]);
     assert_eq!(ada.look(&alert_path(&fires)).await["order"]["status"], "filled");
     assert_eq!(ada.look("/v1/trades").await["items"].as_array().map(Vec::len), Some(1), "once");
+
+    // What it has placed is an order like any other: the alert may go.
+    let mut waits = rule("5950");
+    waits["condition"] = json!({ "price": { "above": "5950" } });
+    waits["repeat"] = "once".into();
+    waits["then"]["order"] = json!({ "side": "buy", "type": "limit", "size": "0.01", "price": "5000" });
+    let waits: Value = system.api.tell(&ada.token, Method::POST, "/v1/alerts", &waits).await.expect_status(201).json();
+    ada.until(&waits["order"], "open").await;
+    move_to(&system, "00:04:00", "5960").await;
+    assert_eq!(system.api.ask(&ada.token, Method::GET, &alert_path(&waits)).await.json::<Value>()["status"], "done");
+    system.api.ask(&ada.token, Method::DELETE, &alert_path(&waits)).await.expect_status(204);
+    system.until_processed().await;
+    assert_eq!(ada.look(&path(&waits["order"])).await["status"], "open");
+    move_to(&system, "00:05:00", "4990").await;
+    ada.until(&waits["order"], "filled").await;
 }
 
 #[tokio::test]

@@ -120,10 +120,25 @@ impl Desk {
     }
 
     pub(crate) fn cancel(&mut self, order_id: Uuid, user_id: Uuid) {
+        self.ask_back(order_id, user_id, false);
+    }
+
+    /// The alert that was to place an order of Ada's ends.
+    pub(crate) fn end_alert(&mut self, order_id: Uuid) {
+        self.ask_back(order_id, ADA, true);
+    }
+
+    fn ask_back(&mut self, order_id: Uuid, user_id: Uuid, only_while_waiting_for_alert: bool) {
         let symbol = self.terms[&order_id].symbol.clone();
-        let request_id = Uuid::from_u128(9);
-        let request = OrderCancelRequested { request_id, order_id, user_id, symbol, requested_at: second(1) };
-        self.book.cancel(&request);
+        let (request_id, requested_at) = (Uuid::from_u128(9), second(1));
+        self.book.cancel(&OrderCancelRequested {
+            request_id,
+            order_id,
+            user_id,
+            symbol,
+            requested_at,
+            only_while_waiting_for_alert,
+        });
         self.save();
     }
 

@@ -122,7 +122,14 @@ impl Life {
         let (order_id, owner, symbol) = self.placed[index].clone();
         let user_id = if self.random.random_ratio(1, 10) { somebody } else { owner };
         let request_id = Uuid::from_u128(self.number);
-        Step::Cancel(OrderCancelRequested { request_id, order_id, user_id, symbol, requested_at: second(self.now) })
+        Step::Cancel(OrderCancelRequested {
+            request_id,
+            order_id,
+            user_id,
+            symbol,
+            requested_at: second(self.now),
+            only_while_waiting_for_alert: false,
+        })
     }
 
     fn apply(&mut self, step: &Step) {

@@ -245,6 +245,25 @@ fn an_order_that_an_alert_places_may_wait_on_for_its_price() {
 }
 
 #[test]
+fn an_alert_that_ends_takes_its_order_with_it_only_before_it_has_placed_it() {
+    let mut desk = Desk::funded();
+    let limit = json!({ "side": "buy", "type": "limit", "size": "1", "price": "4500" });
+    let waiting = desk.place_after(limit.clone(), after(None));
+    desk.end_alert(waiting);
+    assert_eq!(desk.status(waiting), (Cancelled, None));
+    let placed = desk.place_after(limit.clone(), after(None));
+    desk.fire(RULE);
+    // Asked for before the firing was known, and come after it.
+    desk.end_alert(placed);
+    assert_eq!(desk.status(placed), (Open, None));
+    desk.restart();
+    desk.end_alert(placed);
+    assert_eq!(desk.status(placed), (Open, None));
+    desk.cancel(placed, ADA);
+    assert_eq!(desk.status(placed), (Cancelled, None), "its owner may still take it back");
+}
+
+#[test]
 fn the_end_of_a_rule_is_the_end_of_its_order() {
     let mut desk = Desk::funded();
     let order = desk.place_after(json!({ "side": "sell", "type": "market", "size": "1" }), after(Some(100)));
