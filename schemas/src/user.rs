@@ -18,6 +18,8 @@ pub enum UserHappening {
     ResetRequested,
     /// The password was changed or reset; `subject_id` is the user, who is told.
     PasswordChanged,
+    /// Every session was ended and every key revoked; `subject_id` is the user, who is told.
+    SignedOutEverywhere,
 }
 
 /// Something happened that somebody is told about by mail.

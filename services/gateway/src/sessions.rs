@@ -8,7 +8,10 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::Timestamp;
 use serde::Serialize;
-use store::{attempts::Attempt, sign_ins::NewSession};
+use store::{
+    attempts::Attempt,
+    sign_ins::{NewSession, Opened},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -34,6 +37,12 @@ pub(crate) struct Session {
     #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
     user: Account,
+}
+
+impl Session {
+    pub(crate) fn new(token: String, expires_at: Timestamp, user: Account) -> Self {
+        Self { token, expires_at, user }
+    }
 }
 
 /// Sign in
@@ -71,13 +80,12 @@ pub(crate) async fn sign_in(
         user_id: user.id,
         verified,
         renewed,
-        token: hash(&token),
+        opened: Opened { token: hash(&token), expires_at },
         network,
         replaces: bearer(&headers).filter(|token| token.starts_with(SESSION_PREFIX)).map(hash),
-        expires_at,
     };
     match app.store.open_session(session, now).await? {
-        true => Ok((StatusCode::CREATED, Json(Session { token, expires_at, user: user.into() }))),
+        true => Ok((StatusCode::CREATED, Json(Session::new(token, expires_at, user.into())))),
         false => Err(refused()),
     }
 }
@@ -109,16 +117,17 @@ pub(crate) async fn sign_out(
 
 /// Sign out everywhere
 ///
-/// API keys go on; they are revoked one by one, or all at once by resetting the password.
+/// Every API key is revoked and every link to a new password is used up as well: nobody is left inside. The owner is told
+/// by mail.
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "users", operation_id = "sign_out_everywhere", security(("session" = [])),
-    responses((status = 204, description = "Every session has ended, this one too"), ProblemResponses),
+    responses((status = 204, description = "Every session has ended, this one too, and every API key is revoked"), ProblemResponses),
 )]
 pub(crate) async fn sign_out_everywhere(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
 ) -> Result<StatusCode, Problem> {
-    app.store.end_sessions(caller.user_id).await?;
+    app.store.sign_out_everywhere(caller.user_id, platform::clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

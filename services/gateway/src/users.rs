@@ -14,6 +14,7 @@ use serde_json::Value;
 use store::{
     attempts::Attempt,
     passwords::Reset,
+    sign_ins::Opened,
     sign_ups::Admission,
     users::{Role, User},
 };
@@ -24,12 +25,13 @@ use crate::{
     App, Confirmation,
     account_schemas::{PasswordChangeDoc, ResetDoc, ResetRequestDoc, RoleDoc, SignUpDoc},
     address::Address,
-    caller::{Presented, Reads, SignedIn},
-    extract::JsonBody,
+    caller::{Reads, SESSION_PREFIX, SignedIn},
+    extract::{JsonBody, hash},
     fields::Fields,
     openapi::ProblemResponses,
     passwords::{NewPassword, Password, Verdict},
     problem::{Kind, Mistake, Problem},
+    sessions::{Session, new_token},
 };
 
 /// An account.
@@ -182,19 +184,19 @@ pub(crate) async fn me(Reads(caller): Reads) -> Json<Account> {
 
 /// Change the password
 ///
-/// Every other session ends; API keys go on. The owner is told by mail.
+/// Every session ends, every API key is revoked and every link to a new password is used up. The answer is a new session
+/// for whoever asks, whose token takes the place of the one that was sent. The owner is told by mail.
 #[utoipa::path(
     put, path = "/v1/me/password", tag = "users", operation_id = "change_password",
     request_body(content = PasswordChangeDoc, content_type = "application/json"),
     security(("session" = [])),
-    responses((status = 204, description = "It is set"), ProblemResponses),
+    responses((status = 200, body = Session, description = "It is set; go on with this token"), ProblemResponses),
 )]
 pub(crate) async fn change_password(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
-    Presented(token): Presented,
     JsonBody(body): JsonBody,
-) -> Result<StatusCode, Problem> {
+) -> Result<Json<Session>, Problem> {
     let mut fields = Fields::parse(&body)?;
     let current = fields.required::<Password>("current_password");
     let new = fields.required::<NewPassword>("new_password");
@@ -203,9 +205,12 @@ pub(crate) async fn change_password(
     // Counted by itself: whoever guesses at the door must not keep somebody inside from changing the lock.
     let (found, verdict) = check(&app, Attempt::Password(caller.user_id), &caller.email, current).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Wrong).ok_or_else(wrong)?;
-    let hash = app.passwords.hash(new).await?;
-    match app.store.change_password(user.id, verified, hash, token, platform::clock::now()).await? {
-        true => Ok(StatusCode::NO_CONTENT),
+    let new = app.passwords.hash(new).await?;
+    let now = platform::clock::now();
+    let (token, expires_at) = (new_token(SESSION_PREFIX), in_days(now, app.session_days));
+    let opened = Opened { token: hash(&token), expires_at };
+    match app.store.change_password(user.id, verified, new, opened, now).await? {
+        true => Ok(Json(Session::new(token, expires_at, user.into()))),
         false => Err(wrong()),
     }
 }

@@ -104,7 +104,9 @@ fn noticed(notice: &UserNoticed) -> Told {
     let person = match notice.happened {
         UserHappening::SignedUp => Person::SignUp(notice.subject_id),
         UserHappening::ResetRequested => Person::Reset(notice.subject_id),
-        UserHappening::SignedUpAgain | UserHappening::PasswordChanged => Person::User(notice.subject_id),
+        UserHappening::SignedUpAgain | UserHappening::PasswordChanged | UserHappening::SignedOutEverywhere => {
+            Person::User(notice.subject_id)
+        }
     };
     let about = notice.notice_id.to_string();
     Told { kind: Kind::Account, about, rule_id: None, content: content(notice), to: To::Person(person) }
@@ -203,6 +205,7 @@ mod tests {
             ("signed_up_again", Person::User(id)),
             ("reset_requested", Person::Reset(id)),
             ("password_changed", Person::User(id)),
+            ("signed_out_everywhere", Person::User(id)),
         ] {
             let notice = json!({
                 "notice_id": Uuid::from_u128(8), "happened": happened, "subject_id": id, "at": "2018-04-05T00:00:00Z",

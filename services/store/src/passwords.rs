@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Store, Tx, attempts,
-    rules::TokenHash,
+    sign_ins::{self, Opened},
     sign_ups::{MAILS_PER_HOUR, notice},
 };
 
@@ -25,13 +25,14 @@ pub enum Reset {
 }
 
 impl Store {
-    /// Sets a new password, unless the one that was `verified` has changed meanwhile, and ends every session but `keep`.
+    /// Sets a new password, unless the one that was `verified` has changed meanwhile, and shuts everybody out but whoever has
+    /// the token of the session that is opened.
     pub async fn change_password(
         &self,
         user: Uuid,
         verified: String,
         new: String,
-        keep: TokenHash,
+        opened: Opened,
         now: Timestamp,
     ) -> Result<bool, Error> {
         self.transaction(move |tx| {
@@ -45,11 +46,8 @@ impl Store {
                 .fetch_optional(&mut **tx)
                 .await?;
                 let Some(email) = changed else { return Ok(false) };
-                sqlx::query("DELETE FROM sessions WHERE user_id = $1 AND token_hash <> $2")
-                    .bind(user)
-                    .bind(keep.as_slice())
-                    .execute(&mut **tx)
-                    .await?;
+                shut_out(tx, user, now).await?;
+                sign_ins::open(tx, user, &opened, now).await?;
                 attempts::forget(tx, &email).await?;
                 attempts::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
@@ -103,8 +101,8 @@ impl Store {
         self.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
     }
 
-    /// Sets a new password by a reset that waits, and ends every session and every API key of the account. The answer is
-    /// where the reset stood before.
+    /// Sets a new password by a reset that waits, and shuts everybody out of the account. The answer is where the reset
+    /// stood before.
     pub async fn reset_password(&self, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
@@ -118,18 +116,7 @@ impl Store {
                         .bind(&new)
                         .fetch_one(&mut **tx)
                         .await?;
-                // Every link that was sent, not only this one.
-                sqlx::query("UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL")
-                    .bind(user)
-                    .bind(now.datetime())
-                    .execute(&mut **tx)
-                    .await?;
-                sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut **tx).await?;
-                sqlx::query("UPDATE api_keys SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL")
-                    .bind(user)
-                    .bind(now.datetime())
-                    .execute(&mut **tx)
-                    .await?;
+                shut_out(tx, user, now).await?;
                 attempts::forget(tx, &email).await?;
                 attempts::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
@@ -138,6 +125,19 @@ impl Store {
         })
         .await
     }
+}
+
+/// Ends every session, revokes every key and uses up every link to a new password: whoever got hold of one is out. The
+/// account's row is locked by whoever calls this, so that nothing is opened meanwhile.
+pub(crate) async fn shut_out(tx: &mut Tx, user: Uuid, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut **tx).await?;
+    for end in [
+        "UPDATE api_keys SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL",
+        "UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL",
+    ] {
+        sqlx::query(end).bind(user).bind(now.datetime()).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 /// Where it stands, and whose it is. The account is locked first, as whoever erases it does.

@@ -1,13 +1,15 @@
 //! Sessions: who signs in, and how it ends.
 
-use events::Timestamp;
+use events::{Timestamp, UserHappening};
 use sqlx::Row;
 use uuid::Uuid;
 
 use crate::{
     Error, Store, Tx,
     attempts::{Attempt, Network, forgive},
+    passwords::shut_out,
     rules::TokenHash,
+    sign_ups::notice,
     users::{self, User},
 };
 
@@ -23,12 +25,19 @@ pub struct NewSession {
     pub verified: String,
     /// The password's hash anew, where the old one's numbers are out of date.
     pub renewed: Option<String>,
-    /// The hash of its token.
-    pub token: TokenHash,
+    /// What it is.
+    pub opened: Opened,
     /// From where: failures there are forgotten.
     pub network: Network,
     /// The session that it takes the place of.
     pub replaces: Option<TokenHash>,
+}
+
+/// The session itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The hash of its token.
+    pub token: TokenHash,
     /// When it ends.
     pub expires_at: Timestamp,
 }
@@ -67,15 +76,7 @@ impl Store {
                     .bind(session.replaces.as_ref().map(<[u8; 32]>::as_slice))
                     .execute(&mut **tx)
                     .await?;
-                sqlx::query(
-                    "INSERT INTO sessions (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)",
-                )
-                .bind(session.token.as_slice())
-                .bind(session.user_id)
-                .bind(now.datetime())
-                .bind(session.expires_at.datetime())
-                .execute(&mut **tx)
-                .await?;
+                open(tx, session.user_id, &session.opened, now).await?;
                 end_surplus(tx, session.user_id, now).await?;
                 Ok(true)
             })
@@ -89,11 +90,29 @@ impl Store {
         Ok(())
     }
 
-    /// Ends every session of an account.
-    pub async fn end_sessions(&self, user: Uuid) -> Result<(), Error> {
-        sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(self.pool()).await?;
-        Ok(())
+    /// Ends every session of an account, revokes its keys and uses up its links to a new password; the owner is told.
+    pub async fn sign_out_everywhere(&self, user: Uuid, now: Timestamp) -> Result<(), Error> {
+        self.transaction(move |tx| {
+            Box::pin(async move {
+                sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
+                shut_out(tx, user, now).await?;
+                notice(tx, UserHappening::SignedOutEverywhere, user, now).await
+            })
+        })
+        .await
     }
+}
+
+/// Writes a session down.
+pub(crate) async fn open(tx: &mut Tx, user: Uuid, opened: &Opened, now: Timestamp) -> Result<(), Error> {
+    sqlx::query("INSERT INTO sessions (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)")
+        .bind(opened.token.as_slice())
+        .bind(user)
+        .bind(now.datetime())
+        .bind(opened.expires_at.datetime())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 /// Those of the account that are over or too many, and a few of anybody's that are over.

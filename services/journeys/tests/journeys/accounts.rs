@@ -53,19 +53,29 @@ async fn somebody_signs_up_signs_in_and_leaves_again() {
 
     keys_do_what_their_scopes_say(&api, &second).await;
 
-    // A new password ends the other sessions, and is told.
+    // A new password ends every session, revokes the keys, uses up what was asked for before, and is told.
+    let key = api.key(&second, &["read"]).await;
+    let resets = || system.mails().into_iter().filter(|mail| mail.subject == "Reset your Tickbell password");
+    api.post("/v1/password-resets", &json!({ "email": ada })).await.expect_status(202);
+    system.until_processed().await;
+    let outstanding = resets().next().expect("a mail").link("/reset/");
     let change = |current: &str| json!({ "current_password": current, "new_password": OTHER_PASSWORD });
     api.tell(&second, Method::PUT, "/v1/me/password", &change("not my password")).await.expect_status(422);
-    api.tell(&second, Method::PUT, "/v1/me/password", &change(PASSWORD)).await.expect_status(204);
-    api.ask(&other, Method::GET, "/v1/me").await.expect_status(401);
-    api.ask(&second, Method::GET, "/v1/me").await.expect_status(200);
+    let changed: Value = api.tell(&second, Method::PUT, "/v1/me/password", &change(PASSWORD)).await.json();
+    let third = changed["token"].as_str().unwrap_or_else(|| panic!("no token in {changed}")).to_owned();
+    for gone in [&second, &other, &key] {
+        api.ask(gone, Method::GET, "/v1/me").await.expect_status(401);
+    }
+    api.ask(&third, Method::GET, "/v1/me").await.expect_status(200);
+    assert!(api.get(&outstanding).await.expect_status(200).text.contains("used already"));
     system.mail_to(ada, "Your Tickbell password was changed").await;
     api.try_sign_in(ada, PASSWORD).await.expect_status(401);
 
     // A forgotten one is set by the link in a mail, once, by a person or a program.
-    let key = api.key(&second, &["read"]).await;
+    let key = api.key(&third, &["read"]).await;
     api.post("/v1/password-resets", &json!({ "email": ada })).await.expect_status(202);
-    let link = system.mail_to(ada, "Reset your Tickbell password").await.link("/reset/");
+    system.until_processed().await;
+    let link = resets().map(|mail| mail.link("/reset/")).find(|link| *link != outstanding).expect("another mail");
     assert!(api.get(&link).await.expect_status(200).text.contains("type=\"password\""));
     let fill = async |password: &str| {
         let form = format!("password={}", password.replace(' ', "+"));
@@ -77,7 +87,7 @@ async fn somebody_signs_up_signs_in_and_leaves_again() {
     let (_, token) = link.rsplit_once('/').expect("a link");
     let again = api.post(&format!("/v1/password-resets/{token}"), &json!({ "password": OTHER_PASSWORD })).await;
     again.expect_status(409);
-    for gone in [&second, &key] {
+    for gone in [&third, &key] {
         api.ask(gone, Method::GET, "/v1/me").await.expect_status(401);
     }
 
@@ -86,10 +96,12 @@ async fn somebody_signs_up_signs_in_and_leaves_again() {
     api.ask(&one, Method::DELETE, "/v1/sessions/current").await.expect_status(204);
     api.ask(&one, Method::GET, "/v1/me").await.expect_status(401);
     let three = api.sign_in(ada).await;
+    let key = api.key(&three, &["read"]).await;
     api.ask(&two, Method::DELETE, "/v1/sessions").await.expect_status(204);
-    for gone in [&two, &three] {
+    for gone in [&two, &three, &key] {
         api.ask(gone, Method::GET, "/v1/me").await.expect_status(401);
     }
+    system.mail_to(ada, "You are signed out of Tickbell everywhere").await;
 
     everything_is_told_and_then_gone(&system, ada).await;
     let log = system.log();

@@ -44,11 +44,28 @@ pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
         },
         UserHappening::PasswordChanged => AccountPage {
             subject: "Your Tickbell password was changed",
-            lead: format!("The password of your Tickbell account was changed at {}.", words::time(notice.at)),
+            lead: format!(
+                "The password of your Tickbell account was changed at {}. Every other session has ended, and every API \
+                 key is revoked.",
+                words::time(notice.at)
+            ),
             link: None,
             end: format!(
                 "If it was not you, ask for a new one at once: POST {home}/v1/password-resets with this address. Setting \
                  it ends every session and revokes every API key."
+            ),
+            home,
+        },
+        UserHappening::SignedOutEverywhere => AccountPage {
+            subject: "You are signed out of Tickbell everywhere",
+            lead: format!(
+                "Every session of your Tickbell account was ended at {}, and every API key is revoked.",
+                words::time(notice.at)
+            ),
+            link: None,
+            end: format!(
+                "Sign in again where you want to. If it was not you, somebody else was signed in: ask for a new password \
+                 at once: POST {home}/v1/password-resets with this address."
             ),
             home,
         },
@@ -162,10 +179,27 @@ Tickbell at https://bell.example.com"
             UserHappening::PasswordChanged,
             "Your Tickbell password was changed
 
-The password of your Tickbell account was changed at 5 Apr 2018 13:45:00 UTC.
+The password of your Tickbell account was changed at 5 Apr 2018 13:45:00 UTC. Every other session has ended, and every \
+             API key is revoked.
 
 If it was not you, ask for a new one at once: POST https://bell.example.com/v1/password-resets with this address. \
              Setting it ends every session and revokes every API key.
+
+--
+Tickbell at https://bell.example.com",
+        );
+    }
+
+    #[test]
+    fn who_is_signed_out_everywhere_is_told_with_what_to_do_if_it_was_somebody_else() {
+        check(
+            UserHappening::SignedOutEverywhere,
+            "You are signed out of Tickbell everywhere
+
+Every session of your Tickbell account was ended at 5 Apr 2018 13:45:00 UTC, and every API key is revoked.
+
+Sign in again where you want to. If it was not you, somebody else was signed in: ask for a new password at once: POST \
+             https://bell.example.com/v1/password-resets with this address.
 
 --
 Tickbell at https://bell.example.com",
