@@ -37,8 +37,12 @@ BEGIN
         -- Takes rules and answers questions.
         'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
-        'SELECT, INSERT, UPDATE, DELETE ON users, sign_ups, sessions, api_keys, password_resets, '
-            'sign_in_failures, attempts TO tickbell_gateway',
+        'SELECT, INSERT, UPDATE, DELETE ON sign_ups, sessions, api_keys, password_resets, sign_in_failures, attempts '
+            'TO tickbell_gateway',
+        -- Makes accounts and sets their passwords. Whose address it is and who is an operator it cannot change.
+        'SELECT, DELETE ON users TO tickbell_gateway',
+        'INSERT (id, email, password_hash, created_at) ON users TO tickbell_gateway',
+        'UPDATE (password_hash) ON users TO tickbell_gateway',
         'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text) TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
         'SELECT, INSERT ON orders, deposits TO tickbell_gateway',

@@ -2,14 +2,15 @@
 
 use journeys::{Database, System};
 
-/// What each role may do, by table: S reads, I adds, U changes, D removes. What is not here is refused.
+/// What each role may do, by table: S reads, I adds, U changes, D removes; a small letter is for some columns only, which
+/// [`COLUMNS`] names. What is not here is refused.
 const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
     (
         "tickbell_gateway",
         &[
             ("rules", "SIU"),
             ("outbox", "SID"),
-            ("users", "SIUD"),
+            ("users", "SiuD"),
             ("sign_ups", "SIUD"),
             ("sessions", "SIUD"),
             ("api_keys", "SIUD"),
@@ -65,6 +66,10 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),
+            ("users", "s"),
+            ("sign_ups", "s"),
+            ("password_resets", "s"),
+            ("rules", "s"),
         ],
     ),
     (
@@ -73,7 +78,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("assets", "S"),
             ("orders", "S"),
             ("deposits", "S"),
-            ("accounts", "S"),
+            ("accounts", "Si"),
             ("postings", "SI"),
             ("transfers", "SI"),
             ("trades", "SI"),
@@ -100,9 +105,21 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("trades", "S"),
             ("orders", "S"),
             ("order_states", "S"),
+            ("users", "s"),
         ],
     ),
 ];
+
+/// The columns behind the small letters.
+const COLUMNS: &str = "\
+tickbell_gateway users INSERT created_at email id password_hash
+tickbell_gateway users UPDATE password_hash
+tickbell_notifier password_resets SELECT id user_id
+tickbell_notifier rules SELECT id rule
+tickbell_notifier sign_ups SELECT email id
+tickbell_notifier users SELECT email id
+tickbell_operator users SELECT email id
+tickbell_trade_settler accounts INSERT asset hash id kind user_id";
 
 /// Refused to every one of them.
 const NOBODYS: [&str; 8] = [
@@ -122,9 +139,12 @@ async fn each_role_is_refused_what_it_does_not_need() {
     let database = Database::of(&system);
     let found = database.value(
         "SELECT role || ' ' || relname || ' ' || concat(
-             CASE WHEN has_table_privilege(role, oid, 'SELECT') THEN 'S' END,
-             CASE WHEN has_table_privilege(role, oid, 'INSERT') THEN 'I' END,
-             CASE WHEN has_table_privilege(role, oid, 'UPDATE') THEN 'U' END,
+             CASE WHEN has_table_privilege(role, oid, 'SELECT') THEN 'S'
+                  WHEN has_any_column_privilege(role, oid, 'SELECT') THEN 's' END,
+             CASE WHEN has_table_privilege(role, oid, 'INSERT') THEN 'I'
+                  WHEN has_any_column_privilege(role, oid, 'INSERT') THEN 'i' END,
+             CASE WHEN has_table_privilege(role, oid, 'UPDATE') THEN 'U'
+                  WHEN has_any_column_privilege(role, oid, 'UPDATE') THEN 'u' END,
              CASE WHEN has_table_privilege(role, oid, 'DELETE') THEN 'D' END)
          FROM pg_class, (SELECT rolname AS role FROM pg_roles WHERE rolname LIKE 'tickbell\\_%') roles
          WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
@@ -151,6 +171,17 @@ async fn each_role_is_refused_what_it_does_not_need() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let columns = database.value(
+        "SELECT concat_ws(' ', role, relname, privilege, string_agg(attname, ' ' ORDER BY attname))
+         FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped,
+             (SELECT rolname AS role FROM pg_roles WHERE rolname LIKE 'tickbell\\_%') roles,
+             unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) AS privilege
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+           AND has_column_privilege(role, pg_class.oid, attnum, privilege)
+           AND NOT has_table_privilege(role, pg_class.oid, privilege)
+         GROUP BY role, relname, privilege ORDER BY role, relname, privilege",
+    );
+    assert_eq!(columns, COLUMNS);
 }
 
 #[tokio::test]
@@ -173,6 +204,13 @@ async fn a_refusal_is_the_servers_own() {
         ("tickbell_operator", "DELETE FROM deposits"),
         ("tickbell_operator", "SELECT password_hash FROM users"),
         ("tickbell_operator", "UPDATE users SET role = 'operator'"),
+        ("tickbell_gateway", "UPDATE users SET role = 'operator'"),
+        ("tickbell_gateway", "UPDATE users SET email = 'eve@example.com'"),
+        (
+            "tickbell_gateway",
+            "INSERT INTO users (id, email, password_hash, role, created_at)
+             VALUES (gen_random_uuid(), 'eve@example.com', '', 'operator', now())",
+        ),
         ("tickbell_gateway", "UPDATE orders SET terms = '{}'"),
         ("tickbell_gateway", "INSERT INTO order_states SELECT * FROM order_states"),
         ("tickbell_gateway", "UPDATE accounts SET balance = 1"),
