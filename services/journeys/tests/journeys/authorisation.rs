@@ -1,5 +1,7 @@
 //! Who may do what, by the API's own description: what is added to it is tried here, or fails.
 
+use std::collections::BTreeMap;
+
 use journeys::{Answer, Api, System};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -76,6 +78,8 @@ struct Things {
     order: String,
     alert: String,
     key: String,
+    /// Of that alert, and of another one.
+    manage_tokens: [String; 2],
 }
 
 impl Things {
@@ -83,17 +87,29 @@ impl Things {
         let order = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "1" });
         let order: Value = api.tell(session, Method::POST, "/v1/orders", &order).await.expect_status(202).json();
         let alert = json!({ "symbol": "BTC-USD", "percent": "5" });
-        let alert: Value = api.tell(session, Method::POST, "/v1/alerts", &alert).await.expect_status(201).json();
+        let [alert, other]: [Value; 2] = [
+            api.tell(session, Method::POST, "/v1/alerts", &alert).await.expect_status(201).json(),
+            api.tell(session, Method::POST, "/v1/alerts", &alert).await.expect_status(201).json(),
+        ];
         let key = json!({ "name": "hers", "scopes": ["read"] });
         let key: Value = api.tell(session, Method::POST, "/v1/api-keys", &key).await.expect_status(201).json();
         let id = |thing: &Value| thing["id"].as_str().expect("an id").to_owned();
-        Self { order: id(&order), alert: id(&alert), key: id(&key) }
+        let manage_tokens =
+            [&alert, &other].map(|alert| alert["manage_token"].as_str().expect("a token").to_owned());
+        Self { order: id(&order), alert: id(&alert), key: id(&key), manage_tokens }
     }
 
     fn named_by(&self, path: &str) -> &str {
         let kinds = [("/v1/orders/", &self.order), ("/v1/alerts/", &self.alert), ("/v1/api-keys/", &self.key)];
         let found = kinds.iter().find(|(begin, _)| path.starts_with(begin));
         found.map(|(_, id)| id.as_str()).unwrap_or_else(|| panic!("{path}: this test has nothing of Ada's there"))
+    }
+}
+
+impl Things {
+    /// Where the path has no id, what is given.
+    fn named_by_or<'a>(&'a self, path: &str, otherwise: &'a str) -> &'a str {
+        if path.contains("{id}") { self.named_by(path) } else { otherwise }
     }
 }
 
@@ -123,6 +139,7 @@ async fn every_operation_is_refused_to_whoever_may_not() {
         without.push((lacking, api.key(&bob, &others).await));
     }
 
+    let mut keys = BTreeMap::new();
     for operation in &operations {
         let name = operation.name.as_str();
         // Nobody.
@@ -149,9 +166,12 @@ async fn every_operation_is_refused_to_whoever_may_not() {
             let refused = operation.ask(api, Some(forged), MISSING).await;
             assert_eq!(refused.status, 401, "{name}: {}", refused.text);
         }
-        // A key without one of the scopes, or where no key will do.
-        if operation.takes("api_key") {
+        // A key without one of the scopes, or where no key will do; one with what is written is enough.
+        let exact = exact_key(api, &bob, &mut keys, operation).await;
+        if let Some(key) = &exact {
             assert!(!operation.scopes.is_empty(), "{name} takes any key");
+            let admitted = operation.ask(api, Some(key), MISSING).await;
+            assert!(![401, 403].contains(&admitted.status), "{name} with its scopes: {}", admitted.text);
         } else {
             assert_eq!(operation.ask(api, Some(&full), MISSING).await.status, 403, "{name} takes a key");
         }
@@ -165,22 +185,52 @@ async fn every_operation_is_refused_to_whoever_may_not() {
         }
         // Somebody else: as if it were not there.
         if operation.path.contains("{id}") {
-            for token in [&bob, &full] {
+            for token in std::iter::once(&bob).chain(&exact) {
                 let [foreign, missing] =
                     [things.named_by(&operation.path), MISSING].map(|id| operation.ask(api, Some(token), id));
                 let (foreign, missing) = (foreign.await, missing.await);
-                assert!(foreign.status == 404 || foreign.status == 403, "{name}: {}", foreign.text);
+                assert_eq!(foreign.status, 404, "{name}: {}", foreign.text);
                 assert_eq!(said(&foreign), said(&missing), "{name}");
             }
-            assert_eq!(operation.ask(api, Some(&bob), things.named_by(&operation.path)).await.status, 404, "{name}");
+        }
+        // The token of an alert is for that alert, and for what says so.
+        let [own, other] = &things.manage_tokens;
+        if operation.takes("manage_token") {
+            let foreign = operation.ask(api, Some(other), things.named_by(&operation.path)).await;
+            assert_eq!(foreign.status, 404, "{name}: {}", foreign.text);
+        } else if !operation.takes("") {
+            let refused = operation.ask(api, Some(own), things.named_by_or(&operation.path, MISSING)).await;
+            assert_eq!(refused.status, 401, "{name}: {}", refused.text);
         }
     }
 
     // And what is allowed is not refused, or all of the above would be easy.
+    let mut keys = BTreeMap::new();
     for operation in operations.iter().filter(|operation| operation.method == Method::GET) {
-        let id = if operation.path.contains("{id}") { things.named_by(&operation.path) } else { MISSING };
-        let seen = operation.ask(api, Some(&ada), id).await;
-        assert!(![401, 403].contains(&seen.status), "{}: {}", operation.name, seen.text);
-        assert!(!operation.path.contains("{id}") || seen.status == 200, "{}: {}", operation.name, seen.text);
+        let id = things.named_by_or(&operation.path, MISSING);
+        let exact = exact_key(api, &ada, &mut keys, operation).await;
+        let own = operation.takes("manage_token").then(|| things.manage_tokens[0].clone());
+        for token in [Some(ada.clone()), exact, own].into_iter().flatten() {
+            let seen = operation.ask(api, Some(&token), id).await;
+            assert!(![401, 403].contains(&seen.status), "{}: {}", operation.name, seen.text);
+            assert!(!operation.path.contains("{id}") || seen.status == 200, "{}: {}", operation.name, seen.text);
+        }
     }
+}
+
+/// Somebody's key with the scopes that an operation asks for and no other, where a key will do.
+async fn exact_key(
+    api: &Api,
+    session: &str,
+    made: &mut BTreeMap<Vec<String>, String>,
+    operation: &Operation,
+) -> Option<String> {
+    if !operation.takes("api_key") {
+        return None;
+    }
+    if !made.contains_key(&operation.scopes) {
+        let scopes: Vec<&str> = operation.scopes.iter().map(String::as_str).collect();
+        made.insert(operation.scopes.clone(), api.key(session, &scopes).await);
+    }
+    made.get(&operation.scopes).cloned()
 }
