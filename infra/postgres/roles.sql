@@ -43,9 +43,10 @@ BEGIN
         'SELECT, DELETE ON users TO tickbell_gateway',
         'INSERT (id, email, password_hash, created_at) ON users TO tickbell_gateway',
         'UPDATE (password_hash) ON users TO tickbell_gateway',
-        'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text) TO tickbell_gateway',
+        'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text), erase_names(uuid), hold_account(uuid) '
+            'TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
-        'SELECT, INSERT ON orders, deposits TO tickbell_gateway',
+        'SELECT, INSERT ON orders, order_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
 
         -- Judges.
@@ -85,6 +86,7 @@ BEGIN
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, transfers, trades, orders, order_states TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
+        'EXECUTE ON FUNCTION hold_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'
     ] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN

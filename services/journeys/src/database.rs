@@ -56,13 +56,34 @@ impl Database {
     }
 
     /// Keeps a service from committing anything that it reads from a stream, until the answer is dropped: it lags.
-    pub async fn hold_back(&self, service: &str) -> HeldBack<'_> {
-        let rows = format!("SELECT FROM positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE");
-        let mut command = self.command(&format!("BEGIN; {rows}; SELECT pg_sleep(600)"));
-        let holder = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("psql runs");
-        until("the positions are locked", LOCK, async || (self.value(&format!("SELECT count(*) {HOLDERS}")) == "1").then_some(()))
-            .await;
-        HeldBack { database: self, holder }
+    pub async fn hold_back(&self, service: &str) -> Held<'_> {
+        self.hold(&format!("SELECT FROM positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE"))
+            .await
+    }
+
+    /// Holds what a statement locks, until the answer is dropped.
+    pub async fn hold(&self, sql: &str) -> Held<'_> {
+        let holder = self.start(&format!("BEGIN; {sql}; SELECT pg_sleep(600)"));
+        let holds = async || (self.value(&format!("SELECT count(*) {HOLDERS}")) == "1").then_some(());
+        until("the lock is held", LOCK, holds).await;
+        Held { database: self, holder }
+    }
+
+    /// Begins statements that will wait for something.
+    ///
+    /// # Panics
+    /// When there is no `psql`.
+    pub fn start(&self, sql: &str) -> Child {
+        let mut command = self.command(sql);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql runs")
+    }
+
+    /// Waits until somebody waits for a lock with a statement that begins so.
+    pub async fn until_waiting(&self, statement: &str) {
+        let waiting = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{statement}%'"
+        );
+        until("a statement waits", LOCK, async || (self.value(&waiting) == "1").then_some(())).await;
     }
 
     /// What the server says against a statement of a role, if anything.
@@ -73,16 +94,16 @@ impl Database {
     }
 }
 
-/// Who sleeps with the positions locked.
+/// Who sleeps with something locked.
 const HOLDERS: &str = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%pg_sleep(600)'";
 
-/// A service that cannot commit until this is dropped.
-pub struct HeldBack<'a> {
+/// What is locked until this is dropped.
+pub struct Held<'a> {
     database: &'a Database,
     holder: Child,
 }
 
-impl Drop for HeldBack<'_> {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         // The server would sleep on without its client.
         self.database.run(&format!("SELECT pg_terminate_backend(pid) {HOLDERS}"));

@@ -17,7 +17,7 @@ pub mod tape;
 mod until;
 
 pub use api::{Alert, Answer, Api, Firing};
-pub use database::{Database, HeldBack};
+pub use database::{Database, Held};
 pub use mail::Mail;
 
 pub use mail_server::MailServer;

@@ -1,10 +1,10 @@
 //! What is kept about a person: told, and erased, when that person asks.
 
-use events::{Rule, RuleStatus, Timestamp, rule::RuleHappening};
+use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, attempts, orders, rules};
+use crate::{Error, Store, Tx, attempts, orders, outbox, rules};
 
 /// Stands where an address was; RFC 2606 keeps it from ever being one.
 pub const ERASED: &str = "erased@erased.invalid";
@@ -29,7 +29,8 @@ impl Store {
     }
 
     /// Ends the rules, deletes the account and puts [`ERASED`] where the address was. What the ledger says stays, under
-    /// an id that leads to nobody.
+    /// an id that leads to nobody; what somebody has named there goes, but for an order's `client_order_id`, which is part
+    /// of the terms that were hashed.
     pub async fn erase_person(&self, address: String, now: Timestamp) -> Result<Erased, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
@@ -57,12 +58,12 @@ impl Store {
     }
 }
 
-/// Open orders are asked back. Rules are told anew, so that their last word in the stream is without the address too; firings say nothing about
-/// anybody and stay.
+/// Open orders are asked back. Rules are told anew, all at once, so that their last word in the stream is without the
+/// address too; firings say nothing about anybody and stay.
 async fn end_rules(tx: &mut Tx, address: &str, account: Option<Uuid>, now: Timestamp) -> Result<u64, Error> {
     let rows = sqlx::query(
         "UPDATE rules SET status = 'deleted', revision = revision + 1, updated_at = $3, user_id = NULL,
-            rule = jsonb_set(rule, '{notify,email}', to_jsonb($2::text))
+            rule = jsonb_set(rule - 'then', '{notify,email}', to_jsonb($2::text))
          WHERE lower(rule #>> '{notify,email}') = lower($1) OR user_id = $4 RETURNING rule, revision",
     )
     .bind(address)
@@ -71,13 +72,14 @@ async fn end_rules(tx: &mut Tx, address: &str, account: Option<Uuid>, now: Times
     .bind(account)
     .fetch_all(&mut **tx)
     .await?;
-    let mut ended = Vec::with_capacity(rows.len());
+    let (mut ended, mut facts) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for row in &rows {
         let Json(rule) = row.try_get::<Json<Rule>, _>("rule")?;
         ended.push(rule.id);
-        let revision = row.try_get("revision")?;
-        rules::tell(tx, rule, revision, RuleHappening::Deleted, RuleStatus::Deleted, now).await?;
+        let (revision, status) = (row.try_get("revision")?, RuleStatus::Deleted);
+        facts.push(RuleChanged { rule, revision, happened: RuleHappening::Deleted, status, at: now }.outgoing());
     }
+    outbox::add(tx, rules::SERVICE, &facts).await?;
     orders::cancel_with(tx, &ended, account, now).await?;
     Ok(rows.len() as u64)
 }
@@ -95,8 +97,9 @@ async fn forget_account(tx: &mut Tx, address: &str, account: Option<Uuid>) -> Re
         .execute(&mut **tx)
         .await?;
     attempts::forget(tx, address).await?;
-    match account {
-        Some(account) => attempts::forget(tx, &account.to_string()).await,
-        None => Ok(()),
+    if let Some(account) = account {
+        attempts::forget(tx, &account.to_string()).await?;
+        sqlx::query("SELECT erase_names($1)").bind(account).execute(&mut **tx).await?;
     }
+    Ok(())
 }

@@ -228,7 +228,7 @@ impl Store {
     }
 }
 
-pub(crate) async fn tell(
+async fn tell(
     tx: &mut Tx,
     rule: Rule,
     revision: i64,

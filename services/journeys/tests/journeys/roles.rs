@@ -24,6 +24,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("latest_prices", "S"),
             ("candles", "S"),
             ("orders", "SI"),
+            ("order_keys", "SI"),
             ("deposits", "SI"),
             ("order_states", "S"),
             ("accounts", "S"),
@@ -240,7 +241,9 @@ async fn a_refusal_is_the_servers_own() {
     let said = database.refusal("tickbell_gateway", forged);
     assert!(said.as_deref().is_some_and(|said| said.contains("row-level security")), "{said:?}");
     // What is kept about a person crosses tables: the gateway asks for it and sees no table but its own.
-    for function in ["export_person('ada@example.com')", "erase_messages('ada@example.com', '')"] {
+    for function in
+        ["export_person('ada@example.com')", "erase_messages('ada@example.com', '')", "erase_names(gen_random_uuid())"]
+    {
         let statement = format!("SELECT {function}");
         assert_eq!(database.refusal("tickbell_gateway", &statement), None, "{function}");
         for role in ["tickbell_notifier", "tickbell_alert_engine", "tickbell_history_writer", "tickbell_operator"] {
