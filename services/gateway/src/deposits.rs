@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     App,
+    address::Address,
     caller::Operates,
     extract::JsonBody,
     fields::{Fields, REQUIRED},
@@ -102,6 +103,7 @@ pub(crate) async fn create(
             (deposit, waiting)
         }
         Requested::Differs => return Err(refuse("/reference", "names another deposit; choose a new one")),
+        Requested::NoAccount => return Err(refuse(pointer(&holder), NO_ACCOUNT)),
     };
     let mut headers = HeaderMap::new();
     let mut status = StatusCode::ACCEPTED;
@@ -130,15 +132,23 @@ async fn check(app: &App, holder: &Holder, asset: &Asset, amount: Amount) -> Res
     }
     let account = app.store.account(holder).await?;
     if account.is_none() {
-        let at = if matches!(holder, Holder::Email(_)) { "/email" } else { "/user_id" };
-        mistakes.push(Mistake::body(at, "has no account here"));
+        mistakes.push(Mistake::body(pointer(holder), NO_ACCOUNT));
     }
     account.filter(|_| mistakes.is_empty()).ok_or_else(|| Problem::invalid(mistakes))
 }
 
+const NO_ACCOUNT: &str = "has no account here";
+
+fn pointer(holder: &Holder) -> &'static str {
+    match holder {
+        Holder::Email(_) => "/email",
+        Holder::Id(_) => "/user_id",
+    }
+}
+
 fn read(body: &[u8]) -> Result<Request, Problem> {
     let mut fields = Fields::parse(body)?;
-    let email = fields.optional::<Option<String>>("email").flatten();
+    let email = fields.optional::<Option<Address>>("email").flatten().map(Address::into_string);
     let user_id = fields.optional::<Option<Uuid>>("user_id").flatten();
     let holder = match (email, user_id) {
         (Some(email), None) => Some(Holder::Email(email)),
@@ -188,6 +198,8 @@ mod tests {
         assert_eq!((request.asset.as_str(), request.amount.to_string().as_str()), ("USD", "10.5"));
         for (body, at) in [
             ("{}", &["/email", "/asset", "/amount"][..]),
+            (r#"{"email": "a\u0000@b.io", "asset": "USD", "amount": "1"}"#, &["/email"]),
+            (r#"{"email": "a", "asset": "USD", "amount": "1"}"#, &["/email"]),
             (r#"{"user_id": 5, "asset": "USD", "amount": "1"}"#, &["/user_id"]),
             (r#"{"email": "a@b.io", "asset": "usd", "amount": "0"}"#, &["/asset", "/amount"]),
             (r#"{"email": "a@b.io", "asset": "USD", "amount": "-1", "reference": ""}"#, &["/amount", "/reference"]),

@@ -54,6 +54,8 @@ pub enum Requested {
     Known(Deposit),
     /// A deposit of the same reference has another account, asset or amount.
     Differs,
+    /// The account is gone.
+    NoAccount,
 }
 
 macro_rules! records {
@@ -92,9 +94,10 @@ impl Store {
         self.transaction(move |tx| {
             Box::pin(async move {
                 let NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at } = deposit;
+                // The account is held: it must not be erased while money is on its way to it.
                 let saved = sqlx::query(
                     "INSERT INTO deposits (id, user_id, asset, amount, reference, requested_by, requested_at)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+                     SELECT $1, $2, $3, $4, $5, $6, $7 WHERE hold_account($2) ON CONFLICT DO NOTHING",
                 )
                 .bind(id)
                 .bind(user_id)
@@ -107,7 +110,10 @@ impl Store {
                 .await?;
                 if saved.rows_affected() == 0 {
                     let query = sqlx::query(records!("d.reference = $1"));
-                    let found = record(&query.bind(&reference).fetch_one(&mut **tx).await?)?;
+                    let Some(row) = query.bind(&reference).fetch_optional(&mut **tx).await? else {
+                        return Ok(Requested::NoAccount);
+                    };
+                    let found = record(&row)?;
                     let same = (found.user_id, &found.asset, found.amount) == (user_id, &asset, amount);
                     return Ok(if same { Requested::Known(found) } else { Requested::Differs });
                 }

@@ -32,6 +32,7 @@ async fn bad_requests_are_refused_by_the_name_of_the_field() {
     bad_queries(api).await;
     bad_tokens_and_paths(api).await;
     bad_accounts(api).await;
+    bad_deposits(&system).await;
     assert!(!system.log().contains("\"level\":\"ERROR\""), "nothing of this was our fault");
     system.stop().await;
 }
@@ -264,5 +265,37 @@ async fn bad_accounts(api: &Api) {
     }
     for token in ["tbs_", "tbk_AAAA", "nonsense", &format!("{token}A")] {
         assert_refused(token, &api.ask(token, Method::GET, "/v1/me").await, 401, None);
+    }
+}
+
+async fn bad_deposits(system: &System) {
+    let (api, operator) = (&system.api, "bob@example.com");
+    system.join(operator).await;
+    assert!(system.run(&["accounts", "role", operator, "operator"]).await.status.success());
+    let token = api.sign_in(operator).await;
+    for (field, value) in [
+        ("email", json!("a\u{0}")),
+        ("email", json!("ada")),
+        ("email", json!("nobody@example.com")),
+        ("email", json!(5)),
+        ("asset", json!("usd")),
+        ("asset", json!("NONE")),
+        ("amount", json!("0")),
+        ("amount", json!("-1")),
+        ("amount", json!("0.001")),
+        ("amount", json!("1e400")),
+        ("reference", json!("a\u{0}")),
+        ("reference", json!("a".repeat(101))),
+        ("colour", json!("red")),
+    ] {
+        let mut body = json!({ "email": operator, "asset": "USD", "amount": "1" });
+        body[field] = value;
+        let answer = api.tell(&token, Method::POST, "/v1/deposits", &body).await;
+        assert_refused(&body.to_string(), &answer, 422, Some(&format!("/{field}")));
+    }
+    for id in [json!("00000000-0000-7000-8000-000000000000"), json!("no id"), json!(5)] {
+        let body = json!({ "user_id": id, "asset": "USD", "amount": "1" });
+        let answer = api.tell(&token, Method::POST, "/v1/deposits", &body).await;
+        assert_refused(&body.to_string(), &answer, 422, Some("/user_id"));
     }
 }

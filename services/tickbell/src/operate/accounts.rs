@@ -126,6 +126,7 @@ async fn deposit(
     let found = match store.request_deposit(SERVICE, new).await? {
         Requested::New(deposit) | Requested::Known(deposit) => deposit,
         Requested::Differs => bail!("another deposit has this reference; choose a new one"),
+        Requested::NoAccount => bail!("there is no account with the address {email}"),
     };
     // Also what an earlier run has saved and did not live to publish.
     store.publish_outbox(SERVICE, &broker).await.context("the deposit is saved; the next one publishes it too")?;
