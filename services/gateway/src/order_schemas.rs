@@ -27,7 +27,8 @@ macro_rules! terms {
             /// `gtc` when it is not said.
             #[schema(required = false)]
             time_in_force: TimeInForceDoc,
-            /// Your own name for it, 1 to 64 printable ASCII characters: the same name is the same order.
+            /// Your own name for it, 1 to 64 printable ASCII characters: the same name is the same order. It stays when the
+            /// account is erased, so put nothing personal in it.
             #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$", example = "my-order-1")]
             client_order_id: Option<String>,
         }

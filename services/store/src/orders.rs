@@ -119,7 +119,8 @@ pub struct OrderFilter {
     pub before: Option<Uuid>,
 }
 
-/// The hash of an order's terms as it is kept: of their JSON as [`Terms`] writes it.
+/// The hash of an order's terms as it is kept: of their JSON as [`Terms`] writes it. It is there to find terms that were
+/// changed; whether two requests ask for the same is seen by the terms themselves.
 pub fn fingerprint(terms: &Terms) -> Result<[u8; 32], Error> {
     Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
 }
@@ -198,10 +199,12 @@ impl Store {
 /// Saves an order with the fact that says so, in the transaction of something else.
 pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
     let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order;
-    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the second waits here for the first one's commit, and then finds its order.
+    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the
+    // second waits here for the first one's commit, and then finds its order.
     let saved = sqlx::query(
         "INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8 FROM (SELECT FROM users WHERE id = $2 FOR KEY SHARE) AS account
+         WHERE NOT EXISTS (SELECT FROM order_keys WHERE user_id = $2 AND idempotency_key = $6)
          ON CONFLICT DO NOTHING",
     )
     .bind(id)
@@ -225,22 +228,42 @@ pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error>
 }
 
 async fn known(tx: &mut Tx, user_id: Uuid, terms: &Terms, key: Option<&str>) -> Result<Placed, Error> {
-    let rows = sqlx::query(records!("o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3)"))
-        .bind(user_id)
-        .bind(key)
-        .bind(&terms.client_order_id)
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows = sqlx::query(records!(
+        "o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3
+            OR o.id = (SELECT order_id FROM order_keys WHERE user_id = $1 AND idempotency_key = $2))"
+    ))
+    .bind(user_id)
+    .bind(key)
+    .bind(&terms.client_order_id)
+    .fetch_all(&mut **tx)
+    .await?;
     let mut same = None;
     for row in &rows {
-        let by_key = key.is_some() && row.try_get::<Option<&str>, _>("idempotency_key")? == key;
         let found = record(row)?;
+        let by_client = terms.client_order_id.is_some() && found.terms.client_order_id == terms.client_order_id;
+        let by_key = key.is_some() && row.try_get::<Option<&str>, _>("idempotency_key")? == key;
         if found.terms != *terms {
-            return Ok(Placed::Differs(if by_key { Name::IdempotencyKey } else { Name::ClientOrderId }));
+            return Ok(Placed::Differs(if by_client && !by_key { Name::ClientOrderId } else { Name::IdempotencyKey }));
+        }
+        if let Some(key) = key.filter(|_| !by_key) {
+            remember(tx, &found, key).await?;
         }
         same = Some(found);
     }
     Ok(same.map_or(Placed::NoAccount, |found| Placed::Known(found.into())))
+}
+
+/// From here on this key names the order too, and no other.
+async fn remember(tx: &mut Tx, order: &OrderRecord, key: &str) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO order_keys (user_id, idempotency_key, order_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+    )
+    .bind(order.user_id)
+    .bind(key)
+    .bind(order.id)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Why an order is to be taken back.

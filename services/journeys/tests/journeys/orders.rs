@@ -169,6 +169,15 @@ async fn an_order_that_is_sent_again_is_the_same_order() {
     assert_eq!(refused["errors"][0]["parameter"], "Idempotency-Key");
     assert_eq!(ada.look("/v1/orders").await["items"].as_array().map(Vec::len), Some(2));
 
+    // A key is kept also when the order was known by its other name first.
+    let again: Value = ada.place_as(&limit("a"), Some("key 2")).await.expect_status(200).json();
+    ada.place_as(&limit("a"), Some("key 2")).await.expect_status(200);
+    let refused: Value = ada.place_as(&by_key, Some("key 2")).await.expect_status(422).json();
+    assert_eq!(refused["errors"][0]["parameter"], "Idempotency-Key");
+    let kept = ada.look("/v1/me/export").await;
+    let order = kept["orders"].as_array().expect("a list").iter().find(|order| order["id"] == again["id"]);
+    assert_eq!(order.map(|order| &order["other_keys"]), Some(&json!(["key 2"])));
+
     // Another person's names are their own.
     let theirs: Value = bob.place_as(&limit("a"), Some("key 1")).await.expect_status(200).json();
     assert_eq!(theirs["status"], "open");
