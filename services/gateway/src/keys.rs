@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::{
-    api_keys::{ApiKey, MOST_KEYS},
+    api_keys::{Added, ApiKey, MOST_KEYS},
     users::Scope,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     App,
     account_schemas::{KeyRequestDoc, ScopeDoc},
-    caller::{KEY_PREFIX, SignedIn},
+    caller::{KEY_PREFIX, Presented, SignedIn, unknown},
     extract::{FromQuery, Id, JsonBody, Params, hash},
     fields::Fields,
     openapi::ProblemResponses,
@@ -119,6 +119,7 @@ impl TryFrom<Vec<Scope>> for Scopes {
 pub(crate) async fn create(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
+    Presented(session): Presented,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     let mut fields = Fields::parse(&body)?;
@@ -127,11 +128,14 @@ pub(crate) async fn create(
     let (Name(name), Scopes(scopes)) = fields.all(name.zip(scopes))?;
     let key = new_token(KEY_PREFIX);
     let about = ApiKey { id: Uuid::now_v7(), name, scopes, created_at: platform::clock::now(), revoked_at: None };
-    if !app.store.add_key(caller.user_id, about.clone(), hash(&key)).await? {
-        let detail = format!("There are {MOST_KEYS} API keys, as many as an account may have; revoke one first.");
-        return Err(Problem::new(Kind::Conflict, detail));
+    match app.store.add_key(caller.user_id, session, about.clone(), hash(&key)).await? {
+        Added::Done => Ok((StatusCode::CREATED, Json(CreatedKey { about: about.into(), key }))),
+        Added::TooMany => {
+            let detail = format!("There are {MOST_KEYS} API keys, as many as an account may have; revoke one first.");
+            Err(Problem::new(Kind::Conflict, detail))
+        }
+        Added::SignedOut => Err(unknown()),
     }
-    Ok((StatusCode::CREATED, Json(CreatedKey { about: about.into(), key })))
 }
 
 /// Your API keys, newest first

@@ -31,20 +31,43 @@ pub struct ApiKey {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// What a request for a key came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Added {
+    /// It is saved.
+    Done,
+    /// The account has as many as it may.
+    TooMany,
+    /// The session that asked has ended meanwhile.
+    SignedOut,
+}
+
 impl Store {
-    /// Saves a new key; `false` when the account has as many as it may.
-    pub async fn add_key(&self, user: Uuid, key: ApiKey, token: TokenHash) -> Result<bool, Error> {
+    /// Saves a new key, asked for in a session: whoever is shut out must not leave a key behind.
+    pub async fn add_key(
+        &self,
+        user: Uuid,
+        session: TokenHash,
+        key: ApiKey,
+        token: TokenHash,
+    ) -> Result<Added, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                // One at a time for an account: the count below would be blind to those in flight.
+                // One at a time for an account: what is looked at below must not be blind to those in flight.
                 sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
-                let live: i64 =
-                    sqlx::query_scalar("SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL")
-                        .bind(user)
-                        .fetch_one(&mut **tx)
-                        .await?;
-                if live >= MOST_KEYS {
-                    return Ok(false);
+                let row = sqlx::query(
+                    "SELECT EXISTS (SELECT FROM sessions WHERE token_hash = $2 AND user_id = $1) AS signed_in,
+                            (SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL) AS live",
+                )
+                .bind(user)
+                .bind(session.as_slice())
+                .fetch_one(&mut **tx)
+                .await?;
+                if !row.try_get::<bool, _>("signed_in")? {
+                    return Ok(Added::SignedOut);
+                }
+                if row.try_get::<i64, _>("live")? >= MOST_KEYS {
+                    return Ok(Added::TooMany);
                 }
                 sqlx::query(
                     "INSERT INTO api_keys (id, user_id, name, scopes, token_hash, created_at)
@@ -67,7 +90,7 @@ impl Store {
                 .bind(REMEMBERED)
                 .execute(&mut **tx)
                 .await?;
-                Ok(true)
+                Ok(Added::Done)
             })
         })
         .await
