@@ -12,7 +12,7 @@ use axum::{
 };
 use futures::StreamExt;
 use platform::Shutdown;
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, Any as AnyOf, CorsLayer},
@@ -20,7 +20,7 @@ use tower_http::{
 
 use crate::{
     Settings, observe,
-    prefer::{IDEMPOTENCY_KEY, PREFER, PREFERENCE_APPLIED},
+    prefer::{Came, IDEMPOTENCY_KEY, PREFER, PREFERENCE_APPLIED},
     problem::{Kind, Problem},
 };
 
@@ -64,13 +64,15 @@ struct Limits {
     body_bytes: usize,
 }
 
-async fn bound_work(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
+async fn bound_work(State(limits): State<Arc<Limits>>, mut request: Request, next: Next) -> Response {
     let permit = limits.in_flight.try_acquire();
     if permit.is_err() && !ALWAYS.contains(&request.uri().path()) {
         let detail = "More requests are being answered than we can; try again in a moment.";
         return Problem::new(Kind::Overloaded, detail).into_response();
     }
-    match tokio::time::timeout(limits.time, next.run(request)).await {
+    let came = Instant::now();
+    request.extensions_mut().insert(Came(came));
+    match tokio::time::timeout_at(came + limits.time, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
             let detail =
@@ -137,6 +139,7 @@ fn cors(origins: &[String]) -> CorsLayer {
 #[cfg(test)]
 mod tests {
     use axum::{
+        Extension,
         body::to_bytes,
         http::{StatusCode, request},
         routing::{get, post},
@@ -153,6 +156,7 @@ mod tests {
             .route("/v1/echo", post(|JsonBody(body): JsonBody| async { body }))
             .route("/v1/panic", get(|| async { [(); 0].get(1).copied().expect("a panic") }))
             .route("/v1/never", get(std::future::pending::<()>))
+            .route("/v1/came", post(|Extension(Came(came)): Extension<Came>| async move { format!("{:?}", came.elapsed()) }))
             .route("/confirm/{token}", get(|| async { Problem::no_such_alert() }))
             .route("/healthz", get(|| async {}));
         around(router, settings)
@@ -211,6 +215,17 @@ mod tests {
         let response = ask(&service, request("GET", "/v1/panic").body(Body::empty()).expect("a request")).await;
         let (body, _) = problem(response, 500).await;
         assert!(!body.to_string().contains("a panic"), "{body}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_has_come_before_its_body_is_read() {
+        let service = service(&Settings::default(), Router::new());
+        let slow = futures::stream::once(async {
+            tokio::time::advance(Duration::from_secs(3)).await;
+            Ok::<_, std::io::Error>("{}")
+        });
+        let response = ask(&service, request("POST", "/v1/came").body(Body::from_stream(slow)).expect("a request")).await;
+        assert_eq!(to_bytes(response.into_body(), 1 << 20).await.expect("a body"), "3s");
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,7 +27,11 @@ const TO_ANSWER: Duration = Duration::from_millis(500);
 /// The longest name of a request.
 const LONGEST_KEY: usize = 255;
 
-/// `Prefer: wait=N`, from when the request was read.
+/// When a request came, before anything of it was read: from then on its time runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Came(pub(crate) Instant);
+
+/// `Prefer: wait=N`, from when the request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wait {
     seconds: u64,
@@ -36,10 +40,10 @@ pub(crate) struct Wait {
 
 impl Wait {
     /// The preference as it is applied: shorter than asked for when the request's time would not do.
-    fn within(asked: u64, request_time: Duration) -> Self {
+    fn within(asked: u64, Came(came): Came, request_time: Duration) -> Self {
         let seconds = asked.min(LONGEST_WAIT).min(request_time.as_secs());
         let time = Duration::from_secs(seconds).min(request_time.saturating_sub(TO_ANSWER));
-        Self { seconds, deadline: Instant::now() + time }
+        Self { seconds, deadline: came + time }
     }
 
     /// `Preference-Applied`.
@@ -55,7 +59,8 @@ pub(crate) struct Patience(pub(crate) Option<Wait>);
 impl FromRequestParts<App> for Patience {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        Ok(Self(asked(&parts.headers).map(|seconds| Wait::within(seconds, app.request_time))))
+        let came = parts.extensions.get().copied().unwrap_or_else(|| Came(Instant::now()));
+        Ok(Self(asked(&parts.headers).map(|seconds| Wait::within(seconds, came, app.request_time))))
     }
 }
 
@@ -125,7 +130,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_wait_ends_before_the_requests_time_does() {
         let wait = |asked, time| {
-            let wait = Wait::within(asked, Duration::from_secs(time));
+            let wait = Wait::within(asked, Came(Instant::now()), Duration::from_secs(time));
             (wait.applied().1.to_str().expect("text").to_owned(), (wait.deadline - Instant::now()).as_millis())
         };
         assert_eq!(wait(5, 10), ("wait=5".into(), 5_000));
@@ -133,6 +138,14 @@ mod tests {
         assert_eq!(wait(99, 10), ("wait=10".into(), 9_500));
         assert_eq!(wait(u64::MAX, 300), ("wait=30".into(), 30_000));
         assert_eq!(wait(1, 1), ("wait=1".into(), 500));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_spent_on_reading_a_request_is_not_waited_again() {
+        let came = Came(Instant::now());
+        tokio::time::advance(Duration::from_secs(4)).await;
+        let wait = Wait::within(30, came, Duration::from_secs(10));
+        assert_eq!((wait.deadline - Instant::now()).as_millis(), 5_500);
     }
 
     #[test]
