@@ -2,13 +2,16 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use events::Outgoing;
 use futures::future::{join, join_all};
-use journeys::{Api, Database, System, system::Server, tape, until};
+use journeys::{Api, Database, Process, System, system::Server, tape, until};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -29,6 +32,8 @@ struct Bank {
     database: Database,
     /// What was answered: the orders that exist.
     placed: Mutex<BTreeSet<String>>,
+    /// How often the totals were read: the database is away now and then.
+    looks: AtomicUsize,
 }
 
 /// One who trades.
@@ -56,7 +61,7 @@ impl Bank {
         system.publish(&[price(0, 5_000)]).await;
         system.until_processed().await;
         let database = Database::of(&system);
-        (Self { system, database, placed: Mutex::default() }, clients)
+        (Self { system, database, placed: Mutex::default(), looks: AtomicUsize::new(0) }, clients)
     }
 
     /// Trades until the time is over; whatever is not answered is asked again under its key.
@@ -99,10 +104,11 @@ impl Bank {
         }
     }
 
-    /// The total is what was deposited, whenever somebody looks.
+    /// The total is what was deposited, whenever somebody looks and the database is there.
     fn look(&self) {
         let output = self.database.run(TOTALS);
         if output.status.success() {
+            self.looks.fetch_add(1, Ordering::Relaxed);
             let totals = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             assert_eq!(totals, "BTC 0.00000000 320.00000000, USD 0.00 3200000.00");
         }
@@ -134,25 +140,30 @@ async fn no_cent_is_lost_or_made_while_everything_dies() {
     let end = Instant::now() + TRADED;
     let mut random = StdRng::seed_from_u64(7);
     {
-        // A settler of its own beside the one of `up`, which takes over when that dies with its process.
-        let mut command = bank.system.tickbell();
-        let _standby = bank.system.spawn("standby", command.arg("trade-settler"));
+        // A settler of its own beside the one of `up`; each takes over from the other.
+        let mut settler = bank.spawn_settler();
         let trading = join_all(clients.iter_mut().map(|client| bank.trade(client, end)));
         let killing = async {
-            let mut round = 0;
+            let (mut round, mut killed) = (0, 0);
             while Instant::now() < end {
                 let next = Instant::now() + Duration::from_millis(random.random_range(3_000..7_000));
                 until("the next kill is due", PATIENCE, async || (Instant::now() >= next).then_some(())).await;
                 match round % 3 {
                     0 => bank.system.kill_server(Server::Postgres),
                     1 => bank.system.kill_server(Server::Nats),
-                    // Refused where the server is away, which is as good.
-                    _ => drop(bank.database.run(SETTLERS_LOCK)),
+                    _ => {
+                        settler = bank.kill_settler(settler).await;
+                        killed += 1;
+                    }
                 }
                 round += 1;
             }
+            killed
         };
-        join(join(trading, killing), bank.quote(end)).await;
+        let ((_, killed), ()) = join(join(trading, killing), bank.quote(end)).await;
+        assert!(killed >= 2, "a settler's process was killed {killed} times");
+        let looks = bank.looks.load(Ordering::Relaxed);
+        assert!(looks >= 20, "the totals were read {looks} times");
     }
     // Everything at once, and from the beginning.
     bank.system.kill();
@@ -169,9 +180,39 @@ const SETTLERS_LOCK: &str = "
     SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
     AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/trade-settler', 0)";
 
+/// Whose session holds that lock, by the name of its program.
+const OWNER: &str = "
+    SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory' AND granted
+    AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/trade-settler', 0)";
+
 impl Bank {
+    fn spawn_settler(&self) -> Process {
+        self.system.spawn("settler", self.system.tickbell().arg("trade-settler"))
+    }
+
+    /// Ends the settler's process in the middle of its work, and starts another one.
+    async fn kill_settler(&self, settler: Process) -> Process {
+        let ask = |sql: &str| String::from_utf8_lossy(&self.database.run(sql).stdout).trim().to_owned();
+        until("the process settles", PATIENCE, async || {
+            if ask(OWNER) == "tickbell trade-settler" {
+                return Some(());
+            }
+            // Refused where the server is away, which is as good.
+            ask(SETTLERS_LOCK);
+            None
+        })
+        .await;
+        let postings = || ask("SELECT max(id) FROM postings").parse::<u64>().ok();
+        let before = until("there are postings", PATIENCE, async || postings()).await;
+        until("it posts", PATIENCE, async || postings().filter(|last| *last > before)).await;
+        settler.kill();
+        self.spawn_settler()
+    }
+
     async fn assert_right(&self, clients: &[Client]) {
+        let looks = self.looks.load(Ordering::Relaxed);
         self.look();
+        assert_eq!(self.looks.load(Ordering::Relaxed), looks + 1, "the totals cannot be read");
         let value = |sql: &str| self.database.value(sql);
         let mut known = BTreeSet::new();
         for client in clients {
