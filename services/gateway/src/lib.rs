@@ -31,13 +31,13 @@ mod terms;
 mod then;
 mod users;
 
-use std::{net::SocketAddr, pin::pin, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
 use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
 use store::{Store, watch::Watch};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{debug, info, warn};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::passwords::Passwords;
@@ -46,6 +46,9 @@ pub use settings::{Confirmation, OrdersFromAlerts, Settings};
 
 /// Whose advisory lock says which gateway relays; all of them answer.
 const RELAY: &str = "gateway-outbox";
+
+/// How often what is over is taken away.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// What handlers work with.
 #[derive(Clone)]
@@ -151,6 +154,19 @@ async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdow
     tokio::select! {
         fault = lost.as_mut() => Err(fault),
         ended = store.relay_outbox(store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
+        never = sweep(store) => match never {},
+    }
+}
+
+/// Takes away what is over, as long as what is kept about people says it is kept.
+async fn sweep(store: &Store) -> Infallible {
+    loop {
+        match store.sweep(platform::clock::now()).await {
+            Ok(rows) => debug!(rows, "took away what is over"),
+            // What was left is taken the next time.
+            Err(error) => warn!(error = platform::fault::chain(&error), "what is over was not taken away"),
+        }
+        tokio::time::sleep(SWEEP_EVERY).await;
     }
 }
 

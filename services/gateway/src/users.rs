@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::{
     attempts::Attempt,
-    passwords::Reset,
+    passwords::{Reset, Wish},
     sign_ins::Opened,
     sign_ups::Admission,
     users::{Role, User},
@@ -28,6 +28,7 @@ use crate::{
     caller::{Reads, SESSION_PREFIX, SignedIn},
     extract::{JsonBody, hash},
     fields::Fields,
+    network::Client,
     openapi::ProblemResponses,
     passwords::{NewPassword, Password, Verdict},
     problem::{Kind, Mistake, Problem},
@@ -101,6 +102,7 @@ pub(crate) async fn sign_up(
 /// Ask for a new password
 ///
 /// The answer is the same whether the address has an account or not. The link in the mail is good for one hour, once.
+/// Whoever asks more than a hundred times in a row from one network is slowed.
 #[utoipa::path(
     post, path = "/v1/password-resets", tag = "users", operation_id = "ask_for_password_reset",
     request_body(content = ResetRequestDoc, content_type = "application/json"),
@@ -108,12 +110,17 @@ pub(crate) async fn sign_up(
 )]
 pub(crate) async fn ask_for_reset(
     State(app): State<App>,
+    Client(network): Client,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Taken>), Problem> {
     let mut fields = Fields::parse(&body)?;
     let email = fields.required::<Address>("email");
     let email = fields.all(email)?;
-    app.store.ask_for_reset(email.into_string(), platform::clock::now()).await?;
+    count(&app, Attempt::Reset(network)).await?;
+    if app.store.ask_for_reset(email.into_string(), platform::clock::now()).await? == Wish::TooMany {
+        let detail = "More people ask for new passwords than we can write to; try again in a while.";
+        return Err(Problem::new(Kind::TooManyRequests { retry_after_seconds: 60 }, detail));
+    }
     let detail = "If the address has an account, a mail with a link is on its way to it.";
     Ok((StatusCode::ACCEPTED, Json(Taken { detail })))
 }
@@ -249,7 +256,8 @@ pub(crate) async fn count(app: &App, attempt: Attempt) -> Result<(), Problem> {
     get, path = "/v1/me/export", tag = "users", operation_id = "export_me", security(("session" = [])),
     responses(
         (status = 200, body = Object, description = "The account, sessions, API keys, rules with firings, messages \
-            with attempts, orders, trades, accounts, postings and deposits; no secrets"),
+            with attempts, orders, trades, accounts, postings and deposits; no secrets, nor the ids that links in mails \
+            are made of"),
         ProblemResponses,
     ),
 )]
@@ -259,8 +267,10 @@ pub(crate) async fn export(State(app): State<App>, SignedIn(caller): SignedIn) -
 
 /// Erase me
 ///
-/// Ends your alerts, cancels what can be cancelled, and deletes the account with everything personal, for good. What
-/// the ledger says about money stays, under an id that leads to nobody.
+/// Ends your alerts, cancels what can be cancelled, and deletes the account and what is personal in our tables, at once and
+/// for good. Streams that carry alerts with your address forget it within 30 days, as do backups. What the ledger says
+/// about money stays, under an id that leads to nobody; so does the `client_order_id` of an order, which is a part of its
+/// terms.
 #[utoipa::path(
     delete, path = "/v1/me", tag = "users", operation_id = "erase_me", security(("session" = [])),
     responses((status = 204, description = "It is gone"), ProblemResponses),

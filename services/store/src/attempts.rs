@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{Error, Store, Tx};
 
 /// A row of failures is forgotten this long after the last of them.
-pub(crate) const FORGOTTEN_AFTER_SECONDS: i64 = 3_600;
+const FORGOTTEN_AFTER_SECONDS: i64 = 3_600;
 
 /// Where a request comes from, as widely as one household or firm may change its address: a /24 of IPv4, a /64 of IPv6.
 #[derive(Debug, Clone, PartialEq, Eq)]

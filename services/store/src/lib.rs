@@ -27,6 +27,7 @@ pub mod settlement;
 pub mod sign_ins;
 pub mod sign_ups;
 pub mod status;
+mod sweep;
 mod transaction;
 pub mod users;
 pub mod watch;

@@ -13,6 +13,18 @@ use crate::{
 /// How long the link in the mail leads anywhere.
 const GOOD_FOR_HOURS: i32 = 1;
 
+/// How many may ask in an hour, all together: a row is kept for each, whether the address has an account or not.
+const ASKED_PER_HOUR: i64 = 10_000;
+
+/// What a wish for a new password came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// It is taken; whether a mail follows is its address's business.
+    Taken,
+    /// Too many ask now, whoever they are.
+    TooMany,
+}
+
 /// Where a reset stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
@@ -58,25 +70,31 @@ impl Store {
     }
 
     /// Takes the wish for a new password. The same work is done whether the address has an account or not.
-    pub async fn ask_for_reset(&self, address: String, now: Timestamp) -> Result<(), Error> {
+    pub async fn ask_for_reset(&self, address: String, now: Timestamp) -> Result<Wish, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                tidy(tx, now).await?;
                 // One at a time for an address: the count below would be blind to those in flight.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/reset/' || lower($1), 0))")
                     .bind(&address)
                     .execute(&mut **tx)
                     .await?;
-                let asked: i64 = sqlx::query_scalar(
-                    "SELECT count(*) FROM password_resets WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
-                     AND created_at > $2 - interval '1 hour'",
+                let row = sqlx::query(
+                    "SELECT (SELECT count(*) FROM password_resets
+                             WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
+                                AND created_at > $2 - interval '1 hour') AS asked,
+                            (SELECT count(*) FROM (SELECT FROM password_resets
+                                                   WHERE created_at > $2 - interval '1 hour' LIMIT $3) AS all_asked) AS all_asked",
                 )
                 .bind(&address)
                 .bind(now.datetime())
+                .bind(ASKED_PER_HOUR)
                 .fetch_one(&mut **tx)
                 .await?;
-                if asked >= MAILS_PER_HOUR {
-                    return Ok(());
+                if row.try_get::<i64, _>("all_asked")? >= ASKED_PER_HOUR {
+                    return Ok(Wish::TooMany);
+                }
+                if row.try_get::<i64, _>("asked")? >= MAILS_PER_HOUR {
+                    return Ok(Wish::Taken);
                 }
                 let id = Uuid::now_v7();
                 sqlx::query(
@@ -90,7 +108,8 @@ impl Store {
                 .bind(GOOD_FOR_HOURS)
                 .execute(&mut **tx)
                 .await?;
-                notice(tx, UserHappening::ResetRequested, id, now).await
+                notice(tx, UserHappening::ResetRequested, id, now).await?;
+                Ok(Wish::Taken)
             })
         })
         .await
@@ -163,17 +182,4 @@ async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(Reset, Option<U
         (false, false) => Reset::Waiting,
     };
     Ok((state, user))
-}
-
-/// Takes a few of those that are over away, so that there is never much of them. A day later: a link that was used says so.
-async fn tidy(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM password_resets WHERE id IN (
-             SELECT id FROM password_resets WHERE expires_at < $1 - interval '1 day' ORDER BY expires_at LIMIT 10
-             FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(now.datetime())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }

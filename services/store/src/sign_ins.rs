@@ -77,7 +77,7 @@ impl Store {
                     .execute(&mut **tx)
                     .await?;
                 open(tx, session.user_id, &session.opened, now).await?;
-                end_surplus(tx, session.user_id, now).await?;
+                end_surplus(tx, session.user_id).await?;
                 Ok(true)
             })
         })
@@ -115,22 +115,14 @@ pub(crate) async fn open(tx: &mut Tx, user: Uuid, opened: &Opened, now: Timestam
     Ok(())
 }
 
-/// Those of the account that are over or too many, and a few of anybody's that are over.
-async fn end_surplus(tx: &mut Tx, user: Uuid, now: Timestamp) -> Result<(), Error> {
+/// Those of the account that are too many.
+async fn end_surplus(tx: &mut Tx, user: Uuid) -> Result<(), Error> {
     sqlx::query(
         "DELETE FROM sessions WHERE token_hash IN (
              SELECT token_hash FROM sessions WHERE user_id = $1 ORDER BY created_at DESC OFFSET $2)",
     )
     .bind(user)
     .bind(MOST_SESSIONS)
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query(
-        "DELETE FROM sessions WHERE token_hash IN (
-             SELECT token_hash FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT 10
-             FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(now.datetime())
     .execute(&mut **tx)
     .await?;
     Ok(())

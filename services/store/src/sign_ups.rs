@@ -50,7 +50,6 @@ impl Store {
     ) -> Result<(), Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
-                tidy(tx, now).await?;
                 // One at a time for an address: the count below would be blind to those in flight.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/sign-up/' || lower($1), 0))")
                     .bind(&email)
@@ -176,18 +175,6 @@ async fn make_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp
     .execute(&mut **tx)
     .await?;
     Ok(made.rows_affected())
-}
-
-/// Takes a few of those that are over away, so that there is never much of them.
-async fn tidy(tx: &mut Tx, now: Timestamp) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM sign_ups WHERE id IN (
-             SELECT id FROM sign_ups WHERE expires_at < $1 ORDER BY expires_at LIMIT 10 FOR UPDATE SKIP LOCKED)",
-    )
-    .bind(now.datetime())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 /// Says that something happened that somebody is told about by mail.
