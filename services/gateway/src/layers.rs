@@ -156,7 +156,10 @@ mod tests {
             .route("/v1/echo", post(|JsonBody(body): JsonBody| async { body }))
             .route("/v1/panic", get(|| async { [(); 0].get(1).copied().expect("a panic") }))
             .route("/v1/never", get(std::future::pending::<()>))
-            .route("/v1/came", post(|Extension(Came(came)): Extension<Came>| async move { format!("{:?}", came.elapsed()) }))
+            .route(
+                "/v1/came",
+                post(|Extension(Came(came)): Extension<Came>| async move { format!("{:?}", came.elapsed()) }),
+            )
             .route("/confirm/{token}", get(|| async { Problem::no_such_alert() }))
             .route("/healthz", get(|| async {}));
         around(router, settings)
@@ -224,7 +227,8 @@ mod tests {
             tokio::time::advance(Duration::from_secs(3)).await;
             Ok::<_, std::io::Error>("{}")
         });
-        let response = ask(&service, request("POST", "/v1/came").body(Body::from_stream(slow)).expect("a request")).await;
+        let response =
+            ask(&service, request("POST", "/v1/came").body(Body::from_stream(slow)).expect("a request")).await;
         assert_eq!(to_bytes(response.into_body(), 1 << 20).await.expect("a body"), "3s");
     }
 

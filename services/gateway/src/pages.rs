@@ -141,7 +141,16 @@ fn unsubscribed() -> Response {
 impl<'a> Page<'a> {
     /// One that only says something.
     pub(crate) fn new(title: &'a str, lead: &'a str) -> Self {
-        Self { style: STYLE, title, lead, rule: None, password: None, autocomplete: "new-password", button: None, trace_id: None }
+        Self {
+            style: STYLE,
+            title,
+            lead,
+            rule: None,
+            password: None,
+            autocomplete: "new-password",
+            button: None,
+            trace_id: None,
+        }
     }
 
     pub(crate) fn about(self, what: &'a str) -> Self {

@@ -57,8 +57,10 @@ impl Database {
 
     /// Keeps a service from committing anything that it reads from a stream, until the answer is dropped: it lags.
     pub async fn hold_back(&self, service: &str) -> Held<'_> {
-        self.hold(&format!("SELECT FROM positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE"))
-            .await
+        self.hold(&format!(
+            "SELECT FROM positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE"
+        ))
+        .await
     }
 
     /// Holds what a statement locks, until the answer is dropped.

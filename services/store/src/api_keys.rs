@@ -44,13 +44,7 @@ pub enum Added {
 
 impl Store {
     /// Saves a new key, asked for in a session: whoever is shut out must not leave a key behind.
-    pub async fn add_key(
-        &self,
-        user: Uuid,
-        session: TokenHash,
-        key: ApiKey,
-        token: TokenHash,
-    ) -> Result<Added, Error> {
+    pub async fn add_key(&self, user: Uuid, session: TokenHash, key: ApiKey, token: TokenHash) -> Result<Added, Error> {
         self.transaction(move |tx| {
             Box::pin(async move {
                 // One at a time for an account: what is looked at below must not be blind to those in flight.

@@ -82,8 +82,9 @@ impl Store {
                     "SELECT (SELECT count(*) FROM password_resets
                              WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
                                 AND created_at > $2 - interval '1 hour') AS asked,
-                            (SELECT count(*) FROM (SELECT FROM password_resets
-                                                   WHERE created_at > $2 - interval '1 hour' LIMIT $3) AS all_asked) AS all_asked",
+                            (SELECT count(*)
+                             FROM (SELECT FROM password_resets WHERE created_at > $2 - interval '1 hour' LIMIT $3)
+                                AS anybody) AS all_asked",
                 )
                 .bind(&address)
                 .bind(now.datetime())

@@ -204,8 +204,7 @@ impl Book {
     /// placed: which came first, its end or its firing, is what the streams say.
     pub fn cancel(&mut self, request: &OrderCancelRequested) {
         let is_meant = |open: &Open| {
-            open.order.user_id == request.user_id
-                && (open.parked.is_some() || !request.only_while_waiting_for_alert)
+            open.order.user_id == request.user_id && (open.parked.is_some() || !request.only_while_waiting_for_alert)
         };
         if self.open.get(&request.order_id).is_some_and(is_meant)
             && let Some(open) = self.take_open(request.order_id)

@@ -94,8 +94,7 @@ impl Things {
         let key = json!({ "name": "hers", "scopes": ["read"] });
         let key: Value = api.tell(session, Method::POST, "/v1/api-keys", &key).await.expect_status(201).json();
         let id = |thing: &Value| thing["id"].as_str().expect("an id").to_owned();
-        let manage_tokens =
-            [&alert, &other].map(|alert| alert["manage_token"].as_str().expect("a token").to_owned());
+        let manage_tokens = [&alert, &other].map(|alert| alert["manage_token"].as_str().expect("a token").to_owned());
         Self { order: id(&order), alert: id(&alert), key: id(&key), manage_tokens }
     }
 

@@ -109,7 +109,10 @@ async fn lead_a_life(system: &System, session: &str) {
     let api = &system.api;
     for (key, terms) in [
         ("adas-first", json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "funds": "100.00" })),
-        ("adas-second", json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "0.01", "price": "5000" })),
+        (
+            "adas-second",
+            json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "0.01", "price": "5000" }),
+        ),
     ] {
         let request = api.request(Method::POST, "/v1/orders").bearer_auth(session).header("prefer", "wait=9");
         Api::send(request.header("idempotency-key", key).json(&terms)).await.expect_status(200);
