@@ -180,3 +180,29 @@ async fn told(listener: &mut PgListener) -> Result<(), Error> {
     while listener.next_buffered().is_some() {}
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use events::Outgoing;
+
+    use super::*;
+
+    fn committed(row: i64) -> Committed {
+        (row, Outgoing { subject: "orders.BTC-USD.1".into(), id: "1".into(), headers: Vec::new(), body: Vec::new() })
+    }
+
+    #[test]
+    fn a_fact_is_handed_over_only_where_somebody_takes_it() {
+        let handover = Handover::default();
+        assert!(!handover.give("gateway", committed(1)), "no relay");
+        let mut relay = handover.open("gateway");
+        assert!(handover.give("gateway", committed(2)) && !handover.give("operator", committed(3)));
+        assert_eq!(relay.try_recv().map(|(row, _)| row), Ok(2));
+        let taken = (0..).take_while(|row| handover.give("gateway", committed(*row))).count();
+        assert_eq!(taken, HANDED, "a relay that is behind finds the others in the database");
+        drop(relay);
+        assert!(!handover.give("gateway", committed(5)), "the relay has ended");
+        let _relay = handover.open("gateway");
+        assert!(handover.give("gateway", committed(6)), "there is another");
+    }
+}
