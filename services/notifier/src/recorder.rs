@@ -38,8 +38,8 @@ impl Recorder {
             while let Some(first) = ended.recv().await {
                 sleep(GATHER).await;
                 together.push(first);
-                while let Ok(next) = ended.try_recv()
-                    && together.len() < TOGETHER
+                while together.len() < TOGETHER
+                    && let Ok(next) = ended.try_recv()
                 {
                     together.push(next);
                 }
