@@ -19,6 +19,7 @@ mod replay;
 mod roles;
 mod several;
 mod smtp;
+mod strangers;
 mod tampering;
 mod tick_to_mail;
 mod up;
