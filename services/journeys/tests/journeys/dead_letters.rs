@@ -10,11 +10,14 @@ fn raw(id: &str, class: Option<&str>, body: Vec<u8>) -> Outgoing {
     Outgoing { subject: "ticks.test.BTC-USD".into(), id: id.into(), headers: headers.collect(), body }
 }
 
+/// The dead letters, in the order of what was given up: two services that give up one each publish them when they do.
 async fn listed(system: &System) -> Vec<Value> {
     let output = system.run(&["dlq", "list", "--json"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    list["items"].as_array().expect("items").clone()
+    let mut items = list["items"].as_array().expect("items").clone();
+    items.sort_by_key(|item| item["letter"]["sequence"].as_u64());
+    items
 }
 
 #[tokio::test]
