@@ -72,7 +72,7 @@ BEGIN
 
         -- Tells people.
         'SELECT, INSERT, UPDATE ON deliveries, positions TO tickbell_notifier',
-        'SELECT, INSERT ON delivery_attempts, dead_letters TO tickbell_notifier',
+        'SELECT, INSERT ON delivery_attempts, told_together, dead_letters TO tickbell_notifier',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_notifier',
         -- Where to write to; no password's hash.
         'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',

@@ -12,7 +12,7 @@ use events::{
 use platform::links::{Links, Purpose};
 
 pub use account::account;
-pub use trade::{Order, order};
+pub use trade::{Order, orders};
 
 /// A mail before it is MIME.
 #[derive(Debug, Clone, PartialEq, Eq)]

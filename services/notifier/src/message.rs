@@ -110,6 +110,7 @@ mod tests {
             id: Uuid::from_u128(9),
             kind: Kind::Alert,
             about: alert.id.clone(),
+            besides: Vec::new(),
             rule_id: Some(alert.rule_id),
             channel: Channel::Email,
             address: address.into(),

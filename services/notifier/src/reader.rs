@@ -6,7 +6,7 @@ use events::{Channel, Target, Timestamp};
 use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, feed::Unreadable};
 use store::{
     Store, Tx, dead_letters,
-    deliveries::{self, Delivery},
+    deliveries::{self, Delivery, Kind},
     positions::advance,
     recipients::{addresses, erased},
 };
@@ -17,7 +17,7 @@ use tokio::{
 
 use crate::{
     SERVICE,
-    telling::{Decided, To, Told, of_alert, of_rule, of_trade, of_user},
+    telling::{Decided, To, Told, of_alert, of_rule, of_trade, of_user, together},
 };
 
 /// The durable consumer of stream `RULES`.
@@ -31,6 +31,8 @@ const BATCH: usize = 1_000;
 /// What comes so soon after a transaction waits for the next one: a transaction costs more than a delivery, and nobody
 /// sees a mail come later by so little.
 const GATHER: Duration = Duration::from_millis(50);
+/// What becomes of orders comes in swarms, which are told in few mails.
+const GATHER_ORDERS: Duration = Duration::from_secs(1);
 /// What is decided about one message.
 type Decide = fn(&Message) -> Result<Decided, Unreadable>;
 
@@ -51,10 +53,10 @@ pub(crate) async fn session(
     check.ready();
     let work = async {
         tokio::try_join!(
-            alerts.follow(of_alert),
-            rules.follow(of_rule),
-            trades.follow(of_trade),
-            users.follow(of_user),
+            alerts.follow(of_alert, GATHER),
+            rules.follow(of_rule, GATHER),
+            trades.follow(of_trade, GATHER_ORDERS),
+            users.follow(of_user, GATHER),
             store.relay_outbox(deliveries::SERVICE, broker, Duration::ZERO, shutdown),
         )
     };
@@ -81,7 +83,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes batch after batch through to its acknowledgement.
-    async fn follow(mut self, decide: Decide) -> Result<(), Fault> {
+    async fn follow(mut self, decide: Decide, gather: Duration) -> Result<(), Fault> {
         loop {
             let batch = self.feed.next(BATCH).await;
             let began = Instant::now();
@@ -89,7 +91,7 @@ impl<'a> Reader<'a> {
             self.feed.acknowledge(&batch).await;
             metrics::gauge!("tickbell_consumer_lag", "consumer" => self.consumer).set(self.feed.pending() as f64); // float: a gauge is one
             metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => self.consumer).record(began.elapsed());
-            sleep(GATHER).await;
+            sleep(gather).await;
         }
     }
 
@@ -114,7 +116,8 @@ impl<'a> Reader<'a> {
                 Box::pin(async move {
                     advance(tx, consumer, from, to, last_event_at).await?;
                     if !told.is_empty() {
-                        let made = addressed(tx, told).await?;
+                        let untold = untold(tx, told).await?;
+                        let made = addressed(tx, together(untold)).await?;
                         deliveries::add(tx, &made).await?;
                     }
                     dead_letters::give_up(tx, SERVICE, &dead).await
@@ -127,6 +130,20 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
+
+/// Without what becomes of orders and was told before, by itself or with others.
+async fn untold(
+    tx: &mut Tx,
+    mut told: Vec<(Told, Option<String>)>,
+) -> Result<Vec<(Told, Option<String>)>, store::Error> {
+    let trades = told.iter().filter(|(told, _)| told.kind == Kind::Trade);
+    let abouts: Vec<_> = trades.map(|(told, _)| told.about.as_str()).collect();
+    if !abouts.is_empty() {
+        let mut before = deliveries::told_among(tx, &abouts).await?;
+        told.retain(|(told, _)| told.kind != Kind::Trade || before.insert(told.about.clone()));
+    }
+    Ok(told)
 }
 
 /// Deliveries to everybody who is told; whoever is gone is not.

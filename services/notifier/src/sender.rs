@@ -9,6 +9,8 @@ use platform::{
     links::Links,
     trace::{follow, traceparent},
 };
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use store::{
     Store,
     deliveries::{Attempt, Claim, Kind},
@@ -163,9 +165,17 @@ impl Desk {
             Kind::Account => {
                 letter::account(&serde_json::from_value::<UserNoticed>(delivery.content.clone())?, &self.links)
             }
-            Kind::Trade => letter::order(&serde_json::from_value::<Order>(delivery.content.clone())?, &self.links),
+            Kind::Trade => letter::orders(several::<Order>(delivery.content.clone())?, &self.links),
         };
         compose(claim, letter, &self.from, traceparent(&Span::current(), delivery.traceparent.as_deref()).as_deref())
+    }
+}
+
+/// What is told together, or by itself.
+fn several<T: DeserializeOwned>(content: Value) -> Result<Vec<T>, serde_json::Error> {
+    match content {
+        Value::Array(several) => several.into_iter().map(serde_json::from_value).collect(),
+        one => Ok(vec![serde_json::from_value(one)?]),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Who is told what because of an event: pure, and the same for an event that is read twice.
 
+use std::collections::HashMap;
+
 use events::{
     AlertFired, Channel, Event, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp, TradeSettled,
     UserHappening, UserNoticed, rule::RuleHappening,
@@ -28,7 +30,8 @@ pub(crate) struct Decided {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Told {
     pub(crate) kind: Kind,
-    about: String,
+    pub(crate) about: String,
+    besides: Vec<String>,
     pub(crate) rule_id: Option<Uuid>,
     content: Value,
     pub(crate) to: To,
@@ -44,12 +47,21 @@ pub(crate) enum To {
 }
 
 impl Told {
+    fn add(&mut self, other: Told) {
+        self.besides.push(other.about);
+        match &mut self.content {
+            Value::Array(contents) => contents.push(other.content),
+            first => *first = Value::Array(vec![first.take(), other.content]),
+        }
+    }
+
     /// One delivery for each target.
     pub(crate) fn deliveries(&self, targets: &[Target], traceparent: Option<&str>) -> Vec<Delivery> {
         let delivery = |target: &Target| Delivery {
             id: delivery_id(&self.about, target),
             kind: self.kind,
             about: self.about.clone(),
+            besides: self.besides.clone(),
             rule_id: self.rule_id,
             channel: target.channel,
             address: target.address.clone(),
@@ -70,6 +82,7 @@ fn alerted(alert: &AlertFired) -> Told {
     Told {
         kind: Kind::Alert,
         about: alert.id.clone(),
+        besides: Vec::new(),
         rule_id: Some(alert.rule_id),
         content: content(alert),
         to: To::Targets(alert.targets.clone()),
@@ -88,6 +101,7 @@ fn asked(change: &RuleChanged) -> Option<Told> {
     waits.then(|| Told {
         kind: Kind::Confirmation,
         about: rule.id.to_string(),
+        besides: Vec::new(),
         rule_id: Some(rule.id),
         content: content(rule),
         to: To::Targets(vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }]),
@@ -109,7 +123,8 @@ fn noticed(notice: &UserNoticed) -> Told {
         }
     };
     let about = notice.notice_id.to_string();
-    Told { kind: Kind::Account, about, rule_id: None, content: content(notice), to: To::Person(person) }
+    let (content, to) = (content(notice), To::Person(person));
+    Told { kind: Kind::Account, about, besides: Vec::new(), rule_id: None, content, to }
 }
 
 /// Whose order has traded, or come to nothing without being asked to.
@@ -131,18 +146,45 @@ pub(crate) fn of_trade(message: &Message) -> Result<Decided, Unreadable> {
 }
 
 fn traded(trade: TradeSettled) -> Told {
-    let (about, person) = (trade.id.clone(), Person::User(trade.user_id));
-    let content = content(&Order::Traded(trade));
-    Told { kind: Kind::Trade, about, rule_id: None, content, to: To::Person(person) }
+    let (about, user_id) = (trade.id.clone(), trade.user_id);
+    order(about, user_id, &Order::Traded(trade))
 }
 
 fn ended(update: OrderUpdated) -> Option<Told> {
     let told = matches!(update.status, OrderStatus::Rejected | OrderStatus::Expired);
     told.then(|| {
-        let (about, person) = (update.outgoing().id, Person::User(update.user_id));
-        let content = content(&Order::Ended(update));
-        Told { kind: Kind::Trade, about, rule_id: None, content, to: To::Person(person) }
+        let (about, user_id) = (update.outgoing().id, update.user_id);
+        order(about, user_id, &Order::Ended(update))
     })
+}
+
+fn order(about: String, user_id: Uuid, order: &Order) -> Told {
+    let (content, to) = (content(order), To::Person(Person::User(user_id)));
+    Told { kind: Kind::Trade, about, besides: Vec::new(), rule_id: None, content, to }
+}
+
+/// How many orders one mail tells of at most.
+const TOGETHER: usize = 50;
+
+/// Makes one of what becomes of the same person's orders, under the name and the trace of the first.
+pub(crate) fn together(told: Vec<(Told, Option<String>)>) -> Vec<(Told, Option<String>)> {
+    let mut gathered: Vec<(Told, Option<String>)> = Vec::with_capacity(told.len());
+    let mut open: HashMap<Person, usize> = HashMap::new();
+    for (told, traceparent) in told {
+        if let (Kind::Trade, To::Person(person)) = (told.kind, &told.to) {
+            let next = gathered.len();
+            let place = open.entry(*person).or_insert(next);
+            match gathered.get_mut(*place) {
+                Some((first, _)) if first.besides.len() + 1 < TOGETHER => {
+                    first.add(told);
+                    continue;
+                }
+                _ => *place = next,
+            }
+        }
+        gathered.push((told, traceparent));
+    }
+    gathered
 }
 
 /// Derived from what is told to whom, so that an event that is read twice makes one delivery.
@@ -213,6 +255,26 @@ mod tests {
             let told = noticed(&serde_json::from_value(notice).expect("a notice"));
             assert_eq!((told.kind, told.rule_id, told.to), (Kind::Account, None, To::Person(person)), "{happened}");
         }
+    }
+
+    #[test]
+    fn what_becomes_of_somebodys_orders_is_told_together() {
+        let told = |number: u128, user: u128| {
+            let trade = TradeSettled { id: number.to_string(), user_id: Uuid::from_u128(user), ..trade("buy") };
+            (traded(trade), Some(format!("trace {number}")))
+        };
+        let alert = (alerted(&fired(json!({}))), None);
+        let gathered = together(vec![told(1, 1), told(2, 2), alert.clone(), told(3, 1), told(4, 1)]);
+        assert_eq!(gathered[1..], [told(2, 2), alert]);
+        let (first, trace) = &gathered[0];
+        assert_eq!((first.about.as_str(), trace.as_deref()), ("1", Some("trace 1")));
+        assert_eq!(first.besides, ["3", "4"]);
+        assert_eq!(first.content, json!([told(1, 1).0.content, told(3, 1).0.content, told(4, 1).0.content]));
+
+        let many = together((0..=2 * TOGETHER as u128).map(|number| told(number, 1)).collect());
+        let sizes: Vec<_> = many.iter().map(|(told, _)| told.besides.len() + 1).collect();
+        assert_eq!(sizes, [TOGETHER, TOGETHER, 1]);
+        assert_eq!(many[2], told(2 * TOGETHER as u128, 1));
     }
 
     #[test]

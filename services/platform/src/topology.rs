@@ -127,7 +127,18 @@ pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, F
 
 /// The sequence of the last message that a stream has stored; 0 before the first.
 pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
-    Ok(existing(broker, name).await?.state.last_sequence)
+    let passing =
+        |error: async_nats::Error| Fault::passing(format!("ask for the last message of stream {name}"), error);
+    let stream = broker.jetstream().get_stream_no_info(name).await.map_err(|error| passing(error.into()))?;
+    match stream.get_last_raw_message_by_subject(">").await {
+        // Asked of the leader, so not older than what it has acknowledged, and at less cost than all about the stream.
+        Ok(message) => Ok(message.sequence),
+        // It has none, or its last one was deleted.
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
+            Ok(existing(broker, name).await?.state.last_sequence)
+        }
+        Err(error) => Err(passing(error.into())),
+    }
 }
 
 async fn existing(broker: &Broker, name: &str) -> Result<Info, Fault> {

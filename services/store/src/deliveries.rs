@@ -1,6 +1,6 @@
 //! What is to be told to whom, every attempt, and its outcome.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use events::{Channel, DeliveryUpdated, Outcome, Timestamp};
 use serde_json::Value;
@@ -45,13 +45,15 @@ pub struct Delivery {
     pub kind: Kind,
     /// The alert's id, the id of the rule to confirm, the notice's, the trade's.
     pub about: String,
+    /// What else it tells, in the same words; not kept with a claim.
+    pub besides: Vec<String>,
     /// The rule it comes from; none for what is about no rule.
     pub rule_id: Option<Uuid>,
     /// How.
     pub channel: Channel,
     /// Where.
     pub address: String,
-    /// The event it is composed from, as JSON.
+    /// The event it is composed from, as JSON; an array of those that are told together.
     pub content: Value,
     /// The trace context of what caused it.
     pub traceparent: Option<String>,
@@ -77,6 +79,14 @@ pub struct Attempt {
     pub retry_in: Duration,
 }
 
+/// Which of these are told already, by themselves or with others.
+pub async fn told_among(tx: &mut Tx, abouts: &[&str]) -> Result<HashSet<String>, Error> {
+    let found = sqlx::query_scalar(
+        "SELECT about FROM deliveries WHERE about = ANY($1) UNION SELECT about FROM told_together WHERE about = ANY($1)",
+    );
+    Ok(found.bind(abouts).fetch_all(&mut **tx).await?.into_iter().collect())
+}
+
 /// Adds deliveries that are not there yet.
 pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     sqlx::query(
@@ -95,6 +105,16 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     .bind(deliveries.iter().map(|delivery| delivery.traceparent.as_deref()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
+    let besides =
+        deliveries.iter().flat_map(|delivery| delivery.besides.iter().map(|about| (about.as_str(), delivery.id)));
+    let (abouts, ids): (Vec<_>, Vec<_>) = besides.unzip();
+    if !abouts.is_empty() {
+        sqlx::query("INSERT INTO told_together (about, delivery_id) SELECT * FROM unnest($1::text[], $2::uuid[])")
+            .bind(abouts)
+            .bind(ids)
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }
 
@@ -202,6 +222,7 @@ fn claim(row: &PgRow) -> Result<Claim, Error> {
         id: row.try_get("id")?,
         kind,
         about: row.try_get("about")?,
+        besides: Vec::new(),
         rule_id: row.try_get("rule_id")?,
         channel: Channel::Email,
         address: row.try_get("address")?,

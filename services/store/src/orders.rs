@@ -184,7 +184,8 @@ impl Store {
 
     /// Those of these orders that the settler has decided something about.
     pub(crate) async fn decided_orders(&self, ids: &[Uuid]) -> Result<Vec<OrderRecord>, Error> {
-        let query = sqlx::query(records!("o.id = ANY($1) AND s.status IS NOT NULL"));
+        // A plan that does not look into the array is made once and not for every notice.
+        let query = sqlx::query(records!("o.id = ANY ((SELECT $1::uuid[])::uuid[]) AND s.status IS NOT NULL"));
         query.bind(ids).fetch_all(self.pool()).await?.iter().map(record).collect()
     }
 

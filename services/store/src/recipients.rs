@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{Error, Tx, people::ERASED};
 
 /// Somebody to tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Person {
     /// Who asked for an account.
     SignUp(Uuid),

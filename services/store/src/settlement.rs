@@ -210,9 +210,10 @@ impl Store {
     /// Which of these orders and deposits are decided already: a message that was published again long after the first
     /// time has another place in the stream.
     pub async fn settled_among(&self, orders: &[Uuid], deposits: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+        // A plan that does not look into the arrays is made once and not for every batch.
         let found = sqlx::query_scalar(
-            "SELECT order_id FROM order_states WHERE order_id = ANY($1)
-             UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY($2)",
+            "SELECT order_id FROM order_states WHERE order_id = ANY ((SELECT $1::uuid[])::uuid[])
+             UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY ((SELECT $2::uuid[])::uuid[])",
         );
         Ok(found.bind(orders).bind(deposits).fetch_all(self.pool()).await?)
     }

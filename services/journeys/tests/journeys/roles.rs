@@ -64,6 +64,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("deliveries", "SIU"),
             ("delivery_attempts", "SI"),
+            ("told_together", "SI"),
             ("positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),

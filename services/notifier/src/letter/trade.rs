@@ -1,7 +1,7 @@
 //! What people are told about their orders.
 
 use askama::Template;
-use events::{OrderUpdated, Rejection, Side, TradeSettled, words};
+use events::{OrderStatus, OrderUpdated, Rejection, Side, Timestamp, TradeSettled, words};
 use platform::links::Links;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -18,18 +18,50 @@ pub enum Order {
     Ended(OrderUpdated),
 }
 
-/// Says what became of an order.
-pub fn order(order: &Order, links: &Links) -> Letter {
-    let home = links.base_url();
-    let page = match order {
-        Order::Traded(trade) => traded(trade, home),
-        Order::Ended(update) => ended(update, home),
-    };
-    let (text, html) = (render(&OrderText { page: &page }), render(&page));
-    Letter { subject: page.subject, text, html, unsubscribe: None }
+impl Order {
+    fn at(&self) -> Timestamp {
+        match self {
+            Self::Traded(trade) => trade.at,
+            Self::Ended(update) => update.at,
+        }
+    }
+
+    fn section(&self) -> Section<'_> {
+        match self {
+            Self::Traded(trade) => traded(trade),
+            Self::Ended(update) => ended(update),
+        }
+    }
 }
 
-fn traded<'a>(trade: &'a TradeSettled, home: &'a str) -> OrderPage<'a> {
+/// Says what became of one or more orders.
+pub fn orders(mut orders: Vec<Order>, links: &Links) -> Letter {
+    orders.sort_by_key(Order::at);
+    let sections: Vec<_> = orders.iter().map(Order::section).collect();
+    let subject = match sections.as_slice() {
+        [only] => only.headline.clone(),
+        _ => count(&orders),
+    };
+    let page = OrdersPage { subject: &subject, sections: &sections, home: links.base_url() };
+    let (text, html) = (render(&OrdersText { page: &page }), render(&page));
+    Letter { subject, text, html, unsubscribe: None }
+}
+
+/// `3 orders: 2 filled, 1 rejected`.
+fn count(orders: &[Order]) -> String {
+    let standing = |order: &Order| match order {
+        Order::Traded(_) => OrderStatus::Filled,
+        Order::Ended(update) => update.status,
+    };
+    let of = |status: OrderStatus| {
+        let count = orders.iter().filter(|order| standing(order) == status).count();
+        (count > 0).then(|| format!("{count} {}", status.as_str()))
+    };
+    let counts = [OrderStatus::Filled, OrderStatus::Rejected, OrderStatus::Expired].into_iter().filter_map(of);
+    format!("{} orders: {}", orders.len(), counts.collect::<Vec<_>>().join(", "))
+}
+
+fn traded(trade: &TradeSettled) -> Section<'_> {
     let (base, quote) = (trade.symbol.base(), trade.symbol.quote());
     let money = |amount: Decimal| format!("{} {quote}", words::number(amount));
     let (done, total) = match trade.side {
@@ -37,8 +69,8 @@ fn traded<'a>(trade: &'a TradeSettled, home: &'a str) -> OrderPage<'a> {
         Side::Sell => ("Sold", "Received"),
     };
     let (size, price) = (format!("{} {base}", words::number(trade.size.decimal())), money(trade.price.decimal()));
-    OrderPage {
-        subject: format!("{done} {size} at {price}"),
+    Section {
+        headline: format!("{done} {size} at {price}"),
         rows: vec![
             row("Size", size),
             row("Price", price),
@@ -48,13 +80,12 @@ fn traded<'a>(trade: &'a TradeSettled, home: &'a str) -> OrderPage<'a> {
             row("Order", trade.order_id.to_string()),
         ],
         end: "You get this mail because an order of your account was filled.",
-        home,
         symbol: trade.symbol.as_str(),
     }
 }
 
-fn ended<'a>(update: &'a OrderUpdated, home: &'a str) -> OrderPage<'a> {
-    let (subject, end) = match update.reason {
+fn ended(update: &OrderUpdated) -> Section<'_> {
+    let (headline, end) = match update.reason {
         Some(reason) => {
             let (why, what) = reason_in_words(reason);
             (format!("Your order was rejected: {why}"), what)
@@ -65,15 +96,14 @@ fn ended<'a>(update: &'a OrderUpdated, home: &'a str) -> OrderPage<'a> {
              available again.",
         ),
     };
-    OrderPage {
-        subject,
+    Section {
+        headline,
         rows: vec![
             row("Symbol", update.symbol.to_string()),
             row("Time", words::time(update.at)),
             row("Order", update.order_id.to_string()),
         ],
         end,
-        home,
         symbol: update.symbol.as_str(),
     }
 }
@@ -118,20 +148,26 @@ impl Row {
     }
 }
 
-#[derive(Template)]
-#[template(path = "order.html")]
-struct OrderPage<'a> {
-    subject: String,
+/// What became of one order.
+struct Section<'a> {
+    headline: String,
     rows: Vec<Row>,
     end: &'static str,
-    home: &'a str,
     symbol: &'a str,
 }
 
 #[derive(Template)]
-#[template(path = "order.txt")]
-struct OrderText<'a> {
-    page: &'a OrderPage<'a>,
+#[template(path = "orders.html")]
+struct OrdersPage<'a> {
+    subject: &'a str,
+    sections: &'a [Section<'a>],
+    home: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "orders.txt")]
+struct OrdersText<'a> {
+    page: &'a OrdersPage<'a>,
 }
 
 #[cfg(test)]
@@ -141,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_purchase_is_complete_by_itself() {
-        let letter = order(&Order::Traded(trade("buy")), &links());
+        let letter = orders(vec![Order::Traded(trade("buy"))], &links());
         assert_eq!(letter.subject, "Bought 0.1 BTC at 6,804.91 USD");
         assert_eq!(
             letter.text,
@@ -167,14 +203,65 @@ Tickbell at https://bell.example.com"
 
     #[test]
     fn a_sale_says_what_it_brought() {
-        let letter = order(&Order::Traded(trade("sell")), &links());
+        let letter = orders(vec![Order::Traded(trade("sell"))], &links());
         assert_eq!(letter.subject, "Sold 0.1 BTC at 6,804.91 USD");
         assert!(letter.text.contains("Received: 679.81 USD\n"), "{}", letter.text);
     }
 
     #[test]
+    fn several_orders_are_counted_and_told_one_after_the_other() {
+        let ended = |status, reason| Order::Ended(update(status, reason));
+        let late = TradeSettled { at: "2018-04-05T13:45:01Z".parse().expect("a time"), ..trade("sell") };
+        let told = vec![Order::Traded(late), ended("rejected", Some("stale_price")), Order::Traded(trade("buy"))];
+        let letter = orders(told, &links());
+        assert_eq!(letter.subject, "3 orders: 2 filled, 1 rejected");
+        assert_eq!(
+            letter.text,
+            "3 orders: 2 filled, 1 rejected
+
+Your order was rejected: stale price
+
+Symbol:   BTC-USD
+Time:     5 Apr 2018 13:45:00 UTC
+Order:    00000000-0000-0000-0000-000000000003
+
+The last price of this symbol is too old to trade at. Try again when there is a newer one.
+
+Bought 0.1 BTC at 6,804.91 USD
+
+Size:     0.1 BTC
+Price:    6,804.91 USD
+Fee:      0.68 USD
+Paid:     681.17 USD
+Time:     5 Apr 2018 13:45:00 UTC
+Order:    00000000-0000-0000-0000-000000000003
+
+You get this mail because an order of your account was filled.
+
+Sold 0.1 BTC at 6,804.91 USD
+
+Size:     0.1 BTC
+Price:    6,804.91 USD
+Fee:      0.68 USD
+Received: 679.81 USD
+Time:     5 Apr 2018 13:45:01 UTC
+Order:    00000000-0000-0000-0000-000000000003
+
+You get this mail because an order of your account was filled.
+
+--
+Tickbell at https://bell.example.com"
+        );
+        for said in ["<h1", "<h2", "Bought 0.1 BTC", "Sold 0.1 BTC", "stale price"] {
+            assert!(letter.html.contains(said), "{said} in {}", letter.html);
+        }
+        let subject = |told| orders(told, &links()).subject;
+        assert_eq!(subject(vec![ended("expired", None), ended("expired", None)]), "2 orders: 2 expired");
+    }
+
+    #[test]
     fn an_order_that_was_not_wanted_says_why() {
-        let letter = order(&Order::Ended(update("rejected", Some("insufficient_funds"))), &links());
+        let letter = orders(vec![Order::Ended(update("rejected", Some("insufficient_funds")))], &links());
         assert_eq!(
             letter.text,
             "Your order was rejected: insufficient funds
@@ -188,7 +275,7 @@ Your account has less available than the order needs with its fee.
 --
 Tickbell at https://bell.example.com"
         );
-        let letter = order(&Order::Ended(update("expired", None)), &links());
+        let letter = orders(vec![Order::Ended(update("expired", None))], &links());
         assert_eq!(letter.subject, "Your order has expired");
     }
 }
