@@ -140,6 +140,32 @@ async fn somebody_funds_an_account_buys_and_is_told() {
 }
 
 #[tokio::test]
+async fn a_swarm_of_orders_is_told_once_and_in_fewer_mails() {
+    const ORDERS: usize = 24;
+    let mut system = System::start().await;
+    let ada = Trader::with(&system, ADA, "10000.00").await;
+    system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "100"))]).await;
+    system.until_processed().await;
+    let buy = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "0.1" });
+    let dear = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "1000" });
+    let placed = join_all((0..ORDERS).map(|n| ada.place(if n % 8 == 0 { &dear } else { &buy }))).await;
+    let orders: Vec<Value> = placed.iter().map(Answer::json).collect();
+    system.until_processed().await;
+    let told: Vec<_> =
+        system.mails().into_iter().filter(|mail| mail.to == ADA && mail.text.contains("Order:")).collect();
+    for order in &orders {
+        let id = format!("Order:    {}", order["id"].as_str().expect("an id"));
+        let (times, said) = (told.iter().map(|mail| mail.text.matches(&id).count()).sum::<usize>(), &order["status"]);
+        assert_eq!(times, 1, "{order} is told");
+        assert!(said == "filled" || said == "rejected", "{said}");
+    }
+    assert!(told.len() < ORDERS, "{} mails", told.len());
+    let together = told.iter().find(|mail| mail.subject.contains(" orders: ")).expect("a mail of several");
+    assert!(together.html.contains("<h2"), "{}", together.html);
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn an_order_that_is_sent_again_is_the_same_order() {
     let system = System::start().await;
     let ada = Trader::with(&system, ADA, "10000.00").await;
