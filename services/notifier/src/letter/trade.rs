@@ -34,15 +34,17 @@ impl Order {
     }
 }
 
+const FILLED: &str = "You get this mail because an order of your account was filled.";
+
 /// Says what became of one or more orders.
 pub fn orders(mut orders: Vec<Order>, links: &Links) -> Letter {
     orders.sort_by_key(Order::at);
     let sections: Vec<_> = orders.iter().map(Order::section).collect();
-    let subject = match sections.as_slice() {
-        [only] => only.headline.clone(),
-        _ => count(&orders),
+    let (subject, end) = match sections.as_slice() {
+        [only] => (only.headline.clone(), only.advice.unwrap_or(FILLED)),
+        _ => (count(&orders), "You get this mail because these orders of your account were filled or have ended."),
     };
-    let page = OrdersPage { subject: &subject, sections: &sections, home: links.base_url() };
+    let page = OrdersPage { subject: &subject, sections: &sections, end, home: links.base_url() };
     let (text, html) = (render(&OrdersText { page: &page }), render(&page));
     Letter { subject, text, html, unsubscribe: None }
 }
@@ -79,13 +81,13 @@ fn traded(trade: &TradeSettled) -> Section<'_> {
             row("Time", words::time(trade.at)),
             row("Order", trade.order_id.to_string()),
         ],
-        end: "You get this mail because an order of your account was filled.",
+        advice: None,
         symbol: trade.symbol.as_str(),
     }
 }
 
 fn ended(update: &OrderUpdated) -> Section<'_> {
-    let (headline, end) = match update.reason {
+    let (headline, advice) = match update.reason {
         Some(reason) => {
             let (why, what) = reason_in_words(reason);
             (format!("Your order was rejected: {why}"), what)
@@ -103,7 +105,7 @@ fn ended(update: &OrderUpdated) -> Section<'_> {
             row("Time", words::time(update.at)),
             row("Order", update.order_id.to_string()),
         ],
-        end,
+        advice: Some(advice),
         symbol: update.symbol.as_str(),
     }
 }
@@ -152,7 +154,8 @@ impl Row {
 struct Section<'a> {
     headline: String,
     rows: Vec<Row>,
-    end: &'static str,
+    /// What can be done about it.
+    advice: Option<&'static str>,
     symbol: &'a str,
 }
 
@@ -161,6 +164,7 @@ struct Section<'a> {
 struct OrdersPage<'a> {
     subject: &'a str,
     sections: &'a [Section<'a>],
+    end: &'a str,
     home: &'a str,
 }
 
@@ -236,8 +240,6 @@ Paid:     681.17 USD
 Time:     5 Apr 2018 13:45:00 UTC
 Order:    00000000-0000-0000-0000-000000000003
 
-You get this mail because an order of your account was filled.
-
 Sold 0.1 BTC at 6,804.91 USD
 
 Size:     0.1 BTC
@@ -247,7 +249,7 @@ Received: 679.81 USD
 Time:     5 Apr 2018 13:45:01 UTC
 Order:    00000000-0000-0000-0000-000000000003
 
-You get this mail because an order of your account was filled.
+You get this mail because these orders of your account were filled or have ended.
 
 --
 Tickbell at https://bell.example.com"
