@@ -9,7 +9,6 @@ use platform::{
     links::Links,
     trace::{follow, traceparent},
 };
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use store::{
     Store,
@@ -165,18 +164,15 @@ impl Desk {
             Kind::Account => {
                 letter::account(&serde_json::from_value::<UserNoticed>(delivery.content.clone())?, &self.links)
             }
-            Kind::Trade => letter::orders(several::<Order>(delivery.content.clone())?, &self.links),
+            Kind::Trade => letter::orders(orders(delivery.content.clone())?, &self.links),
         };
         compose(claim, letter, &self.from, traceparent(&Span::current(), delivery.traceparent.as_deref()).as_deref())
     }
 }
 
-/// What is told together, or by itself.
-fn several<T: DeserializeOwned>(content: Value) -> Result<Vec<T>, serde_json::Error> {
-    match content {
-        Value::Array(several) => several.into_iter().map(serde_json::from_value).collect(),
-        one => Ok(vec![serde_json::from_value(one)?]),
-    }
+/// Those that are told together, or the one that is told by itself.
+fn orders(content: Value) -> Result<Vec<Order>, serde_json::Error> {
+    if content.is_array() { serde_json::from_value(content) } else { Ok(vec![serde_json::from_value(content)?]) }
 }
 
 fn measure(claim: &Claim, update: &DeliveryUpdated, took: Duration) {

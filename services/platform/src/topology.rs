@@ -125,7 +125,7 @@ pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, F
     Ok(existing(broker, name).await?.state.first_sequence)
 }
 
-/// The sequence of the last message that a stream has stored; 0 before the first.
+/// No message of a stream is behind this sequence; 0 before the first.
 pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
     let passing =
         |error: async_nats::Error| Fault::passing(format!("ask for the last message of stream {name}"), error);
