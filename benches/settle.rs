@@ -26,7 +26,10 @@ use events::{
 };
 use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
-use store::{Store, outbox, settlement};
+use store::{
+    Store,
+    settlement::{self, Batch},
+};
 use tokio::sync::Mutex;
 use trade_settler::{SERVICE, Settings, book::Book};
 use uuid::Uuid;
@@ -220,25 +223,6 @@ async fn position(store: &Store) -> u64 {
     store.progress(ORDERS).await.map(|progress| progress.position).unwrap_or_default()
 }
 
-/// What is to be written for some orders.
-struct Batch {
-    changes: settlement::Changes,
-    facts: Vec<Outgoing>,
-}
-
-impl Batch {
-    async fn write(self, store: &Store) -> anyhow::Result<()> {
-        let Self { changes, facts } = self;
-        let written = store.transaction(move |tx| {
-            Box::pin(async move {
-                settlement::save(tx, &changes).await?;
-                outbox::add(tx, SERVICE, &facts).await
-            })
-        });
-        Ok(written.await?)
-    }
-}
-
 /// A database beside the system's, with the same tables and the money in it, and the batches to write.
 async fn prepare(
     market: &Market,
@@ -253,11 +237,12 @@ async fn prepare(
     let store = connect(&url).await?;
     store.migrate().await?;
     let (mut book, changes) = market.book(store.assets().await?)?;
-    Batch { changes, facts: Vec::new() }.write(&store).await?;
+    store.settle(SERVICE, Batch { changes, ..Batch::default() }).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone()));
-        Batch { facts: book.take_facts().iter().map(|fact| fact.outgoing()).collect(), changes: book.take_changes() }
+        let facts = book.take_facts().iter().map(|fact| fact.outgoing()).collect();
+        Batch { facts, changes: book.take_changes(), ..Batch::default() }
     };
     Ok((store, orders.chunks(size).map(decide).collect()))
 }
@@ -266,7 +251,7 @@ async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow:
     let (store, batches) = prepare(market, url, name, Settings::default().batch, most).await?;
     let began = Instant::now();
     for batch in batches {
-        batch.write(&store).await?;
+        store.settle(SERVICE, batch).await?;
     }
     Ok(market.orders.len().min(most) as f64 / began.elapsed().as_secs_f64())
 }
@@ -281,7 +266,7 @@ async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f
         loop {
             let mut turn = turns.lock().await;
             let Some(batch) = turn.next() else { return anyhow::Ok(()) };
-            batch.write(&store).await?;
+            store.settle(SERVICE, batch).await?;
         }
     };
     futures::future::try_join_all((0..8).map(|_| worker())).await?;

@@ -16,7 +16,7 @@ use store::{
     Store, dead_letters,
     engine::{self, Changes},
     outbox,
-    positions::advance,
+    positions::{Advance, advance},
 };
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, info_span};
@@ -169,15 +169,15 @@ impl Session<'_> {
         let publish = !fired.is_empty() || !dead.is_empty();
         let ticks_to = ticks.map(|batch| batch.last);
         let (rules_from, ticks_from) = (self.rules_position, self.ticks_position);
+        let ticks_done =
+            ticks_to.map(|to| Advance { consumer: SERVICE, from: ticks_from, to, last_event_at: last_tick_at });
+        let rules_done =
+            rules_to.map(|to| Advance { consumer: RULES, from: rules_from, to, last_event_at: last_rule_at });
+        let done: Vec<Advance> = ticks_done.into_iter().chain(rules_done).collect();
         self.store
             .transaction(move |tx| {
                 Box::pin(async move {
-                    if let Some(to) = ticks_to {
-                        advance(tx, SERVICE, ticks_from, to, last_tick_at).await?;
-                    }
-                    if let Some(to) = rules_to {
-                        advance(tx, RULES, rules_from, to, last_rule_at).await?;
-                    }
+                    advance(tx, &done).await?;
                     engine::save(tx, &changes).await?;
                     dead_letters::give_up(tx, SERVICE, &dead).await?;
                     outbox::add(tx, SERVICE, &fired).await

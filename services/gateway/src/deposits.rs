@@ -93,12 +93,12 @@ pub(crate) async fn create(
     let requested_by = caller.user_id.to_string();
     let requested_at = platform::clock::now();
     // From before it is saved, so that its posting cannot be missed.
-    let waiting = wait.map(|_| app.watch.deposit(id));
+    let waiting = wait.map(|_| app.store.settled().deposit(id));
     let deposit = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at };
     let (mut found, waiting) = match app.store.request_deposit(SERVICE, deposit).await? {
         Requested::New(deposit) => (deposit, waiting),
         Requested::Known(deposit) => {
-            let waiting = wait.map(|_| app.watch.deposit(deposit.id));
+            let waiting = wait.map(|_| app.store.settled().deposit(deposit.id));
             (deposit, waiting)
         }
         Requested::Differs => return Err(refuse("/reference", "names another deposit; choose a new one")),
@@ -109,9 +109,9 @@ pub(crate) async fn create(
     if let (Some(wait), Some(waiting)) = (wait, waiting) {
         headers.extend([wait.applied()]);
         if found.posting_id.is_none()
-            && let Some(posted) = waiting.until(wait.deadline).await
+            && let Some(posting_id) = waiting.until(wait.deadline).await
         {
-            found = posted;
+            found.posting_id = Some(posting_id);
         }
         if found.posting_id.is_some() {
             status = StatusCode::OK;

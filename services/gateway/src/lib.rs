@@ -35,7 +35,7 @@ use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
 use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
-use store::{Store, watch::Watch};
+use store::Store;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 use utoipa_swagger_ui::SwaggerUi;
@@ -59,7 +59,6 @@ pub(crate) struct App {
     orders_from_alerts: OrdersFromAlerts,
     /// How long a request may take.
     request_time: Duration,
-    watch: Watch,
     passwords: Passwords,
     session_days: u16,
     trusted_proxies: usize,
@@ -74,7 +73,6 @@ pub struct Gateway {
     drain: Duration,
     store: Store,
     broker: Broker,
-    watch: Watch,
     check: Check,
 }
 
@@ -94,14 +92,12 @@ impl Gateway {
         let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let check = health.check("gateway");
-        let watch = Watch::default();
         let app = App {
             store: store.clone(),
             links,
             confirmation: settings.confirmation,
             orders_from_alerts: settings.orders_from_alerts,
             request_time: Duration::from_secs(settings.request_timeout_seconds),
-            watch: watch.clone(),
             passwords: Passwords::new(settings.passwords_at_once),
             session_days: settings.session_days,
             trusted_proxies: settings.trusted_proxies,
@@ -109,7 +105,7 @@ impl Gateway {
         let router = router(app).merge(platform::admin::routes(health, metrics));
         let router = layers::around(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
-        Ok(Self { listener, address, router, lame_duck, drain, store, broker, watch, check })
+        Ok(Self { listener, address, router, lame_duck, drain, store, broker, check })
     }
 
     /// Where it listens.
@@ -120,7 +116,7 @@ impl Gateway {
     /// Answers requests and relays what they commit, until shutdown. Then it is no longer ready, and goes on answering
     /// while whoever balances the load learns of it; at last it finishes the requests that were begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), Fault> {
-        let Self { listener, address, router, lame_duck, drain, store, broker, watch, check } = self;
+        let Self { listener, address, router, lame_duck, drain, store, broker, check } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), layers::see_off));
         let close = Shutdown::new();
@@ -141,7 +137,7 @@ impl Gateway {
         // For as long as there are requests: some wait for what is settled.
         tokio::select! {
             ended = async { tokio::try_join!(answer, leave) } => ended.map(|_| ()),
-            never = watch.run(&store) => match never {},
+            never = store.settled().run(&store) => match never {},
         }
     }
 }

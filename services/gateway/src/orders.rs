@@ -13,7 +13,7 @@ use events::{
 };
 use serde::Serialize;
 use store::{
-    orders::{Cancellation, Name, NewOrder, OrderFilter, OrderRecord, Placed},
+    orders::{Cancellation, Decision, Name, NewOrder, OrderFilter, OrderRecord, Placed},
     watch::{Until, Waiting},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -90,7 +90,8 @@ pub(crate) struct Held {
 impl From<OrderRecord> for Order {
     fn from(record: OrderRecord) -> Self {
         let status = record.status();
-        let OrderRecord { id, user_id: _, terms, rule_id, placed_at, state, trade } = record;
+        let OrderRecord { id, user_id: _, terms, rule_id, placed_at, decision } = record;
+        let (state, trade) = decision.map_or((None, None), |Decision { state, trade }| (Some(state), trade));
         let TermsFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id } =
             terms.into();
         Self {
@@ -220,13 +221,13 @@ pub(crate) async fn place(
     terms::check_places(&app.store, &terms, "").await?;
     let id = Uuid::now_v7();
     // From before it is saved, so that its decision cannot be missed.
-    let waiting = wait.map(|wait| (wait, app.watch.order(id, Until::Decided)));
+    let waiting = wait.map(|wait| (wait, app.store.settled().order(id, Until::Decided)));
     let placed_at = platform::clock::now();
     let order = NewOrder { id, user_id: caller.user_id, terms, idempotency_key, after_alert: None, placed_at };
     match app.store.place_order(order).await? {
         Placed::New(record) => answer(*record, waiting, Until::Decided).await,
         Placed::Known(record) => {
-            let waiting = wait.map(|wait| (wait, app.watch.order(record.id, Until::Decided)));
+            let waiting = wait.map(|wait| (wait, app.store.settled().order(record.id, Until::Decided)));
             answer(*record, waiting, Until::Decided).await
         }
         Placed::Differs(Name::IdempotencyKey) => {
@@ -243,7 +244,7 @@ pub(crate) fn name_taken(at: &str) -> Problem {
     Problem::invalid(vec![Mistake::body(format!("{at}/client_order_id"), detail)])
 }
 
-async fn answer(record: OrderRecord, waiting: Option<(Wait, Waiting<OrderRecord>)>, until: Until) -> Answer {
+async fn answer(record: OrderRecord, waiting: Option<(Wait, Waiting<Decision>)>, until: Until) -> Answer {
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/orders/{}", record.id)) {
         headers.insert(header::LOCATION, location);
@@ -252,9 +253,9 @@ async fn answer(record: OrderRecord, waiting: Option<(Wait, Waiting<OrderRecord>
     if let Some((wait, waiting)) = waiting {
         headers.extend([wait.applied()]);
         if !until.is_met_by(&record)
-            && let Some(decided) = waiting.until(wait.deadline).await
+            && let Some(decision) = waiting.until(wait.deadline).await
         {
-            record = decided;
+            record.decision = Some(decision);
         }
         if until.is_met_by(&record) {
             status = StatusCode::OK;
@@ -316,7 +317,7 @@ pub(crate) async fn cancel(
     Patience(wait): Patience,
     Id(id): Id,
 ) -> Answer {
-    let waiting = wait.map(|wait| (wait, app.watch.order(id, Until::Final)));
+    let waiting = wait.map(|wait| (wait, app.store.settled().order(id, Until::Final)));
     match app.store.cancel_order(caller.user_id, id, platform::clock::now()).await? {
         Cancellation::Requested(record) => answer(*record, waiting, Until::Final).await,
         Cancellation::Final(status) => {

@@ -10,7 +10,7 @@ use platform::{Batch, Broker, Check, Fault, Feed, Message};
 use store::{
     Error, Store, Tx, dead_letters,
     history::{self, InstrumentId, Kept, Month},
-    positions::advance,
+    positions::{Advance, advance},
 };
 use tokio::time::{Instant, interval};
 use tracing::{debug, info};
@@ -48,11 +48,12 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
         let months: BTreeSet<Month> = kept.iter().map(|kept| Month::of(kept.tick.at)).collect();
         partitions.make(store, months).await?;
         let last_event_at = kept.last().map(|kept| kept.tick.at);
-        let (last, gave_up, known) = (batch.last, !dead.is_empty(), instruments.clone());
+        let done = Advance { consumer: SERVICE, from: position, to: batch.last, last_event_at };
+        let (gave_up, known) = (!dead.is_empty(), instruments.clone());
         instruments = store
             .transaction(move |tx| {
                 Box::pin(async move {
-                    advance(tx, SERVICE, position, last, last_event_at).await?;
+                    advance(tx, &[done]).await?;
                     dead_letters::give_up(tx, SERVICE, &dead).await?;
                     write(tx, kept, known).await
                 })

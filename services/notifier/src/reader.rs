@@ -7,7 +7,7 @@ use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, feed::Unrea
 use store::{
     Store, Tx, dead_letters,
     deliveries::{self, Delivery, Kind},
-    positions::advance,
+    positions::{Advance, advance},
     recipients::{addresses, erased},
 };
 use tokio::{
@@ -113,11 +113,12 @@ impl<'a> Reader<'a> {
             }
         }
         let (consumer, from, to) = (self.consumer, self.position, batch.last);
+        let done = Advance { consumer, from, to, last_event_at };
         let wake = !told.is_empty();
         self.store
             .transaction(move |tx| {
                 Box::pin(async move {
-                    advance(tx, consumer, from, to, last_event_at).await?;
+                    advance(tx, &[done]).await?;
                     if !told.is_empty() {
                         let untold = untold(tx, told).await?;
                         let made = addressed(tx, together(untold)).await?;

@@ -7,7 +7,10 @@ use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{Error, Store, row, settlement::AssetRow};
+use crate::{
+    Error, Store, row,
+    settlement::{AssetRow, TradeRow},
+};
 
 /// What an account holds of an asset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +48,25 @@ pub struct Trade {
     pub tick_price: Price,
     /// When it was decided.
     pub at: Timestamp,
+}
+
+impl Trade {
+    /// What the settler has saved.
+    pub(crate) fn of(saved: &TradeRow) -> Result<Self, Error> {
+        Ok(Self {
+            order_id: saved.order_id,
+            posting_id: saved.posting_id,
+            symbol: Symbol::parse(&saved.symbol).map_err(row::unreadable)?,
+            side: row::known("side", &saved.side, Side::parse)?,
+            size: Size::new(saved.size)?,
+            price: Price::new(saved.price)?,
+            quote_amount: Amount::new(saved.quote_amount)?,
+            fee: Amount::new(saved.fee)?,
+            tick_sequence: saved.tick_sequence as u64,
+            tick_price: Price::new(saved.tick_price)?,
+            at: saved.at,
+        })
+    }
 }
 
 /// One posting, as it moves one user's accounts.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::Store;
 
@@ -48,7 +49,8 @@ impl Store {
             let store = self.clone();
             tokio::spawn(async move {
                 while let Some(channels) = store.bell.next() {
-                    let notices = sqlx::raw_sql(sqlx::AssertSqlSafe(statements(&channels))).execute(store.pool());
+                    let notices =
+                        sqlx::raw_sql(sqlx::AssertSqlSafe(statements(&channels, store.instance))).execute(store.pool());
                     if let Err(error) = notices.await {
                         warn!(?channels, error = platform::fault::chain(&error), "a notice was lost");
                     }
@@ -58,9 +60,9 @@ impl Store {
     }
 }
 
-/// The notices, one after the other. Names of channels are our own.
-pub(crate) fn statements(channels: &Channels) -> String {
-    channels.iter().map(|channel| format!("NOTIFY \"{channel}\";")).collect()
+/// The notices, one after the other, which say who gives them. Names of channels are our own.
+pub(crate) fn statements(channels: &Channels, from: Uuid) -> String {
+    channels.iter().map(|channel| format!("NOTIFY \"{channel}\", '{from}';")).collect()
 }
 
 #[cfg(test)]
@@ -73,7 +75,9 @@ mod tests {
         assert!(bell.add("a".into()), "nobody rings");
         assert_eq!(bell.next(), Some(Channels::from(["a".into()])));
         assert!(!bell.add("b".into()) && !bell.add("c".into()) && !bell.add("b".into()), "somebody rings");
-        assert_eq!(statements(&bell.next().expect("two")), r#"NOTIFY "b";NOTIFY "c";"#);
+        let told = statements(&bell.next().expect("two"), Uuid::nil());
+        let nobody = "'00000000-0000-0000-0000-000000000000'";
+        assert_eq!(told, format!(r#"NOTIFY "b", {nobody};NOTIFY "c", {nobody};"#));
         assert_eq!(bell.next(), None);
         assert!(bell.add("d".into()), "nobody rings any more");
     }

@@ -126,10 +126,11 @@ impl Store {
         .await
     }
 
-    /// Those of these deposits that are posted.
-    pub async fn posted_deposits(&self, ids: &[Uuid]) -> Result<Vec<Deposit>, Error> {
-        let query = sqlx::query(records!("d.id = ANY($1) AND p.id IS NOT NULL"));
-        query.bind(ids).fetch_all(self.pool()).await?.iter().map(record).collect()
+    /// Those of these deposits that are posted, each with the number of its posting.
+    pub(crate) async fn posted_deposits(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, Error> {
+        let query = sqlx::query("SELECT cause, id FROM postings WHERE kind = 'deposit' AND cause = ANY($1)");
+        let rows = query.bind(ids).fetch_all(self.pool()).await?;
+        rows.iter().map(|row| Ok((row.try_get("cause")?, row.try_get("id")?))).collect()
     }
 }
 

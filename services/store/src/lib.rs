@@ -51,8 +51,9 @@ use sqlx::{
 };
 use thiserror::Error;
 use tracing::warn;
+use uuid::Uuid;
 
-use crate::{bell::Bell, relay::Handover};
+use crate::{bell::Bell, positions::Advance, relay::Handover, watch::Watch};
 
 pub use transaction::Tx;
 
@@ -78,7 +79,7 @@ impl Default for Settings {
 pub enum Error {
     /// Another instance has committed since the position was read: read it again.
     #[error("consumer {0} was moved by another instance")]
-    Fenced(&'static str),
+    Fenced(String),
     /// A row holds what the parsers would not let in.
     #[error("a stored amount is out of range")]
     Amount(#[from] AmountError),
@@ -91,6 +92,10 @@ pub enum Error {
 }
 
 impl Error {
+    fn fenced(advances: &[Advance]) -> Self {
+        Self::Fenced(advances.iter().map(|advance| advance.consumer).collect::<Vec<_>>().join(" or "))
+    }
+
     /// Whether trying again may help: yes for a database that is away or busy, no for one that refuses the statement.
     pub fn is_passing(&self) -> bool {
         match self {
@@ -120,6 +125,9 @@ pub struct Store {
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
     bell: Bell,
     handover: Handover,
+    watch: Watch,
+    /// Names this process in its notices.
+    instance: Uuid,
 }
 
 /// A connection that was left inside a transaction is closed by the server after this long.
@@ -132,6 +140,8 @@ const BY_INDEX: [(&str, &str); 4] =
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection of the pool is waited for; less than a request may take.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// A connection that was used so recently is taken to be there still.
+const SURELY_THERE: Duration = Duration::from_secs(1);
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
@@ -179,8 +189,20 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(PATIENCE)
+            // A ping before each use would be one more round trip that somebody waits for.
+            .test_before_acquire(false)
+            .before_acquire(|connection, there| {
+                Box::pin(async move { Ok(there.idle_for < SURELY_THERE || connection.ping().await.is_ok()) })
+            })
             .connect_lazy_with(options);
-        Ok(Self { pool, scales: Arc::default(), bell: Bell::default(), handover: Handover::default() })
+        Ok(Self {
+            pool,
+            scales: Arc::default(),
+            bell: Bell::default(),
+            handover: Handover::default(),
+            watch: Watch::default(),
+            instance: Uuid::new_v4(),
+        })
     }
 
     /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays
@@ -234,6 +256,11 @@ impl Store {
                 () = shutdown.cancelled() => {}
             }
         }
+    }
+
+    /// Everybody in this process who waits for what the settler decides.
+    pub fn settled(&self) -> &Watch {
+        &self.watch
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

@@ -15,6 +15,7 @@ use crate::{
     accounts::{self, Trade},
     outbox, row,
     rules::SERVICE,
+    settlement,
 };
 
 /// An order that is to be saved.
@@ -48,12 +49,19 @@ pub struct OrderRecord {
     /// When it was saved.
     pub placed_at: Timestamp,
     /// What the settler has made of it; `None` is on its way.
-    pub state: Option<OrderState>,
+    pub decision: Option<Decision>,
+}
+
+/// What the settler has made of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// How it stands.
+    pub state: OrderState,
     /// How it traded.
     pub trade: Option<Trade>,
 }
 
-/// What the settler has made of an order.
+/// How a decided order stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderState {
     /// Where it stands.
@@ -71,7 +79,22 @@ pub struct OrderState {
 impl OrderRecord {
     /// Where it stands.
     pub fn status(&self) -> OrderStatus {
-        self.state.as_ref().map_or(OrderStatus::Received, |state| state.status)
+        self.decision.as_ref().map_or(OrderStatus::Received, |decision| decision.state.status)
+    }
+}
+
+impl OrderState {
+    /// What the settler has saved.
+    pub(crate) fn of(saved: &settlement::OrderState) -> Result<Self, Error> {
+        let settlement::OrderState { status, reason, held, tick_sequence, updated_at, .. } = saved;
+        let held = held.as_ref().map(|(asset, amount)| Ok::<_, Error>((asset.clone(), Amount::new(*amount)?)));
+        Ok(Self {
+            status: *status,
+            reason: *reason,
+            held: held.transpose()?,
+            tick_sequence: *tick_sequence,
+            updated_at: *updated_at,
+        })
     }
 }
 
@@ -79,7 +102,7 @@ impl From<NewOrder> for OrderRecord {
     fn from(order: NewOrder) -> Self {
         let NewOrder { id, user_id, terms, idempotency_key: _, after_alert, placed_at } = order;
         let rule_id = after_alert.map(|after| after.rule_id);
-        Self { id, user_id, terms, rule_id, placed_at, state: None, trade: None }
+        Self { id, user_id, terms, rule_id, placed_at, decision: None }
     }
 }
 
@@ -133,14 +156,19 @@ pub fn fingerprint(terms: &Terms) -> Result<[u8; 32], Error> {
     Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
 }
 
+macro_rules! decision_columns {
+    () => {
+        "s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at, t.order_id,
+         t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence, t.tick_price, t.at"
+    };
+}
+
 macro_rules! records {
     ($which:literal) => {
         concat!(
-            "SELECT o.id, o.user_id, o.terms, o.rule_id, o.placed_at, o.idempotency_key,
-                s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at,
-                t.order_id, t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence,
-                t.tick_price, t.at
-             FROM orders o LEFT JOIN order_states s ON s.order_id = o.id LEFT JOIN trades t ON t.order_id = o.id
+            "SELECT o.id, o.user_id, o.terms, o.rule_id, o.placed_at, o.idempotency_key, ",
+            decision_columns!(),
+            " FROM orders o LEFT JOIN order_states s ON s.order_id = o.id LEFT JOIN trades t ON t.order_id = o.id
              WHERE ",
             $which
         )
@@ -182,11 +210,17 @@ impl Store {
         rows.iter().map(record).collect()
     }
 
-    /// Those of these orders that the settler has decided something about.
-    pub(crate) async fn decided_orders(&self, ids: &[Uuid]) -> Result<Vec<OrderRecord>, Error> {
+    /// What the settler has decided about those of these orders that it has decided something about.
+    pub(crate) async fn decisions(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Decision)>, Error> {
         // A plan that does not look into the array is made once and not for every notice.
-        let query = sqlx::query(records!("o.id = ANY ((SELECT $1::uuid[])::uuid[]) AND s.status IS NOT NULL"));
-        query.bind(ids).fetch_all(self.pool()).await?.iter().map(record).collect()
+        let query = sqlx::query(concat!(
+            "SELECT s.order_id AS id, ",
+            decision_columns!(),
+            " FROM order_states s LEFT JOIN trades t ON t.order_id = s.order_id
+             WHERE s.order_id = ANY ((SELECT $1::uuid[])::uuid[])"
+        ));
+        let rows = query.bind(ids).fetch_all(self.pool()).await?;
+        rows.iter().map(|row| Ok((row.try_get("id")?, decision(row)?))).collect()
     }
 
     /// Asks the settler to take a user's order back, unless nothing more can happen to it.
@@ -337,16 +371,19 @@ fn cancellation(order: &OrderRecord, because: Because, now: Timestamp) -> OrderC
 
 fn record(row: &PgRow) -> Result<OrderRecord, Error> {
     let decided: Option<&str> = row.try_get("status")?;
-    let traded: Option<Uuid> = row.try_get("order_id")?;
     Ok(OrderRecord {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
         terms: row.try_get::<Json<Terms>, _>("terms")?.0,
         rule_id: row.try_get("rule_id")?,
         placed_at: row::time(row, "placed_at")?,
-        state: decided.map(|_| state(row)).transpose()?,
-        trade: traded.map(|_| accounts::trade(row)).transpose()?,
+        decision: decided.map(|_| decision(row)).transpose()?,
     })
+}
+
+fn decision(row: &PgRow) -> Result<Decision, Error> {
+    let traded: Option<i64> = row.try_get("posting_id")?;
+    Ok(Decision { state: state(row)?, trade: traded.map(|_| accounts::trade(row)).transpose()? })
 }
 
 fn state(row: &PgRow) -> Result<OrderState, Error> {

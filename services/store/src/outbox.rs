@@ -1,7 +1,7 @@
 //! Facts that are committed and not yet published.
 
 use events::Outgoing;
-use sqlx::{Postgres, postgres::PgArguments, query::QueryScalar, types::Json};
+use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, types::Json};
 
 use crate::{Error, Tx};
 
@@ -60,23 +60,23 @@ pub async fn add_unhurried(tx: &mut Tx, service: &'static str, facts: &[Outgoing
     Ok(())
 }
 
-/// The same, many in one row: for who decides thousands in one transaction.
-pub async fn add_together(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
-    for facts in facts.chunks(TOGETHER) {
-        let headers = facts.iter().map(|fact| serde_json::to_string(&fact.headers)).collect::<Result<Vec<_>, _>>()?;
-        sqlx::query(
-            "INSERT INTO outbox (service, facts, subjects, message_ids, all_headers, bodies) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(service)
-        .bind(facts.len() as i32)
-        .bind(facts.iter().map(|fact| fact.subject.as_str()).collect::<Vec<_>>())
-        .bind(facts.iter().map(|fact| fact.id.as_str()).collect::<Vec<_>>())
-        .bind(headers)
-        .bind(facts.iter().map(|fact| fact.body.as_slice()).collect::<Vec<_>>())
-        .execute(&mut **tx)
-        .await?;
-        tx.notify(channel(service));
-    }
+/// Writes the statement that adds facts, many in one row: for who decides thousands in one transaction.
+pub(crate) fn push_together(
+    query: &mut QueryBuilder<Postgres>,
+    service: &'static str,
+    facts: &[Outgoing],
+) -> Result<(), Error> {
+    let headers = |fact: &Outgoing| serde_json::to_string(&fact.headers);
+    let headers = facts.iter().map(headers).collect::<Result<Vec<_>, _>>()?;
+    query.push("INSERT INTO outbox (service, facts, subjects, message_ids, all_headers, bodies) ");
+    query.push_values(facts.chunks(TOGETHER).zip(headers.chunks(TOGETHER)), |mut row, (facts, headers)| {
+        row.push_bind(service)
+            .push_bind(facts.len() as i32)
+            .push_bind(facts.iter().map(|fact| fact.subject.as_str()).collect::<Vec<_>>())
+            .push_bind(facts.iter().map(|fact| fact.id.as_str()).collect::<Vec<_>>())
+            .push_bind(headers)
+            .push_bind(facts.iter().map(|fact| fact.body.as_slice()).collect::<Vec<_>>());
+    });
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use events::Timestamp;
-use sqlx::Row;
+use sqlx::{Postgres, QueryBuilder, Row};
 use tracing::warn;
 
 use crate::{Error, Store, Tx, bigint};
@@ -38,24 +38,43 @@ impl Store {
     }
 }
 
-/// Moves a consumer from the position it read to the end of what it applied. Fails, and so undoes the transaction,
-/// when another instance has moved it.
-pub async fn advance(
-    tx: &mut Tx,
-    consumer: &'static str,
-    from: u64,
-    to: u64,
-    last_event_at: Option<Timestamp>,
-) -> Result<(), Error> {
-    let moved = sqlx::query(
-        "UPDATE positions SET stream_position = $3, last_event_at = coalesce($4, last_event_at)
-         WHERE consumer = $1 AND stream_position = $2",
-    )
-    .bind(consumer)
-    .bind(bigint(from))
-    .bind(bigint(to))
-    .bind(last_event_at.map(Timestamp::datetime))
-    .execute(&mut **tx)
-    .await?;
-    if moved.rows_affected() == 1 { Ok(()) } else { Err(Error::Fenced(consumer)) }
+/// A consumer's way from the position it read to the end of what it applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Which.
+    pub consumer: &'static str,
+    /// The position as it was read or committed last.
+    pub from: u64,
+    /// The sequence applied last.
+    pub to: u64,
+    /// The time of the last event that has one.
+    pub last_event_at: Option<Timestamp>,
+}
+
+/// Moves consumers. Fails, and so undoes the transaction, when another instance has moved one of them.
+pub async fn advance(tx: &mut Tx, advances: &[Advance]) -> Result<(), Error> {
+    let mut query = QueryBuilder::new("");
+    push(&mut query, advances);
+    let moved = query.build().execute(&mut **tx).await?;
+    if moved.rows_affected() == advances.len() as u64 { Ok(()) } else { Err(Error::fenced(advances)) }
+}
+
+/// Writes the statement that moves consumers which are where they were, a row for each.
+pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
+    let at = |advance: &Advance| advance.last_event_at.map(Timestamp::datetime);
+    query.push(
+        "UPDATE positions SET stream_position = advance.until,
+             last_event_at = coalesce(advance.last_event_at, positions.last_event_at)
+         FROM unnest(",
+    );
+    query
+        .separated(", ")
+        .push_bind(advances.iter().map(|advance| advance.consumer).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(|advance| bigint(advance.from)).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(|advance| bigint(advance.to)).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(at).collect::<Vec<_>>());
+    query.push(
+        ") AS advance (consumer, since, until, last_event_at)
+         WHERE positions.consumer = advance.consumer AND positions.stream_position = advance.since RETURNING 1",
+    );
 }

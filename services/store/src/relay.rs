@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     iter,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use sqlx::{
     types::Json,
 };
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, timeout_at},
 };
 use tracing::debug;
@@ -40,22 +40,40 @@ const FORGET: &str = "
 /// A committed fact and its row.
 type Committed = (i64, Outgoing);
 
-/// The way from whoever commits a fact to the relay, when both are in this process: it needs not be told by the database,
-/// and needs not look.
+/// The way from whoever commits facts to the relay, when both are in this process: it needs not be told by the database.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<Mutex<HashMap<&'static str, mpsc::Sender<Committed>>>>);
+pub(crate) struct Handover(Arc<Mutex<HashMap<&'static str, Relay>>>);
+
+/// A relay of this process.
+#[derive(Debug)]
+struct Relay {
+    /// Takes facts, so that it needs not look for them.
+    facts: mpsc::Sender<Committed>,
+    /// Lets it look.
+    look: Weak<Notify>,
+}
 
 impl Handover {
-    fn open(&self, service: &'static str) -> mpsc::Receiver<Committed> {
+    fn open(&self, service: &'static str) -> (mpsc::Receiver<Committed>, Arc<Notify>) {
         let (sender, receiver) = mpsc::channel(HANDED);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service, sender);
-        receiver
+        let look = Arc::new(Notify::new());
+        let relay = Relay { facts: sender, look: Arc::downgrade(&look) };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service, relay);
+        (receiver, look)
+    }
+
+    fn with(&self, service: &'static str, tell: impl FnOnce(&Relay) -> bool) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).is_some_and(tell)
     }
 
     /// Whether a relay of this process has taken it. It is in the database all the same.
     fn give(&self, service: &'static str, committed: Committed) -> bool {
-        let relays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        relays.get(service).is_some_and(|relay| relay.try_send(committed).is_ok())
+        self.with(service, |relay| relay.facts.try_send(committed).is_ok())
+    }
+
+    /// Whether there is a relay of this process to look.
+    fn look(&self, service: &'static str) -> bool {
+        self.with(service, |relay| relay.look.upgrade().inspect(|look| look.notify_one()).is_some())
     }
 }
 
@@ -63,6 +81,13 @@ impl Store {
     /// Has a committed fact published soon.
     pub(crate) fn hand_over(&self, service: &'static str, committed: Committed) {
         if !self.handover.give(service, committed) {
+            self.ring(channel(service));
+        }
+    }
+
+    /// Has the relay look for what is committed.
+    pub(crate) fn relay_soon(&self, service: &'static str) {
+        if !self.handover.look(service) {
             self.ring(channel(service));
         }
     }
@@ -98,7 +123,7 @@ impl Store {
     ) -> Result<(), Fault> {
         let mut listener = PgListener::connect_with(self.pool()).await.map_err(Error::from)?;
         listener.listen(&channel(service)).await.map_err(Error::from)?;
-        let mut handed = self.handover.open(service);
+        let (mut handed, look) = self.handover.open(service);
         // Rows of what was handed over and is published. They go together, and before anybody looks for what is not.
         let mut done = Vec::new();
         loop {
@@ -113,6 +138,7 @@ impl Store {
                         told.unwrap_or(Ok(()))?;
                         break;
                     }
+                    () = look.notified() => break,
                     Some(first) = handed.recv() => {
                         let more = iter::from_fn(|| handed.try_recv().ok());
                         let (rows, facts): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(HANDED).unzip();
@@ -184,6 +210,7 @@ async fn told(listener: &mut PgListener) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use events::Outgoing;
+    use futures::FutureExt;
 
     use super::*;
 
@@ -195,13 +222,15 @@ mod tests {
     fn a_fact_is_handed_over_only_where_somebody_takes_it() {
         let handover = Handover::default();
         assert!(!handover.give("gateway", committed(1)), "no relay");
-        let mut relay = handover.open("gateway");
+        let (mut relay, look) = handover.open("gateway");
         assert!(handover.give("gateway", committed(2)) && !handover.give("operator", committed(3)));
         assert_eq!(relay.try_recv().map(|(row, _)| row), Ok(2));
         let taken = (0..).take_while(|row| handover.give("gateway", committed(*row))).count();
         assert_eq!(taken, HANDED, "a relay that is behind finds the others in the database");
-        drop(relay);
-        assert!(!handover.give("gateway", committed(5)), "the relay has ended");
+        assert!(handover.look("gateway") && !handover.look("operator"));
+        look.notified().now_or_never().expect("it is to look");
+        drop((relay, look));
+        assert!(!handover.give("gateway", committed(5)) && !handover.look("gateway"), "the relay has ended");
         let _relay = handover.open("gateway");
         assert!(handover.give("gateway", committed(6)), "there is another");
     }

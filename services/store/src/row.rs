@@ -1,7 +1,7 @@
 //! Columns of a row as the types of the wire.
 
 use events::{Asset, Symbol, Timestamp, Venue};
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{Row, error::BoxDynError, postgres::PgRow};
 
 use crate::Error;
 
@@ -14,20 +14,28 @@ pub(crate) fn optional_time(row: &PgRow, column: &str) -> Result<Option<Timestam
 }
 
 pub(crate) fn symbol(row: &PgRow) -> Result<Symbol, Error> {
-    Ok(Symbol::parse(row.try_get("symbol")?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+    Ok(Symbol::parse(row.try_get("symbol")?).map_err(unreadable)?)
 }
 
 pub(crate) fn venue(row: &PgRow) -> Result<Venue, Error> {
-    Ok(Venue::parse(row.try_get("venue")?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+    Ok(Venue::parse(row.try_get("venue")?).map_err(unreadable)?)
 }
 
 pub(crate) fn asset(row: &PgRow, column: &str) -> Result<Asset, Error> {
-    Ok(Asset::parse(row.try_get(column)?).map_err(|error| sqlx::Error::Decode(error.into()))?)
+    Ok(Asset::parse(row.try_get(column)?).map_err(unreadable)?)
 }
 
 /// A column that holds one of a few words.
 pub(crate) fn word<T>(row: &PgRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
-    let text: &str = row.try_get(column)?;
-    let unknown = || sqlx::Error::Decode(format!("{column} is {text:?}, which this version does not know").into());
+    known(column, row.try_get(column)?, parse)
+}
+
+/// One of a few words.
+pub(crate) fn known<T>(column: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
+    let unknown = || unreadable(format!("{column} is {text:?}, which this version does not know"));
     Ok(parse(text).ok_or_else(unknown)?)
+}
+
+pub(crate) fn unreadable(error: impl Into<BoxDynError>) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
 }

@@ -3,14 +3,17 @@
 //! Rows are as they are stored, not as the parsers would have them: whoever verifies the ledger must be able to read a row
 //! that was tampered with.
 
+mod statement;
+
 use std::borrow::Cow;
 
-use events::{Asset, OrderStatus, Price, Rejection, Symbol, Terms, Timestamp};
+use events::{Asset, DeadLetter, OrderStatus, Outgoing, Price, Rejection, Symbol, Terms, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, accounts::known_asset, bigint, row};
+use self::statement::Statement;
+use crate::{Error, Store, accounts::known_asset, dead_letters, positions::Advance, row, transaction::in_task};
 
 /// The channel that says that orders or deposits have been settled.
 pub const SETTLED: &str = "orders_settled";
@@ -172,7 +175,51 @@ pub struct Changes {
     pub prices: Vec<PriceRow>,
 }
 
+/// What one transaction of the settler is to hold.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// How far it takes the consumers that it was read from.
+    pub advances: Vec<Advance>,
+    /// What became of accounts and orders.
+    pub changes: Changes,
+    /// What is to be published.
+    pub facts: Vec<Outgoing>,
+    /// What is given up.
+    pub dead: Vec<DeadLetter>,
+}
+
 impl Store {
+    /// Commits a batch of `service`, and tells those who wait for its orders.
+    ///
+    /// It runs in a task of its own, so that it goes on while the caller decides the next batch.
+    pub async fn settle(&self, service: &'static str, batch: Batch) -> Result<(), Error> {
+        let store = self.clone();
+        in_task(async move {
+            let Batch { advances, changes, facts, dead } = batch;
+            let statement = Statement::new(service, advances, &changes, &facts)?;
+            if dead.is_empty() {
+                statement.execute(store.pool()).await?;
+            } else {
+                let given_up = store.transaction(move |tx| {
+                    Box::pin(async move {
+                        dead_letters::give_up(tx, service, &dead).await?;
+                        statement.execute(&mut **tx).await
+                    })
+                });
+                given_up.await?;
+            }
+            if !changes.orders.is_empty() || !changes.postings.is_empty() {
+                store.settled().tell(&changes);
+                store.ring(SETTLED);
+            }
+            if !facts.is_empty() {
+                store.relay_soon(service);
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets sequences of a stream `TICKS` that is no more.
     pub async fn forget_settled_sequences(&self) -> Result<(), Error> {
         sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(self.pool()).await?;
@@ -217,126 +264,6 @@ impl Store {
         );
         Ok(found.bind(orders).bind(deposits).fetch_all(self.pool()).await?)
     }
-}
-
-/// Saves what a batch has changed: the ledger by one statement, and what became of orders by another.
-pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
-    if !changes.postings.is_empty() {
-        add_postings(tx, changes).await?;
-    }
-    if !changes.orders.is_empty() {
-        save_orders(tx, changes).await?;
-    }
-    save_prices(tx, &changes.prices).await
-}
-
-/// Accounts that are opened, postings and their transfers. The triggers run when all of it is there.
-async fn add_postings(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
-    let Changes { accounts, postings, transfers, .. } = changes;
-    sqlx::query(
-        "WITH opened AS (
-             INSERT INTO accounts (id, kind, user_id, asset, hash)
-             SELECT * FROM unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::bytea[])
-         ), posted AS (
-             INSERT INTO postings (id, kind, user_id, cause, at, previous_hash, hash)
-             SELECT * FROM unnest($6::bigint[], $7::text[], $8::uuid[], $9::uuid[], $10::timestamptz[], $11::bytea[],
-                                  $12::bytea[])
-         )
-         INSERT INTO transfers (posting_id, number, asset, from_account, to_account, amount, hash)
-         SELECT * FROM unnest($13::bigint[], $14::smallint[], $15::text[], $16::bigint[], $17::bigint[], $18::numeric[],
-                              $19::bytea[])",
-    )
-    .bind(accounts.iter().map(|account| account.id).collect::<Vec<_>>())
-    .bind(accounts.iter().map(|account| &*account.kind).collect::<Vec<_>>())
-    .bind(accounts.iter().map(|account| account.user_id).collect::<Vec<_>>())
-    .bind(accounts.iter().map(|account| account.asset.as_str()).collect::<Vec<_>>())
-    .bind(accounts.iter().map(|account| account.hash.as_slice()).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| posting.id).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| &*posting.kind).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| posting.user_id).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| posting.cause).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| posting.at.datetime()).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| posting.previous_hash.as_slice()).collect::<Vec<_>>())
-    .bind(postings.iter().map(|posting| posting.hash.as_slice()).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.posting_id).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.number).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.asset.as_str()).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.from_account).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.to_account).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.amount).collect::<Vec<_>>())
-    .bind(transfers.iter().map(|transfer| transfer.hash.as_slice()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// Where orders stand, and how those that are filled traded.
-async fn save_orders(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
-    let Changes { orders, trades, .. } = changes;
-    let until = |order: &OrderState| order.parked.and_then(|(_, until)| until).map(Timestamp::datetime);
-    sqlx::query(
-        "WITH traded AS (
-             INSERT INTO trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee,
-                                 tick_sequence, tick_price, at, hash)
-             SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::numeric[],
-                                  $7::numeric[], $8::numeric[], $9::numeric[], $10::bigint[], $11::numeric[],
-                                  $12::timestamptz[], $13::bytea[])
-         )
-         INSERT INTO order_states (order_id, user_id, revision, status, reason, place, held_asset, held, parked_rule,
-                                   parked_until, tick_sequence, updated_at)
-         SELECT * FROM unnest($14::uuid[], $15::uuid[], $16::int[], $17::text[], $18::text[], $19::bigint[], $20::text[],
-                              $21::numeric[], $22::uuid[], $23::timestamptz[], $24::bigint[], $25::timestamptz[])
-         ON CONFLICT (order_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
-             reason = EXCLUDED.reason, place = EXCLUDED.place, held_asset = EXCLUDED.held_asset, held = EXCLUDED.held,
-             parked_rule = EXCLUDED.parked_rule, parked_until = EXCLUDED.parked_until,
-             tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at",
-    )
-    .bind(trades.iter().map(|trade| trade.order_id).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.posting_id).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.user_id).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.symbol.as_str()).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| &*trade.side).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.size).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.price).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.quote_amount).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.fee).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.tick_sequence).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.tick_price).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.at.datetime()).collect::<Vec<_>>())
-    .bind(trades.iter().map(|trade| trade.hash.as_slice()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.user_id).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.revision).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.status.as_str()).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.reason.map(Rejection::as_str)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.place).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.held.as_ref().map(|(asset, _)| asset.as_str())).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.parked.map(|(rule, _)| rule)).collect::<Vec<_>>())
-    .bind(orders.iter().map(until).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| bigint(order.tick_sequence)).collect::<Vec<_>>())
-    .bind(orders.iter().map(|order| order.updated_at.datetime()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn save_prices(tx: &mut Tx, prices: &[PriceRow]) -> Result<(), Error> {
-    if prices.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO settlement_prices (symbol, price, at, sequence)
-         SELECT * FROM unnest($1::text[], $2::numeric[], $3::timestamptz[], $4::bigint[])
-         ON CONFLICT (symbol) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence",
-    )
-    .bind(prices.iter().map(|price| price.symbol.as_str()).collect::<Vec<_>>())
-    .bind(prices.iter().map(|price| price.price.decimal()).collect::<Vec<_>>())
-    .bind(prices.iter().map(|price| price.at.datetime()).collect::<Vec<_>>())
-    .bind(prices.iter().map(|price| bigint(price.sequence)).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {

@@ -6,8 +6,9 @@ use std::{
 };
 
 use futures::{TryStreamExt, future::BoxFuture};
-use sqlx::{Executor, PgConnection, PgPool, Postgres, pool::PoolConnection};
+use sqlx::{Executor, PgConnection, Postgres, pool::PoolConnection};
 use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
     Error, Store,
@@ -18,6 +19,7 @@ use crate::{
 pub struct Tx {
     connection: PoolConnection<Postgres>,
     notices: Channels,
+    instance: Uuid,
     ended: bool,
 }
 
@@ -27,8 +29,9 @@ impl Tx {
         self.notices.insert(channel.into());
     }
 
-    async fn begin(pool: &PgPool) -> Result<Self, sqlx::Error> {
-        let mut tx = Self { connection: pool.acquire().await?, notices: Channels::new(), ended: false };
+    async fn begin(store: &Store) -> Result<Self, sqlx::Error> {
+        let connection = store.pool().acquire().await?;
+        let mut tx = Self { connection, notices: Channels::new(), instance: store.instance, ended: false };
         tx.connection.execute("BEGIN").await?;
         Ok(tx)
     }
@@ -36,7 +39,7 @@ impl Tx {
     /// Commits, and notifies after that but in the same round trip: a transaction that notifies holds a lock of the
     /// whole server from before its commit until after its sync, and so would make all of them wait for each other.
     async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let statements = format!("COMMIT;{}", bell::statements(&self.notices));
+        let statements = format!("COMMIT;{}", bell::statements(&self.notices, self.instance));
         let mut results = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute_many(&mut *self.connection);
         results.try_next().await?;
         let notified = results.try_for_each(|_| std::future::ready(Ok(()))).await;
@@ -85,9 +88,9 @@ impl Store {
         T: Send + 'static,
         W: for<'tx> FnOnce(&'tx mut Tx) -> BoxFuture<'tx, Result<T, Error>> + Send + 'static,
     {
-        let pool = self.pool().clone();
-        let task = tokio::spawn(async move {
-            let mut tx = Tx::begin(&pool).await?;
+        let store = self.clone();
+        in_task(async move {
+            let mut tx = Tx::begin(&store).await?;
             match work(&mut tx).await {
                 Ok(result) => tx.commit().await.map(|()| result).map_err(Error::from),
                 Err(error) => {
@@ -95,10 +98,17 @@ impl Store {
                     Err(error)
                 }
             }
-        });
-        match task.await {
-            Ok(result) => result,
-            Err(error) => Err(Error::Database(sqlx::Error::Io(std::io::Error::other(error)))),
-        }
+        })
+        .await
+    }
+}
+
+/// Runs work to its end, also when nobody waits for it any more.
+pub(crate) async fn in_task<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::Database(sqlx::Error::Io(std::io::Error::other(error)))),
     }
 }

@@ -1,8 +1,8 @@
-//! Waiting for what the settler decides. All who wait in a process share one listener and, for each of its notices, one
-//! question to the database.
+//! Waiting for what the settler decides. Where it settles in the same process it says so itself, once that is committed.
+//! Otherwise all who wait in a process share one listener and, for each of its notices, one question to the database.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap, HashSet},
     convert::Infallible,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,7 +14,12 @@ use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::{Error, Store, deposits::Deposit, orders::OrderRecord, settlement::SETTLED};
+use crate::{
+    Error, Store,
+    accounts::Trade,
+    orders::{Decision, OrderRecord, OrderState},
+    settlement::{Changes, SETTLED},
+};
 
 /// A notice that was lost while the listener reconnected is made up for after this long.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -31,33 +36,59 @@ pub enum Until {
 /// Everybody in this process who waits.
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
-    orders: Waiters<OrderRecord>,
-    deposits: Waiters<Deposit>,
+    orders: Waiters<Decision>,
+    /// Waits for the number of its posting.
+    deposits: Waiters<i64>,
 }
 
 impl Until {
     /// Whether an order needs no longer be waited for.
     pub fn is_met_by(self, order: &OrderRecord) -> bool {
+        order.decision.as_ref().is_some_and(|decision| self.is_met(decision))
+    }
+
+    fn is_met(self, decision: &Decision) -> bool {
         match self {
-            Self::Decided => order.state.is_some(),
-            Self::Final => order.status().is_final(),
+            Self::Decided => true,
+            Self::Final => decision.state.status.is_final(),
         }
     }
 }
 
 impl Watch {
     /// Waits for an order from now on: begun before the order is saved, it misses nothing.
-    pub fn order(&self, id: Uuid, until: Until) -> Waiting<OrderRecord> {
-        let enough: fn(&OrderRecord) -> bool = match until {
-            Until::Decided => |order| Until::Decided.is_met_by(order),
-            Until::Final => |order| Until::Final.is_met_by(order),
+    pub fn order(&self, id: Uuid, until: Until) -> Waiting<Decision> {
+        let enough: fn(&Decision) -> bool = match until {
+            Until::Decided => |decision| Until::Decided.is_met(decision),
+            Until::Final => |decision| Until::Final.is_met(decision),
         };
         self.orders.add(id, enough)
     }
 
-    /// Waits for a deposit to be posted, from now on.
-    pub fn deposit(&self, id: Uuid) -> Waiting<Deposit> {
+    /// Waits for the number of a deposit's posting, from now on.
+    pub fn deposit(&self, id: Uuid) -> Waiting<i64> {
         self.deposits.add(id, |_| true)
+    }
+
+    /// Tells what was decided in this process, once it is committed.
+    pub(crate) fn tell(&self, changes: &Changes) {
+        let waited: HashSet<Uuid> = self.deposits.ids().into_iter().collect();
+        let posted = changes.postings.iter().filter(|posting| waited.contains(&posting.cause));
+        self.deposits.tell(posted.map(|posting| (posting.cause, posting.id)).collect());
+        let waited: HashSet<Uuid> = self.orders.ids().into_iter().collect();
+        let orders: Vec<_> = changes.orders.iter().filter(|order| waited.contains(&order.order_id)).collect();
+        if orders.is_empty() {
+            return;
+        }
+        let trades: HashMap<Uuid, _> = changes.trades.iter().map(|trade| (trade.order_id, trade)).collect();
+        let decided = orders.into_iter().map(|order| {
+            let trade = trades.get(&order.order_id).map(|trade| Trade::of(trade)).transpose()?;
+            Ok((order.order_id, Decision { state: OrderState::of(order)?, trade }))
+        });
+        match decided.collect::<Result<_, Error>>() {
+            Ok(decided) => self.orders.tell(decided),
+            Err(error) => complain("tell what was decided", &error),
+        }
     }
 
     /// Looks for those who wait whenever the settler has committed, and once a second, for as long as it is polled.
@@ -72,11 +103,11 @@ impl Watch {
             }
             let next_look = Instant::now() + SWEEP;
             if let Some(open) = listener.as_mut() {
-                match tokio::time::timeout_at(next_look, open.recv()).await {
+                match tokio::time::timeout_at(next_look, foreign(open, store.instance)).await {
                     // One look is enough for all notices that are there.
-                    Ok(Ok(_)) => while open.next_buffered().is_some() {},
+                    Ok(Ok(())) => while open.next_buffered().is_some() {},
                     Ok(Err(error)) => {
-                        complain("listen", &error.into());
+                        complain("listen", &error);
                         listener = None;
                         tokio::time::sleep_until(next_look).await;
                     }
@@ -91,14 +122,21 @@ impl Watch {
     async fn look(&self, store: &Store) -> Result<(), Error> {
         let orders = self.orders.ids();
         if !orders.is_empty() {
-            self.orders.tell(|order| order.id, store.decided_orders(&orders).await?);
+            self.orders.tell(store.decisions(&orders).await?.into_iter().collect());
         }
         let deposits = self.deposits.ids();
         if !deposits.is_empty() {
-            self.deposits.tell(|deposit| deposit.id, store.posted_deposits(&deposits).await?);
+            self.deposits.tell(store.posted_deposits(&deposits).await?.into_iter().collect());
         }
         Ok(())
     }
+}
+
+/// Waits for a notice of another process: what this one settles it tells itself.
+async fn foreign(listener: &mut PgListener, instance: Uuid) -> Result<(), Error> {
+    let own = instance.to_string();
+    while listener.recv().await?.payload() == own {}
+    Ok(())
 }
 
 async fn listen(store: &Store) -> Result<PgListener, Error> {
@@ -181,8 +219,7 @@ impl<T> Waiters<T> {
 }
 
 impl<T: Clone> Waiters<T> {
-    fn tell(&self, id: fn(&T) -> Uuid, found: Vec<T>) {
-        let found: BTreeMap<Uuid, T> = found.into_iter().map(|found| (id(&found), found)).collect();
+    fn tell(&self, found: HashMap<Uuid, T>) {
         let mut line = self.lock();
         for (key, waiter) in mem::take(&mut line.waiting) {
             match found.get(&waiter.id).filter(|found| (waiter.enough)(found)) {
@@ -206,8 +243,8 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
-    fn tell(waiters: &Waiters<(Uuid, i32)>, found: &[(u128, i32)]) {
-        waiters.tell(|found| found.0, found.iter().map(|(number, value)| (id(*number), *value)).collect());
+    fn tell(waiters: &Waiters<i32>, found: &[(u128, i32)]) {
+        waiters.tell(found.iter().map(|(number, value)| (id(*number), *value)).collect());
     }
 
     #[tokio::test(start_paused = true)]
@@ -215,21 +252,21 @@ mod tests {
         let waiters = Waiters::default();
         let any = waiters.add(id(1), |_| true);
         let twin = waiters.add(id(1), |_| true);
-        let positive = waiters.add(id(1), |found: &(Uuid, i32)| found.1 > 0);
+        let positive = waiters.add(id(1), |found| *found > 0);
         let other = waiters.add(id(2), |_| true);
         tell(&waiters, &[(1, 0), (3, 5)]);
         assert_eq!(waiters.ids(), [id(1), id(2)]);
         tell(&waiters, &[(1, 7)]);
-        assert_eq!(any.until(soon()).await, Some((id(1), 0)));
-        assert_eq!(twin.until(soon()).await, Some((id(1), 0)));
-        assert_eq!(positive.until(soon()).await, Some((id(1), 7)));
+        assert_eq!(any.until(soon()).await, Some(0));
+        assert_eq!(twin.until(soon()).await, Some(0));
+        assert_eq!(positive.until(soon()).await, Some(7));
         assert_eq!(other.until(soon()).await, None, "its time is over");
         assert!(waiters.ids().is_empty());
     }
 
     #[tokio::test]
     async fn whoever_goes_away_is_no_longer_asked_for() {
-        let waiters = Waiters::<(Uuid, i32)>::default();
+        let waiters = Waiters::<i32>::default();
         let gone = waiters.add(id(1), |_| true);
         let stays = waiters.add(id(2), |_| true);
         drop(gone);

@@ -2,7 +2,7 @@
 
 mod input;
 
-use std::{collections::HashSet, pin::pin, time::Duration};
+use std::{collections::HashSet, mem, pin::pin, time::Duration};
 
 use events::{DeadLetter, OrderStatus, Outgoing, Rejection, Timestamp};
 use futures::future::OptionFuture;
@@ -13,8 +13,8 @@ use platform::{
     trace::{follow, traceparent},
 };
 use store::{
-    Store, dead_letters, outbox,
-    positions::advance,
+    Store,
+    positions::Advance,
     settlement::{self, Changes},
 };
 use tokio::time::Instant;
@@ -36,6 +36,8 @@ const PACE: Duration = Duration::from_millis(200);
 const MANY: u64 = 1_000;
 /// Which of them reads the prices.
 const TICKS: usize = 0;
+/// Which of them reads orders and deposits.
+const ORDERS: usize = 2;
 
 /// The streams, the book, and how far it is saved.
 struct Session<'a> {
@@ -46,6 +48,10 @@ struct Session<'a> {
     positions: [u64; CONSUMERS.len()],
     /// Orders and deposits of a batch that is not committed yet.
     unsaved: HashSet<Uuid>,
+    /// How many of the orders to come may have been decided before this session: those that waited when it began. One that
+    /// is stored later and was decided long ago, which the broker no longer knows, is refused by the database, and is one of
+    /// those that wait when the next session begins.
+    doubtful: u64,
 }
 
 /// What one transaction is to hold.
@@ -91,7 +97,9 @@ pub(crate) async fn run(
         _ => Fault::fatal("recall the ledger; run `tickbell ledger verify`", error),
     })?;
     info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "recalled");
-    let mut session = Session { store, book, merge: Merge::new(feeds), positions, unsaved: HashSet::new() };
+    let merge = Merge::new(feeds);
+    let doubtful = merge.lag(ORDERS);
+    let mut session = Session { store, book, merge, positions, unsaved: HashSet::new(), doubtful };
     check.ready();
     tokio::select! {
         fault = ownership.lost() => Err(fault),
@@ -168,13 +176,15 @@ impl Session<'_> {
         if unknown.count() > 0 || inputs.clone().filter_map(Input::asset).any(|asset| !self.book.knows(asset)) {
             self.book.learn(self.store.assets().await?);
         }
-        let orders: Vec<Uuid> = inputs.clone().filter_map(Input::order).collect();
+        let doubtful = usize::try_from(self.doubtful).unwrap_or(usize::MAX);
+        let orders: Vec<Uuid> = inputs.clone().filter_map(Input::order).take(doubtful).collect();
+        self.doubtful -= orders.len() as u64;
         let deposits: Vec<Uuid> = inputs.filter_map(Input::deposit).collect();
-        if orders.is_empty() && deposits.is_empty() {
-            return Ok(HashSet::new());
+        let mut known = self.unsaved.clone();
+        if !orders.is_empty() || !deposits.is_empty() {
+            known.extend(self.store.settled_among(&orders, &deposits).await?);
         }
-        let known = self.store.settled_among(&orders, &deposits).await?;
-        Ok(known.into_iter().chain(self.unsaved.iter().copied()).collect())
+        Ok(known)
     }
 
     fn apply(
@@ -203,32 +213,17 @@ impl Session<'_> {
         let Decided { facts, dead, to, last_event_at, commands, changes, began } = decided;
         self.unsaved = changes.orders.iter().map(|order| order.order_id).collect();
         self.unsaved.extend(changes.postings.iter().map(|posting| posting.cause));
-        let from = self.positions;
-        for (position, to) in self.positions.iter_mut().zip(to) {
-            *position = to.unwrap_or(*position);
+        let mut advances = Vec::with_capacity(CONSUMERS.len());
+        for (feed, consumer) in CONSUMERS.into_iter().enumerate() {
+            if let Some(to) = to[feed] {
+                let from = mem::replace(&mut self.positions[feed], to);
+                advances.push(Advance { consumer, from, to, last_event_at: last_event_at[feed] });
+            }
         }
+        count(&changes);
         let saved = Saved { to, commands, began };
-        let store = self.store.clone();
-        async move {
-            count(&changes);
-            let settled = !changes.orders.is_empty() || !changes.postings.is_empty();
-            let written = store.transaction(move |tx| {
-                Box::pin(async move {
-                    for (feed, consumer) in CONSUMERS.into_iter().enumerate() {
-                        if let Some(to) = to[feed] {
-                            advance(tx, consumer, from[feed], to, last_event_at[feed]).await?;
-                        }
-                    }
-                    settlement::save(tx, &changes).await?;
-                    dead_letters::give_up(tx, SERVICE, &dead).await?;
-                    if settled {
-                        tx.notify(settlement::SETTLED);
-                    }
-                    outbox::add_together(tx, SERVICE, &facts).await
-                })
-            });
-            written.await.map(|()| saved)
-        }
+        let (store, batch) = (self.store.clone(), settlement::Batch { advances, changes, facts, dead });
+        async move { store.settle(SERVICE, batch).await.map(|()| saved) }
     }
 
     async fn saved(&mut self, saved: Saved) {

@@ -11,7 +11,6 @@ use store::{
     Store,
     deposits::{Deposit, Holder, NewDeposit, Requested},
     users::Role,
-    watch::Watch,
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -162,10 +161,9 @@ async fn wait(store: &Store, deposit: Deposit) -> Option<Deposit> {
     if deposit.posting_id.is_some() {
         return Some(deposit);
     }
-    let watch = Watch::default();
-    let waiting = watch.deposit(deposit.id);
+    let waiting = store.settled().deposit(deposit.id);
     tokio::select! {
-        posted = waiting.until(Instant::now() + PATIENCE) => posted,
-        never = watch.run(store) => match never {},
+        posting_id = waiting.until(Instant::now() + PATIENCE) => posting_id.map(|id| Deposit { posting_id: Some(id), ..deposit }),
+        never = store.settled().run(store) => match never {},
     }
 }
