@@ -237,7 +237,7 @@ async fn prepare(
     let store = connect(&url).await?;
     store.migrate().await?;
     let (mut book, changes) = market.book(store.assets().await?)?;
-    store.settle(SERVICE, Batch { changes, ..Batch::default() }).await?;
+    store.settling().await?.settle(SERVICE, Batch { changes, ..Batch::default() }).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone()));
@@ -249,9 +249,10 @@ async fn prepare(
 
 async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow::Result<f64> {
     let (store, batches) = prepare(market, url, name, Settings::default().batch, most).await?;
+    let settling = store.settling().await?;
     let began = Instant::now();
     for batch in batches {
-        store.settle(SERVICE, batch).await?;
+        settling.settle(SERVICE, batch).await?;
     }
     Ok(market.orders.len().min(most) as f64 / began.elapsed().as_secs_f64())
 }
@@ -263,10 +264,11 @@ async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f
     let turns = Arc::new(Mutex::new(batches.into_iter()));
     let began = Instant::now();
     let worker = async || {
+        let settling = store.settling().await?;
         loop {
             let mut turn = turns.lock().await;
             let Some(batch) = turn.next() else { return anyhow::Ok(()) };
-            store.settle(SERVICE, batch).await?;
+            settling.settle(SERVICE, batch).await?;
         }
     };
     futures::future::try_join_all((0..8).map(|_| worker())).await?;

@@ -1,8 +1,8 @@
 //! Events become deliveries, once each, in the transaction that moves the position.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, mem, time::Duration};
 
-use events::{Channel, Target, Timestamp};
+use events::{Channel, DeadLetter, Target, Timestamp};
 use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, feed::Unreadable};
 use store::{
     Store, Tx, dead_letters,
@@ -12,7 +12,7 @@ use store::{
 };
 use tokio::{
     sync::Notify,
-    time::{Instant, sleep},
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -75,6 +75,17 @@ struct Reader<'a> {
     position: u64,
 }
 
+/// What is decided about some events and not committed.
+#[derive(Default)]
+struct Gathered {
+    /// Where they end.
+    batch: Batch,
+    events: usize,
+    told: Vec<(Told, Option<String>)>,
+    dead: Vec<DeadLetter>,
+    last_event_at: Option<Timestamp>,
+}
+
 impl<'a> Reader<'a> {
     async fn open(broker: &Broker, store: &'a Store, due: &'a Notify, consumer: &'static str) -> Result<Self, Fault> {
         let position = store.position(consumer, Feed::stream_created(broker, consumer).await?).await?;
@@ -82,38 +93,51 @@ impl<'a> Reader<'a> {
         Ok(Self { store, due, consumer, feed, position })
     }
 
-    /// Takes batch after batch through to its acknowledgement.
+    /// Takes what is gathered through to its acknowledgement, again and again.
     async fn follow(mut self, decide: Decide, gather: Duration) -> Result<(), Fault> {
+        let mut until = Instant::now();
         loop {
-            let batch = self.feed.next(BATCH).await;
+            let gathered = self.gather(decide, until).await;
             let began = Instant::now();
-            self.commit(&batch, decide).await?;
+            let batch = self.commit(gathered).await?;
             self.feed.acknowledge(&batch).await;
             metrics::gauge!("tickbell_consumer_lag", "consumer" => self.consumer).set(self.feed.pending() as f64); // float: a gauge is one
             metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => self.consumer).record(began.elapsed());
-            // Who is behind has enough to gather.
-            if self.feed.pending() == 0 {
-                sleep(gather).await;
+            until = began + gather;
+        }
+    }
+
+    /// Decides about at least one event, and about those that come until a time; about as many as a transaction takes at
+    /// most. Each is decided about when it comes: that is less work at once, beside which orders are waited for.
+    async fn gather(&mut self, decide: Decide, until: Instant) -> Gathered {
+        let mut gathered = Gathered { batch: self.feed.next(BATCH).await, ..Gathered::default() };
+        self.decide(&mut gathered, decide);
+        while gathered.events < BATCH
+            && let Ok(batch) = timeout_at(until, self.feed.next(BATCH - gathered.events)).await
+        {
+            gathered.batch = batch;
+            self.decide(&mut gathered, decide);
+        }
+        gathered
+    }
+
+    fn decide(&self, gathered: &mut Gathered, decide: Decide) {
+        for message in mem::take(&mut gathered.batch.messages) {
+            gathered.events += 1;
+            match decide(&message) {
+                Ok(decided) => {
+                    gathered.last_event_at = Some(decided.at);
+                    let traceparent = message.traceparent().map(str::to_owned);
+                    gathered.told.extend(decided.told.into_iter().map(|told| (told, traceparent.clone())));
+                }
+                Err(reason) => gathered.dead.push(message.dead_letter(SERVICE, self.feed.stream(), &reason)),
             }
         }
     }
 
-    async fn commit(&mut self, batch: &Batch, decide: Decide) -> Result<(), Fault> {
-        let mut told = Vec::new();
-        let mut dead = Vec::new();
-        let mut last_event_at: Option<Timestamp> = None;
-        for message in &batch.messages {
-            match decide(message) {
-                Ok(decided) => {
-                    last_event_at = Some(decided.at);
-                    let traceparent = message.traceparent().map(str::to_owned);
-                    told.extend(decided.told.into_iter().map(|told| (told, traceparent.clone())));
-                }
-                Err(reason) => dead.push(message.dead_letter(SERVICE, self.feed.stream(), &reason)),
-            }
-        }
-        let (consumer, from, to) = (self.consumer, self.position, batch.last);
-        let done = Advance { consumer, from, to, last_event_at };
+    async fn commit(&mut self, gathered: Gathered) -> Result<Batch, Fault> {
+        let Gathered { batch, told, dead, last_event_at, events: _ } = gathered;
+        let done = Advance { consumer: self.consumer, from: self.position, to: batch.last, last_event_at };
         let wake = !told.is_empty();
         self.store
             .transaction(move |tx| {
@@ -128,11 +152,11 @@ impl<'a> Reader<'a> {
                 })
             })
             .await?;
-        self.position = to;
+        self.position = done.to;
         if wake {
             self.due.notify_one();
         }
-        Ok(())
+        Ok(batch)
     }
 }
 

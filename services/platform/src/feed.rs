@@ -167,8 +167,8 @@ impl Feed {
         self.after
     }
 
-    /// The last sequence that the stream has stored, whether or not it was delivered. What was stored before this is
-    /// asked is at or below it.
+    /// The last sequence that the stream has, whether or not it was delivered. What was stored before this is asked, and is
+    /// there still, is at or below it.
     pub(crate) async fn announced(&self) -> Result<u64, Fault> {
         topology::last_sequence(&self.broker, &self.stream_name).await
     }

@@ -125,7 +125,7 @@ pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, F
     Ok(existing(broker, name).await?.state.first_sequence)
 }
 
-/// No message of a stream is behind this sequence; 0 before the first.
+/// No message that a stream has is behind this sequence; 0 where it has none.
 pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
     let passing =
         |error: async_nats::Error| Fault::passing(format!("ask for the last message of stream {name}"), error);
@@ -133,10 +133,7 @@ pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fa
     match stream.get_last_raw_message_by_subject(">").await {
         // Asked of the leader, so not older than what it has acknowledged, and at less cost than all about the stream.
         Ok(message) => Ok(message.sequence),
-        // It has none, or its last one was deleted.
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {
-            Ok(existing(broker, name).await?.state.last_sequence)
-        }
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
         Err(error) => Err(passing(error.into())),
     }
 }

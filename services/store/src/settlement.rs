@@ -5,11 +5,12 @@
 
 mod statement;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use events::{Asset, DeadLetter, OrderStatus, Outgoing, Price, Rejection, Symbol, Terms, Timestamp};
 use rust_decimal::Decimal;
-use sqlx::{Row, postgres::PgRow, types::Json};
+use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use self::statement::Statement;
@@ -188,17 +189,28 @@ pub struct Batch {
     pub dead: Vec<DeadLetter>,
 }
 
-impl Store {
+/// Where batches are committed: a connection of its own, on which what the statement needs stays warm.
+#[derive(Debug)]
+pub struct Settling {
+    store: Store,
+    connection: Arc<Mutex<PoolConnection<Postgres>>>,
+}
+
+impl Settling {
     /// Commits a batch of `service`, and tells those who wait for its orders.
     ///
     /// It runs in a task of its own, so that it goes on while the caller decides the next batch.
-    pub async fn settle(&self, service: &'static str, batch: Batch) -> Result<(), Error> {
-        let store = self.clone();
+    pub fn settle(
+        &self,
+        service: &'static str,
+        batch: Batch,
+    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let (store, connection) = (self.store.clone(), self.connection.clone());
         in_task(async move {
             let Batch { advances, changes, facts, dead } = batch;
             let statement = Statement::new(service, advances, &changes, &facts)?;
             if dead.is_empty() {
-                statement.execute(store.pool()).await?;
+                statement.execute(&mut **connection.lock().await).await?;
             } else {
                 let given_up = store.transaction(move |tx| {
                     Box::pin(async move {
@@ -217,7 +229,13 @@ impl Store {
             }
             Ok(())
         })
-        .await
+    }
+}
+
+impl Store {
+    /// Takes a connection to commit batches on.
+    pub async fn settling(&self) -> Result<Settling, Error> {
+        Ok(Settling { store: self.clone(), connection: Arc::new(Mutex::new(self.pool().acquire().await?)) })
     }
 
     /// Forgets sequences of a stream `TICKS` that is no more.

@@ -15,7 +15,7 @@ use platform::{
 use store::{
     Store,
     positions::Advance,
-    settlement::{self, Changes},
+    settlement::{Batch, Changes, Settling},
 };
 use tokio::time::Instant;
 use tracing::{info, info_span};
@@ -42,6 +42,7 @@ const ORDERS: usize = 2;
 /// The streams, the book, and how far it is saved.
 struct Session<'a> {
     store: &'a Store,
+    settling: Settling,
     book: Book,
     merge: Merge,
     /// Where the last batch ends, which is committed or about to be.
@@ -99,7 +100,8 @@ pub(crate) async fn run(
     info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "recalled");
     let merge = Merge::new(feeds);
     let doubtful = merge.lag(ORDERS);
-    let mut session = Session { store, book, merge, positions, unsaved: HashSet::new(), doubtful };
+    let settling = store.settling().await?;
+    let mut session = Session { store, settling, book, merge, positions, unsaved: HashSet::new(), doubtful };
     check.ready();
     tokio::select! {
         fault = ownership.lost() => Err(fault),
@@ -222,8 +224,8 @@ impl Session<'_> {
         }
         count(&changes);
         let saved = Saved { to, commands, began };
-        let (store, batch) = (self.store.clone(), settlement::Batch { advances, changes, facts, dead });
-        async move { store.settle(SERVICE, batch).await.map(|()| saved) }
+        let settled = self.settling.settle(SERVICE, Batch { advances, changes, facts, dead });
+        async move { settled.await.map(|()| saved) }
     }
 
     async fn saved(&mut self, saved: Saved) {
