@@ -77,8 +77,8 @@ impl Default for Settings {
 /// What can go wrong at the database, sorted by what happens next.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Another instance has committed since the position was read: read it again.
-    #[error("consumer {0} was moved by another instance")]
+    /// Another instance has committed since the position was read, or an earlier one has decided an order: read both again.
+    #[error("consumer {0} was moved, or an order that was new to it decided, by another instance")]
     Fenced(String),
     /// A row holds what the parsers would not let in.
     #[error("a stored amount is out of range")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use events::{OrderPlaced, envelope::NATS_MSG_ID};
 use futures::future::join_all;
 use journeys::{Answer, Api, System, tape, until};
 use reqwest::Method;
@@ -207,6 +208,42 @@ async fn an_order_that_is_sent_again_is_the_same_order() {
     // Another person's names are their own.
     let theirs: Value = bob.place_as(&limit("a"), Some("key 1")).await.expect_status(200).json();
     assert_eq!(theirs["status"], "open");
+}
+
+#[tokio::test]
+async fn an_order_that_the_broker_stores_again_is_settled_once() {
+    let mut system = System::start().await;
+    let ada = Trader::with(&system, ADA, "10000.00").await;
+    move_to(&system, "00:00:00", "7000").await;
+    let buy = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "0.1" });
+    let order: Value = ada.place(&buy).await.expect_status(200).json();
+    let balance = ada.balance("USD").await;
+
+    // As by a gateway that publishes what it has committed long after the broker has forgotten its id: among new orders, so
+    // that the batch it is in must be decided again.
+    let placed = OrderPlaced {
+        order_id: order["id"].as_str().and_then(|id| id.parse().ok()).expect("an id"),
+        user_id: ada.look("/v1/me").await["id"].as_str().and_then(|id| id.parse().ok()).expect("an id"),
+        terms: serde_json::from_value(buy.clone()).expect("terms"),
+        after_alert: None,
+        placed_at: order["placed_at"].as_str().and_then(|at| at.parse().ok()).expect("a time"),
+    };
+    let mut again = placed.outgoing();
+    again.id = "again".into();
+    let id = again.headers.iter_mut().find(|(name, _)| name == NATS_MSG_ID).expect("an id");
+    id.1.clone_from(&again.id);
+    let again = [again];
+    let (others, ()) = tokio::join!(join_all((0..8).map(|_| ada.place(&buy))), system.publish(&again));
+    for other in others {
+        assert_eq!(other.expect_status(200).json::<Value>()["status"], "filled");
+    }
+    system.until_processed().await;
+    assert_eq!(ada.look(&path(&order)).await, order, "it stays as it was");
+    let spent = amount(&json!(balance[0])) - amount(&json!(ada.balance("USD").await[0]));
+    assert_eq!(spent / Decimal::from(8), Decimal::from(10_000) - amount(&json!(balance[0])), "eight more, not nine");
+    assert!(system.run(&["ledger", "verify"]).await.status.success());
+    assert!(system.log().contains("that was new to it decided"), "it was refused by the database");
+    system.stop().await;
 }
 
 #[tokio::test]
