@@ -256,8 +256,7 @@ mod tests {
                 terms,
                 rule_id: None,
                 placed_at: events::Timestamp::EPOCH,
-                state: None,
-                trade: None,
+                decision: None,
             });
             check("Order", &serde_json::to_value(order).expect("JSON"));
         }

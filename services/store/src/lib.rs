@@ -32,6 +32,7 @@ pub mod status;
 mod sweep;
 mod transaction;
 pub mod users;
+mod warm;
 pub mod watch;
 
 use std::{
@@ -53,7 +54,13 @@ use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
 
-use crate::{bell::Bell, positions::Advance, relay::Handover, watch::Watch};
+use crate::{
+    bell::Bell,
+    positions::Advance,
+    relay::Handover,
+    warm::{Kept, SURELY_THERE},
+    watch::Watch,
+};
 
 pub use transaction::Tx;
 
@@ -121,6 +128,7 @@ impl From<Error> for Fault {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    kept: Kept,
     /// Assets that were asked for; how many places one has never changes.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
     bell: Bell,
@@ -140,8 +148,6 @@ const BY_INDEX: [(&str, &str); 4] =
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection of the pool is waited for; less than a request may take.
 const PATIENCE: Duration = Duration::from_secs(8);
-/// A connection that was used so recently is taken to be there still.
-const SURELY_THERE: Duration = Duration::from_secs(1);
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
@@ -197,6 +203,7 @@ impl Store {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
+            kept: Kept::default(),
             scales: Arc::default(),
             bell: Bell::default(),
             handover: Handover::default(),
@@ -269,6 +276,7 @@ impl Store {
 
     /// Closes every connection, waiting for those that are in use.
     pub async fn close(&self) {
+        self.kept.clear();
         self.pool.close().await;
     }
 }

@@ -178,7 +178,10 @@ macro_rules! records {
 impl Store {
     /// Saves an order, once: the same names and terms again are the same order.
     pub async fn place_order(&self, order: NewOrder) -> Result<Placed, Error> {
-        if let Some(committed) = save(self.pool(), &order).await? {
+        let mut connection = self.warm().await?;
+        let saved = save(&mut *connection, &order).await?;
+        connection.keep();
+        if let Some(committed) = saved {
             self.hand_over(SERVICE, committed);
             return Ok(Placed::New(Box::new(order.into())));
         }

@@ -75,14 +75,16 @@ pub struct User {
 impl Store {
     /// Whose session this is, unless it has ended by `now`.
     pub async fn session_user(&self, token: TokenHash, now: Timestamp) -> Result<Option<User>, Error> {
+        let mut connection = self.warm().await?;
         let row = sqlx::query(
             "SELECT users.* FROM sessions JOIN users ON users.id = sessions.user_id
              WHERE sessions.token_hash = $1 AND sessions.expires_at > $2",
         )
         .bind(token.as_slice())
         .bind(now.datetime())
-        .fetch_optional(self.pool())
+        .fetch_optional(&mut *connection)
         .await?;
+        connection.keep();
         row.as_ref().map(user).transpose()
     }
 
@@ -98,13 +100,15 @@ impl Store {
 
     /// Whose API key this is and what it may be used for, unless it is revoked.
     pub async fn key_user(&self, token: TokenHash) -> Result<Option<(User, Vec<Scope>)>, Error> {
+        let mut connection = self.warm().await?;
         let row = sqlx::query(
             "SELECT users.*, api_keys.scopes FROM api_keys JOIN users ON users.id = api_keys.user_id
              WHERE api_keys.token_hash = $1 AND api_keys.revoked_at IS NULL",
         )
         .bind(token.as_slice())
-        .fetch_optional(self.pool())
+        .fetch_optional(&mut *connection)
         .await?;
+        connection.keep();
         row.map(|row| Ok((user(&row)?, scopes(&row)?))).transpose()
     }
 }
