@@ -75,7 +75,7 @@ pub struct Snapshot {
 impl Store {
     /// Takes a snapshot.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut connection = self.pool().acquire().await?;
+        let mut connection = self.connection().await?;
         // The transaction must not outlive this: its connection is closed, not handed on.
         connection.close_on_drop();
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;

@@ -42,12 +42,14 @@ use std::{
 };
 
 use events::{Asset, Price, Size, money::AmountError};
+use futures::future::BoxFuture;
 use platform::{Fault, Health, Shutdown};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sqlx::{
     Connection, PgConnection, PgPool, Postgres,
     migrate::MigrateDatabase,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use thiserror::Error;
@@ -272,6 +274,11 @@ impl Store {
 
     pub(crate) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// A connection of the pool; in one place, since what the library does for it is much code.
+    pub(crate) fn connection(&self) -> BoxFuture<'static, Result<PoolConnection<Postgres>, sqlx::Error>> {
+        Box::pin(self.pool.acquire())
     }
 
     /// Closes every connection, waiting for those that are in use.

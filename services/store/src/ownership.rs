@@ -22,7 +22,7 @@ pub struct Ownership {
 impl Store {
     /// Waits until this process may do the work of `service`.
     pub async fn own(&self, service: &'static str, check: &Check) -> Result<Ownership, Fault> {
-        let mut connection = self.pool().acquire().await.map_err(Error::from)?;
+        let mut connection = self.connection().await.map_err(Error::from)?;
         let mut waited = false;
         while !try_lock(&mut connection, service).await? {
             if !waited {
@@ -41,7 +41,7 @@ impl Store {
     /// Takes the work of `service` from whoever does it, and keeps everybody from it until this is dropped: for
     /// measurements and maintenance. Whoever did it stands by as soon as it notices.
     pub async fn hold_back(&self, service: &'static str) -> Result<Ownership, Error> {
-        let mut connection = self.pool().acquire().await?;
+        let mut connection = self.connection().await?;
         while !try_lock(&mut connection, service).await? {
             sqlx::query(
                 "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted

@@ -235,7 +235,7 @@ impl Settling {
 impl Store {
     /// Takes a connection to commit batches on.
     pub async fn settling(&self) -> Result<Settling, Error> {
-        Ok(Settling { store: self.clone(), connection: Arc::new(Mutex::new(self.pool().acquire().await?)) })
+        Ok(Settling { store: self.clone(), connection: Arc::new(Mutex::new(self.connection().await?)) })
     }
 
     /// Forgets sequences of a stream `TICKS` that is no more.

@@ -30,7 +30,7 @@ impl Tx {
     }
 
     async fn begin(store: &Store) -> Result<Self, sqlx::Error> {
-        let connection = store.pool().acquire().await?;
+        let connection = store.connection().await?;
         let mut tx = Self { connection, notices: Channels::new(), instance: store.instance, ended: false };
         tx.connection.execute("BEGIN").await?;
         Ok(tx)

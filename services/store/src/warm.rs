@@ -84,7 +84,7 @@ impl Store {
     pub(crate) async fn warm(&self) -> Result<Warm<'_>, Error> {
         let connection = match self.kept.take() {
             Some(connection) => connection,
-            None => self.pool().acquire().await?,
+            None => self.connection().await?,
         };
         Ok(Warm { store: self, connection })
     }
