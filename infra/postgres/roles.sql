@@ -69,6 +69,7 @@ BEGIN
         'SELECT, INSERT ON postings, transfers, trades, dead_letters TO tickbell_trade_settler',
         'SELECT, INSERT, UPDATE ON order_states, settlement_prices, positions TO tickbell_trade_settler',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_trade_settler',
+        'EXECUTE ON FUNCTION fence(boolean) TO tickbell_trade_settler',
 
         -- Tells people.
         'SELECT, INSERT, UPDATE ON deliveries, positions TO tickbell_notifier',

@@ -260,5 +260,9 @@ async fn a_refusal_is_the_servers_own() {
     let month = "SELECT make_ticks_partition('2030-01-01')";
     assert_eq!(database.refusal("tickbell_history_writer", month), None);
     assert!(database.refusal("tickbell_gateway", month).is_some_and(|said| said.contains("permission denied")));
+    // A batch of the settler is refused by itself when another instance was faster.
+    assert_eq!(database.refusal("tickbell_trade_settler", "SELECT fence(true)"), None);
+    let fenced = database.refusal("tickbell_trade_settler", "SELECT fence(false)");
+    assert!(fenced.as_deref().is_some_and(|said| said.contains("by another instance")), "{fenced:?}");
     assert!(database.refusal("tickbell_history_writer", "SELECT make_ticks_partition('2030-01-02')").is_some());
 }
