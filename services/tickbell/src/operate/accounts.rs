@@ -162,8 +162,9 @@ async fn wait(store: &Store, deposit: Deposit) -> Option<Deposit> {
         return Some(deposit);
     }
     let waiting = store.settled().deposit(deposit.id);
-    tokio::select! {
-        posting_id = waiting.until(Instant::now() + PATIENCE) => posting_id.map(|id| Deposit { posting_id: Some(id), ..deposit }),
+    let posting_id = tokio::select! {
+        posted = waiting.until(Instant::now() + PATIENCE) => posted,
         never = store.settled().run(store) => match never {},
-    }
+    };
+    posting_id.map(|_| Deposit { posting_id, ..deposit })
 }
