@@ -27,7 +27,7 @@ fmt: ## formats
 
 test-recorded: tools-test ## recorded days through the whole system, compared with an independent judge
 	cargo build --release --locked -p tickbell
-	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --features journeys/recorded --test recorded
+	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --features e2e/recorded --test recorded
 	$(SHARED)/checks/replay
 
 test-previous: tools-test ## the previous release's tests against this version's schema
@@ -39,7 +39,7 @@ check-deploy: tools-deploy ## compose, images, Kubernetes, pipelines, monitoring
 	.tools/python/bin/ruff format --line-length 120 --check infra
 	.tools/python/bin/ruff check infra
 	TICKBELL_SHARED=$(abspath $(SHARED)) .tools/python/bin/pytest -q infra/checks
-	cargo test --locked --workspace --features journeys/deploy --test rollout -- --nocapture
+	cargo test --locked --workspace --features e2e/deploy --test rollout -- --nocapture
 
 bench: tools ## what a tick costs the rule book, the whole pipeline beside the bare client, orders beside bare SQL
 	cargo build --release --locked -p tickbell -p benches

@@ -28,7 +28,7 @@ use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
     Store,
-    settlement::{self, Batch},
+    trading::settlement::{self, Batch},
 };
 use tokio::sync::Mutex;
 use trade_settler::{SERVICE, Settings, book::Book};

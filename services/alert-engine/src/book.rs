@@ -11,7 +11,7 @@ use std::{
 use events::{
     Condition, Repeat, Rule, RuleChanged, RuleStatus, Since, Symbol, Tick, Venue, money::change_percent, rule::Change,
 };
-use store::engine::{Changes, Firing, Memory, RuleState, Suppression};
+use store::rules::engine_state::{Changes, Firing, Memory, RuleState, Suppression};
 use uuid::Uuid;
 
 use crate::{

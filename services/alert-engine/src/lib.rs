@@ -8,7 +8,11 @@ pub mod index;
 pub mod market;
 mod session;
 
-use platform::{Broker, Fault, Health, Shutdown, settings::SettingsError, settings::within, supervise};
+use platform::{
+    Broker, Fault, Health, Shutdown,
+    supervise,
+    settings::{SettingsError, within},
+};
 use serde::Deserialize;
 use store::Store;
 
@@ -45,7 +49,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Fault> {
     let check = health.check(SERVICE);
-    store::dead_letters::count_from_nought(SERVICE);
+    store::consumer::dead_letters::count_from_nought(SERVICE);
     metrics::counter!("tickbell_alerts_fired_total").increment(0);
     supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use events::{Price, Span, Symbol, Timestamp, Venue};
-use store::engine::{Forgotten, MarketState, Sample};
+use store::rules::engine_state::{Forgotten, MarketState, Sample};
 
 /// Windows up to this long look back in whole seconds, longer ones in whole minutes.
 const FINE_WINDOW: Span = Span::HOUR;

@@ -10,13 +10,16 @@ use platform::{
     Batch, Broker, Check, Fault, Feed, Message,
     broker::traced,
     clock,
-    trace::{follow, traceparent},
+    telemetry::trace_context::{follow, traceparent},
 };
 use store::{
-    Store, dead_letters,
-    engine::{self, Changes},
+    Store,
+    consumer::{
+        dead_letters,
+        position::{Advance, advance},
+    },
     outbox,
-    positions::{Advance, advance},
+    rules::engine_state::{self, Changes},
 };
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, info_span};
@@ -178,7 +181,7 @@ impl Session<'_> {
             .transaction(move |tx| {
                 Box::pin(async move {
                     advance(tx, &done).await?;
-                    engine::save(tx, &changes).await?;
+                    engine_state::save(tx, &changes).await?;
                     dead_letters::give_up(tx, SERVICE, &dead).await?;
                     outbox::add(tx, SERVICE, &fired).await
                 })

@@ -11,7 +11,7 @@ use events::{
     tick::{TickKind, TickSource},
 };
 use proptest::prelude::*;
-use store::engine::{Firing, Memory};
+use store::rules::engine_state::{Firing, Memory};
 use uuid::Uuid;
 
 fn symbol() -> Symbol {
@@ -129,7 +129,8 @@ impl Saved {
             self.memory.markets.push(market);
         }
         for sample in changes.samples {
-            let key = |s: &store::engine::Sample| (s.symbol.clone(), s.venue.clone(), s.grain_seconds, s.slot);
+            let key =
+                |s: &store::rules::engine_state::Sample| (s.symbol.clone(), s.venue.clone(), s.grain_seconds, s.slot);
             self.memory.samples.retain(|there| key(there) != key(&sample));
             self.memory.samples.push(sample);
         }
@@ -277,7 +278,7 @@ impl Watched {
             reference,
             change_percent: reference.map(|(then, _)| events::money::change_percent(tick.price, then)),
             sequence,
-            suppressed: quiet.then_some(store::engine::Suppression::Cooldown),
+            suppressed: quiet.then_some(store::rules::engine_state::Suppression::Cooldown),
         }
     }
 }

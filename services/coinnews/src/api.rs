@@ -9,8 +9,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use market_data::coinnews::{Past, Quote};
 use platform::clock;
-use prices::coinnews::{Past, Quote};
 use serde::Serialize;
 
 use crate::market::Market;
@@ -96,7 +96,7 @@ mod tests {
         body::{Body, to_bytes},
         http::Request,
     };
-    use prices::Starts;
+    use market_data::Starts;
     use serde_json::Value;
     use tower::ServiceExt;
 

@@ -2,8 +2,8 @@
 
 use std::{fs::File, path::Path};
 
+use market_data::{LineError, Recording, RecordingError};
 use platform::Fault;
-use prices::{LineError, Recording, RecordingError};
 use tracing::warn;
 
 use crate::playback::Recorded;
@@ -79,7 +79,7 @@ impl BadLines {
 
 #[cfg(test)]
 mod tests {
-    use platform::fault::chain;
+    use platform::runtime::error::chain;
 
     use super::*;
 

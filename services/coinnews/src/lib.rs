@@ -14,8 +14,8 @@ mod walk;
 
 use std::{net::SocketAddr, time::Duration};
 
+use market_data::Starts;
 use platform::{Check, Fault, Shutdown, clock};
-use prices::Starts;
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -56,7 +56,7 @@ impl Coinnews {
         let coins = market.len();
         info!(%address, %source, coins, "the coinnews API is at http://{address}/api/data");
         check.ready();
-        platform::server::serve(listener, api::router(market), DRAIN, shutdown).await;
+        platform::http::server::serve(listener, api::router(market), DRAIN, shutdown).await;
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use events::{Price, Span, Timestamp};
-use prices::{
+use market_data::{
     Starts,
     coinnews::{Past, Quote, coin},
 };

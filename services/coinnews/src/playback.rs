@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use events::{Price, Symbol, Timestamp};
-use prices::{Factor, Pace, Row, coinnews};
+use market_data::{Factor, Pace, Row, coinnews};
 use tracing::warn;
 
 use crate::market::{Course, Market};

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use platform::{duration, settings::SettingsError};
-use prices::Factor;
+use market_data::Factor;
+use platform::settings::{SettingsError, duration};
 use serde::Deserialize;
 use thiserror::Error;
 

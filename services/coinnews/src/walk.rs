@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use events::{Price, Symbol, Timestamp};
-use prices::Band;
+use market_data::Band;
 
 /// From a second to 18 hours: a rule on 1 % mostly rings within minutes, and one on 5 % within hours.
 const OCTAVES: u32 = 9;

@@ -7,9 +7,9 @@ use axum::{
     response::Response,
     routing::get,
 };
-use platform::links::Purpose;
+use platform::signed_links::Purpose;
 use serde::Deserialize;
-use store::{attempts::Attempt, passwords::Reset, sign_ups::SignUp};
+use store::identity::{login_throttle::Attempt, passwords::Reset, sign_ups::SignUp};
 
 use crate::{
     App,

@@ -4,8 +4,8 @@ use axum::{Json, extract::State};
 use events::{Amount, Asset, Price, Side, Size, Symbol, Timestamp, TradeSettled};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use store::{
-    accounts::{self, Balance, Posting},
+use store::trading::{
+    balances::{self, Balance, Posting},
     settlement::AssetRow,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -86,8 +86,8 @@ pub(crate) struct Trade {
     at: Timestamp,
 }
 
-impl From<accounts::Trade> for Trade {
-    fn from(trade: accounts::Trade) -> Self {
+impl From<balances::Trade> for Trade {
+    fn from(trade: balances::Trade) -> Self {
         Self {
             id: TradeSettled::id_of(trade.order_id),
             order_id: trade.order_id,
@@ -166,7 +166,7 @@ pub(crate) struct Entry {
 
 impl From<Posting> for LedgerPosting {
     fn from(Posting { id, kind, cause, at, hash, entries }: Posting) -> Self {
-        let entry = |accounts::Entry { account, asset, amount }| Entry { account, asset, amount };
+        let entry = |balances::Entry { account, asset, amount }| Entry { account, asset, amount };
         let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { id, kind, cause, at, hash, entries: entries.into_iter().map(entry).collect() }
     }

@@ -12,9 +12,9 @@ use events::{
 };
 use rust_decimal::Decimal;
 use serde::Serialize;
-use store::{
-    engine::{self, Suppression},
-    rules::{Changed, Created, RuleRecord},
+use store::rules::{
+    Changed, Created, RuleRecord,
+    engine_state::{self, Suppression},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -134,8 +134,8 @@ pub(crate) struct Firing {
     suppressed: Option<&'static str>,
 }
 
-impl From<engine::Firing> for Firing {
-    fn from(firing: engine::Firing) -> Self {
+impl From<engine_state::Firing> for Firing {
+    fn from(firing: engine_state::Firing) -> Self {
         Self {
             id: AlertFired::id_of(firing.rule_id, firing.number),
             number: firing.number,

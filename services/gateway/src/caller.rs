@@ -5,8 +5,8 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 use store::{
+    identity::users::{Role, Scope, User},
     rules::TokenHash,
-    users::{Role, Scope, User},
 };
 use uuid::Uuid;
 

@@ -8,8 +8,8 @@ use axum::{
 use events::{Amount, Asset, Timestamp};
 use serde::Serialize;
 use store::{
-    deposits::{self, Holder, NewDeposit, Requested},
     rules::SERVICE,
+    trading::deposits::{self, Holder, NewDeposit, Requested},
 };
 use utoipa::ToSchema;
 use uuid::Uuid;

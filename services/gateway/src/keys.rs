@@ -3,7 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
-use store::{
+use store::identity::{
     api_keys::{Added, ApiKey, MOST_KEYS},
     users::Scope,
 };

@@ -34,7 +34,7 @@ mod users;
 use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
-use platform::{Broker, Check, Fault, Health, Shutdown, links::Links, telemetry::Metrics};
+use platform::{Broker, Check, Fault, Health, Shutdown, signed_links::Links, telemetry::Metrics};
 use store::Store;
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
@@ -102,7 +102,7 @@ impl Gateway {
             session_days: settings.session_days,
             trusted_proxies: settings.trusted_proxies,
         };
-        let router = router(app).merge(platform::admin::routes(health, metrics));
+        let router = router(app).merge(platform::http::admin::routes(health, metrics));
         let router = layers::around(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
         Ok(Self { listener, address, router, lame_duck, drain, store, broker, check })
@@ -121,7 +121,7 @@ impl Gateway {
         let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), layers::see_off));
         let close = Shutdown::new();
         let answer = async {
-            platform::server::serve(listener, router, drain, &close).await;
+            platform::http::server::serve(listener, router, drain, &close).await;
             Ok::<_, Fault>(())
         };
         let session = || relay(&store, &broker, &check, &shutdown);
@@ -160,7 +160,7 @@ async fn sweep(store: &Store) -> Infallible {
         match store.sweep(platform::clock::now()).await {
             Ok(rows) => debug!(rows, "took away what is over"),
             // What was left is taken the next time.
-            Err(error) => warn!(error = platform::fault::chain(&error), "what is over was not taken away"),
+            Err(error) => warn!(error = platform::runtime::error::chain(&error), "what is over was not taken away"),
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }

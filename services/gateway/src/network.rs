@@ -9,7 +9,7 @@ use axum::{
     extract::{ConnectInfo, FromRequestParts},
     http::{HeaderMap, HeaderName, request::Parts},
 };
-use store::attempts::Network;
+use store::identity::login_throttle::Network;
 
 use crate::App;
 

@@ -30,7 +30,7 @@ const NO_ROUTE: &str = "none";
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let seen = Seen::of(&request);
     let span = info_span!("request", method = seen.method, route = seen.route, request_id = seen.request_id);
-    platform::trace::follow(&span, Some(&seen.traceparent));
+    platform::telemetry::trace_context::follow(&span, Some(&seen.traceparent));
     let in_flight = InFlight::begin();
     let began = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;
@@ -50,7 +50,8 @@ struct Seen {
 impl Seen {
     fn of(request: &Request) -> Self {
         let route = request.extensions().get::<MatchedPath>().map_or(NO_ROUTE, MatchedPath::as_str);
-        let traceparent = traceparent(request.headers()).unwrap_or_else(platform::trace::new_traceparent);
+        let traceparent =
+            traceparent(request.headers()).unwrap_or_else(platform::telemetry::trace_context::new_traceparent);
         let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| is_id(id));
         Self {
             method: method(request.method()),

@@ -250,7 +250,7 @@ mod tests {
             let text = example["value"].to_string();
             let terms = terms::read(text.as_bytes()).expect(&text);
             check("OrderTerms", &example["value"]);
-            let order = orders::Order::from(store::orders::OrderRecord {
+            let order = orders::Order::from(store::trading::orders::OrderRecord {
                 id: Uuid::nil(),
                 user_id: Uuid::nil(),
                 terms,

@@ -12,9 +12,9 @@ use events::{
     terms::{OrderType, TermsFields, TimeInForce},
 };
 use serde::Serialize;
-use store::{
+use store::trading::{
+    order_waiters::{Until, Waiting},
     orders::{Cancellation, Decision, Name, NewOrder, OrderFilter, OrderRecord, Placed},
-    watch::{Until, Waiting},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

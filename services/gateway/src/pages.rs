@@ -12,7 +12,7 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use events::{Rule, RuleStatus, rule::RuleHappening, words};
-use platform::links::Purpose;
+use platform::signed_links::Purpose;
 use sha2::{Digest, Sha256};
 use store::rules::{Changed, RuleRecord};
 

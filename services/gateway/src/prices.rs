@@ -5,7 +5,7 @@ use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::str::FromStr;
-use store::prices::{Candle, Latest, Order, Past, Range, TickCursor};
+use store::market::queries::{Candle, Latest, Order, Past, Range, TickCursor};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{

@@ -230,7 +230,7 @@ impl Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        let cause = platform::fault::chain(&error);
+        let cause = platform::runtime::error::chain(&error);
         if error.is_passing() {
             let detail = "The database does not answer now; try again in a moment.";
             Self { cause: Some(cause), ..Self::new(Kind::Unavailable, detail) }

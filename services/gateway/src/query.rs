@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{Symbol, Timestamp};
-use store::prices::{Order, TickCursor};
+use store::market::queries::{Order, TickCursor};
 use uuid::Uuid;
 
 use crate::problem::{Mistake, Problem};

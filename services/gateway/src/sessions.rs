@@ -8,9 +8,9 @@ use axum::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::Timestamp;
 use serde::Serialize;
-use store::{
-    attempts::Attempt,
-    sign_ins::{NewSession, Opened},
+use store::identity::{
+    login_throttle::Attempt,
+    sessions::{NewSession, Opened},
 };
 use utoipa::ToSchema;
 

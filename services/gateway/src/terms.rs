@@ -5,7 +5,7 @@ use events::{
     Amount, Price, Side, Size, Symbol, Terms,
     terms::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
 };
-use store::{Store, settlement::AssetRow};
+use store::{Store, trading::settlement::AssetRow};
 
 use crate::{
     fields::{Fields, REQUIRED},

@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use events::{OrderStatus, Rule, Timestamp, order::AfterAlert};
 use serde::Serialize;
-use store::{orders::NewOrder, users::Scope};
+use store::{identity::users::Scope, trading::orders::NewOrder};
 use utoipa::ToSchema;
 use uuid::Uuid;
 

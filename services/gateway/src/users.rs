@@ -8,13 +8,13 @@ use axum::{
     http::StatusCode,
 };
 use events::{Span, Timestamp};
-use platform::links::Purpose;
+use platform::signed_links::Purpose;
 use serde::Serialize;
 use serde_json::Value;
-use store::{
-    attempts::Attempt,
+use store::identity::{
+    login_throttle::Attempt,
     passwords::{Reset, Wish},
-    sign_ins::Opened,
+    sessions::Opened,
     sign_ups::Admission,
     users::{Role, User},
 };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use events::{Interval, Timestamp};
 use rust_decimal::Decimal;
-use store::history::{CandlePart, Edge, InstrumentId, Kept};
+use store::market::history::{CandlePart, Edge, InstrumentId, Kept};
 
 /// The parts that ticks make of every candle they fall into, in order.
 pub fn fold<'a>(ticks: impl IntoIterator<Item = &'a (InstrumentId, Kept)>) -> Vec<CandlePart> {

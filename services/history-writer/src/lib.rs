@@ -7,7 +7,11 @@ pub mod candles;
 mod partitions;
 mod session;
 
-use platform::{Broker, Fault, Health, Shutdown, settings::SettingsError, settings::within, supervise};
+use platform::{
+    Broker, Fault, Health, Shutdown,
+    supervise,
+    settings::{SettingsError, within},
+};
 use serde::Deserialize;
 use store::Store;
 
@@ -48,6 +52,6 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Fault> {
     let check = health.check(SERVICE);
-    store::dead_letters::count_from_nought(SERVICE);
+    store::consumer::dead_letters::count_from_nought(SERVICE);
     supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use events::Span;
 use platform::clock;
-use store::{Error, Store, history::Month};
+use store::{Error, Store, market::history::Month};
 use tokio::time::{Duration, Instant};
 
 /// How often months are made ahead and dropped.

@@ -8,9 +8,12 @@ use std::{
 use events::{Symbol, Tick, Timestamp, Venue};
 use platform::{Batch, Broker, Check, Fault, Feed, Message};
 use store::{
-    Error, Store, Tx, dead_letters,
-    history::{self, InstrumentId, Kept, Month},
-    positions::{Advance, advance},
+    Error, Store, Tx,
+    consumer::{
+        dead_letters,
+        position::{Advance, advance},
+    },
+    market::history::{self, InstrumentId, Kept, Month},
 };
 use tokio::time::{Instant, interval};
 use tracing::{debug, info};

@@ -9,7 +9,7 @@ use events::{
     rule::{Change, Limit},
     words,
 };
-use platform::links::{Links, Purpose};
+use platform::signed_links::{Links, Purpose};
 
 pub use account::account;
 pub use trade::{Order, orders};
@@ -183,14 +183,14 @@ fn terms(rule: &Rule) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use events::{OrderUpdated, TradeSettled};
-    use platform::links;
+    use platform::signed_links;
     use serde_json::{Value, json};
 
     use super::*;
 
     pub(crate) fn links() -> Links {
         let settings =
-            links::Settings { secret: "0123456789abcdef".into(), base_url: "https://bell.example.com".into() };
+            signed_links::Settings { secret: "0123456789abcdef".into(), base_url: "https://bell.example.com".into() };
         Links::new(&settings).expect("links")
     }
 

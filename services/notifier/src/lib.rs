@@ -20,9 +20,9 @@ use std::path::PathBuf;
 use lettre::message::Mailbox;
 use platform::{
     Broker, Fault, Health, Shutdown,
-    links::Links,
-    settings::{SettingsError, within},
     supervise,
+    settings::{SettingsError, within},
+    signed_links::Links,
 };
 use serde::Deserialize;
 use store::Store;
@@ -140,7 +140,7 @@ pub async fn run(
     let from = smtp.mailbox().map_err(wrong)?;
 
     let (reading, sending) = (health.check(SERVICE), health.check(SENDER));
-    store::dead_letters::count_from_nought(SERVICE);
+    store::consumer::dead_letters::count_from_nought(SERVICE);
     sender::count_from_nought();
     let due = Notify::new();
     let stop = shutdown.child_token();

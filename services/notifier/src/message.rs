@@ -9,7 +9,7 @@ use lettre::{
         header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue},
     },
 };
-use store::deliveries::Claim;
+use store::notifications::deliveries::Claim;
 use thiserror::Error;
 
 use crate::letter::Letter;
@@ -93,7 +93,7 @@ mod tests {
     use events::Channel;
     use mail_parser::{HeaderValue, MessageParser};
     use serde_json::json;
-    use store::deliveries::{Delivery, Kind};
+    use store::notifications::deliveries::{Delivery, Kind};
     use uuid::Uuid;
 
     use super::*;
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn one_click_unsubscribes() {
         let text = String::from_utf8(composed("ada@example.com").expect("a mail").formatted()).expect("ASCII");
-        let url = links().url(platform::links::Purpose::Unsubscribe, Uuid::from_u128(7));
+        let url = links().url(platform::signed_links::Purpose::Unsubscribe, Uuid::from_u128(7));
         for line in [
             format!("List-Unsubscribe: <{url}>\r\n"),
             "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".into(),

@@ -3,12 +3,17 @@
 use std::{collections::HashSet, mem, time::Duration};
 
 use events::{Channel, DeadLetter, Target, Timestamp};
-use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, feed::Unreadable};
+use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, broker::ordered_consumer::Unreadable};
 use store::{
-    Store, Tx, dead_letters,
-    deliveries::{self, Delivery, Kind},
-    positions::{Advance, advance},
-    recipients::{addresses, erased},
+    Store, Tx,
+    consumer::{
+        dead_letters,
+        position::{Advance, advance},
+    },
+    notifications::{
+        deliveries::{self, Delivery, Kind},
+        recipients::{addresses, erased},
+    },
 };
 use tokio::{
     sync::Notify,

@@ -2,8 +2,11 @@
 
 use std::{slice, time::Duration};
 
-use platform::{Shutdown, fault::chain, supervise::waits};
-use store::{Store, deliveries::Attempt};
+use platform::{
+    Shutdown,
+    runtime::{error::chain, supervise::waits},
+};
+use store::{Store, notifications::deliveries::Attempt};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::sleep,

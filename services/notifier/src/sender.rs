@@ -6,13 +6,13 @@ use events::{AlertFired, DeliveryUpdated, Outcome, Rule, UserNoticed, delivery::
 use lettre::{Message, message::Mailbox};
 use platform::{
     Check, Fault, Shutdown, clock,
-    links::Links,
-    trace::{follow, traceparent},
+    signed_links::Links,
+    telemetry::trace_context::{follow, traceparent},
 };
 use serde_json::Value;
 use store::{
     Store,
-    deliveries::{Attempt, Claim, Kind},
+    notifications::deliveries::{Attempt, Claim, Kind},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},

@@ -22,7 +22,7 @@ use lettre::{
     },
 };
 use percent_encoding::percent_decode_str;
-use platform::fault::chain;
+use platform::runtime::error::chain;
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 use url::{Host, Url};

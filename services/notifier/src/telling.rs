@@ -6,9 +6,9 @@ use events::{
     AlertFired, Channel, Event, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp, TradeSettled,
     UserHappening, UserNoticed, rule::RuleHappening,
 };
-use platform::feed::{Message, Unreadable};
+use platform::broker::ordered_consumer::{Message, Unreadable};
 use serde_json::Value;
-use store::{
+use store::notifications::{
     deliveries::{Delivery, Kind},
     recipients::Person,
 };

@@ -14,12 +14,12 @@ use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use market_data::coinnews::{self, Past, Quote};
 use platform::{
-    Check, Fault, Shutdown, clock, duration,
-    fault::chain,
-    settings::{SettingsError, one_of},
+    Check, Fault, Shutdown, clock,
+    runtime::error::chain,
+    settings::{SettingsError, duration, one_of},
 };
-use prices::coinnews::{self, Past, Quote};
 use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;

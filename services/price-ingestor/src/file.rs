@@ -15,8 +15,8 @@ use std::{
 };
 
 use events::{Outgoing, Tick, Venue};
+use market_data::{Factor, Pace, Recording, RecordingError};
 use platform::{Fault, Shutdown, clock};
-use prices::{Factor, Pace, Recording, RecordingError};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::warn;
 

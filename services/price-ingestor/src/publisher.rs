@@ -2,7 +2,7 @@
 
 use events::{Outgoing, Tick, Venue};
 use metrics::{Counter, Gauge};
-use platform::{Broker, Fault, broker::traced, clock, trace::new_traceparent};
+use platform::{Broker, Fault, broker::traced, clock, telemetry::trace_context::new_traceparent};
 
 use crate::Summary;
 

@@ -6,11 +6,11 @@ use events::{
     Price, Size, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
+use market_data::{Band, Starts};
 use platform::{
-    Fault, Shutdown, clock, duration,
-    settings::{SettingsError, within},
+    Fault, Shutdown, clock,
+    settings::{SettingsError, duration, within},
 };
-use prices::{Band, Starts};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rust_decimal::Decimal;
 use serde::Deserialize;

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use events::Venue;
-use prices::Factor;
+use market_data::Factor;
 use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;

@@ -46,7 +46,7 @@ impl Exit {
 }
 
 fn chain(error: &anyhow::Error) -> String {
-    platform::fault::chain(error.as_ref())
+    platform::runtime::error::chain(error.as_ref())
 }
 
 impl Termination for Exit {
@@ -62,5 +62,5 @@ impl Termination for Exit {
 
 /// A fault while reaching the broker or the database means that it is not there.
 pub(crate) fn unavailable(fault: Fault) -> anyhow::Error {
-    Unavailable(platform::fault::chain(&fault)).into()
+    Unavailable(platform::runtime::error::chain(&fault)).into()
 }

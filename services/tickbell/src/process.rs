@@ -2,7 +2,12 @@
 
 use events::streams::Topology;
 use platform::{
-    Broker, Fault, Health, Shutdown, admin, links::Links, settings::Pair, telemetry, telemetry::Metrics, topology,
+    Broker, Fault, Health, Shutdown,
+    broker::topology,
+    http::admin,
+    settings::Pair,
+    signed_links::Links,
+    telemetry::{self, Metrics},
 };
 use store::Store;
 use tracing::info;

@@ -19,7 +19,7 @@ pub(crate) struct Settings {
     pub(crate) nats: platform::broker::Settings,
     pub(crate) database: store::Settings,
     pub(crate) streams: Streams,
-    pub(crate) links: platform::links::Settings,
+    pub(crate) links: platform::signed_links::Settings,
     pub(crate) telemetry: platform::telemetry::Settings,
     pub(crate) admin: Admin,
     pub(crate) price_ingestor: price_ingestor::Settings,

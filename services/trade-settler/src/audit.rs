@@ -10,8 +10,8 @@ use std::{
 
 use events::{OrderStatus, Rejection, Side, asset::is_within};
 use rust_decimal::Decimal;
-use store::{
-    audit::{DepositRow, OrderRow, StateRow},
+use store::trading::{
+    ledger_snapshot::{DepositRow, OrderRow, StateRow},
     orders::fingerprint,
     settlement::{AccountRow, AssetRow, PostingRow, TradeRow, TransferRow},
 };

@@ -13,7 +13,7 @@ use events::{
     order::AfterAlert,
     terms::{Execution, TimeInForce},
 };
-use store::settlement::{OrderState, TradeRow};
+use store::trading::settlement::{OrderState, TradeRow};
 use thiserror::Error;
 use uuid::Uuid;
 

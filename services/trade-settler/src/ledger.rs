@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use events::{Asset, Timestamp};
 use rust_decimal::Decimal;
-use store::settlement::{AccountRow, AssetRow, PostingRow, TransferRow};
+use store::trading::settlement::{AccountRow, AssetRow, PostingRow, TransferRow};
 use thiserror::Error;
 use uuid::Uuid;
 

@@ -18,8 +18,8 @@ use std::time::Duration;
 use events::Span;
 use platform::{
     Broker, Fault, Health, Shutdown,
-    settings::{SettingsError, within},
     supervise,
+    settings::{SettingsError, within},
 };
 use serde::Deserialize;
 use store::Store;
@@ -95,7 +95,7 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<(), Fault> {
     let check = health.check(SERVICE);
-    store::dead_letters::count_from_nought(SERVICE);
+    store::consumer::dead_letters::count_from_nought(SERVICE);
     session::count_from_nought();
     verify::count_from_nought();
     let every = Duration::from_secs(60 * settings.verify_every_minutes);

@@ -5,7 +5,7 @@
 //! is found by a hash that was noted elsewhere before.
 
 use sha2::{Digest, Sha256};
-use store::settlement::{AccountRow, PostingRow, TradeRow, TransferRow};
+use store::trading::settlement::{AccountRow, PostingRow, TradeRow, TransferRow};
 
 /// SHA-256.
 pub type Hash = [u8; 32];

@@ -10,12 +10,12 @@ use platform::{
     Broker, Check, Fault, Feed, Merge, Message, Shutdown,
     broker::traced,
     clock,
-    trace::{follow, traceparent},
+    telemetry::trace_context::{follow, traceparent},
 };
 use store::{
     Store,
-    positions::Advance,
-    settlement::{Batch, Changes, Settling},
+    consumer::position::Advance,
+    trading::settlement::{Batch, Changes, Settling},
 };
 use tokio::time::Instant;
 use tracing::{info, info_span};

@@ -4,8 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use events::{DepositRequested, Event, OrderPlaced};
 use futures::StreamExt;
-use platform::{Broker, Fault, Shutdown, clock, fault::chain, stored};
-use store::{Store, audit::Snapshot, settlement::TransferRow};
+use platform::{Broker, Fault, Shutdown, broker::stream_scan, clock, runtime::error::chain};
+use store::{
+    Store,
+    trading::{ledger_snapshot::Snapshot, settlement::TransferRow},
+};
 use tokio::time::Instant;
 use tracing::{error, info};
 use uuid::Uuid;
@@ -122,7 +125,7 @@ async fn states(snapshot: &mut Snapshot, audit: &mut Audit) -> Result<u64, Fault
 /// deposits that are.
 async fn streamed(snapshot: &mut Snapshot, audit: &mut Audit, broker: &Broker) -> Result<(u64, u64), Fault> {
     let applied = snapshot.position(CONSUMER).await?;
-    let mut messages = stored::messages(broker, STREAM, Some(applied)).await?.ready_chunks(PAGE as usize);
+    let mut messages = stream_scan::messages(broker, STREAM, Some(applied)).await?.ready_chunks(PAGE as usize);
     let mut seen = (0, 0);
     while let Some(page) = messages.next().await {
         let (mut orders, mut deposits): (Vec<OrderPlaced>, Vec<(u64, DepositRequested)>) = (Vec::new(), Vec::new());

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use events::{UserHappening, UserNoticed, words};
-use platform::links::{Links, Purpose};
+use platform::signed_links::{Links, Purpose};
 
 use super::{Letter, render};
 

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use events::{OrderStatus, OrderUpdated, Rejection, Side, Timestamp, TradeSettled, words};
-use platform::links::Links;
+use platform::signed_links::Links;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 

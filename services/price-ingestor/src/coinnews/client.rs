@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use platform::{Fault, fault::chain};
-use prices::coinnews::{Past, Quote};
+use market_data::coinnews::{Past, Quote};
+use platform::{Fault, runtime::error::chain};
 use reqwest::{StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;

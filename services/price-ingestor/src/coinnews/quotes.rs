@@ -6,7 +6,7 @@ use events::{
     Price, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
-use prices::coinnews::{Past, Quote};
+use market_data::coinnews::{Past, Quote};
 
 /// A coin as we know it.
 pub(crate) struct Coin<'known> {

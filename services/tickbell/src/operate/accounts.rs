@@ -9,8 +9,8 @@ use platform::clock;
 use reqwest::Method;
 use store::{
     Store,
-    deposits::{Deposit, Holder, NewDeposit, Requested},
-    users::Role,
+    identity::users::Role,
+    trading::deposits::{Deposit, Holder, NewDeposit, Requested},
 };
 use tokio::time::Instant;
 use uuid::Uuid;

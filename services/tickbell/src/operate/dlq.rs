@@ -1,7 +1,7 @@
 //! `tickbell dlq`.
 
 use clap::Subcommand;
-use platform::dlq::{self, Entry};
+use platform::broker::dead_letter_queue::{self, Entry};
 use serde_json::json;
 
 use super::{broker, settings};
@@ -28,7 +28,7 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
     let broker = broker(&settings(common)?).await?;
-    let entries = dlq::list(&broker).await?;
+    let entries = dead_letter_queue::list(&broker).await?;
     match command {
         Command::List(Output { json: true }) => {
             let items: Vec<_> = entries.iter().map(shown_as_json).collect();
@@ -42,7 +42,7 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
                 complain(&format!("There is no dead letter {missing}; see `tickbell dlq list`."));
             }
             for entry in &chosen {
-                dlq::replay(&broker, entry).await?;
+                dead_letter_queue::replay(&broker, entry).await?;
                 say(&format!("{} published again", entry.sequence));
             }
             if chosen.len() < numbers.len() {

@@ -1,7 +1,10 @@
 //! `tickbell doctor`: what is not well, and how to mend it.
 
 use events::streams::Topology;
-use platform::{Broker, dlq, topology};
+use platform::{
+    Broker,
+    broker::{dead_letter_queue, topology},
+};
 use serde::Serialize;
 use store::Store;
 
@@ -158,7 +161,7 @@ async fn examine_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Find
             "see the reasons in table delivery_attempts; check smtp.url and the addresses",
         )
     };
-    let dead = dlq::list(broker).await?.len();
+    let dead = dead_letter_queue::list(broker).await?.len();
     let dead = if dead == 0 {
         Finding::well("dead letters", "none")
     } else {

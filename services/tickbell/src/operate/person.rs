@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use platform::clock;
-use store::people::Erased;
+use store::identity::gdpr::Erased;
 
 use super::{settings, store};
 use crate::{

@@ -1,7 +1,7 @@
 //! `tickbell status`: how far everything is.
 
 use events::{Timestamp, streams::Topology};
-use platform::{Broker, topology};
+use platform::{Broker, broker::topology};
 use serde::Serialize;
 use store::Store;
 

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use events::streams::Topology;
-use platform::topology;
+use platform::broker::topology;
 
 use super::{broker, settings};
 use crate::{cli::Common, exit::Exit, print::say};

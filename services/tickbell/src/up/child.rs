@@ -7,7 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use platform::{Shutdown, supervise::waits};
+use platform::{Shutdown, runtime::supervise::waits};
 use tokio::{
     process::{Child, Command},
     task::JoinHandle,
@@ -80,7 +80,9 @@ async fn keep(server: Server, mut child: Child, asked: Shutdown) {
                     child = started;
                     break;
                 }
-                Err(error) => warn!(server = name, error = platform::fault::chain(error.as_ref()), "does not start"),
+                Err(error) => {
+                    warn!(server = name, error = platform::runtime::error::chain(error.as_ref()), "does not start")
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ mod postgres;
 use std::{net::SocketAddr, num::NonZero, thread, time::Duration};
 
 use gateway::Gateway;
-use platform::{Broker, Health, broker, fault::chain, links::Links, settings::Pair, telemetry};
+use platform::{Broker, Health, broker, runtime::error::chain, settings::Pair, signed_links::Links, telemetry};
 use store::Store;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::{error, info, warn};
@@ -135,7 +135,7 @@ async fn bind_gateway(context: &Context, settings: &Settings, store: Store) -> a
 /// Links in mails lead to this gateway unless the user said where people reach it.
 fn base_url(settings: &Settings, address: SocketAddr) -> String {
     let said = settings.links.base_url.clone();
-    if said == platform::links::Settings::default().base_url { format!("http://{address}") } else { said }
+    if said == platform::signed_links::Settings::default().base_url { format!("http://{address}") } else { said }
 }
 
 /// Waits for a signal, or for a service that cannot go on; then for all to finish.

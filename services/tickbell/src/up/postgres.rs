@@ -12,7 +12,7 @@ use nix::{
     sys::signal::Signal,
     unistd::{Uid, User, chown},
 };
-use platform::supervise::waits;
+use platform::runtime::supervise::waits;
 use store::Store;
 use tokio::{
     process::Command,
@@ -60,7 +60,7 @@ pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
     if let Err(error) = wait_until_up(&url).await {
         server.stop().await;
         let log = data.join("postgres.log");
-        let why = platform::fault::chain(error.as_ref());
+        let why = platform::runtime::error::chain(error.as_ref());
         let message = format!("PostgreSQL did not start, see {}: {why}", log.display());
         return Err(Unavailable(message).into());
     }

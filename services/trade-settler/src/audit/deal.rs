@@ -5,7 +5,7 @@ use events::{
     terms::{Execution, Quantity},
 };
 use rust_decimal::Decimal;
-use store::settlement::TradeRow;
+use store::trading::settlement::TradeRow;
 
 use crate::queue::Trigger;
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use events::{Side, Symbol};
 use rust_decimal::Decimal;
-use store::{
-    audit::DepositRow,
+use store::trading::{
+    ledger_snapshot::DepositRow,
     settlement::{AccountRow, TradeRow, TransferRow},
 };
 

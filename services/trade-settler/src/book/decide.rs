@@ -5,7 +5,7 @@ use events::{
     order::AfterAlert,
     terms::{Execution, Quantity, TimeInForce},
 };
-use store::settlement::{OrderState, TradeRow};
+use store::trading::settlement::{OrderState, TradeRow};
 use uuid::Uuid;
 
 use super::{Book, Fact, Held, Open, Order, Quote};

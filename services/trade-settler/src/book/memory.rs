@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use events::{Terms, order::AfterAlert};
-use store::settlement::{AssetRow, Changes, Memory, OrderState, PriceRow};
+use store::trading::settlement::{AssetRow, Changes, Memory, OrderState, PriceRow};
 use thiserror::Error;
 use uuid::Uuid;
 

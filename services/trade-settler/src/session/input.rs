@@ -1,7 +1,7 @@
 //! A message of one of the streams as what it asks for.
 
 use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Tick, Timestamp};
-use platform::{Message, feed::Unreadable};
+use platform::{Message, broker::ordered_consumer::Unreadable};
 use thiserror::Error;
 use uuid::Uuid;
 

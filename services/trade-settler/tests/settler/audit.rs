@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use events::Timestamp;
 use rust_decimal::Decimal;
 use serde_json::json;
-use store::{
-    audit::{DepositRow, OrderRow, StateRow},
+use store::trading::{
+    ledger_snapshot::{DepositRow, OrderRow, StateRow},
     settlement::{AccountRow, PostingRow, TradeRow, TransferRow},
 };
 use trade_settler::{
@@ -58,10 +58,10 @@ impl Rows {
         let order = |terms: &events::Terms| OrderRow {
             user_id: ADA,
             terms: serde_json::to_string(terms).expect("JSON"),
-            fingerprint: store::orders::fingerprint(terms).expect("a hash").into(),
+            fingerprint: store::trading::orders::fingerprint(terms).expect("a hash").into(),
         };
         let orders: HashMap<_, _> = desk.terms.iter().map(|(id, terms)| (*id, order(terms))).collect();
-        let state = |state: &store::settlement::OrderState| StateRow {
+        let state = |state: &store::trading::settlement::OrderState| StateRow {
             order_id: state.order_id,
             user_id: state.user_id,
             status: state.status.as_str().into(),

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use events::{Asset, OrderStatus, Symbol, Terms};
 use rust_decimal::Decimal;
-use store::settlement::{AccountRow, Changes, Memory, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
+use store::trading::settlement::{
+    AccountRow, Changes, Memory, OrderState, PostingRow, PriceRow, TradeRow, TransferRow,
+};
 use trade_settler::seal;
 use uuid::Uuid;
 

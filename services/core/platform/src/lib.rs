@@ -1,0 +1,19 @@
+//! What every service needs: settings, telemetry, the broker, HTTP servers, readiness, supervision and the clock.
+//!
+//! The crate knows no word of the domain. It is the only crate that names async-nats.
+
+pub mod broker;
+pub mod http;
+pub mod runtime;
+pub mod settings;
+pub mod signed_links;
+pub mod telemetry;
+
+pub use broker::{
+    Broker,
+    ordered_consumer::{Batch, Feed, Message},
+    stream_merge::Merge,
+};
+pub use http::health::{Check, Health};
+pub use runtime::{clock, error::Fault, supervise::supervise};
+pub use tokio_util::sync::CancellationToken as Shutdown;

@@ -1,0 +1,104 @@
+//! How far each consumer has applied its stream.
+
+use chrono::{DateTime, Utc};
+use events::Timestamp;
+use sqlx::{Postgres, QueryBuilder, Row};
+use tracing::warn;
+
+use crate::{Error, Store, Tx, bigint};
+
+impl Store {
+    /// The sequence that a consumer has applied last of the stream that was made at `stream_created`; 0 before the
+    /// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
+    /// beginning: what it repeats is recognised by its ids and times.
+    pub async fn position(&self, consumer: &'static str, stream_created: Timestamp) -> Result<u64, Error> {
+        let query = "SELECT stream_position, stream_created FROM positions WHERE consumer = $1";
+        let row = sqlx::query(query).bind(consumer).fetch_optional(self.pool()).await?;
+        if let Some(row) = row {
+            let position = row.try_get::<i64, _>("stream_position")? as u64;
+            if row.try_get::<DateTime<Utc>, _>("stream_created")? == stream_created.datetime() {
+                return Ok(position);
+            }
+            warn!(consumer, position, "the stream was made anew; reading it from its beginning");
+        }
+        self.begin(consumer, stream_created).await?;
+        Ok(0)
+    }
+
+    async fn begin(&self, consumer: &'static str, stream_created: Timestamp) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO positions (consumer, stream_created) VALUES ($1, $2)
+             ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created = EXCLUDED.stream_created",
+        )
+        .bind(consumer)
+        .bind(stream_created.datetime())
+        .execute(self.pool())
+        .await?;
+        Ok(())
+    }
+}
+
+/// A consumer's way from the position it read to the end of what it applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advance {
+    /// Which.
+    pub consumer: &'static str,
+    /// The position as it was read or committed last.
+    pub from: u64,
+    /// The sequence applied last.
+    pub to: u64,
+    /// The time of the last event that has one.
+    pub last_event_at: Option<Timestamp>,
+}
+
+/// Moves consumers. Fails, and so undoes the transaction, when another instance has moved one of them.
+pub async fn advance(tx: &mut Tx, advances: &[Advance]) -> Result<(), Error> {
+    let mut query = QueryBuilder::new("");
+    push(&mut query, advances);
+    let moved = query.build().execute(&mut **tx).await?;
+    if moved.rows_affected() == advances.len() as u64 { Ok(()) } else { Err(Error::fenced(advances)) }
+}
+
+/// Writes the statement that moves consumers which are where they were, a row for each.
+pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
+    let at = |advance: &Advance| advance.last_event_at.map(Timestamp::datetime);
+    query.push(
+        "UPDATE positions SET stream_position = advance.until,
+             last_event_at = coalesce(advance.last_event_at, positions.last_event_at)
+         FROM unnest(",
+    );
+    query
+        .separated(", ")
+        .push_bind(advances.iter().map(|advance| advance.consumer).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(|advance| bigint(advance.from)).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(|advance| bigint(advance.to)).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(at).collect::<Vec<_>>());
+    query.push(
+        ") AS advance (consumer, since, until, last_event_at)
+         WHERE positions.consumer = advance.consumer AND positions.stream_position = advance.since RETURNING 1",
+    );
+}
+
+/// How far a consumer has applied its stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The last sequence.
+    pub position: u64,
+    /// The time of the last event, by its own time.
+    pub last_event_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// How far a consumer is, without making its row.
+    pub async fn progress(&self, consumer: &str) -> Result<Progress, Error> {
+        let row = sqlx::query("SELECT stream_position, last_event_at FROM positions WHERE consumer = $1")
+            .bind(consumer)
+            .fetch_optional(self.pool())
+            .await?;
+        let Some(row) = row else { return Ok(Progress::default()) };
+        Ok(Progress {
+            position: row.try_get::<i64, _>("stream_position")? as u64,
+            last_event_at: row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>("last_event_at")?.map(Into::into),
+        })
+    }
+}

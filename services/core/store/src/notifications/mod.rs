@@ -1,0 +1,4 @@
+//! Deliveries and who receives them.
+
+pub mod deliveries;
+pub mod recipients;

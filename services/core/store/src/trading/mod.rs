@@ -1,0 +1,8 @@
+//! Orders, deposits, balances and the ledger.
+
+pub mod balances;
+pub mod deposits;
+pub mod ledger_snapshot;
+pub mod order_waiters;
+pub mod orders;
+pub mod settlement;

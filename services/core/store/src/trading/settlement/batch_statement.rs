@@ -1,0 +1,182 @@
+//! A batch as one statement, which is a transaction by itself: all orders of a batch wait for each of its round trips, and so
+//! do those that have come meanwhile.
+
+use events::{Outgoing, Rejection, Timestamp};
+use rust_decimal::Decimal;
+use sqlx::{PgExecutor, Postgres, QueryBuilder, query_builder::Separated};
+
+use super::{Changes, OrderState, PriceRow};
+use crate::{
+    Error, bigint,
+    consumer::position::{self, Advance},
+    outbox,
+};
+
+/// The statement as far as it is written, with what is bound to it.
+pub(super) struct Statement {
+    query: QueryBuilder<Postgres>,
+    advances: Vec<Advance>,
+}
+
+impl Statement {
+    /// Writes all of a batch. The lines that must not be crossed are the database's: its triggers run when all of it is there.
+    pub(super) fn new(
+        service: &'static str,
+        advances: Vec<Advance>,
+        changes: &Changes,
+        facts: &[Outgoing],
+    ) -> Result<Self, Error> {
+        let mut statement = Self { query: QueryBuilder::new("WITH moved AS ("), advances };
+        position::push(&mut statement.query, &statement.advances);
+        statement.query.push(")");
+        if !changes.postings.is_empty() {
+            statement.add_postings(changes);
+        }
+        if !changes.orders.is_empty() {
+            statement.add_orders(changes);
+        }
+        if !changes.prices.is_empty() {
+            statement.add_prices(&changes.prices);
+        }
+        if !facts.is_empty() {
+            statement.query.push(", told AS (");
+            outbox::push_together(&mut statement.query, service, facts)?;
+            statement.query.push(")");
+        }
+        statement.add_fence(changes.orders.len());
+        Ok(statement)
+    }
+
+    pub(super) async fn execute(mut self, executor: impl PgExecutor<'_>) -> Result<(), Error> {
+        match self.query.build().execute(executor).await {
+            Ok(_) => Ok(()),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(FENCED) => {
+                Err(Error::fenced(&self.advances))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Accounts that are opened, postings and their transfers.
+    fn add_postings(&mut self, changes: &Changes) {
+        let Changes { accounts, postings, transfers, .. } = changes;
+        self.insert("opened", "accounts (id, kind, user_id, asset, hash)", "", |columns| {
+            columns
+                .push_bind(column(accounts, |account| account.id))
+                .push_bind(column(accounts, |account| &*account.kind))
+                .push_bind(column(accounts, |account| account.user_id))
+                .push_bind(column(accounts, |account| account.asset.as_str()))
+                .push_bind(column(accounts, |account| account.hash.as_slice()));
+        });
+        self.insert("posted", "postings (id, kind, user_id, cause, at, previous_hash, hash)", "", |columns| {
+            columns
+                .push_bind(column(postings, |posting| posting.id))
+                .push_bind(column(postings, |posting| &*posting.kind))
+                .push_bind(column(postings, |posting| posting.user_id))
+                .push_bind(column(postings, |posting| posting.cause))
+                .push_bind(column(postings, |posting| posting.at.datetime()))
+                .push_bind(column(postings, |posting| posting.previous_hash.as_slice()))
+                .push_bind(column(postings, |posting| posting.hash.as_slice()));
+        });
+        let into = "transfers (posting_id, number, asset, from_account, to_account, amount, hash)";
+        self.insert("transferred", into, "", |columns| {
+            columns
+                .push_bind(column(transfers, |transfer| transfer.posting_id))
+                .push_bind(column(transfers, |transfer| transfer.number))
+                .push_bind(column(transfers, |transfer| transfer.asset.as_str()))
+                .push_bind(column(transfers, |transfer| transfer.from_account))
+                .push_bind(column(transfers, |transfer| transfer.to_account))
+                .push_bind(column(transfers, |transfer| transfer.amount))
+                .push_bind(column(transfers, |transfer| transfer.hash.as_slice()));
+        });
+    }
+
+    /// Where orders stand, and how those that are filled traded.
+    fn add_orders(&mut self, changes: &Changes) {
+        let Changes { orders, trades, .. } = changes;
+        let into = "trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, tick_sequence,
+                            tick_price, at, hash)";
+        self.insert("traded", into, "", |columns| {
+            columns
+                .push_bind(column(trades, |trade| trade.order_id))
+                .push_bind(column(trades, |trade| trade.posting_id))
+                .push_bind(column(trades, |trade| trade.user_id))
+                .push_bind(column(trades, |trade| trade.symbol.as_str()))
+                .push_bind(column(trades, |trade| &*trade.side))
+                .push_bind(column(trades, |trade| trade.size))
+                .push_bind(column(trades, |trade| trade.price))
+                .push_bind(column(trades, |trade| trade.quote_amount))
+                .push_bind(column(trades, |trade| trade.fee))
+                .push_bind(column(trades, |trade| trade.tick_sequence))
+                .push_bind(column(trades, |trade| trade.tick_price))
+                .push_bind(column(trades, |trade| trade.at.datetime()))
+                .push_bind(column(trades, |trade| trade.hash.as_slice()));
+        });
+        let into = "order_states (order_id, user_id, revision, status, reason, place, held_asset, held, parked_rule,
+                                  parked_until, tick_sequence, updated_at)";
+        let again = "ON CONFLICT (order_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
+            reason = EXCLUDED.reason, place = EXCLUDED.place, held_asset = EXCLUDED.held_asset, held = EXCLUDED.held,
+            parked_rule = EXCLUDED.parked_rule, parked_until = EXCLUDED.parked_until,
+            tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at
+            WHERE order_states.status = 'open' AND order_states.revision < EXCLUDED.revision RETURNING 1";
+        let held_asset = |order: &OrderState| order.held.as_ref().map(|(asset, _)| asset.to_string());
+        let until = |order: &OrderState| order.parked.and_then(|(_, until)| until).map(Timestamp::datetime);
+        self.insert("decided", into, again, |columns| {
+            columns
+                .push_bind(column(orders, |order| order.order_id))
+                .push_bind(column(orders, |order| order.user_id))
+                .push_bind(column(orders, |order| order.revision))
+                .push_bind(column(orders, |order| order.status.as_str()))
+                .push_bind(column(orders, |order| order.reason.map(Rejection::as_str)))
+                .push_bind(column(orders, |order| order.place))
+                .push_bind(column(orders, held_asset))
+                .push_bind(column(orders, |order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)))
+                .push_bind(column(orders, |order| order.parked.map(|(rule, _)| rule)))
+                .push_bind(column(orders, until))
+                .push_bind(column(orders, |order| bigint(order.tick_sequence)))
+                .push_bind(column(orders, |order| order.updated_at.datetime()));
+        });
+    }
+
+    fn add_prices(&mut self, prices: &[PriceRow]) {
+        let newer =
+            "ON CONFLICT (symbol) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence";
+        self.insert("priced", "settlement_prices (symbol, price, at, sequence)", newer, |columns| {
+            columns
+                .push_bind(column(prices, |price| price.symbol.as_str()))
+                .push_bind(column(prices, |price| price.price.decimal()))
+                .push_bind(column(prices, |price| price.at.datetime()))
+                .push_bind(column(prices, |price| bigint(price.sequence)));
+        });
+    }
+
+    /// Refuses all of it when another instance has moved a consumer since, or has decided one of the orders.
+    fn add_fence(&mut self, orders: usize) {
+        let consumers = self.advances.len();
+        self.query.push(" SELECT fence((SELECT count(*) FROM moved) = ").push_bind(bigint(consumers as u64));
+        if orders > 0 {
+            self.query.push(" AND (SELECT count(*) FROM decided) = ").push_bind(bigint(orders as u64));
+        }
+        self.query.push(")");
+    }
+
+    /// One part of the statement: rows that are given as one array for each column.
+    fn insert(
+        &mut self,
+        name: &str,
+        into: &str,
+        on_conflict: &str,
+        bind: impl FnOnce(&mut Separated<'_, Postgres, &str>),
+    ) {
+        self.query.push(format_args!(", {name} AS (INSERT INTO {into} SELECT * FROM unnest("));
+        bind(&mut self.query.separated(", "));
+        self.query.push(format_args!(") {on_conflict})"));
+    }
+}
+
+/// SQLSTATE serialization_failure, which at this isolation only `fence` gives.
+const FENCED: &str = "40001";
+
+fn column<'a, R, V>(rows: &'a [R], value: impl Fn(&'a R) -> V) -> Vec<V> {
+    rows.iter().map(value).collect()
+}

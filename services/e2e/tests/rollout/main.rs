@@ -1,0 +1,216 @@
+//! How a new version reaches people: while they go on asking, and without any of them noticing.
+
+mod balancer;
+mod client;
+mod load;
+
+use std::{
+    collections::BTreeSet,
+    io::Write,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use e2e::{Alert, Api, Door, Mail, MailServer, Process, Servers, System, status::Consumer, until};
+use futures::{StreamExt, future::join_all, stream};
+use nix::sys::signal::Signal;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::{
+    balancer::{Balancer, Endpoint},
+    load::{Load, SYMBOLS},
+};
+
+/// So many are answered while everything is exchanged again and again, at least.
+const REQUESTS: u64 = 100_000;
+/// How long that may take.
+const LOAD: Duration = Duration::from_secs(180);
+const WAIT: Duration = Duration::from_secs(30);
+/// So many ticks of each symbol judge a rule before it must have rung.
+const ROUNDS: u64 = 10;
+/// Connections that look at the rules in the end.
+const CONNECTIONS: usize = 16;
+
+/// As in production, with shorter waits: the balancer learns within a second. Two colours at once must not have more
+/// connections to the database than it allows.
+const SETTINGS: [(&str, &str); 5] = [
+    ("TICKBELL_STREAMS__MANAGE", "false"),
+    ("TICKBELL_GATEWAY__LAME_DUCK_SECONDS", "2"),
+    ("TICKBELL_GATEWAY__DRAIN_SECONDS", "5"),
+    ("TICKBELL_DATABASE__MAX_CONNECTIONS", "10"),
+    ("TICKBELL_PRICE_INGESTOR__SIMULATOR__INTERVAL", "100ms"),
+];
+/// How each service is called, the program aside.
+const INGESTOR: &[&str] = &["price-ingestor"];
+const ENGINE: &[&str] = &["alert-engine"];
+const WRITER: &[&str] = &["history-writer"];
+const SETTLER: &[&str] = &["trade-settler"];
+const NOTIFIER: &[&str] = &["notifier"];
+const GATEWAY: &[&str] = &["gateway", "--http", "127.0.0.1:0"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_mail() {
+    let fleet = Fleet::new().await;
+    let mut ingestors = vec![fleet.start(INGESTOR).await];
+    let (mut writers, mut engines) = (fleet.pair(WRITER).await, fleet.pair(ENGINE).await);
+    let mut settlers = fleet.pair(SETTLER).await;
+    let (mut notifiers, mut gateways) = (fleet.pair(NOTIFIER).await, fleet.pair(GATEWAY).await);
+    fleet.smoke(&gateways).await;
+    let balancer = Balancer::start(endpoints(&gateways).await).await;
+    let load = Load::start(balancer.address());
+
+    let mut times = 0;
+    while load.answered() < REQUESTS && load.began.elapsed() < LOAD {
+        let (blue, green) = (gateways, fleet.pair(GATEWAY).await);
+        fleet.switch(&balancer, blue, &green).await;
+        let blue = fleet.pair(GATEWAY).await;
+        fleet.switch(&balancer, green, &blue).await;
+        gateways = blue;
+        for _ in 0..gateways.len() {
+            let oldest = gateways.remove(0);
+            gateways.push(fleet.replace(oldest).await);
+            balancer.select(endpoints(&gateways).await);
+        }
+        for replicas in [&mut engines, &mut writers, &mut settlers, &mut notifiers, &mut ingestors] {
+            fleet.roll(replicas).await;
+        }
+        times += 1;
+    }
+
+    let tally = load.finish().await;
+    fleet.until_judged().await;
+    stop(ingestors).await;
+    fleet.servers.until_processed(&fleet.system).await;
+    let api = Api::new(&format!("http://{}", balancer.address()));
+    let fired = firings(&api, &tally.alerts).await;
+    let mails = fleet.mailbox.taken();
+    let exchanged = format!("{times} times two switches and a rolling restart of everything");
+    // Not by a macro, whose words a test that passes keeps to itself.
+    let _ = writeln!(std::io::stderr(), "{exchanged}: {tally}; {} rules, {} mails", tally.alerts.len(), mails.len());
+    assert!(tally.requests() >= REQUESTS && times > 0, "too few requests to say much");
+    assert!(tally.failures.is_empty(), "{:#?}, {:?}", tally.failures, balancer.broken());
+    assert_told_once(&mails, &fired);
+    for replicas in [gateways, engines, writers, settlers, notifiers] {
+        stop(replicas).await;
+    }
+}
+
+/// Everything that runs, and what it runs on.
+struct Fleet {
+    servers: Servers,
+    mailbox: MailServer,
+    system: System,
+    started: AtomicU32,
+}
+
+/// One process of a service, and how it was started.
+struct Replica {
+    arguments: &'static [&'static str],
+    process: Process,
+}
+
+impl Fleet {
+    async fn new() -> Self {
+        let mut system = System::start().await;
+        let mailbox = MailServer::start(system.home()).await;
+        let url = mailbox.url();
+        let settings: Vec<_> = SETTINGS.into_iter().chain([("TICKBELL_SMTP__URL", url.as_str())]).collect();
+        let servers = Servers::take_over(&mut system, &settings).await;
+        Self { servers, mailbox, system, started: AtomicU32::new(0) }
+    }
+
+    /// Starts a process and waits until it is ready.
+    async fn start(&self, arguments: &'static [&'static str]) -> Replica {
+        let name = format!("{}-{}", arguments[0], self.started.fetch_add(1, Ordering::Relaxed));
+        let process = self.servers.service(&self.system, &name, arguments);
+        Door::Admin.of(&process).await;
+        Replica { arguments, process }
+    }
+
+    async fn pair(&self, arguments: &'static [&'static str]) -> Vec<Replica> {
+        join_all([self.start(arguments), self.start(arguments)]).await
+    }
+
+    /// Ends a process, which must be in order, and starts its successor.
+    async fn replace(&self, old: Replica) -> Replica {
+        old.process.stop(Signal::SIGTERM).await;
+        self.start(old.arguments).await
+    }
+
+    /// Replaces processes one by one.
+    async fn roll(&self, replicas: &mut Vec<Replica>) {
+        for _ in 0..replicas.len() {
+            let oldest = replicas.remove(0);
+            replicas.push(self.replace(oldest).await);
+        }
+    }
+
+    /// Lets people in to the idle colour, once it was tried, and ends the other.
+    async fn switch(&self, balancer: &Balancer, active: Vec<Replica>, idle: &[Replica]) {
+        self.smoke(idle).await;
+        balancer.select(endpoints(idle).await);
+        stop(active).await;
+    }
+
+    /// Tries each gateway directly.
+    async fn smoke(&self, gateways: &[Replica]) {
+        for gateway in gateways {
+            let api = Door::Api.of(&gateway.process).await;
+            let output = self.system.run(&["smoke", api.base()]).await;
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "smoke of {} ended with {}: {said}", api.base(), output.status);
+        }
+    }
+
+    /// Waits until every rule was in effect for some ticks.
+    async fn until_judged(&self) {
+        let waits = |consumer: &Consumer| {
+            ["alert-engine-rules", "gateway"].contains(&consumer.name.as_str()) && consumer.lag > 0
+        };
+        let position = async || {
+            let status = self.servers.status(&self.system).await?;
+            (!status.consumers.iter().any(waits)).then(|| status.position("alert-engine"))
+        };
+        let enough = until("every rule is in effect", WAIT, position).await + ROUNDS * SYMBOLS.len() as u64;
+        until("some ticks more are judged", WAIT, async || position().await.filter(|now| *now >= enough)).await;
+    }
+}
+
+/// Gateways as the balancer sees them.
+async fn endpoints(gateways: &[Replica]) -> Vec<Endpoint> {
+    let endpoint = async |gateway: &Replica| {
+        let (api, health) = (Door::Api.of(&gateway.process).await, Door::Admin.of(&gateway.process).await);
+        Endpoint::new(api.base().trim_start_matches("http://").parse().expect("an address"), health).await
+    };
+    join_all(gateways.iter().map(endpoint)).await
+}
+
+async fn stop(replicas: Vec<Replica>) {
+    join_all(replicas.into_iter().map(|replica| replica.process.stop(Signal::SIGTERM))).await;
+}
+
+/// Every firing of every rule that was answered 201: each is there, and has rung.
+async fn firings(api: &Api, alerts: &[Alert]) -> BTreeSet<(String, i64)> {
+    let look = async |alert: &Alert| {
+        let rule: Value = api.manage(Method::GET, alert, None).await.expect_status(200).json();
+        let firings = api.firings(alert).await;
+        if rule["repeat"] == "once" {
+            assert_eq!((firings.len(), &rule["status"]), (1, &"done".into()), "{rule}");
+        }
+        firings.into_iter().map(|firing| (firing.rule_id, firing.number)).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = stream::iter(alerts).map(look).buffer_unordered(CONNECTIONS).concat().await;
+    let (count, set) = (all.len(), BTreeSet::from_iter(all));
+    assert_eq!(set.len(), count, "a firing is listed once");
+    set
+}
+
+/// Each firing has one mail, and there is no other.
+fn assert_told_once(mails: &[Mail], fired: &BTreeSet<(String, i64)>) {
+    let told: BTreeSet<_> = mails.iter().map(Mail::firing).collect();
+    let ids: BTreeSet<_> = mails.iter().map(|mail| &mail.message_id).collect();
+    assert_eq!((ids.len(), told.len()), (mails.len(), mails.len()), "no mail is repeated");
+    let (missing, unasked): (Vec<_>, Vec<_>) = (fired.difference(&told).collect(), told.difference(fired).collect());
+    assert!(missing.is_empty() && unasked.is_empty(), "not told: {missing:?}; told of nothing: {unasked:?}");
+}
