@@ -28,6 +28,7 @@ use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
     Store,
+    consumer::{leader_lock, position},
     trading::settlement::{self, Batch},
 };
 use tokio::sync::Mutex;
@@ -206,7 +207,7 @@ async fn settled(system: &System, store: &Store, broker: &Broker, market: &Marke
     let deposits: Vec<Outgoing> = market.deposits.iter().map(DepositRequested::outgoing).collect();
     broker.publish(&deposits).await?;
     system.until("funded", PATIENCE, async || position(store).await == before + deposits.len() as u64).await?;
-    let held = store.hold_back(SERVICE).await?;
+    let held = leader_lock::seize(&store, SERVICE).await?;
     let orders: Vec<Outgoing> = market.orders.iter().map(OrderPlaced::outgoing).collect();
     broker.publish(&orders).await?;
     let last = before + (deposits.len() + orders.len()) as u64;
@@ -220,7 +221,7 @@ async fn settled(system: &System, store: &Store, broker: &Broker, market: &Marke
 }
 
 async fn position(store: &Store) -> u64 {
-    store.progress(ORDERS).await.map(|progress| progress.position).unwrap_or_default()
+    position::progress(&store, ORDERS).await.map(|progress| progress.position).unwrap_or_default()
 }
 
 /// A database beside the system's, with the same tables and the money in it, and the batches to write.
@@ -236,8 +237,8 @@ async fn prepare(
     Store::create_database(&url).await?;
     let store = connect(&url).await?;
     store.migrate().await?;
-    let (mut book, changes) = market.book(store.assets().await?)?;
-    store.settling().await?.settle(SERVICE, Batch { changes, ..Batch::default() }).await?;
+    let (mut book, changes) = market.book(settlement::all_assets(&store).await?)?;
+    settlement::connect(&store).await?.settle(SERVICE, Batch { changes, ..Batch::default() }).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone()));
@@ -249,7 +250,7 @@ async fn prepare(
 
 async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow::Result<f64> {
     let (store, batches) = prepare(market, url, name, Settings::default().batch, most).await?;
-    let settling = store.settling().await?;
+    let settling = settlement::connect(&store).await?;
     let began = Instant::now();
     for batch in batches {
         settling.settle(SERVICE, batch).await?;
@@ -264,7 +265,7 @@ async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f
     let turns = Arc::new(Mutex::new(batches.into_iter()));
     let began = Instant::now();
     let worker = async || {
-        let settling = store.settling().await?;
+        let settling = settlement::connect(&store).await?;
         loop {
             let mut turn = turns.lock().await;
             let Some(batch) = turn.next() else { return anyhow::Ok(()) };

@@ -10,8 +10,8 @@ mod session;
 
 use platform::{
     Broker, Fault, Health, Shutdown,
-    supervise,
     settings::{SettingsError, within},
+    supervise,
 };
 use serde::Deserialize;
 use store::Store;

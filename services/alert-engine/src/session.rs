@@ -15,10 +15,10 @@ use platform::{
 use store::{
     Store,
     consumer::{
-        dead_letters,
-        position::{Advance, advance},
+        dead_letters, leader_lock,
+        position::{self, Advance, advance},
     },
-    outbox,
+    outbox::{self, relay},
     rules::engine_state::{self, Changes},
 };
 use tokio::time::{Instant, sleep_until};
@@ -65,14 +65,14 @@ struct Decided {
 }
 
 pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings: &Settings) -> Result<(), Fault> {
-    let mut ownership = store.own(SERVICE, check).await?;
-    store.publish_outbox(SERVICE, broker).await?;
-    let ticks_position = store.position(SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
-    let rules_position = store.position(RULES, Feed::stream_created(broker, RULES).await?).await?;
+    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
+    relay::publish_pending(&store, SERVICE, broker).await?;
+    let ticks_position = position::read(&store, SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
+    let rules_position = position::read(&store, RULES, Feed::stream_created(broker, RULES).await?).await?;
     if ticks_position == 0 {
-        store.forget_tick_sequences().await?;
+        engine_state::reset_sequences(&store).await?;
     }
-    let book = Book::recall(store.engine_memory().await?);
+    let book = Book::recall(engine_state::load(&store).await?);
     info!(service = SERVICE, rules = book.active_rules(), ticks_position, rules_position, "recalled");
     let mut session = Session {
         store,
@@ -190,7 +190,7 @@ impl Session<'_> {
         self.ticks_position = ticks_to.unwrap_or(ticks_from);
         self.rules_position = rules_to.unwrap_or(rules_from);
         if publish {
-            self.store.publish_outbox(SERVICE, self.broker).await?;
+            relay::publish_pending(&self.store, SERVICE, self.broker).await?;
         }
         if self.waiting.is_empty()
             && let Some(batch) = self.rules_batch.take()

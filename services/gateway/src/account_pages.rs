@@ -9,7 +9,11 @@ use axum::{
 };
 use platform::signed_links::Purpose;
 use serde::Deserialize;
-use store::identity::{login_throttle::Attempt, passwords::Reset, sign_ups::SignUp};
+use store::identity::{
+    login_throttle::Attempt,
+    passwords::Reset,
+    sign_ups::{self, SignUp},
+};
 
 use crate::{
     App,
@@ -27,7 +31,7 @@ pub(crate) fn router() -> Router<App> {
 
 async fn ask_to_join(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
     let id = app.links.read(Purpose::Join, &token).ok_or_else(no_link)?;
-    Ok(match app.store.sign_up_state(id, platform::clock::now()).await? {
+    Ok(match sign_ups::state(&app.store, id, platform::clock::now()).await? {
         SignUp::Waiting { email, challenge: None } => {
             Page::new("Confirm your account", "Shall there be a Tickbell account for")
                 .about(&format!("{email}?"))
@@ -60,7 +64,7 @@ async fn join(
     let id = app.links.read(Purpose::Join, &token).ok_or_else(no_link)?;
     let typed = form.map(|Form(Filled { password })| password).unwrap_or_default();
     let now = platform::clock::now();
-    let verified = match app.store.sign_up_state(id, now).await? {
+    let verified = match sign_ups::state(&app.store, id, now).await? {
         // The page that was answered may be older than the second sign-up, and have had no field.
         SignUp::Waiting { email, challenge: Some(_) } if typed.is_empty() => {
             return Ok(ask_which(&email, SEVERAL, StatusCode::UNPROCESSABLE_ENTITY));
@@ -76,7 +80,7 @@ async fn join(
         }
         _ => None,
     };
-    Ok(match app.store.join(id, verified, now).await? {
+    Ok(match sign_ups::complete(&app.store, id, verified, now).await? {
         SignUp::Waiting { email, .. } => ask_which(&email, SEVERAL, StatusCode::UNPROCESSABLE_ENTITY),
         state => tell(&state),
     })

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use store::trading::{
     balances::{self, Balance, Posting},
-    settlement::AssetRow,
+    settlement::{self, AssetRow},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -261,7 +261,7 @@ pub(crate) async fn balances(
     Reads(caller): Reads,
     Params(()): Params<()>,
 ) -> Result<Json<AccountList>, Problem> {
-    let balances = app.store.balances(caller.user_id).await?;
+    let balances = balances::list(&app.store, caller.user_id).await?;
     Ok(Json(AccountList { items: balances.into_iter().map(Account::from).collect(), next_cursor: None }))
 }
 
@@ -277,7 +277,8 @@ pub(crate) async fn trades(
     Params(query): Params<TradeQuery>,
 ) -> Result<Json<TradePage>, Problem> {
     let before = query.cursor.map(|TradePlace(posting)| posting);
-    let trades = app.store.trades(caller.user_id, query.order_id, before, i64::from(query.limit) + 1).await?;
+    let trades =
+        balances::list_trades(&app.store, caller.user_id, query.order_id, before, i64::from(query.limit) + 1).await?;
     let (trades, next_cursor) = page(trades, query.limit, |trade| TradePlace(trade.posting_id));
     Ok(Json(TradePage { items: trades.into_iter().map(Trade::from).collect(), next_cursor }))
 }
@@ -296,7 +297,7 @@ pub(crate) async fn ledger(
     Params(query): Params<LedgerQuery>,
 ) -> Result<Json<LedgerPage>, Problem> {
     let before = query.cursor.map(|PostingPlace(posting)| posting);
-    let postings = app.store.postings(caller.user_id, before, i64::from(query.limit) + 1).await?;
+    let postings = balances::list_postings(&app.store, caller.user_id, before, i64::from(query.limit) + 1).await?;
     let (postings, next_cursor) = page(postings, query.limit, |posting| PostingPlace(posting.id));
     Ok(Json(LedgerPage { items: postings.into_iter().map(LedgerPosting::from).collect(), next_cursor }))
 }
@@ -307,6 +308,6 @@ pub(crate) async fn ledger(
     responses((status = 200, body = AssetList), ProblemResponses),
 )]
 pub(crate) async fn assets(State(app): State<App>, Params(()): Params<()>) -> Result<Json<AssetList>, Problem> {
-    let assets = app.store.assets().await?;
+    let assets = settlement::all_assets(&app.store).await?;
     Ok(Json(AssetList { items: assets.into_iter().map(AssetInfo::from).collect(), next_cursor: None }))
 }

@@ -13,7 +13,7 @@ use events::{
 use rust_decimal::Decimal;
 use serde::Serialize;
 use store::rules::{
-    Changed, Created, RuleRecord,
+    self, Changed, Created, RuleRecord,
     engine_state::{self, Suppression},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -261,7 +261,7 @@ pub(crate) async fn create(
     };
     let manage_token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
     let user_id = caller.map(|caller| caller.user_id);
-    match app.store.create_rule(rule.clone(), status, hash(&manage_token), user_id, order, now).await? {
+    match rules::create(&app.store, rule.clone(), status, hash(&manage_token), user_id, order, now).await? {
         Created::Done => {}
         Created::NoAccount => return Err(caller::unknown()),
         Created::OrderNameTaken => return Err(orders::name_taken("/then/order")),
@@ -284,9 +284,9 @@ pub(crate) async fn list(
 ) -> Result<Json<AlertPage>, Problem> {
     let (before, most) = (query.cursor.map(|RulePlace(id)| id), i64::from(query.limit) + 1);
     let alerts = if query.adoptable {
-        app.store.adoptable_rules(&caller.email, before, most).await?
+        rules::list_adoptable(&app.store, &caller.email, before, most).await?
     } else {
-        app.store.rules_of(caller.user_id, before, most).await?
+        rules::list(&app.store, caller.user_id, before, most).await?
     };
     let (alerts, next_cursor) = page(alerts, query.limit, |alert| RulePlace(alert.rule.id));
     Ok(Json(AlertPage { items: alerts.into_iter().map(Alert::from).collect(), next_cursor }))
@@ -302,7 +302,7 @@ pub(crate) async fn list(
     responses((status = 200, body = Alert), ProblemResponses),
 )]
 pub(crate) async fn adopt(State(app): State<App>, Alerts(caller): Alerts, Id(id): Id) -> Result<Json<Alert>, Problem> {
-    let adopted = app.store.adopt_rule(id, caller.user_id, &caller.email).await?;
+    let adopted = rules::adopt(&app.store, id, caller.user_id, &caller.email).await?;
     adopted.map(|record| Json(record.into())).ok_or_else(Problem::no_such_alert)
 }
 
@@ -332,7 +332,7 @@ pub(crate) async fn update(
         Wanted::Paused => RuleHappening::Paused,
         Wanted::Active => RuleHappening::Resumed,
     };
-    match app.store.change_rule(record.rule.id, happening, platform::clock::now()).await? {
+    match rules::change(&app.store, record.rule.id, happening, platform::clock::now()).await? {
         Changed::Done(record) => Ok(Json((*record).into())),
         Changed::Refused(status) => Err(Problem::refused(status)),
         Changed::Missing => Err(Problem::no_such_alert()),
@@ -349,7 +349,7 @@ pub(crate) async fn update(
     responses((status = 204, description = "It is gone"), ProblemResponses),
 )]
 pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Result<StatusCode, Problem> {
-    match app.store.change_rule(record.rule.id, RuleHappening::Deleted, platform::clock::now()).await? {
+    match rules::change(&app.store, record.rule.id, RuleHappening::Deleted, platform::clock::now()).await? {
         Changed::Done(_) => Ok(StatusCode::NO_CONTENT),
         Changed::Refused(status) => Err(Problem::refused(status)),
         Changed::Missing => Err(Problem::no_such_alert()),
@@ -369,7 +369,7 @@ pub(crate) async fn firings(
     Params(query): Params<FiringQuery>,
 ) -> Result<Json<FiringPage>, Problem> {
     let before = query.cursor.map(|FiringPlace(number)| number);
-    let firings = app.store.firings(record.rule.id, before, i64::from(query.limit) + 1).await?;
+    let firings = rules::list_firings(&app.store, record.rule.id, before, i64::from(query.limit) + 1).await?;
     let (firings, next_cursor) = page(firings, query.limit, |firing| FiringPlace(firing.number));
     Ok(Json(FiringPage { items: firings.into_iter().map(Firing::from).collect(), next_cursor }))
 }

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, request::Parts},
 };
 use store::{
-    identity::users::{Role, Scope, User},
+    identity::users::{self, Role, Scope, User},
     rules::TokenHash,
 };
 use uuid::Uuid;
@@ -59,10 +59,10 @@ impl Credential {
     pub(crate) async fn of(headers: &HeaderMap, app: &App) -> Result<Option<Self>, Problem> {
         let Some(token) = bearer(headers) else { return Ok(None) };
         if token.starts_with(SESSION_PREFIX) {
-            let user = app.store.session_user(hash(token), platform::clock::now()).await?;
+            let user = users::find_by_session(&app.store, hash(token), platform::clock::now()).await?;
             Ok(user.map(|user| Self { caller: user.into(), scopes: None }))
         } else if token.starts_with(KEY_PREFIX) {
-            let found = app.store.key_user(hash(token)).await?;
+            let found = users::find_by_api_key(&app.store, hash(token)).await?;
             Ok(found.map(|(user, scopes)| Self { caller: user.into(), scopes: Some(scopes) }))
         } else {
             Ok(None)

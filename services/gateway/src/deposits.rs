@@ -9,7 +9,10 @@ use events::{Amount, Asset, Timestamp};
 use serde::Serialize;
 use store::{
     rules::SERVICE,
-    trading::deposits::{self, Holder, NewDeposit, Requested},
+    trading::{
+        balances,
+        deposits::{self, Holder, NewDeposit, Requested},
+    },
 };
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -95,7 +98,7 @@ pub(crate) async fn create(
     // From before it is saved, so that its posting cannot be missed.
     let waiting = wait.map(|_| app.store.settled().deposit(id));
     let deposit = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at };
-    let (mut found, waiting) = match app.store.request_deposit(SERVICE, deposit).await? {
+    let (mut found, waiting) = match deposits::request(&app.store, SERVICE, deposit).await? {
         Requested::New(deposit) => (deposit, waiting),
         Requested::Known(deposit) => {
             let waiting = wait.map(|_| app.store.settled().deposit(deposit.id));
@@ -123,14 +126,14 @@ pub(crate) async fn create(
 /// Whose account it is, when asset, amount and account go together.
 async fn check(app: &App, holder: &Holder, asset: &Asset, amount: Amount) -> Result<Uuid, Problem> {
     let mut mistakes = Vec::new();
-    match app.store.known_assets(std::slice::from_ref(asset)).await?.first() {
+    match balances::find_assets(&app.store, std::slice::from_ref(asset)).await?.first() {
         None => mistakes.push(Mistake::body("/asset", "is not kept here; GET /v1/assets says what is")),
         Some((_, places)) => {
             let too_precise = asset.check(amount.decimal(), *places).err();
             mistakes.extend(too_precise.map(|error| Mistake::body("/amount", error.to_string())));
         }
     }
-    let account = app.store.account(holder).await?;
+    let account = deposits::find_account(&app.store, holder).await?;
     if account.is_none() {
         mistakes.push(Mistake::body(pointer(holder), NO_ACCOUNT));
     }

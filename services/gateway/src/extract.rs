@@ -7,7 +7,7 @@ use axum::{
 };
 use events::{RuleStatus, Symbol};
 use sha2::{Digest, Sha256};
-use store::rules::{RuleRecord, TokenHash};
+use store::rules::{self, RuleRecord, TokenHash};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -107,7 +107,7 @@ impl FromRequestParts<App> for OnceOwned {
         let given = hash(token);
         let Anybody(caller) = Anybody::from_request_parts(parts, app).await?;
         let Id(id) = Id::from_request_parts(parts, app).await?;
-        let (record, expected) = app.store.rule(id).await?.ok_or_else(Problem::no_such_alert)?;
+        let (record, expected) = rules::find(&app.store, id).await?.ok_or_else(Problem::no_such_alert)?;
         // In constant time: how long a comparison takes must not say how much of a hash was right.
         let manages = bool::from(given.ct_eq(&expected));
         let owns = caller.is_some_and(|caller| record.user_id == Some(caller.user_id));

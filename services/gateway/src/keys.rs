@@ -4,7 +4,7 @@ use axum::{Json, extract::State, http::StatusCode};
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
 use store::identity::{
-    api_keys::{Added, ApiKey, MOST_KEYS},
+    api_keys::{self, Added, ApiKey, MOST_KEYS},
     users::Scope,
 };
 use utoipa::{IntoParams, ToSchema};
@@ -128,7 +128,7 @@ pub(crate) async fn create(
     let (Name(name), Scopes(scopes)) = fields.all(name.zip(scopes))?;
     let key = new_token(KEY_PREFIX);
     let about = ApiKey { id: Uuid::now_v7(), name, scopes, created_at: platform::clock::now(), revoked_at: None };
-    match app.store.add_key(caller.user_id, session, about.clone(), hash(&key)).await? {
+    match api_keys::add(&app.store, caller.user_id, session, about.clone(), hash(&key)).await? {
         Added::Done => Ok((StatusCode::CREATED, Json(CreatedKey { about: about.into(), key }))),
         Added::TooMany => {
             let detail = format!("There are {MOST_KEYS} API keys, as many as an account may have; revoke one first.");
@@ -152,7 +152,7 @@ pub(crate) async fn list(
     Params(query): Params<KeyQuery>,
 ) -> Result<Json<KeyPage>, Problem> {
     let before = query.cursor.map(|KeyPlace(id)| id);
-    let keys = app.store.keys_of(caller.user_id, before, i64::from(query.limit) + 1).await?;
+    let keys = api_keys::list(&app.store, caller.user_id, before, i64::from(query.limit) + 1).await?;
     let (keys, next_cursor) = page(keys, query.limit, |key| KeyPlace(key.id));
     Ok(Json(KeyPage { items: keys.into_iter().map(Key::from).collect(), next_cursor }))
 }
@@ -168,7 +168,7 @@ pub(crate) async fn revoke(
     SignedIn(caller): SignedIn,
     Id(id): Id,
 ) -> Result<StatusCode, Problem> {
-    match app.store.revoke_key(caller.user_id, id, platform::clock::now()).await? {
+    match api_keys::revoke(&app.store, caller.user_id, id, platform::clock::now()).await? {
         true => Ok(StatusCode::NO_CONTENT),
         false => Err(Problem::new(Kind::NotFound, "You have no such API key.")),
     }

@@ -35,7 +35,7 @@ use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
 use platform::{Broker, Check, Fault, Health, Shutdown, signed_links::Links, telemetry::Metrics};
-use store::Store;
+use store::{Store, consumer::leader_lock, identity::expiry, outbox::relay};
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
 use utoipa_swagger_ui::SwaggerUi;
@@ -144,12 +144,12 @@ impl Gateway {
 
 /// Publishes what any gateway has committed, while no other gateway does.
 async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdown) -> Result<(), Fault> {
-    let mut ownership = store.own(RELAY, check).await?;
+    let mut ownership = leader_lock::acquire(&store, RELAY, check).await?;
     check.ready();
     let mut lost = pin!(ownership.lost());
     tokio::select! {
         fault = lost.as_mut() => Err(fault),
-        ended = store.relay_outbox(store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
+        ended = relay::run(&store, store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
         never = sweep(store) => match never {},
     }
 }
@@ -157,7 +157,7 @@ async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdow
 /// Takes away what is over, as long as what is kept about people says it is kept.
 async fn sweep(store: &Store) -> Infallible {
     loop {
-        match store.sweep(platform::clock::now()).await {
+        match expiry::delete_expired(&store, platform::clock::now()).await {
             Ok(rows) => debug!(rows, "took away what is over"),
             // What was left is taken the next time.
             Err(error) => warn!(error = platform::runtime::error::chain(&error), "what is over was not taken away"),

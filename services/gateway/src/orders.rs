@@ -14,7 +14,7 @@ use events::{
 use serde::Serialize;
 use store::trading::{
     order_waiters::{Until, Waiting},
-    orders::{Cancellation, Decision, Name, NewOrder, OrderFilter, OrderRecord, Placed},
+    orders::{self, Cancellation, Decision, Name, NewOrder, OrderFilter, OrderRecord, Placed},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -224,7 +224,7 @@ pub(crate) async fn place(
     let waiting = wait.map(|wait| (wait, app.store.settled().order(id, Until::Decided)));
     let placed_at = platform::clock::now();
     let order = NewOrder { id, user_id: caller.user_id, terms, idempotency_key, after_alert: None, placed_at };
-    match app.store.place_order(order).await? {
+    match orders::place(&app.store, order).await? {
         Placed::New(record) => answer(*record, waiting, Until::Decided).await,
         Placed::Known(record) => {
             let waiting = wait.map(|wait| (wait, app.store.settled().order(record.id, Until::Decided)));
@@ -277,7 +277,7 @@ pub(crate) async fn list(
 ) -> Result<Json<OrderPage>, Problem> {
     let before = query.cursor.map(|OrderPlace(id)| id);
     let filter = OrderFilter { status: query.status, symbol: query.symbol, before };
-    let orders = app.store.orders(caller.user_id, &filter, i64::from(query.limit) + 1).await?;
+    let orders = orders::list(&app.store, caller.user_id, &filter, i64::from(query.limit) + 1).await?;
     let (orders, next_cursor) = page(orders, query.limit, |order| OrderPlace(order.id));
     Ok(Json(OrderPage { items: orders.into_iter().map(Order::from).collect(), next_cursor }))
 }
@@ -290,7 +290,7 @@ pub(crate) async fn list(
     responses((status = 200, body = Order), ProblemResponses),
 )]
 pub(crate) async fn show(State(app): State<App>, Reads(caller): Reads, Id(id): Id) -> Result<Json<Order>, Problem> {
-    let found = app.store.order(caller.user_id, id).await?.ok_or_else(no_such_order)?;
+    let found = orders::find(&app.store, caller.user_id, id).await?.ok_or_else(no_such_order)?;
     Ok(Json(found.into()))
 }
 
@@ -318,7 +318,7 @@ pub(crate) async fn cancel(
     Id(id): Id,
 ) -> Answer {
     let waiting = wait.map(|wait| (wait, app.store.settled().order(id, Until::Final)));
-    match app.store.cancel_order(caller.user_id, id, platform::clock::now()).await? {
+    match orders::request_cancel(&app.store, caller.user_id, id, platform::clock::now()).await? {
         Cancellation::Requested(record) => answer(*record, waiting, Until::Final).await,
         Cancellation::Final(status) => {
             let detail = format!("The order is {} and stays so.", status.as_str());

@@ -14,7 +14,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use events::{Rule, RuleStatus, rule::RuleHappening, words};
 use platform::signed_links::Purpose;
 use sha2::{Digest, Sha256};
-use store::rules::{Changed, RuleRecord};
+use store::rules::{self, Changed, RuleRecord};
 
 use crate::{
     App,
@@ -78,7 +78,7 @@ async fn ask_to_confirm(State(app): State<App>, Path(token): Path<String>) -> Re
 
 async fn confirm(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
     let record = linked(&app, Purpose::Confirm, &token).await?.ok_or_else(gone)?;
-    match app.store.change_rule(record.rule.id, RuleHappening::Confirmed, platform::clock::now()).await? {
+    match rules::change(&app.store, record.rule.id, RuleHappening::Confirmed, platform::clock::now()).await? {
         Changed::Done(record) => Ok(tell_status(record.status, &record)),
         Changed::Refused(status) => Ok(tell_status(status, &record)),
         Changed::Missing => Err(gone()),
@@ -95,7 +95,7 @@ async fn ask_to_unsubscribe(State(app): State<App>, Path(token): Path<String>) -
 /// Also the target of one-click unsubscribing (RFC 8058): whatever form the mail program sends, the link says it all.
 async fn unsubscribe(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
     if let Some(record) = linked(&app, Purpose::Unsubscribe, &token).await? {
-        app.store.change_rule(record.rule.id, RuleHappening::Deleted, platform::clock::now()).await?;
+        rules::change(&app.store, record.rule.id, RuleHappening::Deleted, platform::clock::now()).await?;
     }
     Ok(unsubscribed())
 }
@@ -104,7 +104,7 @@ async fn unsubscribe(State(app): State<App>, Path(token): Path<String>) -> Resul
 async fn linked(app: &App, purpose: Purpose, token: &str) -> Result<Option<RuleRecord>, Problem> {
     let no_link = || Problem::new(Kind::NotFound, "This link is not one of ours, or was not copied whole.");
     let id = app.links.read(purpose, token).ok_or_else(no_link)?;
-    let (record, _) = app.store.rule(id).await?.ok_or_else(no_link)?;
+    let (record, _) = rules::find(&app.store, id).await?.ok_or_else(no_link)?;
     Ok(Some(record).filter(|record| record.status != RuleStatus::Deleted))
 }
 

@@ -5,7 +5,7 @@ use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::str::FromStr;
-use store::market::queries::{Candle, Latest, Order, Past, Range, TickCursor};
+use store::market::queries::{self, Candle, Latest, Order, Past, Range, TickCursor};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -248,7 +248,7 @@ pub(crate) async fn list(
     Params(query): Params<LatestQuery>,
 ) -> Result<Json<LatestPricePage>, Problem> {
     let after = query.cursor.as_ref().map(|SymbolPlace(symbol)| symbol);
-    let prices = app.store.latest_of_all(after, i64::from(query.limit) + 1).await?;
+    let prices = queries::list_latest(&app.store, after, i64::from(query.limit) + 1).await?;
     let (prices, next_cursor) = page(prices, query.limit, |latest| SymbolPlace(latest.symbol.clone()));
     Ok(Json(LatestPricePage { items: prices.into_iter().map(LatestPrice::from).collect(), next_cursor }))
 }
@@ -264,7 +264,7 @@ pub(crate) async fn show(
     SymbolName(symbol): SymbolName,
     Params(()): Params<()>,
 ) -> Result<Json<LatestPrice>, Problem> {
-    match app.store.latest(&symbol).await? {
+    match queries::latest(&app.store, &symbol).await? {
         Some(latest) => Ok(Json(latest.into())),
         None => Err(unknown(&symbol)),
     }
@@ -283,7 +283,7 @@ pub(crate) async fn history(
 ) -> Result<Json<PastPricePage>, Problem> {
     let HistoryQuery { venue, from, to, order, cursor, limit } = query;
     let range = Range { venue, from, to, limit: i64::from(limit) + 1 };
-    let ticks = app.store.history(&symbol, &range, order, cursor).await?;
+    let ticks = queries::list_ticks(&app.store, &symbol, &range, order, cursor).await?;
     known(&app, &symbol, ticks.is_empty()).await?;
     let place = |tick: &Past| TickPlace(order, TickCursor { at: tick.at, sequence: tick.sequence });
     let (ticks, next_cursor) = page(ticks, limit, place);
@@ -305,7 +305,7 @@ pub(crate) async fn candles(
 ) -> Result<Json<CandlePage>, Problem> {
     let CandleQuery { interval, venue, from, to, cursor, limit } = query;
     let range = Range { venue, from: from.max(cursor.map(CandlePlace::next)), to, limit: i64::from(limit) + 1 };
-    let candles = app.store.candles(&symbol, interval, &range).await?;
+    let candles = queries::list_candles(&app.store, &symbol, interval, &range).await?;
     known(&app, &symbol, candles.is_empty()).await?;
     let (candles, next_cursor) = page(candles, limit, |candle| CandlePlace(candle.start));
     Ok(Json(CandlePage { items: candles.into_iter().map(CandleView::from).collect(), next_cursor }))
@@ -313,7 +313,7 @@ pub(crate) async fn candles(
 
 /// Tells a symbol without prices in a span from one that nobody has quoted; asked only when nothing was found.
 async fn known(app: &App, symbol: &Symbol, nothing: bool) -> Result<(), Problem> {
-    if nothing && !app.store.is_quoted(symbol).await? { Err(unknown(symbol)) } else { Ok(()) }
+    if nothing && !queries::is_quoted(&app.store, symbol).await? { Err(unknown(symbol)) } else { Ok(()) }
 }
 
 fn unknown(symbol: &Symbol) -> Problem {

@@ -10,7 +10,7 @@ use events::Timestamp;
 use serde::Serialize;
 use store::identity::{
     login_throttle::Attempt,
-    sessions::{NewSession, Opened},
+    sessions::{self, NewSession, Opened},
 };
 use utoipa::ToSchema;
 
@@ -84,7 +84,7 @@ pub(crate) async fn sign_in(
         network,
         replaces: bearer(&headers).filter(|token| token.starts_with(SESSION_PREFIX)).map(hash),
     };
-    match app.store.open_session(session, now).await? {
+    match sessions::open(&app.store, session, now).await? {
         true => Ok((StatusCode::CREATED, Json(Session::new(token, expires_at, user.into())))),
         false => Err(refused()),
     }
@@ -111,7 +111,7 @@ pub(crate) async fn sign_out(
     SignedIn(_caller): SignedIn,
     Presented(token): Presented,
 ) -> Result<StatusCode, Problem> {
-    app.store.end_session(token).await?;
+    sessions::end(&app.store, token).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn sign_out_everywhere(
     State(app): State<App>,
     SignedIn(caller): SignedIn,
 ) -> Result<StatusCode, Problem> {
-    app.store.sign_out_everywhere(caller.user_id, platform::clock::now()).await?;
+    sessions::end_all(&app.store, caller.user_id, platform::clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

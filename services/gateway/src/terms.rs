@@ -5,7 +5,10 @@ use events::{
     Amount, Price, Side, Size, Symbol, Terms,
     terms::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
 };
-use store::{Store, trading::settlement::AssetRow};
+use store::{
+    Store,
+    trading::{balances, settlement::AssetRow},
+};
 
 use crate::{
     fields::{Fields, REQUIRED},
@@ -59,7 +62,7 @@ fn terms(fields: &mut Fields, symbol: Option<Symbol>) -> Option<Terms> {
 /// Refuses amounts with more places than their asset has. An asset that is not known is left to the settler, which says
 /// so in the order's own words. `at` is the pointer to the terms.
 pub(crate) async fn check_places(store: &Store, terms: &Terms, at: &str) -> Result<(), Problem> {
-    let assets = store.known_assets(&[terms.symbol.base(), terms.symbol.quote()]).await?;
+    let assets = balances::find_assets(&store, &[terms.symbol.base(), terms.symbol.quote()]).await?;
     match too_precise(terms, &assets) {
         None => Ok(()),
         Some((field, detail)) => Err(Problem::invalid(vec![Mistake::body(format!("{at}/{field}"), detail)])),

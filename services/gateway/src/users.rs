@@ -12,10 +12,11 @@ use platform::signed_links::Purpose;
 use serde::Serialize;
 use serde_json::Value;
 use store::identity::{
-    login_throttle::Attempt,
-    passwords::{Reset, Wish},
-    sessions::Opened,
-    sign_ups::Admission,
+    gdpr,
+    login_throttle::{self, Attempt},
+    passwords::{self, Reset, Wish},
+    sessions::{self, Opened},
+    sign_ups::{self, Admission},
     users::{Role, User},
 };
 use utoipa::ToSchema;
@@ -95,7 +96,7 @@ pub(crate) async fn sign_up(
         Confirmation::Off => (Admission::AtOnce, "active"),
     };
     let hash = app.passwords.hash(password).await?;
-    app.store.sign_up(email.into_string(), hash, admission, platform::clock::now()).await?;
+    sign_ups::start(&app.store, email.into_string(), hash, admission, platform::clock::now()).await?;
     Ok((StatusCode::ACCEPTED, Json(SignUpTaken { status })))
 }
 
@@ -117,7 +118,7 @@ pub(crate) async fn ask_for_reset(
     let email = fields.required::<Address>("email");
     let email = fields.all(email)?;
     count(&app, Attempt::Reset(network)).await?;
-    if app.store.ask_for_reset(email.into_string(), platform::clock::now()).await? == Wish::TooMany {
+    if passwords::request_reset(&app.store, email.into_string(), platform::clock::now()).await? == Wish::TooMany {
         let detail = "More people ask for new passwords than we can write to; try again in a while.";
         return Err(Problem::new(Kind::TooManyRequests { retry_after_seconds: 60 }, detail));
     }
@@ -161,7 +162,7 @@ pub(crate) const LINK_OVER: &str = "This link is good no longer. Ask for another
 pub(crate) async fn linked_reset(app: &App, token: &str) -> Result<(Uuid, Reset), Problem> {
     let no_link = || Problem::new(Kind::NotFound, "This link is not one of ours, or was not copied whole.");
     let id = app.links.read(Purpose::Reset, token).ok_or_else(no_link)?;
-    Ok((id, app.store.reset_state(id, platform::clock::now()).await?))
+    Ok((id, passwords::reset_state(&app.store, id, platform::clock::now()).await?))
 }
 
 pub(crate) async fn reset_by_link(app: &App, token: &str, password: NewPassword) -> Result<Done, Problem> {
@@ -172,7 +173,7 @@ pub(crate) async fn reset_by_link(app: &App, token: &str, password: NewPassword)
         (_, Reset::Over) => return Err(over()),
     };
     let hash = app.passwords.hash(password).await?;
-    match app.store.reset_password(id, hash, platform::clock::now()).await? {
+    match passwords::reset(&app.store, id, hash, platform::clock::now()).await? {
         Reset::Waiting => Ok(Done::Now),
         Reset::Used => Ok(Done::Before),
         Reset::Over => Err(over()),
@@ -216,7 +217,7 @@ pub(crate) async fn change_password(
     let now = platform::clock::now();
     let (token, expires_at) = (new_token(SESSION_PREFIX), in_days(now, app.session_days));
     let opened = Opened { token: hash(&token), expires_at };
-    match app.store.change_password(user.id, verified, new, opened, now).await? {
+    match passwords::change(&app.store, user.id, verified, new, opened, now).await? {
         true => Ok(Json(Session::new(token, expires_at, user.into()))),
         false => Err(wrong()),
     }
@@ -233,7 +234,7 @@ pub(crate) async fn check(
     // Before it is counted: whom we turn away for our own sake has not failed.
     let turn = app.passwords.turn().await?;
     count(app, attempt).await?;
-    let found = app.store.password_of(address).await?;
+    let found = sessions::find_password(&app.store, address).await?;
     let hash = found.as_ref().map(|(_, hash)| hash.clone());
     let verdict = app.passwords.verify(turn, password, hash).await?;
     Ok((found, verdict))
@@ -241,7 +242,7 @@ pub(crate) async fn check(
 
 /// Counts an attempt as failed until somebody says that it was not, or refuses one that comes too soon.
 pub(crate) async fn count(app: &App, attempt: Attempt) -> Result<(), Problem> {
-    match app.store.begin_attempt(attempt, platform::clock::now()).await? {
+    match login_throttle::begin_attempt(&app.store, attempt, platform::clock::now()).await? {
         None => Ok(()),
         Some(wait) => {
             let retry_after_seconds = wait.as_millis().div_ceil(1_000) as u32;
@@ -262,7 +263,7 @@ pub(crate) async fn count(app: &App, attempt: Attempt) -> Result<(), Problem> {
     ),
 )]
 pub(crate) async fn export(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<Json<Value>, Problem> {
-    Ok(Json(app.store.export_person(&caller.email).await?))
+    Ok(Json(gdpr::export(&app.store, &caller.email).await?))
 }
 
 /// Erase me
@@ -276,7 +277,7 @@ pub(crate) async fn export(State(app): State<App>, SignedIn(caller): SignedIn) -
     responses((status = 204, description = "It is gone"), ProblemResponses),
 )]
 pub(crate) async fn erase(State(app): State<App>, SignedIn(caller): SignedIn) -> Result<StatusCode, Problem> {
-    app.store.erase_person(caller.email, platform::clock::now()).await?;
+    gdpr::erase(&app.store, caller.email, platform::clock::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use events::Span;
 use platform::clock;
-use store::{Error, Store, market::history::Month};
+use store::{
+    Error, Store,
+    market::history::{self, Month},
+};
 use tokio::time::{Duration, Instant};
 
 /// How often months are made ahead and dropped.
@@ -21,7 +24,7 @@ impl Partitions {
     /// Reads which months there are.
     pub(crate) async fn open(store: &Store, retention_days: u32) -> Result<Self, Error> {
         let retention = (retention_days > 0).then(|| Span::seconds(retention_days * Span::DAY.as_seconds()));
-        Ok(Self { known: store.partitions().await?, retention, tended: None })
+        Ok(Self { known: history::list_partitions(&store).await?, retention, tended: None })
     }
 
     /// Once an hour: makes this month and the next, and drops what is older than the retention.
@@ -33,7 +36,7 @@ impl Partitions {
         let month = Month::of(now);
         self.make(store, [month, month.next()]).await?;
         if let Some(oldest) = self.retention.and_then(|kept| now.before(kept, Span::SECOND)) {
-            for month in store.drop_partitions_before(oldest).await? {
+            for month in history::drop_partitions_before(&store, oldest).await? {
                 self.known.remove(&month);
             }
         }
@@ -45,7 +48,7 @@ impl Partitions {
     pub(crate) async fn make(&mut self, store: &Store, months: impl IntoIterator<Item = Month>) -> Result<(), Error> {
         for month in months {
             if !self.known.contains(&month) {
-                store.make_partition(month).await?;
+                history::create_partition(&store, month).await?;
                 self.known.insert(month);
             }
         }

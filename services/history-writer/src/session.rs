@@ -10,10 +10,11 @@ use platform::{Batch, Broker, Check, Fault, Feed, Message};
 use store::{
     Error, Store, Tx,
     consumer::{
-        dead_letters,
-        position::{Advance, advance},
+        dead_letters, leader_lock,
+        position::{self, Advance, advance},
     },
     market::history::{self, InstrumentId, Kept, Month},
+    outbox::relay,
 };
 use tokio::time::{Instant, interval};
 use tracing::{debug, info};
@@ -26,11 +27,11 @@ const TEND_EVERY: Duration = Duration::from_secs(60);
 type Instruments = HashMap<(Symbol, Venue), InstrumentId>;
 
 pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings: &Settings) -> Result<(), Fault> {
-    let mut ownership = store.own(SERVICE, check).await?;
-    store.publish_outbox(SERVICE, broker).await?;
-    let mut position = store.position(SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
+    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
+    relay::publish_pending(&store, SERVICE, broker).await?;
+    let mut position = position::read(&store, SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
     let mut partitions = Partitions::open(store, settings.retention_days).await?;
-    let mut instruments = store.instruments().await?;
+    let mut instruments = history::list_instruments(&store).await?;
     let mut ticks = Feed::open(broker, SERVICE, position).await?;
     info!(service = SERVICE, position, instruments = instruments.len(), "recalled");
     check.ready();
@@ -64,7 +65,7 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
             .await?;
         position = batch.last;
         if gave_up {
-            store.publish_outbox(SERVICE, broker).await?;
+            relay::publish_pending(&store, SERVICE, broker).await?;
         }
         ticks.acknowledge(&batch).await;
         measure(&batch, &ticks, began);

@@ -20,9 +20,9 @@ use std::path::PathBuf;
 use lettre::message::Mailbox;
 use platform::{
     Broker, Fault, Health, Shutdown,
-    supervise,
     settings::{SettingsError, within},
     signed_links::Links,
+    supervise,
 };
 use serde::Deserialize;
 use store::Store;

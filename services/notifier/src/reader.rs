@@ -7,13 +7,14 @@ use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, broker::ord
 use store::{
     Store, Tx,
     consumer::{
-        dead_letters,
-        position::{Advance, advance},
+        dead_letters, leader_lock,
+        position::{self, Advance, advance},
     },
     notifications::{
         deliveries::{self, Delivery, Kind},
         recipients::{addresses, erased},
     },
+    outbox::relay,
 };
 use tokio::{
     sync::Notify,
@@ -50,7 +51,7 @@ pub(crate) async fn session(
     due: &Notify,
     shutdown: &Shutdown,
 ) -> Result<(), Fault> {
-    let mut ownership = store.own(SERVICE, check).await?;
+    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
     let alerts = Reader::open(broker, store, due, SERVICE).await?;
     let rules = Reader::open(broker, store, due, RULES).await?;
     let trades = Reader::open(broker, store, due, TRADES).await?;
@@ -62,7 +63,7 @@ pub(crate) async fn session(
             rules.follow(of_rule, GATHER),
             trades.follow(of_trade, GATHER_ORDERS),
             users.follow(of_user, GATHER),
-            store.relay_outbox(deliveries::SERVICE, broker, Duration::ZERO, shutdown),
+            relay::run(&store, deliveries::SERVICE, broker, Duration::ZERO, shutdown),
         )
     };
     tokio::select! {
@@ -93,7 +94,7 @@ struct Gathered {
 
 impl<'a> Reader<'a> {
     async fn open(broker: &Broker, store: &'a Store, due: &'a Notify, consumer: &'static str) -> Result<Self, Fault> {
-        let position = store.position(consumer, Feed::stream_created(broker, consumer).await?).await?;
+        let position = position::read(&store, consumer, Feed::stream_created(broker, consumer).await?).await?;
         let feed = Feed::open(broker, consumer, position).await?;
         Ok(Self { store, due, consumer, feed, position })
     }

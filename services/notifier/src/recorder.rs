@@ -6,7 +6,10 @@ use platform::{
     Shutdown,
     runtime::{error::chain, supervise::waits},
 };
-use store::{Store, notifications::deliveries::Attempt};
+use store::{
+    Store,
+    notifications::deliveries::{self, Attempt},
+};
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
     time::sleep,
@@ -81,7 +84,7 @@ impl Desk {
         let saving = async {
             let mut delays = waits();
             loop {
-                match self.store.settle_deliveries(attempts.to_vec()).await {
+                match deliveries::record_attempts(&self.store, attempts.to_vec()).await {
                     Err(error) if error.is_passing() => {
                         warn!(attempts = attempts.len(), error = chain(&error), "not recorded yet, will try again");
                         sleep(delays.next().unwrap_or(RECORDING)).await;

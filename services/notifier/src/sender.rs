@@ -12,7 +12,7 @@ use platform::{
 use serde_json::Value;
 use store::{
     Store,
-    notifications::deliveries::{Attempt, Claim, Kind},
+    notifications::deliveries::{self, Attempt, Claim, Kind},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -86,7 +86,7 @@ impl Sender {
             let claimed = claim.await.map_err(|error| Fault::passing("claim deliveries", error))??;
             check.ready();
             if claimed == 0 {
-                let next = self.desk.store.next_delivery_in().await?.unwrap_or(LOOK_EVERY);
+                let next = deliveries::next_due_in(&self.desk.store).await?.unwrap_or(LOOK_EVERY);
                 tokio::select! {
                     () = due.notified() => {}
                     () = sleep(next.clamp(LOOK_AGAIN, LOOK_EVERY)) => {}
@@ -114,7 +114,7 @@ impl Sender {
             return Ok(0);
         }
         let lease = self.desk.mailer.limit() + RECORDING;
-        let claims = self.desk.store.claim_deliveries(slots.len() as i64, lease).await?;
+        let claims = deliveries::claim(&self.desk.store, slots.len() as i64, lease).await?;
         let claimed = claims.len();
         metrics::counter!("tickbell_deliveries_claimed_total").increment(claimed as u64);
         for (claim, slot) in claims.into_iter().zip(slots) {

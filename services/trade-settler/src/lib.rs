@@ -18,8 +18,8 @@ use std::time::Duration;
 use events::Span;
 use platform::{
     Broker, Fault, Health, Shutdown,
-    supervise,
     settings::{SettingsError, within},
+    supervise,
 };
 use serde::Deserialize;
 use store::Store;

@@ -14,8 +14,12 @@ use platform::{
 };
 use store::{
     Store,
-    consumer::position::Advance,
-    trading::settlement::{Batch, Changes, Settling},
+    consumer::{
+        leader_lock,
+        position::{self, Advance},
+    },
+    outbox::relay,
+    trading::settlement::{self, Batch, Changes, Settling},
 };
 use tokio::time::Instant;
 use tracing::{info, info_span};
@@ -81,17 +85,17 @@ pub(crate) async fn run(
     settings: &Settings,
     shutdown: &Shutdown,
 ) -> Result<(), Fault> {
-    let mut ownership = store.own(SERVICE, check).await?;
+    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
     let mut positions = [0; CONSUMERS.len()];
     let mut feeds = Vec::with_capacity(CONSUMERS.len());
     for (consumer, position) in CONSUMERS.into_iter().zip(&mut positions) {
-        *position = store.position(consumer, Feed::stream_created(broker, consumer).await?).await?;
+        *position = position::read(&store, consumer, Feed::stream_created(broker, consumer).await?).await?;
         feeds.push(Feed::open(broker, consumer, *position).await?);
     }
     if positions[TICKS] == 0 {
-        store.forget_settled_sequences().await?;
+        settlement::reset_sequences(&store).await?;
     }
-    let memory = store.settlement_memory().await?;
+    let memory = settlement::load(&store).await?;
     let book = Book::recall(memory, settings.policy(), positions[TICKS]).map_err(|error| match error {
         // It goes on by itself once the row is there; to leave the order out would hold its funds for ever.
         RecallError::Missing(_) => Fault::passing("recall the open orders", error),
@@ -100,13 +104,13 @@ pub(crate) async fn run(
     info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "recalled");
     let merge = Merge::new(feeds);
     let doubtful = merge.lag(ORDERS);
-    let settling = store.settling().await?;
+    let settling = settlement::connect(&store).await?;
     let mut session = Session { store, settling, book, merge, positions, unsaved: HashSet::new(), doubtful };
     check.ready();
     tokio::select! {
         fault = ownership.lost() => Err(fault),
         ended = session.settle(settings.batch) => ended,
-        ended = store.relay_outbox(SERVICE, broker, PACE, shutdown) => ended,
+        ended = relay::run(&store, SERVICE, broker, PACE, shutdown) => ended,
     }
 }
 
@@ -176,7 +180,7 @@ impl Session<'_> {
         let symbols = inputs.clone().filter_map(Input::symbol);
         let unknown = symbols.filter(|symbol| !self.book.knows(&symbol.base()) || !self.book.knows(&symbol.quote()));
         if unknown.count() > 0 || inputs.clone().filter_map(Input::asset).any(|asset| !self.book.knows(asset)) {
-            self.book.learn(self.store.assets().await?);
+            self.book.learn(settlement::all_assets(&self.store).await?);
         }
         let doubtful = usize::try_from(self.doubtful).unwrap_or(usize::MAX);
         let orders: Vec<Uuid> = inputs.clone().filter_map(Input::order).take(doubtful).collect();
@@ -184,7 +188,7 @@ impl Session<'_> {
         let deposits: Vec<Uuid> = inputs.filter_map(Input::deposit).collect();
         let mut known = self.unsaved.clone();
         if !orders.is_empty() || !deposits.is_empty() {
-            known.extend(self.store.settled_among(&orders, &deposits).await?);
+            known.extend(settlement::find_settled(&self.store, &orders, &deposits).await?);
         }
         Ok(known)
     }

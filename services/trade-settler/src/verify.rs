@@ -7,7 +7,10 @@ use futures::StreamExt;
 use platform::{Broker, Fault, Shutdown, broker::stream_scan, clock, runtime::error::chain};
 use store::{
     Store,
-    trading::{ledger_snapshot::Snapshot, settlement::TransferRow},
+    trading::{
+        ledger_snapshot::{self, Snapshot},
+        settlement::TransferRow,
+    },
 };
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -57,7 +60,7 @@ pub struct Against<'a> {
 /// `progress` is told how many postings were seen, and of how many.
 pub async fn verify(store: &Store, against: Against<'_>, progress: impl Fn(u64, u64)) -> Result<Report, Fault> {
     let Against { broker, head: noted } = against;
-    let mut snapshot = store.snapshot().await?;
+    let mut snapshot = ledger_snapshot::begin(&store).await?;
     let accounts = snapshot.accounts().await?;
     let mut audit = Audit::new(&accounts, snapshot.assets().await?);
     noted.into_iter().for_each(|noted| audit.look_for(noted));

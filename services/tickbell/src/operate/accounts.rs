@@ -9,8 +9,12 @@ use platform::clock;
 use reqwest::Method;
 use store::{
     Store,
-    identity::users::Role,
-    trading::deposits::{Deposit, Holder, NewDeposit, Requested},
+    identity::users::{self, Role},
+    outbox::relay,
+    trading::{
+        balances,
+        deposits::{self, Deposit, Holder, NewDeposit, Requested},
+    },
 };
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -76,7 +80,7 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
         Command::Deposit { email, amount, asset, reference } => deposit(common, email, amount, asset, reference).await,
         Command::Asset { code, scale } => {
             let store = store(&settings(common)?).await?;
-            if !store.add_asset(&(code.clone(), scale)).await? {
+            if !balances::add_asset(&store, &(code.clone(), scale)).await? {
                 complain(&format!("{code} is known already; GET /v1/assets says how many places it has."));
                 return Ok(Exit::Failed);
             }
@@ -85,7 +89,7 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
         }
         Command::Role { email, role } => {
             let store = store(&settings(common)?).await?;
-            if !store.set_role(&email, role).await? {
+            if !users::set_role(&store, &email, role).await? {
                 complain(&format!("There is no account with the address {email}."));
                 return Ok(Exit::Failed);
             }
@@ -122,13 +126,15 @@ async fn deposit(
     let id = Uuid::now_v7();
     let requested_by = "tickbell accounts deposit".to_owned();
     let new = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at: clock::now() };
-    let found = match store.request_deposit(SERVICE, new).await? {
+    let found = match deposits::request(&store, SERVICE, new).await? {
         Requested::New(deposit) | Requested::Known(deposit) => deposit,
         Requested::Differs => bail!("another deposit has this reference; choose a new one"),
         Requested::NoAccount => bail!("there is no account with the address {email}"),
     };
     // Also what an earlier run has saved and did not live to publish.
-    store.publish_outbox(SERVICE, &broker).await.context("the deposit is saved; the next one publishes it too")?;
+    relay::publish_pending(&store, SERVICE, &broker)
+        .await
+        .context("the deposit is saved; the next one publishes it too")?;
     let Some(posted) = wait(&store, found).await else {
         let seconds = PATIENCE.as_secs();
         complain(&format!(
@@ -136,7 +142,7 @@ async fn deposit(
         ));
         return Ok(Exit::Failed);
     };
-    let balances = store.balances(user_id).await?;
+    let balances = balances::list(&store, user_id).await?;
     let balance = balances.into_iter().find(|balance| balance.asset == posted.asset);
     let total = balance.map_or_else(|| "nothing".to_owned(), |found| (found.available + found.held).to_string());
     say(&format!("{email} has {total} {} now; the deposit is {}.", posted.asset, posted.id));
@@ -145,7 +151,7 @@ async fn deposit(
 
 /// Whose account it is, when asset, amount and account go together.
 async fn check(store: &Store, email: &str, amount: Amount, asset: &Asset) -> anyhow::Result<Uuid> {
-    let known = store.known_assets(std::slice::from_ref(asset)).await?;
+    let known = balances::find_assets(&store, std::slice::from_ref(asset)).await?;
     let Some((_, places)) = known.first() else {
         bail!("{asset} is not kept here; `tickbell accounts asset {asset} SCALE` changes that");
     };
@@ -153,7 +159,7 @@ async fn check(store: &Store, email: &str, amount: Amount, asset: &Asset) -> any
         bail!("the amount must be above 0");
     }
     asset.check(amount.decimal(), *places).map_err(|error| anyhow!("the amount {error}"))?;
-    let account = store.account(&Holder::Email(email.to_owned())).await?;
+    let account = deposits::find_account(&store, &Holder::Email(email.to_owned())).await?;
     account.with_context(|| format!("there is no account with the address {email}"))
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use platform::clock;
-use store::identity::gdpr::Erased;
+use store::identity::gdpr::{self, Erased};
 
 use super::{settings, store};
 use crate::{
@@ -32,17 +32,17 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
     let store = store(&settings(common)?).await?;
     match command {
         Command::Export { address } => {
-            say(&serde_json::to_string_pretty(&store.export_person(&address).await?)?);
+            say(&serde_json::to_string_pretty(&gdpr::export(&store, &address).await?)?);
         }
         Command::Erase { address, yes: true } => {
-            let Erased { rules, deliveries, account } = store.erase_person(address.clone(), clock::now()).await?;
+            let Erased { rules, deliveries, account } = gdpr::erase(&store, address.clone(), clock::now()).await?;
             let account = if account.is_some() { ", and the account" } else { "" };
             say(&format!(
                 "Erased {address}: {rules} rules and {deliveries} messages{account}. Streams forget it within 30 days."
             ));
         }
         Command::Erase { address, yes: false } => {
-            let found = store.export_person(&address).await?;
+            let found = gdpr::export(&store, &address).await?;
             let count = |list: &str| found[list].as_array().map_or(0, Vec::len);
             let (rules, messages) = (count("rules"), count("messages"));
             let account = if found["account"].is_null() { "" } else { ", and the account," };

@@ -3,7 +3,7 @@
 use events::{Timestamp, streams::Topology};
 use platform::{Broker, broker::topology};
 use serde::Serialize;
-use store::Store;
+use store::{Store, consumer::position, notifications::deliveries, outbox};
 
 use super::{broker, settings, store};
 use crate::{
@@ -73,14 +73,14 @@ pub(crate) async fn read(broker: &Broker, store: &Store) -> anyhow::Result<Statu
         for name in names {
             consumers.push(consumer(broker, store, &declared, name).await?);
         }
-        let unpublished = store.outbox_len(service).await?.unsigned_abs();
+        let unpublished = outbox::len(&store, service).await?.unsigned_abs();
         match consumers.get_mut(first..).and_then(<[Consumer]>::last_mut) {
             Some(last) => last.lag += unpublished,
             None if unpublished > 0 => consumers.push(relay(service, unpublished)),
             None => {}
         }
     }
-    let deliveries = store.delivery_counts().await?;
+    let deliveries = deliveries::counts(&store).await?;
     let deliveries = Deliveries { waiting: deliveries.waiting, failed: deliveries.failed };
     Ok(Status { consumers, deliveries })
 }
@@ -88,7 +88,7 @@ pub(crate) async fn read(broker: &Broker, store: &Store) -> anyhow::Result<Statu
 async fn consumer(broker: &Broker, store: &Store, declared: &Topology, name: &str) -> anyhow::Result<Consumer> {
     // The position is read after the broker's numbers: what is committed in between only makes the lag look larger.
     let there = topology::lag(broker, declared, name).await?;
-    let progress = store.progress(name).await?;
+    let progress = position::progress(&store, name).await?;
     let lag = if progress.position >= there.newest { 0 } else { there.unacknowledged.max(1) };
     let stream = declared.consumer(name).map(|(stream, _)| stream.to_owned()).unwrap_or_default();
     Ok(Consumer {

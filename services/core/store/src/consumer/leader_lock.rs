@@ -19,40 +19,36 @@ pub struct Ownership {
     connection: Option<PoolConnection<Postgres>>,
 }
 
-impl Store {
-    /// Waits until this process may do the work of `service`.
-    pub async fn own(&self, service: &'static str, check: &Check) -> Result<Ownership, Fault> {
-        let mut connection = self.connection().await.map_err(Error::from)?;
-        let mut waited = false;
-        while !try_lock(&mut connection, service).await? {
-            if !waited {
-                info!(service, "another instance does the work; standing by");
-                check.standby();
-                waited = true;
-            }
-            tokio::time::sleep(ASK_EVERY).await;
+/// Waits until this process may do the work of `service`.
+pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<Ownership, Fault> {
+    let mut connection = store.connection().await.map_err(Error::from)?;
+    let mut waited = false;
+    while !try_lock(&mut connection, service).await? {
+        if !waited {
+            info!(service, "another instance does the work; standing by");
+            check.standby();
+            waited = true;
         }
-        info!(service, "doing the work");
-        Ok(Ownership { service, connection: Some(connection) })
+        tokio::time::sleep(ASK_EVERY).await;
     }
+    info!(service, "doing the work");
+    Ok(Ownership { service, connection: Some(connection) })
 }
 
-impl Store {
-    /// Takes the work of `service` from whoever does it, and keeps everybody from it until this is dropped: for
-    /// measurements and maintenance. Whoever did it stands by as soon as it notices.
-    pub async fn hold_back(&self, service: &'static str) -> Result<Ownership, Error> {
-        let mut connection = self.connection().await?;
-        while !try_lock(&mut connection, service).await? {
-            sqlx::query(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
-                 AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/' || $1, 0)",
-            )
-            .bind(service)
-            .execute(&mut *connection)
-            .await?;
-        }
-        Ok(Ownership { service, connection: Some(connection) })
+/// Takes the work of `service` from whoever does it, and keeps everybody from it until this is dropped: for
+/// measurements and maintenance. Whoever did it stands by as soon as it notices.
+pub async fn seize(store: &Store, service: &'static str) -> Result<Ownership, Error> {
+    let mut connection = store.connection().await?;
+    while !try_lock(&mut connection, service).await? {
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
+             AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/' || $1, 0)",
+        )
+        .bind(service)
+        .execute(&mut *connection)
+        .await?;
     }
+    Ok(Ownership { service, connection: Some(connection) })
 }
 
 async fn try_lock(connection: &mut PgConnection, service: &str) -> Result<bool, Error> {

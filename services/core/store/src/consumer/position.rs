@@ -7,35 +7,33 @@ use tracing::warn;
 
 use crate::{Error, Store, Tx, bigint};
 
-impl Store {
-    /// The sequence that a consumer has applied last of the stream that was made at `stream_created`; 0 before the
-    /// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
-    /// beginning: what it repeats is recognised by its ids and times.
-    pub async fn position(&self, consumer: &'static str, stream_created: Timestamp) -> Result<u64, Error> {
-        let query = "SELECT stream_position, stream_created FROM positions WHERE consumer = $1";
-        let row = sqlx::query(query).bind(consumer).fetch_optional(self.pool()).await?;
-        if let Some(row) = row {
-            let position = row.try_get::<i64, _>("stream_position")? as u64;
-            if row.try_get::<DateTime<Utc>, _>("stream_created")? == stream_created.datetime() {
-                return Ok(position);
-            }
-            warn!(consumer, position, "the stream was made anew; reading it from its beginning");
+/// The sequence that a consumer has applied last of the stream that was made at `stream_created`; 0 before the
+/// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
+/// beginning: what it repeats is recognised by its ids and times.
+pub async fn read(store: &Store, consumer: &'static str, stream_created: Timestamp) -> Result<u64, Error> {
+    let query = "SELECT stream_position, stream_created FROM positions WHERE consumer = $1";
+    let row = sqlx::query(query).bind(consumer).fetch_optional(store.pool()).await?;
+    if let Some(row) = row {
+        let position = row.try_get::<i64, _>("stream_position")? as u64;
+        if row.try_get::<DateTime<Utc>, _>("stream_created")? == stream_created.datetime() {
+            return Ok(position);
         }
-        self.begin(consumer, stream_created).await?;
-        Ok(0)
+        warn!(consumer, position, "the stream was made anew; reading it from its beginning");
     }
+    create(store, consumer, stream_created).await?;
+    Ok(0)
+}
 
-    async fn begin(&self, consumer: &'static str, stream_created: Timestamp) -> Result<(), Error> {
-        sqlx::query(
-            "INSERT INTO positions (consumer, stream_created) VALUES ($1, $2)
-             ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created = EXCLUDED.stream_created",
-        )
-        .bind(consumer)
-        .bind(stream_created.datetime())
-        .execute(self.pool())
-        .await?;
-        Ok(())
-    }
+async fn create(store: &Store, consumer: &'static str, stream_created: Timestamp) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO positions (consumer, stream_created) VALUES ($1, $2)
+         ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created = EXCLUDED.stream_created",
+    )
+    .bind(consumer)
+    .bind(stream_created.datetime())
+    .execute(store.pool())
+    .await?;
+    Ok(())
 }
 
 /// A consumer's way from the position it read to the end of what it applied.
@@ -88,17 +86,15 @@ pub struct Progress {
     pub last_event_at: Option<Timestamp>,
 }
 
-impl Store {
-    /// How far a consumer is, without making its row.
-    pub async fn progress(&self, consumer: &str) -> Result<Progress, Error> {
-        let row = sqlx::query("SELECT stream_position, last_event_at FROM positions WHERE consumer = $1")
-            .bind(consumer)
-            .fetch_optional(self.pool())
-            .await?;
-        let Some(row) = row else { return Ok(Progress::default()) };
-        Ok(Progress {
-            position: row.try_get::<i64, _>("stream_position")? as u64,
-            last_event_at: row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>("last_event_at")?.map(Into::into),
-        })
-    }
+/// How far a consumer is, without making its row.
+pub async fn progress(store: &Store, consumer: &str) -> Result<Progress, Error> {
+    let row = sqlx::query("SELECT stream_position, last_event_at FROM positions WHERE consumer = $1")
+        .bind(consumer)
+        .fetch_optional(store.pool())
+        .await?;
+    let Some(row) = row else { return Ok(Progress::default()) };
+    Ok(Progress {
+        position: row.try_get::<i64, _>("stream_position")? as u64,
+        last_event_at: row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>("last_event_at")?.map(Into::into),
+    })
 }

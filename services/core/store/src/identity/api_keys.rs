@@ -42,16 +42,16 @@ pub enum Added {
     SignedOut,
 }
 
-impl Store {
-    /// Saves a new key, asked for in a session: whoever is shut out must not leave a key behind.
-    pub async fn add_key(&self, user: Uuid, session: TokenHash, key: ApiKey, token: TokenHash) -> Result<Added, Error> {
-        self.transaction(move |tx| {
+/// Saves a new key, asked for in a session: whoever is shut out must not leave a key behind.
+pub async fn add(store: &Store, user: Uuid, session: TokenHash, key: ApiKey, token: TokenHash) -> Result<Added, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // One at a time for an account: what is looked at below must not be blind to those in flight.
                 sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
                 let row = sqlx::query(
                     "SELECT EXISTS (SELECT FROM sessions WHERE token_hash = $2 AND user_id = $1) AS signed_in,
-                            (SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL) AS live",
+                        (SELECT count(*) FROM api_keys WHERE user_id = $1 AND revoked_at IS NULL) AS live",
                 )
                 .bind(user)
                 .bind(session.as_slice())
@@ -65,7 +65,7 @@ impl Store {
                 }
                 sqlx::query(
                     "INSERT INTO api_keys (id, user_id, name, scopes, token_hash, created_at)
-                     VALUES ($1, $2, $3, $4, $5, $6)",
+                 VALUES ($1, $2, $3, $4, $5, $6)",
                 )
                 .bind(key.id)
                 .bind(user)
@@ -77,8 +77,8 @@ impl Store {
                 .await?;
                 sqlx::query(
                     "DELETE FROM api_keys WHERE id IN (
-                         SELECT id FROM api_keys WHERE user_id = $1 AND revoked_at IS NOT NULL
-                         ORDER BY revoked_at DESC OFFSET $2)",
+                     SELECT id FROM api_keys WHERE user_id = $1 AND revoked_at IS NOT NULL
+                     ORDER BY revoked_at DESC OFFSET $2)",
                 )
                 .bind(user)
                 .bind(REMEMBERED)
@@ -88,39 +88,37 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// An account's keys, newest first, from before the key `before`.
-    pub async fn keys_of(&self, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<ApiKey>, Error> {
-        let rows = sqlx::query("SELECT * FROM api_keys WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
-            .bind(user)
-            .bind(before.unwrap_or(Uuid::max()))
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let revoked_at: Option<DateTime<Utc>> = row.try_get("revoked_at")?;
-                Ok(ApiKey {
-                    id: row.try_get("id")?,
-                    name: row.try_get("name")?,
-                    scopes: users::scopes(row)?,
-                    created_at: row.try_get::<DateTime<Utc>, _>("created_at")?.into(),
-                    revoked_at: revoked_at.map(Timestamp::from),
-                })
+/// An account's keys, newest first, from before the key `before`.
+pub async fn list(store: &Store, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<ApiKey>, Error> {
+    let rows = sqlx::query("SELECT * FROM api_keys WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
+        .bind(user)
+        .bind(before.unwrap_or(Uuid::max()))
+        .bind(limit)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let revoked_at: Option<DateTime<Utc>> = row.try_get("revoked_at")?;
+            Ok(ApiKey {
+                id: row.try_get("id")?,
+                name: row.try_get("name")?,
+                scopes: users::scopes(row)?,
+                created_at: row.try_get::<DateTime<Utc>, _>("created_at")?.into(),
+                revoked_at: revoked_at.map(Timestamp::from),
             })
-            .collect()
-    }
+        })
+        .collect()
+}
 
-    /// Revokes a key; `false` when the account has no such key. Doing so twice is doing so once.
-    pub async fn revoke_key(&self, user: Uuid, id: Uuid, now: Timestamp) -> Result<bool, Error> {
-        let found =
-            sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE id = $1 AND user_id = $2")
-                .bind(id)
-                .bind(user)
-                .bind(now.datetime())
-                .execute(self.pool())
-                .await?;
-        Ok(found.rows_affected() == 1)
-    }
+/// Revokes a key; `false` when the account has no such key. Doing so twice is doing so once.
+pub async fn revoke(store: &Store, user: Uuid, id: Uuid, now: Timestamp) -> Result<bool, Error> {
+    let found = sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE id = $1 AND user_id = $2")
+        .bind(id)
+        .bind(user)
+        .bind(now.datetime())
+        .execute(store.pool())
+        .await?;
+    Ok(found.rows_affected() == 1)
 }

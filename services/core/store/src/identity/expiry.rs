@@ -24,14 +24,12 @@ const OVER: [&str; 5] = [
          FOR UPDATE SKIP LOCKED)",
 ];
 
-impl Store {
-    /// Takes what is over by `now` away, and returns how much; there may be more.
-    pub async fn sweep(&self, now: Timestamp) -> Result<u64, Error> {
-        let mut swept = 0;
-        for over in OVER {
-            let done = sqlx::query(over).bind(now.datetime()).bind(MOST).execute(self.pool()).await?;
-            swept += done.rows_affected();
-        }
-        Ok(swept)
+/// Takes what is over by `now` away, and returns how much; there may be more.
+pub async fn delete_expired(store: &Store, now: Timestamp) -> Result<u64, Error> {
+    let mut swept = 0;
+    for over in OVER {
+        let done = sqlx::query(over).bind(now.datetime()).bind(MOST).execute(store.pool()).await?;
+        swept += done.rows_affected();
     }
+    Ok(swept)
 }

@@ -20,19 +20,19 @@ pub struct Erased {
     pub account: Option<Uuid>,
 }
 
-impl Store {
-    /// All that is kept about whoever reads mail at an address, as one document: the account with its sessions, keys,
-    /// orders and money, rules with their firings, and the messages with each attempt to send them. No secrets.
-    pub async fn export_person(&self, address: &str) -> Result<serde_json::Value, Error> {
-        let Json(found) = sqlx::query_scalar("SELECT export_person($1)").bind(address).fetch_one(self.pool()).await?;
-        Ok(found)
-    }
+/// All that is kept about whoever reads mail at an address, as one document: the account with its sessions, keys,
+/// orders and money, rules with their firings, and the messages with each attempt to send them. No secrets.
+pub async fn export(store: &Store, address: &str) -> Result<serde_json::Value, Error> {
+    let Json(found) = sqlx::query_scalar("SELECT export_person($1)").bind(address).fetch_one(store.pool()).await?;
+    Ok(found)
+}
 
-    /// Ends the rules, deletes the account and puts [`ERASED`] where the address was. What the ledger says stays, under
-    /// an id that leads to nobody; what somebody has named there goes, but for an order's `client_order_id`, which is part
-    /// of the terms that were hashed.
-    pub async fn erase_person(&self, address: String, now: Timestamp) -> Result<Erased, Error> {
-        self.transaction(move |tx| {
+/// Ends the rules, deletes the account and puts [`ERASED`] where the address was. What the ledger says stays, under
+/// an id that leads to nobody; what somebody has named there goes, but for an order's `client_order_id`, which is part
+/// of the terms that were hashed.
+pub async fn erase(store: &Store, address: String, now: Timestamp) -> Result<Erased, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // Nobody looks an address up meanwhile to write it down somewhere: [`crate::notifications::recipients`].
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/people', 0))")
@@ -55,7 +55,6 @@ impl Store {
             })
         })
         .await
-    }
 }
 
 /// Open orders are asked back. Rules are told anew, all at once, so that their last word in the stream is without the

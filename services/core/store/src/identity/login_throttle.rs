@@ -88,12 +88,10 @@ fn subject_of(text: &str) -> [u8; 32] {
     Sha256::digest(text.to_lowercase()).into()
 }
 
-impl Store {
-    /// Counts an attempt as failed, also those at the same time. When it comes too soon it is not counted, and the answer
-    /// is the wait.
-    pub async fn begin_attempt(&self, attempt: Attempt, now: Timestamp) -> Result<Option<Duration>, Error> {
-        self.transaction(move |tx| Box::pin(async move { begin(tx, &attempt, now).await })).await
-    }
+/// Counts an attempt as failed, also those at the same time. When it comes too soon it is not counted, and the answer
+/// is the wait.
+pub async fn begin_attempt(store: &Store, attempt: Attempt, now: Timestamp) -> Result<Option<Duration>, Error> {
+    store.transaction(move |tx| Box::pin(async move { begin(tx, &attempt, now).await })).await
 }
 
 async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<Duration>, Error> {

@@ -1,7 +1,7 @@
 //! Users: how they sign up and in, their keys, and what is kept about them.
 
 pub mod api_keys;
-pub(crate) mod expiry;
+pub mod expiry;
 pub mod gdpr;
 pub mod login_throttle;
 pub mod passwords;

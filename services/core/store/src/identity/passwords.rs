@@ -39,18 +39,18 @@ pub enum Reset {
     Over,
 }
 
-impl Store {
-    /// Sets a new password, unless the one that was `verified` has changed meanwhile, and shuts everybody out but whoever has
-    /// the token of the session that is opened.
-    pub async fn change_password(
-        &self,
-        user: Uuid,
-        verified: String,
-        new: String,
-        opened: Opened,
-        now: Timestamp,
-    ) -> Result<bool, Error> {
-        self.transaction(move |tx| {
+/// Sets a new password, unless the one that was `verified` has changed meanwhile, and shuts everybody out but whoever has
+/// the token of the session that is opened.
+pub async fn change(
+    store: &Store,
+    user: Uuid,
+    verified: String,
+    new: String,
+    opened: Opened,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 let changed = sqlx::query_scalar::<_, String>(
                     "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 RETURNING email",
@@ -62,7 +62,7 @@ impl Store {
                 .await?;
                 let Some(email) = changed else { return Ok(false) };
                 shut_out(tx, user, now).await?;
-                sessions::open(tx, user, &opened, now).await?;
+                sessions::insert(tx, user, &opened, now).await?;
                 login_throttle::forget(tx, &email).await?;
                 login_throttle::forget(tx, &user.to_string()).await?;
                 notice(tx, UserHappening::PasswordChanged, user, now).await?;
@@ -70,11 +70,12 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// Takes the wish for a new password. The same work is done whether the address has an account or not.
-    pub async fn ask_for_reset(&self, address: String, now: Timestamp) -> Result<Wish, Error> {
-        self.transaction(move |tx| {
+/// Takes the wish for a new password. The same work is done whether the address has an account or not.
+pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Result<Wish, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // One at a time for an address: the count below would be blind to those in flight.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/reset/' || lower($1), 0))")
@@ -83,11 +84,11 @@ impl Store {
                     .await?;
                 let row = sqlx::query(
                     "SELECT (SELECT count(*) FROM password_resets
-                             WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
-                                AND created_at > $2 - interval '1 hour') AS asked,
-                            (SELECT count(*)
-                             FROM (SELECT FROM password_resets WHERE created_at > $2 - interval '1 hour' LIMIT $3)
-                                AS anybody) AS all_asked",
+                         WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))
+                            AND created_at > $2 - interval '1 hour') AS asked,
+                        (SELECT count(*)
+                         FROM (SELECT FROM password_resets WHERE created_at > $2 - interval '1 hour' LIMIT $3)
+                            AS anybody) AS all_asked",
                 )
                 .bind(&address)
                 .bind(now.datetime())
@@ -103,8 +104,8 @@ impl Store {
                 let id = Uuid::now_v7();
                 sqlx::query(
                     "INSERT INTO password_resets (id, user_id, address_hash, created_at, expires_at)
-                     VALUES ($1, (SELECT id FROM users WHERE lower(email) = lower($2)),
-                             sha256(convert_to(lower($2), 'UTF8')), $3, $3 + make_interval(hours => $4))",
+                 VALUES ($1, (SELECT id FROM users WHERE lower(email) = lower($2)),
+                         sha256(convert_to(lower($2), 'UTF8')), $3, $3 + make_interval(hours => $4))",
                 )
                 .bind(id)
                 .bind(&address)
@@ -117,17 +118,18 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// Where a reset stands.
-    pub async fn reset_state(&self, id: Uuid, now: Timestamp) -> Result<Reset, Error> {
-        self.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
-    }
+/// Where a reset stands.
+pub async fn reset_state(store: &Store, id: Uuid, now: Timestamp) -> Result<Reset, Error> {
+    store.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
+}
 
-    /// Sets a new password by a reset that waits, and shuts everybody out of the account. The answer is where the reset
-    /// stood before.
-    pub async fn reset_password(&self, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
-        self.transaction(move |tx| {
+/// Sets a new password by a reset that waits, and shuts everybody out of the account. The answer is where the reset
+/// stood before.
+pub async fn reset(store: &Store, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 let user = match state(tx, id, now).await? {
                     (Reset::Waiting, Some(user)) => user,
@@ -147,7 +149,6 @@ impl Store {
             })
         })
         .await
-    }
 }
 
 /// Ends every session, revokes every key and uses up every link to a new password: whoever got hold of one is out. The

@@ -44,19 +44,19 @@ pub struct Opened {
     pub expires_at: Timestamp,
 }
 
-impl Store {
-    /// The account of an address, and its password's hash.
-    pub async fn password_of(&self, address: &str) -> Result<Option<(User, String)>, Error> {
-        let row = sqlx::query("SELECT * FROM users WHERE lower(email) = lower($1)")
-            .bind(address)
-            .fetch_optional(self.pool())
-            .await?;
-        row.map(|row| Ok((users::user(&row)?, row.try_get("password_hash")?))).transpose()
-    }
+/// The account of an address, and its password's hash.
+pub async fn find_password(store: &Store, address: &str) -> Result<Option<(User, String)>, Error> {
+    let row = sqlx::query("SELECT * FROM users WHERE lower(email) = lower($1)")
+        .bind(address)
+        .fetch_optional(store.pool())
+        .await?;
+    row.map(|row| Ok((users::user(&row)?, row.try_get("password_hash")?))).transpose()
+}
 
-    /// Opens a session and forgets the failures before it. `false` when the password has changed meanwhile.
-    pub async fn open_session(&self, session: NewSession, now: Timestamp) -> Result<bool, Error> {
-        self.transaction(move |tx| {
+/// Opens a session and forgets the failures before it. `false` when the password has changed meanwhile.
+pub async fn open(store: &Store, session: NewSession, now: Timestamp) -> Result<bool, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // Locked, so that a change of the password ends this session too, or comes before it.
                 let email: Option<String> =
@@ -78,23 +78,24 @@ impl Store {
                     .bind(session.replaces.as_ref().map(<[u8; 32]>::as_slice))
                     .execute(&mut **tx)
                     .await?;
-                open(tx, session.user_id, &session.opened, now).await?;
+                insert(tx, session.user_id, &session.opened, now).await?;
                 end_surplus(tx, session.user_id).await?;
                 Ok(true)
             })
         })
         .await
-    }
+}
 
-    /// Ends one session.
-    pub async fn end_session(&self, token: TokenHash) -> Result<(), Error> {
-        sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(token.as_slice()).execute(self.pool()).await?;
-        Ok(())
-    }
+/// Ends one session.
+pub async fn end(store: &Store, token: TokenHash) -> Result<(), Error> {
+    sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(token.as_slice()).execute(store.pool()).await?;
+    Ok(())
+}
 
-    /// Ends every session of an account, revokes its keys and uses up its links to a new password; the owner is told.
-    pub async fn sign_out_everywhere(&self, user: Uuid, now: Timestamp) -> Result<(), Error> {
-        self.transaction(move |tx| {
+/// Ends every session of an account, revokes its keys and uses up its links to a new password; the owner is told.
+pub async fn end_all(store: &Store, user: Uuid, now: Timestamp) -> Result<(), Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
                 shut_out(tx, user, now).await?;
@@ -102,11 +103,10 @@ impl Store {
             })
         })
         .await
-    }
 }
 
 /// Writes a session down.
-pub(crate) async fn open(tx: &mut Tx, user: Uuid, opened: &Opened, now: Timestamp) -> Result<(), Error> {
+pub(crate) async fn insert(tx: &mut Tx, user: Uuid, opened: &Opened, now: Timestamp) -> Result<(), Error> {
     sqlx::query("INSERT INTO sessions (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)")
         .bind(opened.token.as_slice())
         .bind(user)

@@ -39,16 +39,16 @@ pub enum SignUp {
     Over,
 }
 
-impl Store {
-    /// Takes a sign-up. The same work is done whether the address has an account or not; its owner is told either way.
-    pub async fn sign_up(
-        &self,
-        email: String,
-        password_hash: String,
-        admission: Admission,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        self.transaction(move |tx| {
+/// Takes a sign-up. The same work is done whether the address has an account or not; its owner is told either way.
+pub async fn start(
+    store: &Store,
+    email: String,
+    password_hash: String,
+    admission: Admission,
+    now: Timestamp,
+) -> Result<(), Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // One at a time for an address: the count below would be blind to those in flight.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/sign-up/' || lower($1), 0))")
@@ -57,8 +57,8 @@ impl Store {
                     .await?;
                 let row = sqlx::query(
                     "SELECT (SELECT count(*) FROM sign_ups
-                             WHERE lower(email) = lower($1) AND created_at > $2 - interval '1 hour') AS asked,
-                            (SELECT id FROM users WHERE lower(email) = lower($1)) AS holder",
+                         WHERE lower(email) = lower($1) AND created_at > $2 - interval '1 hour') AS asked,
+                        (SELECT id FROM users WHERE lower(email) = lower($1)) AS holder",
                 )
                 .bind(&email)
                 .bind(now.datetime())
@@ -74,7 +74,7 @@ impl Store {
                 let joins = holder.is_none() && admission == Admission::AtOnce;
                 sqlx::query(
                     "INSERT INTO sign_ups (id, email, password_hash, created_at, expires_at, used_at, contested)
-                     VALUES ($1, $2, $3, $4, $4 + make_interval(hours => $5), CASE WHEN $6 THEN $4 END, $7)",
+                 VALUES ($1, $2, $3, $4, $4 + make_interval(hours => $5), CASE WHEN $6 THEN $4 END, $7)",
                 )
                 .bind(id)
                 .bind(&email)
@@ -93,19 +93,20 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// Where a sign-up stands.
-    pub async fn sign_up_state(&self, id: Uuid, now: Timestamp) -> Result<SignUp, Error> {
-        self.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
-    }
+/// Where a sign-up stands.
+pub async fn state(store: &Store, id: Uuid, now: Timestamp) -> Result<SignUp, Error> {
+    store.transaction(move |tx| Box::pin(async move { Ok(lock(tx, id, now).await?.0) })).await
+}
 
-    /// Makes the account that a sign-up asks for; doing so twice is doing so once. It waits on when others have asked with
-    /// its address and `verified` is not the hash that it was held to.
-    pub async fn join(&self, id: Uuid, verified: Option<String>, now: Timestamp) -> Result<SignUp, Error> {
-        self.transaction(move |tx| {
+/// Makes the account that a sign-up asks for; doing so twice is doing so once. It waits on when others have asked with
+/// its address and `verified` is not the hash that it was held to.
+pub async fn complete(store: &Store, id: Uuid, verified: Option<String>, now: Timestamp) -> Result<SignUp, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
-                let (email, password_hash) = match state(tx, id, now).await? {
+                let (email, password_hash) = match lock(tx, id, now).await? {
                     (SignUp::Waiting { email, challenge }, password_hash)
                         if challenge.is_none() || challenge == verified =>
                     {
@@ -126,11 +127,10 @@ impl Store {
             })
         })
         .await
-    }
 }
 
 /// Where it stands, locked, and its password's hash.
-async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(SignUp, String), Error> {
+async fn lock(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(SignUp, String), Error> {
     let row = sqlx::query(
         "SELECT email, password_hash, contested, used_at IS NOT NULL AS used, expires_at <= $2 AS over,
                 EXISTS (SELECT FROM users WHERE lower(users.email) = lower(sign_ups.email)) AS taken

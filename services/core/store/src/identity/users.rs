@@ -72,45 +72,43 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-impl Store {
-    /// Whose session this is, unless it has ended by `now`.
-    pub async fn session_user(&self, token: TokenHash, now: Timestamp) -> Result<Option<User>, Error> {
-        let mut connection = self.warm().await?;
-        let row = sqlx::query(
-            "SELECT users.* FROM sessions JOIN users ON users.id = sessions.user_id
-             WHERE sessions.token_hash = $1 AND sessions.expires_at > $2",
-        )
-        .bind(token.as_slice())
-        .bind(now.datetime())
-        .fetch_optional(&mut *connection)
-        .await?;
-        connection.keep();
-        row.as_ref().map(user).transpose()
-    }
+/// Whose session this is, unless it has ended by `now`.
+pub async fn find_by_session(store: &Store, token: TokenHash, now: Timestamp) -> Result<Option<User>, Error> {
+    let mut connection = store.warm().await?;
+    let row = sqlx::query(
+        "SELECT users.* FROM sessions JOIN users ON users.id = sessions.user_id
+         WHERE sessions.token_hash = $1 AND sessions.expires_at > $2",
+    )
+    .bind(token.as_slice())
+    .bind(now.datetime())
+    .fetch_optional(&mut *connection)
+    .await?;
+    connection.keep();
+    row.as_ref().map(user).transpose()
+}
 
-    /// Gives the account of an address a role; `false` when there is no such account.
-    pub async fn set_role(&self, address: &str, role: Role) -> Result<bool, Error> {
-        let changed = sqlx::query("UPDATE users SET role = $2 WHERE lower(email) = lower($1)")
-            .bind(address)
-            .bind(role.as_str())
-            .execute(self.pool())
-            .await?;
-        Ok(changed.rows_affected() == 1)
-    }
-
-    /// Whose API key this is and what it may be used for, unless it is revoked.
-    pub async fn key_user(&self, token: TokenHash) -> Result<Option<(User, Vec<Scope>)>, Error> {
-        let mut connection = self.warm().await?;
-        let row = sqlx::query(
-            "SELECT users.*, api_keys.scopes FROM api_keys JOIN users ON users.id = api_keys.user_id
-             WHERE api_keys.token_hash = $1 AND api_keys.revoked_at IS NULL",
-        )
-        .bind(token.as_slice())
-        .fetch_optional(&mut *connection)
+/// Gives the account of an address a role; `false` when there is no such account.
+pub async fn set_role(store: &Store, address: &str, role: Role) -> Result<bool, Error> {
+    let changed = sqlx::query("UPDATE users SET role = $2 WHERE lower(email) = lower($1)")
+        .bind(address)
+        .bind(role.as_str())
+        .execute(store.pool())
         .await?;
-        connection.keep();
-        row.map(|row| Ok((user(&row)?, scopes(&row)?))).transpose()
-    }
+    Ok(changed.rows_affected() == 1)
+}
+
+/// Whose API key this is and what it may be used for, unless it is revoked.
+pub async fn find_by_api_key(store: &Store, token: TokenHash) -> Result<Option<(User, Vec<Scope>)>, Error> {
+    let mut connection = store.warm().await?;
+    let row = sqlx::query(
+        "SELECT users.*, api_keys.scopes FROM api_keys JOIN users ON users.id = api_keys.user_id
+         WHERE api_keys.token_hash = $1 AND api_keys.revoked_at IS NULL",
+    )
+    .bind(token.as_slice())
+    .fetch_optional(&mut *connection)
+    .await?;
+    connection.keep();
+    row.map(|row| Ok((user(&row)?, scopes(&row)?))).transpose()
 }
 
 pub(crate) fn user(row: &PgRow) -> Result<User, Error> {

@@ -101,43 +101,41 @@ impl std::fmt::Display for Month {
     }
 }
 
-impl Store {
-    /// The months that have a partition.
-    pub async fn partitions(&self) -> Result<BTreeSet<Month>, Error> {
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-             WHERE i.inhparent = 'ticks'::regclass",
-        )
-        .fetch_all(self.pool())
-        .await?;
-        Ok(names.iter().filter_map(|name| Month::parse(name)).collect())
-    }
+/// The months that have a partition.
+pub async fn list_partitions(store: &Store) -> Result<BTreeSet<Month>, Error> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'ticks'::regclass",
+    )
+    .fetch_all(store.pool())
+    .await?;
+    Ok(names.iter().filter_map(|name| Month::parse(name)).collect())
+}
 
-    /// Makes the partition of a month.
-    pub async fn make_partition(&self, month: Month) -> Result<(), Error> {
-        sqlx::query("SELECT make_ticks_partition($1)").bind(month.first_day()).execute(self.pool()).await?;
-        info!(%month, "made a partition");
-        Ok(())
-    }
+/// Makes the partition of a month.
+pub async fn create_partition(store: &Store, month: Month) -> Result<(), Error> {
+    sqlx::query("SELECT make_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
+    info!(%month, "made a partition");
+    Ok(())
+}
 
-    /// Drops the partitions that end at or before `oldest`, with their ticks; candles stay. Returns the months dropped.
-    pub async fn drop_partitions_before(&self, oldest: Timestamp) -> Result<Vec<Month>, Error> {
-        let mut dropped = Vec::new();
-        for month in self.partitions().await? {
-            if month.next().start() <= oldest.datetime() {
-                sqlx::query("SELECT drop_ticks_partition($1)").bind(month.first_day()).execute(self.pool()).await?;
-                info!(%month, "dropped a partition: older than history.retention_days");
-                dropped.push(month);
-            }
+/// Drops the partitions that end at or before `oldest`, with their ticks; candles stay. Returns the months dropped.
+pub async fn drop_partitions_before(store: &Store, oldest: Timestamp) -> Result<Vec<Month>, Error> {
+    let mut dropped = Vec::new();
+    for month in list_partitions(store).await? {
+        if month.next().start() <= oldest.datetime() {
+            sqlx::query("SELECT drop_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
+            info!(%month, "dropped a partition: older than history.retention_days");
+            dropped.push(month);
         }
-        Ok(dropped)
     }
+    Ok(dropped)
+}
 
-    /// All instruments there are.
-    pub async fn instruments(&self) -> Result<HashMap<(Symbol, Venue), InstrumentId>, Error> {
-        let rows = sqlx::query("SELECT symbol, venue, id FROM instruments").fetch_all(self.pool()).await?;
-        rows.iter().map(|row| Ok((instrument_name(row)?, row.try_get("id")?))).collect()
-    }
+/// All instruments there are.
+pub async fn list_instruments(store: &Store) -> Result<HashMap<(Symbol, Venue), InstrumentId>, Error> {
+    let rows = sqlx::query("SELECT symbol, venue, id FROM instruments").fetch_all(store.pool()).await?;
+    rows.iter().map(|row| Ok((instrument_name(row)?, row.try_get("id")?))).collect()
 }
 
 fn instrument_name(row: &sqlx::postgres::PgRow) -> Result<(Symbol, Venue), sqlx::Error> {

@@ -127,75 +127,83 @@ const CANDLES: &str = "
         AND interval_seconds = $3 AND start >= $4 AND start < $5
     ORDER BY start LIMIT $6";
 
-impl Store {
-    /// Whether any venue has quoted a symbol.
-    pub async fn is_quoted(&self, symbol: &Symbol) -> Result<bool, Error> {
-        let query = "SELECT EXISTS (SELECT FROM instruments WHERE symbol = $1)";
-        Ok(sqlx::query_scalar(query).bind(symbol.as_str()).fetch_one(self.pool()).await?)
-    }
+/// Whether any venue has quoted a symbol.
+pub async fn is_quoted(store: &Store, symbol: &Symbol) -> Result<bool, Error> {
+    let query = "SELECT EXISTS (SELECT FROM instruments WHERE symbol = $1)";
+    Ok(sqlx::query_scalar(query).bind(symbol.as_str()).fetch_one(store.pool()).await?)
+}
 
-    /// The newest price of one symbol.
-    pub async fn latest(&self, symbol: &Symbol) -> Result<Option<Latest>, Error> {
-        Ok(self.newest(Some(symbol), None, 1).await?.pop())
-    }
+/// The newest price of one symbol.
+pub async fn latest(store: &Store, symbol: &Symbol) -> Result<Option<Latest>, Error> {
+    Ok(find_latest(store, Some(symbol), None, 1).await?.pop())
+}
 
-    /// The newest price of every symbol after `after`, by symbol, at most `limit`.
-    pub async fn latest_of_all(&self, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
-        self.newest(None, after, limit).await
-    }
+/// The newest price of every symbol after `after`, by symbol, at most `limit`.
+pub async fn list_latest(store: &Store, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
+    find_latest(store, None, after, limit).await
+}
 
-    async fn newest(&self, only: Option<&Symbol>, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
-        let rows = sqlx::query(LATEST)
-            .bind(only.map(Symbol::as_str))
-            .bind(after.map(Symbol::as_str))
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?;
-        rows.iter().map(latest).collect()
-    }
+async fn find_latest(
+    store: &Store,
+    only: Option<&Symbol>,
+    after: Option<&Symbol>,
+    limit: i64,
+) -> Result<Vec<Latest>, Error> {
+    let rows = sqlx::query(LATEST)
+        .bind(only.map(Symbol::as_str))
+        .bind(after.map(Symbol::as_str))
+        .bind(limit)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter().map(read_latest).collect()
+}
 
-    /// Ticks of a symbol in order of (time, sequence), behind `cursor`.
-    pub async fn history(
-        &self,
-        symbol: &Symbol,
-        range: &Range,
-        order: Order,
-        cursor: Option<TickCursor>,
-    ) -> Result<Vec<Past>, Error> {
-        let from = range.from.unwrap_or(Timestamp::EPOCH);
-        let to = range.to.unwrap_or(Timestamp::LAST);
-        // A sequence of 0 lies before every tick of its time: from is included, to is not.
-        let (query, from, to, sequence) = match (order, cursor) {
-            (Order::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
-            (Order::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
-            (Order::Descending, None) => (HISTORY_DESCENDING, from, to, 0),
-            (Order::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.sequence),
-        };
-        let rows = sqlx::query(query)
-            .bind(symbol.as_str())
-            .bind(range.venue.as_ref().map(Venue::as_str))
-            .bind(from.datetime())
-            .bind(to.datetime())
-            .bind(bigint(sequence))
-            .bind(range.limit)
-            .fetch_all(self.pool())
-            .await?;
-        rows.iter().map(past).collect()
-    }
+/// Ticks of a symbol in order of (time, sequence), behind `cursor`.
+pub async fn list_ticks(
+    store: &Store,
+    symbol: &Symbol,
+    range: &Range,
+    order: Order,
+    cursor: Option<TickCursor>,
+) -> Result<Vec<Past>, Error> {
+    let from = range.from.unwrap_or(Timestamp::EPOCH);
+    let to = range.to.unwrap_or(Timestamp::LAST);
+    // A sequence of 0 lies before every tick of its time: from is included, to is not.
+    let (query, from, to, sequence) = match (order, cursor) {
+        (Order::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
+        (Order::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
+        (Order::Descending, None) => (HISTORY_DESCENDING, from, to, 0),
+        (Order::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.sequence),
+    };
+    let rows = sqlx::query(query)
+        .bind(symbol.as_str())
+        .bind(range.venue.as_ref().map(Venue::as_str))
+        .bind(from.datetime())
+        .bind(to.datetime())
+        .bind(bigint(sequence))
+        .bind(range.limit)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter().map(past).collect()
+}
 
-    /// Candles of a symbol, oldest first, from `range.from` on.
-    pub async fn candles(&self, symbol: &Symbol, interval: Interval, range: &Range) -> Result<Vec<Candle>, Error> {
-        let rows = sqlx::query(CANDLES)
-            .bind(symbol.as_str())
-            .bind(range.venue.as_ref().map(Venue::as_str))
-            .bind(interval.span().as_seconds() as i32)
-            .bind(range.from.unwrap_or(Timestamp::EPOCH).datetime())
-            .bind(range.to.unwrap_or(Timestamp::LAST).datetime())
-            .bind(range.limit)
-            .fetch_all(self.pool())
-            .await?;
-        rows.iter().map(candle).collect()
-    }
+/// Candles of a symbol, oldest first, from `range.from` on.
+pub async fn list_candles(
+    store: &Store,
+    symbol: &Symbol,
+    interval: Interval,
+    range: &Range,
+) -> Result<Vec<Candle>, Error> {
+    let rows = sqlx::query(CANDLES)
+        .bind(symbol.as_str())
+        .bind(range.venue.as_ref().map(Venue::as_str))
+        .bind(interval.span().as_seconds() as i32)
+        .bind(range.from.unwrap_or(Timestamp::EPOCH).datetime())
+        .bind(range.to.unwrap_or(Timestamp::LAST).datetime())
+        .bind(range.limit)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter().map(candle).collect()
 }
 
 fn venue(row: &PgRow) -> Result<Venue, Error> {
@@ -206,7 +214,7 @@ fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
     Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
 }
 
-fn latest(row: &PgRow) -> Result<Latest, Error> {
+fn read_latest(row: &PgRow) -> Result<Latest, Error> {
     let symbol = Symbol::parse(row.try_get("symbol")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let price = Price::new(row.try_get("price")?)?;
     let day_ago = optional_price(row.try_get("day_ago")?)?;

@@ -120,26 +120,26 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     Ok(())
 }
 
-impl Store {
-    /// Claims up to `most` deliveries that are due, for `lease`: a claim that is not settled by then is due again, so
-    /// that a process that dies loses none. Several processes never hold the same claim.
-    pub async fn claim_deliveries(&self, most: i64, lease: Duration) -> Result<Vec<Claim>, Error> {
-        let rows = sqlx::query(
-            "UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
-             WHERE id IN (SELECT id FROM deliveries WHERE status = 'waiting' AND next_attempt_at <= now()
-                          ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-             RETURNING *",
-        )
-        .bind(most)
-        .bind(lease.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
-        .fetch_all(self.pool())
-        .await?;
-        rows.iter().map(claim).collect()
-    }
+/// Claims up to `most` deliveries that are due, for `lease`: a claim that is not settled by then is due again, so
+/// that a process that dies loses none. Several processes never hold the same claim.
+pub async fn claim(store: &Store, most: i64, lease: Duration) -> Result<Vec<Claim>, Error> {
+    let rows = sqlx::query(
+        "UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
+         WHERE id IN (SELECT id FROM deliveries WHERE status = 'waiting' AND next_attempt_at <= now()
+                      ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)
+         RETURNING *",
+    )
+    .bind(most)
+    .bind(lease.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
+    .fetch_all(store.pool())
+    .await?;
+    rows.iter().map(read_claim).collect()
+}
 
-    /// Records how attempts ended, with the facts that say so, all in one transaction.
-    pub async fn settle_deliveries(&self, attempts: Vec<Attempt>) -> Result<(), Error> {
-        self.transaction(move |tx| {
+/// Records how attempts ended, with the facts that say so, all in one transaction.
+pub async fn record_attempts(store: &Store, attempts: Vec<Attempt>) -> Result<(), Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 move_deliveries(tx, &attempts).await?;
                 add_attempts(tx, &attempts).await?;
@@ -148,18 +148,17 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// How long until the next delivery is due; none when none waits.
-    pub async fn next_delivery_in(&self) -> Result<Option<Duration>, Error> {
-        let micros: Option<i64> = sqlx::query_scalar(
-            "SELECT (extract(epoch FROM greatest(min(next_attempt_at) - now(), interval '0')) * 1000000)::bigint
-             FROM deliveries WHERE status = 'waiting'",
-        )
-        .fetch_one(self.pool())
-        .await?;
-        Ok(micros.map(|micros| Duration::from_micros(micros.unsigned_abs())))
-    }
+/// How long until the next delivery is due; none when none waits.
+pub async fn next_due_in(store: &Store) -> Result<Option<Duration>, Error> {
+    let micros: Option<i64> = sqlx::query_scalar(
+        "SELECT (extract(epoch FROM greatest(min(next_attempt_at) - now(), interval '0')) * 1000000)::bigint
+         FROM deliveries WHERE status = 'waiting'",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    Ok(micros.map(|micros| Duration::from_micros(micros.unsigned_abs())))
 }
 
 async fn move_deliveries(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error> {
@@ -213,7 +212,7 @@ fn status_after(outcome: Outcome) -> &'static str {
     }
 }
 
-fn claim(row: &PgRow) -> Result<Claim, Error> {
+fn read_claim(row: &PgRow) -> Result<Claim, Error> {
     let kind = match row.try_get("kind")? {
         "confirmation" => Kind::Confirmation,
         "account" => Kind::Account,
@@ -244,16 +243,14 @@ pub struct Deliveries {
     pub failed: i64,
 }
 
-impl Store {
-    /// Deliveries that are not sent.
-    pub async fn delivery_counts(&self) -> Result<Deliveries, Error> {
-        let row = sqlx::query(
-            "SELECT count(*) FILTER (WHERE status = 'waiting') AS waiting,
-                    count(*) FILTER (WHERE status = 'failed') AS failed
-             FROM deliveries WHERE status <> 'sent'",
-        )
-        .fetch_one(self.pool())
-        .await?;
-        Ok(Deliveries { waiting: row.try_get("waiting")?, failed: row.try_get("failed")? })
-    }
+/// Deliveries that are not sent.
+pub async fn counts(store: &Store) -> Result<Deliveries, Error> {
+    let row = sqlx::query(
+        "SELECT count(*) FILTER (WHERE status = 'waiting') AS waiting,
+                count(*) FILTER (WHERE status = 'failed') AS failed
+         FROM deliveries WHERE status <> 'sent'",
+    )
+    .fetch_one(store.pool())
+    .await?;
+    Ok(Deliveries { waiting: row.try_get("waiting")?, failed: row.try_get("failed")? })
 }

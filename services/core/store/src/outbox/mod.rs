@@ -1,6 +1,6 @@
 //! Facts that are committed and not yet published.
 
-pub(crate) mod relay;
+pub mod relay;
 
 use events::Outgoing;
 use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, types::Json};
@@ -87,10 +87,8 @@ pub(crate) fn channel(service: &str) -> String {
     format!("outbox/{service}")
 }
 
-impl Store {
-    /// How many facts a service has committed and not yet published.
-    pub async fn outbox_len(&self, service: &str) -> Result<i64, Error> {
-        let query = "SELECT coalesce(sum(facts), 0) FROM outbox WHERE service = $1";
-        Ok(sqlx::query_scalar(query).bind(service).fetch_one(self.pool()).await?)
-    }
+/// How many facts a service has committed and not yet published.
+pub async fn len(store: &Store, service: &str) -> Result<i64, Error> {
+    let query = "SELECT coalesce(sum(facts), 0) FROM outbox WHERE service = $1";
+    Ok(sqlx::query_scalar(query).bind(service).fetch_one(store.pool()).await?)
 }

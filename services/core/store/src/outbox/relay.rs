@@ -77,107 +77,105 @@ impl Handover {
     }
 }
 
-impl Store {
-    /// Has a committed fact published soon.
-    pub(crate) fn hand_over(&self, service: &'static str, committed: Committed) {
-        if !self.handover.give(service, committed) {
-            self.ring(channel(service));
+/// Has a committed fact published soon.
+pub(crate) fn enqueue(store: &Store, service: &'static str, committed: Committed) {
+    if !store.handover.give(service, committed) {
+        store.ring(channel(service));
+    }
+}
+
+/// Has the relay look for what is committed.
+pub(crate) fn wake(store: &Store, service: &'static str) {
+    if !store.handover.look(service) {
+        store.ring(channel(service));
+    }
+}
+
+/// Publishes what `service` has committed and not yet published, in the order of commit, and returns how much.
+///
+/// Only the owner of the service's work may call this: two publishers would not keep the order.
+pub async fn publish_pending(store: &Store, service: &'static str, broker: &Broker) -> Result<usize, Fault> {
+    let mut published = 0;
+    loop {
+        let (mut rows, facts) = find_pending(store, service).await?;
+        if rows.is_empty() {
+            return Ok(published);
+        }
+        broker.publish(&facts).await?;
+        delete_published(store, &mut rows).await?;
+        published += facts.len();
+        debug!(service, facts = facts.len(), "published what was committed");
+        if facts.len() < BATCH {
+            return Ok(published);
         }
     }
+}
 
-    /// Has the relay look for what is committed.
-    pub(crate) fn relay_soon(&self, service: &'static str) {
-        if !self.handover.look(service) {
-            self.ring(channel(service));
+/// Publishes `service`'s facts as they are committed, by any process, until shutdown. Those that come within `pace` of a
+/// publish go together after it: each time costs the broker more than a message does.
+pub async fn run(
+    store: &Store,
+    service: &'static str,
+    broker: &Broker,
+    pace: Duration,
+    shutdown: &Shutdown,
+) -> Result<(), Fault> {
+    let mut listener = PgListener::connect_with(store.pool()).await.map_err(Error::from)?;
+    listener.listen(&channel(service)).await.map_err(Error::from)?;
+    let (mut handed, look) = store.handover.open(service);
+    // Rows of what was handed over and is published. They go together, and before anybody looks for what is not.
+    let mut done = Vec::new();
+    loop {
+        delete_published(store, &mut done).await?;
+        if publish_pending(store, service, broker).await? > 0 {
+            sleep(pace).await;
         }
-    }
-
-    /// Publishes what `service` has committed and not yet published, in the order of commit, and returns how much.
-    ///
-    /// Only the owner of the service's work may call this: two publishers would not keep the order.
-    pub async fn publish_outbox(&self, service: &'static str, broker: &Broker) -> Result<usize, Fault> {
-        let mut published = 0;
+        let mut told = pin!(timeout_at(Instant::now() + SWEEP, told(&mut listener)));
         loop {
-            let (mut rows, facts) = self.unpublished(service).await?;
-            if rows.is_empty() {
-                return Ok(published);
-            }
-            broker.publish(&facts).await?;
-            self.forget(&mut rows).await?;
-            published += facts.len();
-            debug!(service, facts = facts.len(), "published what was committed");
-            if facts.len() < BATCH {
-                return Ok(published);
-            }
-        }
-    }
-
-    /// Publishes `service`'s facts as they are committed, by any process, until shutdown. Those that come within `pace` of a
-    /// publish go together after it: each time costs the broker more than a message does.
-    pub async fn relay_outbox(
-        &self,
-        service: &'static str,
-        broker: &Broker,
-        pace: Duration,
-        shutdown: &Shutdown,
-    ) -> Result<(), Fault> {
-        let mut listener = PgListener::connect_with(self.pool()).await.map_err(Error::from)?;
-        listener.listen(&channel(service)).await.map_err(Error::from)?;
-        let (mut handed, look) = self.handover.open(service);
-        // Rows of what was handed over and is published. They go together, and before anybody looks for what is not.
-        let mut done = Vec::new();
-        loop {
-            self.forget(&mut done).await?;
-            if self.publish_outbox(service, broker).await? > 0 {
-                sleep(pace).await;
-            }
-            let mut told = pin!(timeout_at(Instant::now() + SWEEP, told(&mut listener)));
-            loop {
-                tokio::select! {
-                    told = &mut told => {
-                        told.unwrap_or(Ok(()))?;
-                        break;
-                    }
-                    () = look.notified() => break,
-                    Some(first) = handed.recv() => {
-                        let more = iter::from_fn(|| handed.try_recv().ok());
-                        let (rows, facts): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(HANDED).unzip();
-                        broker.publish(&facts).await?;
-                        done.extend(rows);
-                    }
-                    () = sleep(QUIET), if !done.is_empty() => self.forget(&mut done).await?,
-                    () = shutdown.cancelled() => return Ok(self.forget(&mut done).await?),
+            tokio::select! {
+                told = &mut told => {
+                    told.unwrap_or(Ok(()))?;
+                    break;
                 }
+                () = look.notified() => break,
+                Some(first) = handed.recv() => {
+                    let more = iter::from_fn(|| handed.try_recv().ok());
+                    let (rows, facts): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(HANDED).unzip();
+                    broker.publish(&facts).await?;
+                    done.extend(rows);
+                }
+                () = sleep(QUIET), if !done.is_empty() => delete_published(store, &mut done).await?,
+                () = shutdown.cancelled() => return Ok(delete_published(store, &mut done).await?),
             }
         }
     }
+}
 
-    async fn forget(&self, rows: &mut Vec<i64>) -> Result<(), Error> {
-        if !rows.is_empty() {
-            sqlx::query(FORGET).bind(&*rows).execute(self.pool()).await?;
-            rows.clear();
-        }
-        Ok(())
+async fn delete_published(store: &Store, rows: &mut Vec<i64>) -> Result<(), Error> {
+    if !rows.is_empty() {
+        sqlx::query(FORGET).bind(&*rows).execute(store.pool()).await?;
+        rows.clear();
     }
+    Ok(())
+}
 
-    async fn unpublished(&self, service: &str) -> Result<(Vec<i64>, Vec<Outgoing>), Error> {
-        // Not "after the last number": numbers are drawn before they are committed, and some commit late.
-        let rows = sqlx::query(
-            "SELECT * FROM (SELECT *, sum(facts) OVER (ORDER BY id) - facts AS before FROM outbox
-                            WHERE service = $1 ORDER BY id LIMIT $2) AS next
-             WHERE before < $2 ORDER BY id",
-        )
-        .bind(service)
-        .bind(BATCH as i64)
-        .fetch_all(self.pool())
-        .await?;
-        let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-        let mut facts = Vec::with_capacity(rows.len());
-        for row in &rows {
-            facts.extend(unpack(row)?);
-        }
-        Ok((ids, facts))
+async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<Outgoing>), Error> {
+    // Not "after the last number": numbers are drawn before they are committed, and some commit late.
+    let rows = sqlx::query(
+        "SELECT * FROM (SELECT *, sum(facts) OVER (ORDER BY id) - facts AS before FROM outbox
+                        WHERE service = $1 ORDER BY id LIMIT $2) AS next
+         WHERE before < $2 ORDER BY id",
+    )
+    .bind(service)
+    .bind(BATCH as i64)
+    .fetch_all(store.pool())
+    .await?;
+    let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
+    let mut facts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        facts.extend(unpack(row)?);
     }
+    Ok((ids, facts))
 }
 
 /// The facts of a row, one or many.

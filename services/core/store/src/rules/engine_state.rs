@@ -146,34 +146,32 @@ pub struct Changes {
     pub firings: Vec<Firing>,
 }
 
-impl Store {
-    /// Forgets sequences of a stream `TICKS` that is no more: every rule and market counts from the new one's start.
-    pub async fn forget_tick_sequences(&self) -> Result<(), Error> {
-        sqlx::query("UPDATE rule_states SET active_after = 0").execute(self.pool()).await?;
-        sqlx::query("UPDATE markets SET last_sequence = 1").execute(self.pool()).await?;
-        Ok(())
-    }
+/// Forgets sequences of a stream `TICKS` that is no more: every rule and market counts from the new one's start.
+pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
+    sqlx::query("UPDATE rule_states SET active_after = 0").execute(store.pool()).await?;
+    sqlx::query("UPDATE markets SET last_sequence = 1").execute(store.pool()).await?;
+    Ok(())
+}
 
-    /// Reads the engine's memory.
-    pub async fn engine_memory(&self) -> Result<Memory, Error> {
-        let markets = sqlx::query(
-            "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM markets
-             ORDER BY first_sequence",
-        );
-        let samples = sqlx::query(
-            "SELECT symbol, venue, grain_seconds, slot, at, price FROM market_samples
-             ORDER BY symbol, venue, grain_seconds, slot",
-        );
-        let rules = sqlx::query(
-            "SELECT rule, s.* FROM rule_states s JOIN rules r ON r.id = s.rule_id
-             WHERE s.status <> 'deleted'",
-        );
-        Ok(Memory {
-            markets: markets.fetch_all(self.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
-            samples: samples.fetch_all(self.pool()).await?.iter().map(sample).collect::<Result<_, _>>()?,
-            rules: rules.fetch_all(self.pool()).await?.iter().map(rule).collect::<Result<_, _>>()?,
-        })
-    }
+/// Reads the engine's memory.
+pub async fn load(store: &Store) -> Result<Memory, Error> {
+    let markets = sqlx::query(
+        "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM markets
+         ORDER BY first_sequence",
+    );
+    let samples = sqlx::query(
+        "SELECT symbol, venue, grain_seconds, slot, at, price FROM market_samples
+         ORDER BY symbol, venue, grain_seconds, slot",
+    );
+    let rules = sqlx::query(
+        "SELECT rule, s.* FROM rule_states s JOIN rules r ON r.id = s.rule_id
+         WHERE s.status <> 'deleted'",
+    );
+    Ok(Memory {
+        markets: markets.fetch_all(store.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
+        samples: samples.fetch_all(store.pool()).await?.iter().map(sample).collect::<Result<_, _>>()?,
+        rules: rules.fetch_all(store.pool()).await?.iter().map(rule).collect::<Result<_, _>>()?,
+    })
 }
 
 /// Saves what a batch has changed.

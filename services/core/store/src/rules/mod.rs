@@ -73,22 +73,22 @@ macro_rules! records {
 
 const RECORD: &str = records!("r.id = $1");
 
-impl Store {
-    /// Saves a new rule, of an account or of nobody, and the order that its first firing places.
-    pub async fn create_rule(
-        &self,
-        rule: Rule,
-        status: RuleStatus,
-        token: TokenHash,
-        user_id: Option<Uuid>,
-        order: Option<NewOrder>,
-        now: Timestamp,
-    ) -> Result<Created, Error> {
-        self.transaction(move |tx| {
+/// Saves a new rule, of an account or of nobody, and the order that its first firing places.
+pub async fn create(
+    store: &Store,
+    rule: Rule,
+    status: RuleStatus,
+    token: TokenHash,
+    user_id: Option<Uuid>,
+    order: Option<NewOrder>,
+    now: Timestamp,
+) -> Result<Created, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // First, so that nothing is written when there is an order of that name.
                 if let Some(order) = order {
-                    match orders::place(tx, order).await? {
+                    match orders::insert(tx, order).await? {
                         Placed::New(_) => {}
                         Placed::NoAccount => return Ok(Created::NoAccount),
                         Placed::Known(_) | Placed::Differs(_) => return Ok(Created::OrderNameTaken),
@@ -97,8 +97,8 @@ impl Store {
                 // The account is held: it must not be erased while it gets something new.
                 let made = sqlx::query(
                     "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at, user_id)
-                     SELECT $1, $2, $3, $4, $5, $5, $6
-                     WHERE $6 IS NULL OR EXISTS (SELECT FROM users WHERE id = $6 FOR KEY SHARE)",
+                 SELECT $1, $2, $3, $4, $5, $5, $6
+                 WHERE $6 IS NULL OR EXISTS (SELECT FROM users WHERE id = $6 FOR KEY SHARE)",
                 )
                 .bind(rule.id)
                 .bind(status.as_str())
@@ -116,68 +116,69 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// A rule, also one that is deleted, and the hash of its token.
-    pub async fn rule(&self, id: Uuid) -> Result<Option<(RuleRecord, TokenHash)>, Error> {
-        let row = sqlx::query(RECORD).bind(id).fetch_optional(self.pool()).await?;
-        let found = row.map(|row| {
-            let hash: Vec<u8> = row.try_get("manage_token_hash")?;
-            let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("a token hash of a wrong length".into()))?;
-            Ok((record(&row)?, hash))
-        });
-        found.transpose()
-    }
+/// A rule, also one that is deleted, and the hash of its token.
+pub async fn find(store: &Store, id: Uuid) -> Result<Option<(RuleRecord, TokenHash)>, Error> {
+    let row = sqlx::query(RECORD).bind(id).fetch_optional(store.pool()).await?;
+    let found = row.map(|row| {
+        let hash: Vec<u8> = row.try_get("manage_token_hash")?;
+        let hash = hash.try_into().map_err(|_| sqlx::Error::Decode("a token hash of a wrong length".into()))?;
+        Ok((record(&row)?, hash))
+    });
+    found.transpose()
+}
 
-    /// An account's rules that are not deleted, newest first, from before the rule `before`.
-    pub async fn rules_of(&self, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<RuleRecord>, Error> {
-        let rows =
-            sqlx::query(records!("r.user_id = $1 AND r.id < $2 AND r.status <> 'deleted' ORDER BY r.id DESC LIMIT $3"))
-                .bind(user)
-                .bind(before.unwrap_or(Uuid::max()))
-                .bind(limit)
-                .fetch_all(self.pool())
-                .await?;
-        rows.iter().map(record).collect()
-    }
+/// An account's rules that are not deleted, newest first, from before the rule `before`.
+pub async fn list(store: &Store, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<RuleRecord>, Error> {
+    let rows =
+        sqlx::query(records!("r.user_id = $1 AND r.id < $2 AND r.status <> 'deleted' ORDER BY r.id DESC LIMIT $3"))
+            .bind(user)
+            .bind(before.unwrap_or(Uuid::max()))
+            .bind(limit)
+            .fetch_all(store.pool())
+            .await?;
+    rows.iter().map(record).collect()
+}
 
-    /// The rules of an address that has said yes to them and that belong to no account, in the same order.
-    pub async fn adoptable_rules(
-        &self,
-        address: &str,
-        before: Option<Uuid>,
-        limit: i64,
-    ) -> Result<Vec<RuleRecord>, Error> {
-        let rows = sqlx::query(records!(
-            "lower(r.rule #>> '{notify,email}') = lower($1) AND r.user_id IS NULL
-             AND r.status NOT IN ('pending', 'deleted') AND r.id < $2 ORDER BY r.id DESC LIMIT $3"
-        ))
-        .bind(address)
-        .bind(before.unwrap_or(Uuid::max()))
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
-        rows.iter().map(record).collect()
-    }
+/// The rules of an address that has said yes to them and that belong to no account, in the same order.
+pub async fn list_adoptable(
+    store: &Store,
+    address: &str,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<RuleRecord>, Error> {
+    let rows = sqlx::query(records!(
+        "lower(r.rule #>> '{notify,email}') = lower($1) AND r.user_id IS NULL
+         AND r.status NOT IN ('pending', 'deleted') AND r.id < $2 ORDER BY r.id DESC LIMIT $3"
+    ))
+    .bind(address)
+    .bind(before.unwrap_or(Uuid::max()))
+    .bind(limit)
+    .fetch_all(store.pool())
+    .await?;
+    rows.iter().map(record).collect()
+}
 
-    /// Gives a rule of [`Store::adoptable_rules`] to the account of its address; doing so twice is doing so once.
-    pub async fn adopt_rule(&self, id: Uuid, user: Uuid, address: &str) -> Result<Option<RuleRecord>, Error> {
-        sqlx::query(
-            "UPDATE rules SET user_id = $2 WHERE id = $1 AND user_id IS NULL
-             AND lower(rule #>> '{notify,email}') = lower($3) AND status NOT IN ('pending', 'deleted')",
-        )
-        .bind(id)
-        .bind(user)
-        .bind(address)
-        .execute(self.pool())
-        .await?;
-        let found = self.rule(id).await?.map(|(record, _)| record);
-        Ok(found.filter(|record| record.user_id == Some(user) && record.status != RuleStatus::Deleted))
-    }
+/// Gives a rule of [`Store::adoptable_rules`] to the account of its address; doing so twice is doing so once.
+pub async fn adopt(store: &Store, id: Uuid, user: Uuid, address: &str) -> Result<Option<RuleRecord>, Error> {
+    sqlx::query(
+        "UPDATE rules SET user_id = $2 WHERE id = $1 AND user_id IS NULL
+         AND lower(rule #>> '{notify,email}') = lower($3) AND status NOT IN ('pending', 'deleted')",
+    )
+    .bind(id)
+    .bind(user)
+    .bind(address)
+    .execute(store.pool())
+    .await?;
+    let found = find(store, id).await?.map(|(record, _)| record);
+    Ok(found.filter(|record| record.user_id == Some(user) && record.status != RuleStatus::Deleted))
+}
 
-    /// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
-    pub async fn change_rule(&self, id: Uuid, happening: RuleHappening, now: Timestamp) -> Result<Changed, Error> {
-        self.transaction(move |tx| {
+/// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
+pub async fn change(store: &Store, id: Uuid, happening: RuleHappening, now: Timestamp) -> Result<Changed, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 // The row is locked first: two changes of one rule are numbered and told in one order.
                 sqlx::query("SELECT FROM rules WHERE id = $1 FOR UPDATE").bind(id).execute(&mut **tx).await?;
@@ -198,7 +199,7 @@ impl Store {
                 };
                 let revision: i64 = sqlx::query_scalar(
                     "UPDATE rules SET status = $2, revision = revision + 1, updated_at = $3 WHERE id = $1
-                     RETURNING revision",
+                 RETURNING revision",
                 )
                 .bind(id)
                 .bind(to.as_str())
@@ -214,19 +215,17 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// A rule's firings, newest first, of numbers below `before`.
-    pub async fn firings(&self, rule: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Firing>, Error> {
-        let rows =
-            sqlx::query("SELECT * FROM firings WHERE rule_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3")
-                .bind(rule)
-                .bind(before.unwrap_or(i64::MAX))
-                .bind(limit)
-                .fetch_all(self.pool())
-                .await?;
-        rows.iter().map(engine_state::firing).collect()
-    }
+/// A rule's firings, newest first, of numbers below `before`.
+pub async fn list_firings(store: &Store, rule: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Firing>, Error> {
+    let rows = sqlx::query("SELECT * FROM firings WHERE rule_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3")
+        .bind(rule)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(limit)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter().map(engine_state::firing).collect()
 }
 
 async fn tell(

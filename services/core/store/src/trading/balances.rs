@@ -108,103 +108,106 @@ const POSTINGS: &str = "
     JOIN assets ON assets.code = own.asset
     ORDER BY p.id DESC, t.number, own.id = t.to_account";
 
-impl Store {
-    /// Those of these assets that accounts may hold.
-    pub async fn known_assets(&self, codes: &[Asset]) -> Result<Vec<AssetRow>, Error> {
-        if let Some(known) = self.remembered(codes) {
-            return Ok(known);
-        }
-        let texts: Vec<&str> = codes.iter().map(Asset::as_str).collect();
-        let query = sqlx::query("SELECT code, scale FROM assets WHERE code = ANY($1)").bind(texts);
-        let found: Vec<AssetRow> =
-            query.fetch_all(self.pool()).await?.iter().map(known_asset).collect::<Result<_, _>>()?;
-        self.scales.write().unwrap_or_else(PoisonError::into_inner).extend(found.iter().cloned());
-        Ok(found)
+/// Those of these assets that accounts may hold.
+pub async fn find_assets(store: &Store, codes: &[Asset]) -> Result<Vec<AssetRow>, Error> {
+    if let Some(known) = cached_assets(store, codes) {
+        return Ok(known);
     }
+    let texts: Vec<&str> = codes.iter().map(Asset::as_str).collect();
+    let query = sqlx::query("SELECT code, scale FROM assets WHERE code = ANY($1)").bind(texts);
+    let found: Vec<AssetRow> =
+        query.fetch_all(store.pool()).await?.iter().map(known_asset).collect::<Result<_, _>>()?;
+    store.scales.write().unwrap_or_else(PoisonError::into_inner).extend(found.iter().cloned());
+    Ok(found)
+}
 
-    /// All of these assets, when all were found before.
-    fn remembered(&self, codes: &[Asset]) -> Option<Vec<AssetRow>> {
-        let scales = self.scales.read().unwrap_or_else(PoisonError::into_inner);
-        codes.iter().map(|code| Some((code.clone(), *scales.get(code)?))).collect()
-    }
+/// All of these assets, when all were found before.
+fn cached_assets(store: &Store, codes: &[Asset]) -> Option<Vec<AssetRow>> {
+    let scales = store.scales.read().unwrap_or_else(PoisonError::into_inner);
+    codes.iter().map(|code| Some((code.clone(), *scales.get(code)?))).collect()
+}
 
-    /// Lets accounts hold an asset; `false` when they may already, whatever its scale.
-    pub async fn add_asset(&self, (code, scale): &AssetRow) -> Result<bool, Error> {
-        let added = sqlx::query("INSERT INTO assets (code, scale) VALUES ($1, $2) ON CONFLICT DO NOTHING")
-            .bind(code.as_str())
-            .bind(i16::try_from(*scale).unwrap_or(i16::MAX))
-            .execute(self.pool())
-            .await?;
-        Ok(added.rows_affected() == 1)
-    }
-
-    /// What a user has, by asset: all of it at one moment.
-    pub async fn balances(&self, user_id: Uuid) -> Result<Vec<Balance>, Error> {
-        let rows = sqlx::query(
-            "SELECT asset, scale, coalesce(sum(balance) FILTER (WHERE kind = 'available'), 0) AS available,
-                coalesce(sum(balance) FILTER (WHERE kind = 'held'), 0) AS held
-             FROM accounts JOIN assets ON assets.code = accounts.asset
-             WHERE user_id = $1 GROUP BY asset, scale ORDER BY asset",
-        )
-        .bind(user_id)
-        .fetch_all(self.pool())
+/// Lets accounts hold an asset; `false` when they may already, whatever its scale.
+pub async fn add_asset(store: &Store, (code, scale): &AssetRow) -> Result<bool, Error> {
+    let added = sqlx::query("INSERT INTO assets (code, scale) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(code.as_str())
+        .bind(i16::try_from(*scale).unwrap_or(i16::MAX))
+        .execute(store.pool())
         .await?;
-        let balance = |row: &PgRow| {
-            Ok(Balance {
-                asset: row::asset(row, "asset")?,
-                available: scaled(row, "available")?,
-                held: scaled(row, "held")?,
-            })
+    Ok(added.rows_affected() == 1)
+}
+
+/// What a user has, by asset: all of it at one moment.
+pub async fn list(store: &Store, user_id: Uuid) -> Result<Vec<Balance>, Error> {
+    let rows = sqlx::query(
+        "SELECT asset, scale, coalesce(sum(balance) FILTER (WHERE kind = 'available'), 0) AS available,
+            coalesce(sum(balance) FILTER (WHERE kind = 'held'), 0) AS held
+         FROM accounts JOIN assets ON assets.code = accounts.asset
+         WHERE user_id = $1 GROUP BY asset, scale ORDER BY asset",
+    )
+    .bind(user_id)
+    .fetch_all(store.pool())
+    .await?;
+    let balance = |row: &PgRow| {
+        Ok(Balance {
+            asset: row::asset(row, "asset")?,
+            available: scaled(row, "available")?,
+            held: scaled(row, "held")?,
+        })
+    };
+    rows.iter().map(balance).collect()
+}
+
+/// A user's trades, newest first, of postings below `before`; only those of one order, if it is given.
+pub async fn list_trades(
+    store: &Store,
+    user_id: Uuid,
+    order_id: Option<Uuid>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Trade>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM trades WHERE user_id = $1 AND posting_id < $2 AND ($3::uuid IS NULL OR order_id = $3)
+         ORDER BY posting_id DESC LIMIT $4",
+    )
+    .bind(user_id)
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(order_id)
+    .bind(limit)
+    .fetch_all(store.pool())
+    .await?;
+    rows.iter().map(trade).collect()
+}
+
+/// What moved a user's accounts, newest first, below `before`.
+pub async fn list_postings(
+    store: &Store,
+    user_id: Uuid,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Posting>, Error> {
+    let query = sqlx::query(POSTINGS).bind(user_id).bind(before.unwrap_or(i64::MAX)).bind(limit);
+    let mut postings: Vec<Posting> = Vec::new();
+    for row in query.fetch_all(store.pool()).await? {
+        let id = row.try_get("id")?;
+        if postings.last().is_none_or(|last| last.id != id) {
+            postings.push(Posting {
+                id,
+                kind: row.try_get("kind")?,
+                cause: row.try_get("cause")?,
+                at: row::time(&row, "at")?,
+                hash: row.try_get("hash")?,
+                entries: Vec::new(),
+            });
+        }
+        let entry = Entry {
+            account: row.try_get("account")?,
+            asset: row::asset(&row, "asset")?,
+            amount: scaled(&row, "amount")?,
         };
-        rows.iter().map(balance).collect()
+        postings.last_mut().into_iter().for_each(|posting| posting.entries.push(entry.clone()));
     }
-
-    /// A user's trades, newest first, of postings below `before`; only those of one order, if it is given.
-    pub async fn trades(
-        &self,
-        user_id: Uuid,
-        order_id: Option<Uuid>,
-        before: Option<i64>,
-        limit: i64,
-    ) -> Result<Vec<Trade>, Error> {
-        let rows = sqlx::query(
-            "SELECT * FROM trades WHERE user_id = $1 AND posting_id < $2 AND ($3::uuid IS NULL OR order_id = $3)
-             ORDER BY posting_id DESC LIMIT $4",
-        )
-        .bind(user_id)
-        .bind(before.unwrap_or(i64::MAX))
-        .bind(order_id)
-        .bind(limit)
-        .fetch_all(self.pool())
-        .await?;
-        rows.iter().map(trade).collect()
-    }
-
-    /// What moved a user's accounts, newest first, below `before`.
-    pub async fn postings(&self, user_id: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Posting>, Error> {
-        let query = sqlx::query(POSTINGS).bind(user_id).bind(before.unwrap_or(i64::MAX)).bind(limit);
-        let mut postings: Vec<Posting> = Vec::new();
-        for row in query.fetch_all(self.pool()).await? {
-            let id = row.try_get("id")?;
-            if postings.last().is_none_or(|last| last.id != id) {
-                postings.push(Posting {
-                    id,
-                    kind: row.try_get("kind")?,
-                    cause: row.try_get("cause")?,
-                    at: row::time(&row, "at")?,
-                    hash: row.try_get("hash")?,
-                    entries: Vec::new(),
-                });
-            }
-            let entry = Entry {
-                account: row.try_get("account")?,
-                asset: row::asset(&row, "asset")?,
-                amount: scaled(&row, "amount")?,
-            };
-            postings.last_mut().into_iter().for_each(|posting| posting.entries.push(entry.clone()));
-        }
-        Ok(postings)
-    }
+    Ok(postings)
 }
 
 pub(crate) fn trade(row: &PgRow) -> Result<Trade, Error> {

@@ -77,27 +77,25 @@ pub enum Holder {
     Id(Uuid),
 }
 
-impl Store {
-    /// The account that is named so.
-    pub async fn account(&self, holder: &Holder) -> Result<Option<Uuid>, Error> {
-        let query = match holder {
-            Holder::Email(email) => {
-                sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1)").bind(email)
-            }
-            Holder::Id(id) => sqlx::query_scalar("SELECT id FROM users WHERE id = $1").bind(id),
-        };
-        Ok(query.fetch_optional(self.pool()).await?)
-    }
+/// The account that is named so.
+pub async fn find_account(store: &Store, holder: &Holder) -> Result<Option<Uuid>, Error> {
+    let query = match holder {
+        Holder::Email(email) => sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1)").bind(email),
+        Holder::Id(id) => sqlx::query_scalar("SELECT id FROM users WHERE id = $1").bind(id),
+    };
+    Ok(query.fetch_optional(store.pool()).await?)
+}
 
-    /// Saves a deposit with the fact that asks for it, which `service` publishes.
-    pub async fn request_deposit(&self, service: &'static str, deposit: NewDeposit) -> Result<Requested, Error> {
-        self.transaction(move |tx| {
+/// Saves a deposit with the fact that asks for it, which `service` publishes.
+pub async fn request(store: &Store, service: &'static str, deposit: NewDeposit) -> Result<Requested, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 let NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at } = deposit;
                 // The account is held: it must not be erased while money is on its way to it.
                 let saved = sqlx::query(
                     "INSERT INTO deposits (id, user_id, asset, amount, reference, requested_by, requested_at)
-                     SELECT $1, $2, $3, $4, $5, $6, $7 WHERE hold_account($2) ON CONFLICT DO NOTHING",
+                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE hold_account($2) ON CONFLICT DO NOTHING",
                 )
                 .bind(id)
                 .bind(user_id)
@@ -124,14 +122,13 @@ impl Store {
             })
         })
         .await
-    }
+}
 
-    /// Those of these deposits that are posted, each with the number of its posting.
-    pub(crate) async fn posted_deposits(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, Error> {
-        let query = sqlx::query("SELECT cause, id FROM postings WHERE kind = 'deposit' AND cause = ANY($1)");
-        let rows = query.bind(ids).fetch_all(self.pool()).await?;
-        rows.iter().map(|row| Ok((row.try_get("cause")?, row.try_get("id")?))).collect()
-    }
+/// Those of these deposits that are posted, each with the number of its posting.
+pub(crate) async fn find_postings(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, Error> {
+    let query = sqlx::query("SELECT cause, id FROM postings WHERE kind = 'deposit' AND cause = ANY($1)");
+    let rows = query.bind(ids).fetch_all(store.pool()).await?;
+    rows.iter().map(|row| Ok((row.try_get("cause")?, row.try_get("id")?))).collect()
 }
 
 fn record(row: &PgRow) -> Result<Deposit, Error> {

@@ -74,15 +74,13 @@ pub struct Snapshot {
     connection: PoolConnection<Postgres>,
 }
 
-impl Store {
-    /// Takes a snapshot.
-    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut connection = self.connection().await?;
-        // The transaction must not outlive this: its connection is closed, not handed on.
-        connection.close_on_drop();
-        connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        Ok(Snapshot { connection })
-    }
+/// Takes a snapshot.
+pub async fn begin(store: &Store) -> Result<Snapshot, Error> {
+    let mut connection = store.connection().await?;
+    // The transaction must not outlive this: its connection is closed, not handed on.
+    connection.close_on_drop();
+    connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+    Ok(Snapshot { connection })
 }
 
 impl Snapshot {

@@ -18,7 +18,8 @@ use crate::{
     Error, Store,
     trading::{
         balances::Trade,
-        orders::{Decision, OrderRecord, OrderState},
+        deposits,
+        orders::{self, Decision, OrderRecord, OrderState},
         settlement::{Changes, SETTLED},
     },
 };
@@ -124,11 +125,11 @@ impl Watch {
     async fn look(&self, store: &Store) -> Result<(), Error> {
         let orders = self.orders.ids();
         if !orders.is_empty() {
-            self.orders.tell(store.decisions(&orders).await?.into_iter().collect());
+            self.orders.tell(orders::find_decisions(store, &orders).await?.into_iter().collect());
         }
         let deposits = self.deposits.ids();
         if !deposits.is_empty() {
-            self.deposits.tell(store.posted_deposits(&deposits).await?.into_iter().collect());
+            self.deposits.tell(deposits::find_postings(store, &deposits).await?.into_iter().collect());
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use sqlx::{PgExecutor, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Error, Store, Tx, outbox,
+    Error, Store, Tx,
+    outbox::{self, relay},
     pg::row,
     rules::SERVICE,
     trading::{
@@ -177,60 +178,60 @@ macro_rules! records {
     };
 }
 
-impl Store {
-    /// Saves an order, once: the same names and terms again are the same order.
-    pub async fn place_order(&self, order: NewOrder) -> Result<Placed, Error> {
-        let mut connection = self.warm().await?;
-        let saved = save(&mut *connection, &order).await?;
-        connection.keep();
-        if let Some(committed) = saved {
-            self.hand_over(SERVICE, committed);
-            return Ok(Placed::New(Box::new(order.into())));
-        }
-        self.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await
+/// Saves an order, once: the same names and terms again are the same order.
+pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
+    let mut connection = store.warm().await?;
+    let saved = save(&mut *connection, &order).await?;
+    connection.keep();
+    if let Some(committed) = saved {
+        relay::enqueue(store, SERVICE, committed);
+        return Ok(Placed::New(Box::new(order.into())));
     }
+    store.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await
+}
 
-    /// One order of a user.
-    pub async fn order(&self, user_id: Uuid, id: Uuid) -> Result<Option<OrderRecord>, Error> {
-        let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
-        let row = query.bind(user_id).bind(id).fetch_optional(self.pool()).await?;
-        row.as_ref().map(record).transpose()
-    }
+/// One order of a user.
+pub async fn find(store: &Store, user_id: Uuid, id: Uuid) -> Result<Option<OrderRecord>, Error> {
+    let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
+    let row = query.bind(user_id).bind(id).fetch_optional(store.pool()).await?;
+    row.as_ref().map(record).transpose()
+}
 
-    /// A user's orders, newest first.
-    pub async fn orders(&self, user_id: Uuid, filter: &OrderFilter, limit: i64) -> Result<Vec<OrderRecord>, Error> {
-        let query = sqlx::query(records!(
-            "o.user_id = $1 AND o.id < $2 AND ($3::text IS NULL OR coalesce(s.status, 'received') = $3)
-                AND ($4::text IS NULL OR o.terms ->> 'symbol' = $4)
-             ORDER BY o.id DESC LIMIT $5"
-        ));
-        let rows = query
-            .bind(user_id)
-            .bind(filter.before.unwrap_or(Uuid::max()))
-            .bind(filter.status.map(OrderStatus::as_str))
-            .bind(filter.symbol.as_ref().map(Symbol::as_str))
-            .bind(limit)
-            .fetch_all(self.pool())
-            .await?;
-        rows.iter().map(record).collect()
-    }
+/// A user's orders, newest first.
+pub async fn list(store: &Store, user_id: Uuid, filter: &OrderFilter, limit: i64) -> Result<Vec<OrderRecord>, Error> {
+    let query = sqlx::query(records!(
+        "o.user_id = $1 AND o.id < $2 AND ($3::text IS NULL OR coalesce(s.status, 'received') = $3)
+            AND ($4::text IS NULL OR o.terms ->> 'symbol' = $4)
+         ORDER BY o.id DESC LIMIT $5"
+    ));
+    let rows = query
+        .bind(user_id)
+        .bind(filter.before.unwrap_or(Uuid::max()))
+        .bind(filter.status.map(OrderStatus::as_str))
+        .bind(filter.symbol.as_ref().map(Symbol::as_str))
+        .bind(limit)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter().map(record).collect()
+}
 
-    /// What the settler has decided about those of these orders that it has decided something about.
-    pub(crate) async fn decisions(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, Decision)>, Error> {
-        // A plan that does not look into the array is made once and not for every notice.
-        let query = sqlx::query(concat!(
-            "SELECT s.order_id AS id, ",
-            decision_columns!(),
-            " FROM order_states s LEFT JOIN trades t ON t.order_id = s.order_id
-             WHERE s.order_id = ANY ((SELECT $1::uuid[])::uuid[])"
-        ));
-        let rows = query.bind(ids).fetch_all(self.pool()).await?;
-        rows.iter().map(|row| Ok((row.try_get("id")?, decision(row)?))).collect()
-    }
+/// What the settler has decided about those of these orders that it has decided something about.
+pub(crate) async fn find_decisions(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, Decision)>, Error> {
+    // A plan that does not look into the array is made once and not for every notice.
+    let query = sqlx::query(concat!(
+        "SELECT s.order_id AS id, ",
+        decision_columns!(),
+        " FROM order_states s LEFT JOIN trades t ON t.order_id = s.order_id
+         WHERE s.order_id = ANY ((SELECT $1::uuid[])::uuid[])"
+    ));
+    let rows = query.bind(ids).fetch_all(store.pool()).await?;
+    rows.iter().map(|row| Ok((row.try_get("id")?, decision(row)?))).collect()
+}
 
-    /// Asks the settler to take a user's order back, unless nothing more can happen to it.
-    pub async fn cancel_order(&self, user_id: Uuid, id: Uuid, now: Timestamp) -> Result<Cancellation, Error> {
-        self.transaction(move |tx| {
+/// Asks the settler to take a user's order back, unless nothing more can happen to it.
+pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timestamp) -> Result<Cancellation, Error> {
+    store
+        .transaction(move |tx| {
             Box::pin(async move {
                 let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
                 let Some(row) = query.bind(user_id).bind(id).fetch_optional(&mut **tx).await? else {
@@ -245,11 +246,10 @@ impl Store {
             })
         })
         .await
-    }
 }
 
 /// Saves an order with the fact that says so, in the transaction of something else.
-pub(crate) async fn place(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
+pub(crate) async fn insert(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
     if save(&mut **tx, &order).await?.is_some() {
         tx.notify(outbox::channel(SERVICE));
         return Ok(Placed::New(Box::new(order.into())));

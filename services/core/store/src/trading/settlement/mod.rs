@@ -17,6 +17,7 @@ use self::batch_statement::Statement;
 use crate::{
     Error, Store,
     consumer::{dead_letters, position::Advance},
+    outbox::relay,
     pg::{row, transaction::in_task},
     trading::balances::known_asset,
 };
@@ -230,63 +231,61 @@ impl Settling {
                 store.ring(SETTLED);
             }
             if !facts.is_empty() {
-                store.relay_soon(service);
+                relay::wake(&store, service);
             }
             Ok(())
         })
     }
 }
 
-impl Store {
-    /// Takes a connection to commit batches on.
-    pub async fn settling(&self) -> Result<Settling, Error> {
-        Ok(Settling { store: self.clone(), connection: Arc::new(Mutex::new(self.connection().await?)) })
-    }
+/// Takes a connection to commit batches on.
+pub async fn connect(store: &Store) -> Result<Settling, Error> {
+    Ok(Settling { store: store.clone(), connection: Arc::new(Mutex::new(store.connection().await?)) })
+}
 
-    /// Forgets sequences of a stream `TICKS` that is no more.
-    pub async fn forget_settled_sequences(&self) -> Result<(), Error> {
-        sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(self.pool()).await?;
-        Ok(())
-    }
+/// Forgets sequences of a stream `TICKS` that is no more.
+pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
+    sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(store.pool()).await?;
+    Ok(())
+}
 
-    /// Reads the settler's memory.
-    pub async fn settlement_memory(&self) -> Result<Memory, Error> {
-        let accounts = sqlx::query("SELECT * FROM accounts ORDER BY id").fetch_all(self.pool()).await?;
-        let last = sqlx::query("SELECT id, hash FROM postings ORDER BY id DESC LIMIT 1");
-        let last = last.fetch_optional(self.pool()).await?;
-        let open = sqlx::query(
-            "SELECT s.*, o.terms FROM order_states s LEFT JOIN orders o ON o.id = s.order_id
-             WHERE s.status = 'open' ORDER BY s.place",
-        );
-        let prices = sqlx::query("SELECT * FROM settlement_prices");
-        Ok(Memory {
-            assets: self.assets().await?,
-            accounts: accounts
-                .iter()
-                .map(|row| Ok((account(row)?, row.try_get("balance")?)))
-                .collect::<Result<_, Error>>()?,
-            last_posting: last.map(|row| Ok::<_, Error>((row.try_get("id")?, row.try_get("hash")?))).transpose()?,
-            open: open.fetch_all(self.pool()).await?.iter().map(open_order).collect::<Result<_, _>>()?,
-            prices: prices.fetch_all(self.pool()).await?.iter().map(price).collect::<Result<_, _>>()?,
-        })
-    }
+/// Reads the settler's memory.
+pub async fn load(store: &Store) -> Result<Memory, Error> {
+    let accounts = sqlx::query("SELECT * FROM accounts ORDER BY id").fetch_all(store.pool()).await?;
+    let last = sqlx::query("SELECT id, hash FROM postings ORDER BY id DESC LIMIT 1");
+    let last = last.fetch_optional(store.pool()).await?;
+    let open = sqlx::query(
+        "SELECT s.*, o.terms FROM order_states s LEFT JOIN orders o ON o.id = s.order_id
+         WHERE s.status = 'open' ORDER BY s.place",
+    );
+    let prices = sqlx::query("SELECT * FROM settlement_prices");
+    Ok(Memory {
+        assets: all_assets(store).await?,
+        accounts: accounts
+            .iter()
+            .map(|row| Ok((account(row)?, row.try_get("balance")?)))
+            .collect::<Result<_, Error>>()?,
+        last_posting: last.map(|row| Ok::<_, Error>((row.try_get("id")?, row.try_get("hash")?))).transpose()?,
+        open: open.fetch_all(store.pool()).await?.iter().map(open_order).collect::<Result<_, _>>()?,
+        prices: prices.fetch_all(store.pool()).await?.iter().map(price).collect::<Result<_, _>>()?,
+    })
+}
 
-    /// What may be traded, and how exactly.
-    pub async fn assets(&self) -> Result<Vec<AssetRow>, Error> {
-        let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(self.pool()).await?;
-        rows.iter().map(known_asset).collect()
-    }
+/// What may be traded, and how exactly.
+pub async fn all_assets(store: &Store) -> Result<Vec<AssetRow>, Error> {
+    let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(store.pool()).await?;
+    rows.iter().map(known_asset).collect()
+}
 
-    /// Which of these orders and deposits are decided already: a message that was published again long after the first
-    /// time has another place in the stream.
-    pub async fn settled_among(&self, orders: &[Uuid], deposits: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-        // A plan that does not look into the arrays is made once and not for every batch.
-        let found = sqlx::query_scalar(
-            "SELECT order_id FROM order_states WHERE order_id = ANY ((SELECT $1::uuid[])::uuid[])
-             UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY ((SELECT $2::uuid[])::uuid[])",
-        );
-        Ok(found.bind(orders).bind(deposits).fetch_all(self.pool()).await?)
-    }
+/// Which of these orders and deposits are decided already: a message that was published again long after the first
+/// time has another place in the stream.
+pub async fn find_settled(store: &Store, orders: &[Uuid], deposits: &[Uuid]) -> Result<Vec<Uuid>, Error> {
+    // A plan that does not look into the arrays is made once and not for every batch.
+    let found = sqlx::query_scalar(
+        "SELECT order_id FROM order_states WHERE order_id = ANY ((SELECT $1::uuid[])::uuid[])
+         UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY ((SELECT $2::uuid[])::uuid[])",
+    );
+    Ok(found.bind(orders).bind(deposits).fetch_all(store.pool()).await?)
 }
 
 pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {
