@@ -5,8 +5,8 @@ use std::hint::black_box;
 use alert_engine::book::Book;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use events::{
-    Notify, Repeat, Rule, RuleChanged, RuleStatus, Span, Symbol, Tick, Timestamp, Venue,
-    rule::RuleHappening,
+    Notify, Period, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Timestamp, Venue,
+    rule::RuleChange,
     tick::{TickKind, TickSource},
 };
 use uuid::Uuid;
@@ -24,18 +24,12 @@ fn rule(number: usize) -> RuleChanged {
         venue: None,
         condition: serde_json::from_str(&condition).expect("a condition"),
         repeat: Repeat::Every,
-        cooldown: Span::ZERO,
+        cooldown: Period::ZERO,
         expires_at: None,
         notify: Notify { email: "ada@example.com".into() },
         then: None,
     };
-    RuleChanged {
-        rule,
-        revision: 1,
-        happened: RuleHappening::Created,
-        status: RuleStatus::Active,
-        at: Timestamp::EPOCH,
-    }
+    RuleChanged { rule, revision: 1, happened: RuleChange::Created, status: RuleStatus::Active, at: Timestamp::EPOCH }
 }
 
 fn tick(number: u64) -> Tick {

@@ -1,6 +1,6 @@
 //! A recorded day at full speed through a running system, beside what the bare client can do in the same run.
 //!
-//! Starts `tickbell up` in a folder of its own, makes rules, publishes the file with `tickbell price-ingestor`, and
+//! InitialPrices `tickbell up` in a folder of its own, makes rules, publishes the file with `tickbell price-ingestor`, and
 //! waits until every tick is judged and kept. The bare rate is the same messages, headers and all, published by
 //! async-nats alone, each with its acknowledgement, pipelined; before and after, because machines are noisy. It is
 //! taken on two servers: one as it comes, which acknowledges before it flushes to disk, and the system's own, which
@@ -21,7 +21,7 @@ use anyhow::{Context, ensure};
 use async_nats::{HeaderMap, jetstream};
 use clap::Parser;
 use events::{
-    Outgoing, Price, Size, Symbol, Tick, Timestamp, Venue,
+    OutboundMessage, Price, Size, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
 use flate2::read::MultiGzDecoder;
@@ -88,13 +88,13 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// The messages that the ingestor makes of the file.
-fn messages(path: &Path) -> anyhow::Result<Vec<Outgoing>> {
+fn messages(path: &Path) -> anyhow::Result<Vec<OutboundMessage>> {
     let file = fs::File::open(path)?;
     let input: Box<dyn std::io::Read> =
         if path.extension().is_some_and(|e| e == "gz") { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let venue = Venue::parse("bare")?;
     let mut rows = csv::Reader::from_reader(input);
-    let tick = |row: csv::StringRecord, line: usize| -> anyhow::Result<Outgoing> {
+    let tick = |row: csv::StringRecord, line: usize| -> anyhow::Result<OutboundMessage> {
         let at: Timestamp = row[0].parse()?;
         let (price, size): (Price, Size) = (row[2].parse()?, row[3].parse()?);
         let tick = Tick {
@@ -107,13 +107,13 @@ fn messages(path: &Path) -> anyhow::Result<Vec<Outgoing>> {
             kind: TickKind::Trade,
             source: TickSource::File,
         };
-        Ok(tick.outgoing(&line.to_string()))
+        Ok(tick.to_message(&line.to_string()))
     };
     rows.records().enumerate().map(|(index, row)| tick(row?, index + 2)).collect()
 }
 
 /// Publishes to a stream beside the real ones and takes it away again.
-async fn bare_rate(url: &str, messages: &[Outgoing]) -> anyhow::Result<f64> {
+async fn bare_rate(url: &str, messages: &[OutboundMessage]) -> anyhow::Result<f64> {
     let mut jetstream = jetstream::new(async_nats::connect(url).await?);
     jetstream.set_timeout(Duration::from_secs(60));
     let config = jetstream::stream::Config {

@@ -1,6 +1,6 @@
 //! Market orders settled per second, from the stream to the commit, beside the same rows written by bare SQL.
 //!
-//! Starts `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the lock on the
+//! InitialPrices `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the lock on the
 //! settler's work; from the moment it lets go until the last order's position is committed is what counts. The bare SQL
 //! writes what the settler's core makes of as many orders, decided beforehand, into another database of the same server,
 //! with the same statements, tables and constraints: in batches, and in one transaction per order on eight connections.
@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, ensure};
 use clap::Parser;
 use events::{
-    Amount, Asset, DepositRequested, OrderPlaced, Outgoing, Symbol, Terms, Tick, Timestamp, Venue,
+    Amount, Asset, DepositRequested, OrderPlaced, OrderRequest, OutboundMessage, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
 use platform::{Broker, Health, Shutdown, broker, clock};
@@ -77,7 +77,7 @@ async fn main() -> anyhow::Result<()> {
     let (store, broker) = (connect(url).await?, broker(system.nats()).await?);
     let market = Market::new(&options)?;
 
-    broker.publish(&[market.tick.outgoing("1")]).await?;
+    broker.publish(&[market.tick.to_message("1")]).await?;
     let mut waits = waits(&system, options.rate, options.seconds).await?;
     waits.sort();
     let quantile = |percent: usize| waits[(waits.len() * percent / 100).min(waits.len() - 1)].as_secs_f64() * 1e3;
@@ -147,7 +147,7 @@ impl Market {
             let side = if n.is_multiple_of(2) { "buy" } else { "sell" };
             let size = format!("0.{:04}", n % 9_000 + 100);
             let terms = json!({ "symbol": "BTC-USD", "side": side, "type": "market", "size": size });
-            let terms: Terms = serde_json::from_value(terms)?;
+            let terms: OrderRequest = serde_json::from_value(terms)?;
             let (order_id, user_id) = (Uuid::now_v7(), user(n % options.users));
             anyhow::Ok(OrderPlaced { order_id, user_id, terms, after_alert: None, placed_at: at })
         };
@@ -157,7 +157,7 @@ impl Market {
 
     /// The settler's core with the price and the money, and what that wrote.
     fn book(&self, assets: Vec<settlement::AssetRow>) -> anyhow::Result<(Book, settlement::Changes)> {
-        let memory = settlement::Memory { assets, ..Default::default() };
+        let memory = settlement::LedgerState { assets, ..Default::default() };
         let mut book = Book::recall(memory, Settings::default().policy(), 0)?;
         book.tick(&self.tick, 1, Timestamp::LAST);
         for deposit in &self.deposits {
@@ -204,11 +204,11 @@ async fn waits(system: &System, rate: u32, seconds: u32) -> anyhow::Result<Vec<D
 /// Orders per second from the stream to the commit.
 async fn settled(system: &System, store: &Store, broker: &Broker, market: &Market) -> anyhow::Result<f64> {
     let before = position(store).await;
-    let deposits: Vec<Outgoing> = market.deposits.iter().map(DepositRequested::outgoing).collect();
+    let deposits: Vec<OutboundMessage> = market.deposits.iter().map(DepositRequested::to_message).collect();
     broker.publish(&deposits).await?;
     system.until("funded", PATIENCE, async || position(store).await == before + deposits.len() as u64).await?;
     let held = leader_lock::seize(&store, SERVICE).await?;
-    let orders: Vec<Outgoing> = market.orders.iter().map(OrderPlaced::outgoing).collect();
+    let orders: Vec<OutboundMessage> = market.orders.iter().map(OrderPlaced::to_message).collect();
     broker.publish(&orders).await?;
     let last = before + (deposits.len() + orders.len()) as u64;
     let began = Instant::now();
@@ -242,7 +242,7 @@ async fn prepare(
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone()));
-        let facts = book.take_facts().iter().map(|fact| fact.outgoing()).collect();
+        let facts = book.take_facts().iter().map(|fact| fact.to_message()).collect();
         Batch { facts, changes: book.take_changes(), ..Batch::default() }
     };
     Ok((store, orders.chunks(size).map(decide).collect()))

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Condition, Event, Outgoing, Price, Symbol, Target, Timestamp, Venue};
+use crate::{Condition, Event, OutboundMessage, Price, Symbol, Target, Timestamp, Venue};
 
 /// A rule's condition was met and its owner is to be told. Suppressed firings are recorded, not published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,8 +47,8 @@ impl AlertFired {
     }
 
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(self.id.clone(), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(self.id.clone(), self)
     }
 }
 
@@ -60,11 +60,11 @@ impl Event for AlertFired {
         format!("alerts.{}", self.symbol)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.symbol.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.fired_at
     }
 }

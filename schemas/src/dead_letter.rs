@@ -4,7 +4,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, Outgoing, Timestamp};
+use crate::{Event, OutboundMessage, Timestamp};
 
 /// A service gave a message up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,8 +60,8 @@ impl Body {
 impl DeadLetter {
     /// The message to publish. The stream and sequence of what was given up are its identity, so that a message two
     /// services give up is there once.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(format!("{}-{}", self.stream, self.sequence), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(format!("{}-{}", self.stream, self.sequence), self)
     }
 }
 
@@ -73,11 +73,11 @@ impl Event for DeadLetter {
         format!("dlq.{}", self.service)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.subject.clone()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }

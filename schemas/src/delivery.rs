@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Event, Outgoing, Timestamp};
+use crate::{Event, OutboundMessage, Timestamp};
 
 /// How a person is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -83,8 +83,8 @@ pub struct DeliveryUpdated {
 
 impl DeliveryUpdated {
     /// The message to publish; the delivery and its attempt are its identity.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(format!("{}-{}", self.delivery_id, self.attempt), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(format!("{}-{}", self.delivery_id, self.attempt), self)
     }
 }
 
@@ -96,11 +96,11 @@ impl Event for DeliveryUpdated {
         format!("deliveries.{}.{}", self.channel, self.delivery_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.delivery_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }

@@ -25,14 +25,14 @@ pub trait Event: Serialize + DeserializeOwned + JsonSchema {
     /// Where it is published.
     fn subject(&self) -> String;
     /// What it is about, for `ce-subject`: a symbol, a rule, a delivery.
-    fn about(&self) -> String;
+    fn ce_subject(&self) -> String;
     /// When it happened, in the event's own time.
-    fn time(&self) -> Timestamp;
+    fn ce_time(&self) -> Timestamp;
 }
 
 /// A message ready to be published, once or, under the same id, again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
+pub struct OutboundMessage {
     /// Where it goes.
     pub subject: String,
     /// Its identity: `Nats-Msg-Id` and `ce-id`.
@@ -43,7 +43,7 @@ pub struct Outgoing {
     pub body: Vec<u8>,
 }
 
-impl Outgoing {
+impl OutboundMessage {
     /// Wraps an event under an id derived from its cause.
     pub fn new<E: Event>(id: String, event: &E) -> Self {
         let headers = [
@@ -52,8 +52,8 @@ impl Outgoing {
             ("ce-specversion", "1.0".to_owned()),
             (CE_TYPE, E::TYPE.to_owned()),
             ("ce-source", E::SOURCE.to_owned()),
-            ("ce-subject", event.about()),
-            ("ce-time", event.time().to_string()),
+            ("ce-subject", event.ce_subject()),
+            ("ce-time", event.ce_time().to_string()),
             ("ce-dataschema", schema_uri(E::TYPE)),
         ];
         Self {

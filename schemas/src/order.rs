@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Amount, Asset, Event, Outgoing, Symbol, Terms, Timestamp};
+use crate::{Amount, Asset, Event, OrderRequest, OutboundMessage, Symbol, Timestamp};
 
 /// The rule whose first firing places an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct AfterAlert {
+pub struct AlertTrigger {
     /// Whose firing.
     pub rule_id: Uuid,
     /// The rule judges no tick at or after this time, so the order waits no longer.
@@ -25,10 +25,10 @@ pub struct OrderPlaced {
     pub user_id: Uuid,
     /// What it is to do.
     #[serde(flatten)]
-    pub terms: Terms,
+    pub terms: OrderRequest,
     /// The alert it waits for; null for an order that is placed by itself.
     #[serde(default)]
-    pub after_alert: Option<AfterAlert>,
+    pub after_alert: Option<AlertTrigger>,
     /// When, by the gateway's clock.
     pub placed_at: Timestamp,
 }
@@ -68,8 +68,8 @@ pub struct DepositRequested {
 
 impl OrderPlaced {
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(self.order_id.to_string(), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(self.order_id.to_string(), self)
     }
 }
 
@@ -81,19 +81,19 @@ impl Event for OrderPlaced {
         format!("orders.{}.{}", self.terms.symbol, self.order_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.order_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.placed_at
     }
 }
 
 impl OrderCancelRequested {
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(self.request_id.to_string(), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(self.request_id.to_string(), self)
     }
 }
 
@@ -105,19 +105,19 @@ impl Event for OrderCancelRequested {
         format!("orders.{}.{}", self.symbol, self.order_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.order_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.requested_at
     }
 }
 
 impl DepositRequested {
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(self.deposit_id.to_string(), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(self.deposit_id.to_string(), self)
     }
 }
 
@@ -129,11 +129,11 @@ impl Event for DepositRequested {
         format!("orders.{}.{}", self.asset, self.deposit_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.deposit_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.requested_at
     }
 }

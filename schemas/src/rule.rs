@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{Event, Outgoing, Percent, Price, Span, Symbol, Terms, Timestamp, Venue};
+use crate::{Event, OrderRequest, OutboundMessage, Percent, Period, Price, Symbol, Timestamp, Venue};
 
 /// A rule that makes no sense as a whole, though each of its parts does.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum RuleError {
     DownByAll,
     /// A window outside its range.
     #[error("since must be \"previous\", \"anchor\" or a window from 10s to 7d")]
-    Since,
+    Baseline,
 }
 
 /// One watch on one symbol, as it was made; it never changes, only its status does.
@@ -38,7 +38,7 @@ pub struct Rule {
     pub repeat: Repeat,
     /// How long after a firing further ones are suppressed, in event time.
     #[serde(default)]
-    pub cooldown: Span,
+    pub cooldown: Period,
     /// Ticks at or after this time are not judged.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
@@ -46,14 +46,14 @@ pub struct Rule {
     pub notify: Notify,
     /// What its first firing does besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub then: Option<Then>,
+    pub then: Option<OnFire>,
 }
 
 /// What a rule's first firing does besides telling somebody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Then {
+pub struct OnFire {
     /// Places this order, whose funds are held from when the rule is made.
-    pub order: Terms,
+    pub order: OrderRequest,
 }
 
 /// When a rule fires.
@@ -63,7 +63,7 @@ pub enum Condition {
     /// The price has changed by so much.
     Change(Change),
     /// The price has crossed a limit.
-    Price(Limit),
+    Price(PriceThreshold),
 }
 
 /// A change against a reference price.
@@ -75,7 +75,7 @@ pub struct Change {
     /// Which way.
     pub direction: Direction,
     /// Against which price.
-    pub since: Since,
+    pub since: Baseline,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -84,7 +84,7 @@ struct ChangeFields {
     #[serde(default)]
     direction: Direction,
     #[serde(default)]
-    since: Since,
+    since: Baseline,
 }
 
 impl TryFrom<ChangeFields> for Change {
@@ -101,7 +101,7 @@ impl TryFrom<ChangeFields> for Change {
 /// A price that is reached or passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Limit {
+pub enum PriceThreshold {
     /// At or above.
     Above(Price),
     /// At or below.
@@ -123,31 +123,31 @@ pub enum Direction {
 
 /// The price that a change is measured against.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum Since {
+pub enum Baseline {
     /// The previous judged tick.
     Previous,
     /// The price known when the rule became active; after each firing, the price that fired.
     #[default]
     Anchor,
     /// The price this long ago: 10 s to 7 d.
-    Window(Span),
+    Window(Period),
 }
 
-impl FromStr for Since {
+impl FromStr for Baseline {
     type Err = RuleError;
     fn from_str(text: &str) -> Result<Self, RuleError> {
         match text {
             "previous" => Ok(Self::Previous),
             "anchor" => Ok(Self::Anchor),
-            window => match window.parse::<Span>() {
+            window => match window.parse::<Period>() {
                 Ok(span) if (10..=7 * 86_400).contains(&span.as_seconds()) => Ok(Self::Window(span)),
-                _ => Err(RuleError::Since),
+                _ => Err(RuleError::Baseline),
             },
         }
     }
 }
 
-impl fmt::Display for Since {
+impl fmt::Display for Baseline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Previous => f.write_str("previous"),
@@ -157,21 +157,21 @@ impl fmt::Display for Since {
     }
 }
 
-impl Serialize for Since {
+impl Serialize for Baseline {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Since {
+impl<'de> Deserialize<'de> for Baseline {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
-impl JsonSchema for Since {
+impl JsonSchema for Baseline {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Since".into()
+        "Baseline".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^(previous|anchor|[0-9]+[smhd])$" })
@@ -238,7 +238,7 @@ impl RuleStatus {
 /// What happened to a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum RuleHappening {
+pub enum RuleChange {
     /// Somebody subscribed.
     Created,
     /// The address said yes.
@@ -259,7 +259,7 @@ pub struct RuleChanged {
     /// Counts the rule's changes from 1; an older one that comes late is ignored.
     pub revision: i64,
     /// What happened.
-    pub happened: RuleHappening,
+    pub happened: RuleChange,
     /// The status it has now: `pending`, `active`, `paused` or `deleted`.
     pub status: RuleStatus,
     /// When, by the gateway's clock.
@@ -268,8 +268,8 @@ pub struct RuleChanged {
 
 impl RuleChanged {
     /// The message to publish; the rule and its revision are its identity.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(format!("{}-{}", self.rule.id, self.revision), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(format!("{}-{}", self.rule.id, self.revision), self)
     }
 }
 
@@ -281,11 +281,11 @@ impl Event for RuleChanged {
         format!("rules.{}.{}", self.rule.symbol, self.rule.id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.rule.id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }
@@ -298,7 +298,7 @@ mod tests {
     fn a_condition_has_defaults() {
         let read: Condition = serde_json::from_str(r#"{"change": {"percent": 5}}"#).expect("a condition");
         let Condition::Change(change) = read else { panic!("a change") };
-        assert_eq!((change.direction, change.since), (Direction::Any, Since::Anchor));
+        assert_eq!((change.direction, change.since), (Direction::Any, Baseline::Anchor));
         assert_eq!(
             serde_json::to_string(&read).expect("JSON"),
             r#"{"change":{"percent":"5","direction":"any","since":"anchor"}}"#

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use crate::Span;
+use crate::Period;
 
 /// `streams.yaml` is not as it must be; only a change to that file can cause it.
 #[derive(Debug, Error)]
@@ -30,7 +30,7 @@ pub struct Stream {
     pub subjects: Vec<String>,
     /// How long; none means for ever.
     #[serde(default)]
-    pub max_age: Option<Span>,
+    pub max_age: Option<Period>,
     /// How much.
     pub max_bytes: Bytes,
     /// How many messages of one subject; none means all.
@@ -39,7 +39,7 @@ pub struct Stream {
     /// The largest message.
     pub max_msg_size: Bytes,
     /// How long a repeated message id is recognised.
-    pub duplicate_window: Span,
+    pub duplicate_window: Period,
     /// How blocks are kept on disk.
     #[serde(default)]
     pub compression: Compression,
@@ -64,7 +64,7 @@ pub struct Consumer {
     /// What an acknowledgement covers.
     pub ack: Ack,
     /// How long the broker waits for one.
-    pub ack_wait: Span,
+    pub ack_wait: Period,
     /// How often a message is delivered at most; -1 means until it is acknowledged.
     pub max_deliver: i64,
     /// How many messages may be unacknowledged.
@@ -125,7 +125,7 @@ impl Topology {
     }
 }
 
-impl Span {
+impl Period {
     /// The same length as the standard library has it.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.as_seconds() as u64)

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, Outgoing, Price, Size, Symbol, Timestamp, Venue};
+use crate::{Event, OutboundMessage, Price, Size, Symbol, Timestamp, Venue};
 
 /// One price of one symbol at one venue.
 ///
@@ -57,8 +57,8 @@ pub enum TickSource {
 
 impl Tick {
     /// The message to publish; `trade_id` is the venue's own number for it.
-    pub fn outgoing(&self, trade_id: &str) -> Outgoing {
-        Outgoing::new(format!("{}:{}:{trade_id}", self.venue, self.symbol), self)
+    pub fn to_message(&self, trade_id: &str) -> OutboundMessage {
+        OutboundMessage::new(format!("{}:{}:{trade_id}", self.venue, self.symbol), self)
     }
 
     /// The identity of a tick whose venue gives it none: its time, price and size.
@@ -83,11 +83,11 @@ impl Event for Tick {
         format!("ticks.{}.{}", self.venue, self.symbol)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.symbol.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }

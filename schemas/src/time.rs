@@ -15,7 +15,7 @@ pub enum TimeError {
     Timestamp,
     /// Not a whole number with a unit.
     #[error("must be a whole number with a unit, like 30s, 5m, 4h or 7d")]
-    Span,
+    Period,
     /// Not one of the candle intervals.
     #[error("must be one of 1m, 5m, 15m, 1h, 4h, 1d")]
     Interval,
@@ -51,12 +51,12 @@ impl Timestamp {
     }
 
     /// `self + span`; the end of 9999 is not passed.
-    pub fn after(self, span: Span) -> Self {
+    pub fn after(self, span: Period) -> Self {
         Self((self.0 + span.micros()).min(LAST))
     }
 
     /// `self - span` floored to a multiple of `grain`, or `None` before 1970.
-    pub fn before(self, span: Span, grain: Span) -> Option<Self> {
+    pub fn before(self, span: Period, grain: Period) -> Option<Self> {
         let then = self.0 - span.micros();
         (then >= 0).then(|| Self(then - then % grain.micros()))
     }
@@ -90,9 +90,9 @@ impl fmt::Display for Timestamp {
 
 /// A whole number of seconds, written with one unit: `30s`, `5m`, `4h`, `7d`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Span(u32);
+pub struct Period(u32);
 
-impl Span {
+impl Period {
     /// No time at all.
     pub const ZERO: Self = Self(0);
     /// One second.
@@ -122,21 +122,21 @@ impl Span {
 
 const UNITS: [(&str, u32); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
-impl FromStr for Span {
+impl FromStr for Period {
     type Err = TimeError;
     fn from_str(text: &str) -> Result<Self, TimeError> {
         let (number, seconds) = UNITS
             .iter()
             .find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, seconds)))
-            .ok_or(TimeError::Span)?;
+            .ok_or(TimeError::Period)?;
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         let number: u32 =
-            if digits { number.parse().map_err(|_| TimeError::Span)? } else { return Err(TimeError::Span) };
-        number.checked_mul(*seconds).map(Self).ok_or(TimeError::Span)
+            if digits { number.parse().map_err(|_| TimeError::Period)? } else { return Err(TimeError::Period) };
+        number.checked_mul(*seconds).map(Self).ok_or(TimeError::Period)
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for Period {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, seconds) =
             UNITS.iter().find(|(_, seconds)| self.0 != 0 && self.0.is_multiple_of(*seconds)).unwrap_or(&("s", 1));
@@ -167,14 +167,14 @@ impl Interval {
         [Self::Minute, Self::FiveMinutes, Self::FifteenMinutes, Self::Hour, Self::FourHours, Self::Day];
 
     /// How long one candle is.
-    pub const fn span(self) -> Span {
+    pub const fn span(self) -> Period {
         match self {
-            Self::Minute => Span(60),
-            Self::FiveMinutes => Span(300),
-            Self::FifteenMinutes => Span(900),
-            Self::Hour => Span::HOUR,
-            Self::FourHours => Span(14_400),
-            Self::Day => Span::DAY,
+            Self::Minute => Period(60),
+            Self::FiveMinutes => Period(300),
+            Self::FifteenMinutes => Period(900),
+            Self::Hour => Period::HOUR,
+            Self::FourHours => Period(14_400),
+            Self::Day => Period::DAY,
         }
     }
 }
@@ -231,7 +231,7 @@ macro_rules! text {
 }
 
 text!(Timestamp, "an RFC 3339 time", { "type": "string", "format": "date-time" });
-text!(Span, "a span like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^[0-9]+[smhd]$" });
+text!(Period, "a span like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^[0-9]+[smhd]$" });
 text!(Interval, "one of 1m, 5m, 15m, 1h, 4h, 1d", { "type": "string", "enum": ["1m", "5m", "15m", "1h", "4h", "1d"] });
 
 #[cfg(test)]
@@ -251,19 +251,19 @@ mod tests {
     fn spans_are_written_with_their_largest_whole_unit() {
         for (text, shown) in [("30s", "30s"), ("60s", "1m"), ("90m", "90m"), ("24h", "1d"), ("0s", "0s"), ("0d", "0s")]
         {
-            assert_eq!(text.parse::<Span>().map(|span| span.to_string()), Ok(shown.to_owned()));
+            assert_eq!(text.parse::<Period>().map(|span| span.to_string()), Ok(shown.to_owned()));
         }
         for bad in ["", "s", "5", "5 m", "-5m", "+5m", "1.5h", "5M", "99999999999s", "4294967295d"] {
-            assert_eq!(bad.parse::<Span>(), Err(TimeError::Span), "{bad}");
+            assert_eq!(bad.parse::<Period>(), Err(TimeError::Period), "{bad}");
         }
     }
 
     #[test]
     fn a_window_ends_on_the_grain_before_it() {
         let at: Timestamp = "2018-04-05T01:02:03.9Z".parse().expect("a time");
-        let then = at.before(Span::seconds(30), Span::SECOND).expect("after 1970");
+        let then = at.before(Period::seconds(30), Period::SECOND).expect("after 1970");
         assert_eq!(then.to_string(), "2018-04-05T01:01:33.000000Z");
-        assert_eq!(Timestamp::EPOCH.before(Span::SECOND, Span::SECOND), None);
+        assert_eq!(Timestamp::EPOCH.before(Period::SECOND, Period::SECOND), None);
         assert_eq!(at.floor(Interval::FourHours).to_string(), "2018-04-05T00:00:00.000000Z");
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Amount, Event, Outgoing, Price, Side, Size, Symbol, Timestamp};
+use crate::{Amount, Event, OutboundMessage, Price, Side, Size, Symbol, Timestamp};
 
 /// Where an order stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -56,7 +56,7 @@ impl OrderStatus {
 /// Why an order is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Rejection {
+pub enum RejectReason {
     /// The account has less available than must be held.
     InsufficientFunds,
     /// The symbol has no price yet.
@@ -75,7 +75,7 @@ pub enum Rejection {
     TooManyOpenOrders,
 }
 
-impl Rejection {
+impl RejectReason {
     /// Every reason there is.
     pub const ALL: [Self; 8] = [
         Self::InsufficientFunds,
@@ -122,7 +122,7 @@ pub struct OrderUpdated {
     /// Where it stands now.
     pub status: OrderStatus,
     /// Why it is rejected; null otherwise.
-    pub reason: Option<Rejection>,
+    pub reason: Option<RejectReason>,
     /// The last tick of stream `TICKS` that was applied before this was decided; 0 before the first.
     pub tick_sequence: u64,
     /// The time of what decided it: of the tick, or of the request.
@@ -177,8 +177,8 @@ impl TradeSettled {
 
 impl OrderUpdated {
     /// The message to publish; the order and its revision are its identity.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(format!("{}-r{}", self.order_id, self.revision), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(format!("{}-r{}", self.order_id, self.revision), self)
     }
 }
 
@@ -190,19 +190,19 @@ impl Event for OrderUpdated {
         format!("trades.{}.{}", self.symbol, self.order_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.order_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }
 
 impl TradeSettled {
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(self.id.clone(), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(self.id.clone(), self)
     }
 }
 
@@ -214,11 +214,11 @@ impl Event for TradeSettled {
         format!("trades.{}.{}", self.symbol, self.order_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.order_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }

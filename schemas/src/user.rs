@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Event, Outgoing, Timestamp};
+use crate::{Event, OutboundMessage, Timestamp};
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum UserHappening {
+pub enum UserChange {
     /// Somebody asked for an account; `subject_id` is the sign-up, and its address is to be asked.
     SignedUp,
     /// Somebody asked for an account with the address of one that exists; `subject_id` is that user, who is told.
@@ -28,8 +28,8 @@ pub struct UserNoticed {
     /// Drawn when it happened.
     pub notice_id: Uuid,
     /// What.
-    pub happened: UserHappening,
-    /// Whom or what it is about; see [`UserHappening`].
+    pub happened: UserChange,
+    /// Whom or what it is about; see [`UserChange`].
     pub subject_id: Uuid,
     /// When, by the gateway's clock.
     pub at: Timestamp,
@@ -37,8 +37,8 @@ pub struct UserNoticed {
 
 impl UserNoticed {
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
-        Outgoing::new(self.notice_id.to_string(), self)
+    pub fn to_message(&self) -> OutboundMessage {
+        OutboundMessage::new(self.notice_id.to_string(), self)
     }
 }
 
@@ -50,11 +50,11 @@ impl Event for UserNoticed {
         format!("users.{}", self.subject_id)
     }
 
-    fn about(&self) -> String {
+    fn ce_subject(&self) -> String {
         self.subject_id.to_string()
     }
 
-    fn time(&self) -> Timestamp {
+    fn ce_time(&self) -> Timestamp {
         self.at
     }
 }

@@ -9,9 +9,10 @@ use std::{
 };
 
 use events::{
-    Condition, Repeat, Rule, RuleChanged, RuleStatus, Since, Symbol, Tick, Venue, money::change_percent, rule::Change,
+    Baseline, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Venue, money::change_percent,
+    rule::Change,
 };
-use store::rules::engine_state::{Changes, Firing, Memory, RuleState, Suppression};
+use store::rules::engine_state::{Changes, EngineState, Firing, RuleState, Suppression};
 use uuid::Uuid;
 
 use crate::{
@@ -56,7 +57,7 @@ struct Entry {
 
 impl Book {
     /// The book as it was saved.
-    pub fn recall(memory: Memory) -> Self {
+    pub fn recall(memory: EngineState) -> Self {
         let mut book = Self::default();
         for state in memory.markets {
             let markets = book.symbols.entry(state.symbol.clone()).or_default();
@@ -312,5 +313,5 @@ impl Book {
 }
 
 fn is_anchored(condition: Condition) -> bool {
-    matches!(condition, Condition::Change(Change { since: Since::Anchor, .. }))
+    matches!(condition, Condition::Change(Change { since: Baseline::Anchor, .. }))
 }

@@ -12,9 +12,9 @@ use std::{
 };
 
 use events::{
-    Condition, Direction, Percent, Price, Since, Span, Timestamp,
+    Baseline, Condition, Direction, Percent, Period, Price, Timestamp,
     money::PERCENT_UNIT,
-    rule::{Change, Limit},
+    rule::{Change, PriceThreshold},
 };
 use uuid::Uuid;
 
@@ -34,7 +34,7 @@ pub struct Index {
     anchor_up: Line,
     anchor_down: Line,
     previous: Ladder,
-    windows: BTreeMap<Span, Window>,
+    windows: BTreeMap<Period, Window>,
     /// Limits and anchors that no tick has been judged by yet: an edge is met without one before, an anchor is to be
     /// set. The next tick empties it.
     fresh: BTreeMap<Uuid, Condition>,
@@ -80,13 +80,13 @@ impl Index {
     /// Adds a rule that no tick has been judged by, or an anchored rule with its reference.
     pub fn add(&mut self, id: Uuid, condition: Condition, reference: Option<Price>) {
         match (condition, reference) {
-            (Condition::Change(change @ Change { since: Since::Anchor, .. }), Some(reference)) => {
+            (Condition::Change(change @ Change { since: Baseline::Anchor, .. }), Some(reference)) => {
                 self.add_anchored(id, change, reference);
             }
-            (Condition::Change(change @ Change { since: Since::Previous, .. }), _) => {
+            (Condition::Change(change @ Change { since: Baseline::Previous, .. }), _) => {
                 self.previous.line(change.direction).insert((change.percent.units(), id));
             }
-            (Condition::Change(Change { since: Since::Window(span), percent, direction }), _) => {
+            (Condition::Change(Change { since: Baseline::Window(span), percent, direction }), _) => {
                 self.windows.entry(span).or_default().fresh.insert(id, (percent, direction));
             }
             _ => _ = self.fresh.insert(id, condition),
@@ -96,9 +96,9 @@ impl Index {
     /// Adds a rule that has been judged at the market's last tick: it has an edge behind it.
     pub fn add_judged(&mut self, id: Uuid, condition: Condition, market: &Market) {
         match condition {
-            Condition::Price(Limit::Above(limit)) => _ = self.above.insert((limit.units(), id)),
-            Condition::Price(Limit::Below(limit)) => _ = self.below.insert((limit.units(), id)),
-            Condition::Change(Change { since: Since::Window(span), percent, direction }) => {
+            Condition::Price(PriceThreshold::Above(limit)) => _ = self.above.insert((limit.units(), id)),
+            Condition::Price(PriceThreshold::Below(limit)) => _ = self.below.insert((limit.units(), id)),
+            Condition::Change(Change { since: Baseline::Window(span), percent, direction }) => {
                 let (price, at) = market.last();
                 match market.window_ago(span, at) {
                     Some((reference, _)) => {
@@ -117,18 +117,18 @@ impl Index {
     pub fn remove(&mut self, id: Uuid, condition: Condition, reference: Option<Price>) {
         self.fresh.remove(&id);
         match condition {
-            Condition::Price(Limit::Above(limit)) => _ = self.above.remove(&(limit.units(), id)),
-            Condition::Price(Limit::Below(limit)) => _ = self.below.remove(&(limit.units(), id)),
-            Condition::Change(Change { since: Since::Previous, percent, direction }) => {
+            Condition::Price(PriceThreshold::Above(limit)) => _ = self.above.remove(&(limit.units(), id)),
+            Condition::Price(PriceThreshold::Below(limit)) => _ = self.below.remove(&(limit.units(), id)),
+            Condition::Change(Change { since: Baseline::Previous, percent, direction }) => {
                 self.previous.line(direction).remove(&(percent.units(), id));
             }
-            Condition::Change(Change { since: Since::Anchor, percent, .. }) => {
+            Condition::Change(Change { since: Baseline::Anchor, percent, .. }) => {
                 if let Some(reference) = reference {
                     self.anchor_up.remove(&(threshold_up(reference, percent), id));
                     self.anchor_down.remove(&(threshold_down(reference, percent), id));
                 }
             }
-            Condition::Change(Change { since: Since::Window(span), percent, direction }) => {
+            Condition::Change(Change { since: Baseline::Window(span), percent, direction }) => {
                 if let Some(window) = self.windows.get_mut(&span) {
                     window.fresh.remove(&id);
                     window.ladder.line(direction).remove(&(percent.units(), id));
@@ -196,8 +196,8 @@ impl Index {
             match condition {
                 Condition::Price(limit) => {
                     let (line, point, met) = match limit {
-                        Limit::Above(limit) => (&mut self.above, limit.units(), price >= limit),
-                        Limit::Below(limit) => (&mut self.below, limit.units(), price <= limit),
+                        PriceThreshold::Above(limit) => (&mut self.above, limit.units(), price >= limit),
+                        PriceThreshold::Below(limit) => (&mut self.below, limit.units(), price <= limit),
                     };
                     line.insert((point, id));
                     if met {

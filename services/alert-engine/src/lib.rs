@@ -9,8 +9,8 @@ pub mod market;
 mod session;
 
 use platform::{
-    Broker, Fault, Health, Shutdown,
-    settings::{SettingsError, within},
+    Broker, Health, ServiceError, Shutdown,
+    settings::{SettingsError, require_range},
     supervise,
 };
 use serde::Deserialize;
@@ -36,7 +36,7 @@ impl Default for Settings {
 impl Settings {
     /// Refuses values out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        within("alert_engine.batch", self.batch, 1, 20_000)
+        require_range("alert_engine.batch", self.batch, 1, 20_000)
     }
 }
 
@@ -47,9 +47,9 @@ pub async fn run(
     health: &Health,
     settings: Settings,
     shutdown: Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
-    store::consumer::dead_letters::count_from_nought(SERVICE);
+    store::consumer::dead_letters::register_metrics(SERVICE);
     metrics::counter!("tickbell_alerts_fired_total").increment(0);
     supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
 }

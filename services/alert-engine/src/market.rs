@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use events::{Price, Span, Symbol, Timestamp, Venue};
-use store::rules::engine_state::{Forgotten, MarketState, Sample};
+use events::{Period, Price, Symbol, Timestamp, Venue};
+use store::rules::engine_state::{ExpiredSamples, MarketState, Sample};
 
 /// Windows up to this long look back in whole seconds, longer ones in whole minutes.
-const FINE_WINDOW: Span = Span::HOUR;
-const LONGEST_WINDOW: Span = Span::seconds(7 * 86_400);
+const FINE_WINDOW: Period = Period::HOUR;
+const LONGEST_WINDOW: Period = Period::seconds(7 * 86_400);
 /// Old samples are forgotten so many at a time.
 const FORGET_AT_LEAST: usize = 256;
 
@@ -42,8 +42,8 @@ impl Market {
     pub fn recalled(state: MarketState) -> Self {
         Self {
             state,
-            fine: Samples::new(Span::SECOND, FINE_WINDOW),
-            coarse: Samples::new(Span::MINUTE, LONGEST_WINDOW),
+            fine: Samples::new(Period::SECOND, FINE_WINDOW),
+            coarse: Samples::new(Period::MINUTE, LONGEST_WINDOW),
         }
     }
 
@@ -72,7 +72,7 @@ impl Market {
     }
 
     /// The last judged price at or before one window before `at`, on the window's grain.
-    pub fn window_ago(&self, window: Span, at: Timestamp) -> Option<Reference> {
+    pub fn window_ago(&self, window: Period, at: Timestamp) -> Option<Reference> {
         let samples = if window <= FINE_WINDOW { &self.fine } else { &self.coarse };
         samples.at_or_before(at.before(window, samples.grain)?)
     }
@@ -98,14 +98,14 @@ impl Market {
     }
 
     /// Forgets samples that no window looks back to any more, and says which.
-    pub fn forget(&mut self) -> Vec<Forgotten> {
+    pub fn forget(&mut self) -> Vec<ExpiredSamples> {
         let MarketState { symbol, venue, last_at, .. } = &self.state;
         [&mut self.fine, &mut self.coarse]
             .into_iter()
             .filter_map(|samples| {
                 let before_slot = samples.forget(*last_at)?;
                 let grain_seconds = samples.grain.as_seconds() as i32;
-                Some(Forgotten { symbol: symbol.clone(), venue: venue.clone(), grain_seconds, before_slot })
+                Some(ExpiredSamples { symbol: symbol.clone(), venue: venue.clone(), grain_seconds, before_slot })
             })
             .collect()
     }
@@ -119,8 +119,8 @@ impl Market {
 /// At most one price per slot of a grain: the last one at or before the slot's end.
 #[derive(Debug)]
 struct Samples {
-    grain: Span,
-    longest: Span,
+    grain: Period,
+    longest: Period,
     kept: VecDeque<Taken>,
     unsaved: Vec<Taken>,
 }
@@ -134,7 +134,7 @@ struct Taken {
 }
 
 impl Samples {
-    fn new(grain: Span, longest: Span) -> Self {
+    fn new(grain: Period, longest: Period) -> Self {
         Self { grain, longest, kept: VecDeque::new(), unsaved: Vec::new() }
     }
 

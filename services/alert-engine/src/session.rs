@@ -5,12 +5,12 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use events::{AlertFired, Channel, DeadLetter, Outgoing, RuleChanged, Target, Tick, Timestamp};
+use events::{AlertFired, Channel, DeadLetter, OutboundMessage, RuleChanged, Target, Tick, Timestamp};
 use platform::{
-    Batch, Broker, Check, Fault, Feed, Message,
-    broker::traced,
+    Batch, Broker, Check, Message, OrderedConsumer, ServiceError,
+    broker::with_trace_context,
     clock,
-    telemetry::trace_context::{follow, traceparent},
+    telemetry::trace_context::{set_parent, traceparent},
 };
 use store::{
     Store,
@@ -41,8 +41,8 @@ struct Session<'a> {
     store: &'a Store,
     broker: &'a Broker,
     book: Book,
-    ticks: Feed,
-    rules: Feed,
+    ticks: OrderedConsumer,
+    rules: OrderedConsumer,
     /// The last tick judged, perhaps not committed yet.
     judged: u64,
     /// What is committed.
@@ -57,18 +57,24 @@ struct Session<'a> {
 /// What one transaction is to hold.
 #[derive(Default)]
 struct Decided {
-    fired: Vec<Outgoing>,
+    fired: Vec<OutboundMessage>,
     dead: Vec<DeadLetter>,
     last_tick_at: Option<Timestamp>,
     last_rule_at: Option<Timestamp>,
     rules_to: Option<u64>,
 }
 
-pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings: &Settings) -> Result<(), Fault> {
-    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
+pub(crate) async fn run(
+    broker: &Broker,
+    store: &Store,
+    check: &Check,
+    settings: &Settings,
+) -> Result<(), ServiceError> {
+    let mut leader_lock = leader_lock::acquire(&store, SERVICE, check).await?;
     relay::publish_pending(&store, SERVICE, broker).await?;
-    let ticks_position = position::read(&store, SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
-    let rules_position = position::read(&store, RULES, Feed::stream_created(broker, RULES).await?).await?;
+    let ticks_position =
+        position::read(&store, SERVICE, OrderedConsumer::stream_created(broker, SERVICE).await?).await?;
+    let rules_position = position::read(&store, RULES, OrderedConsumer::stream_created(broker, RULES).await?).await?;
     if ticks_position == 0 {
         engine_state::reset_sequences(&store).await?;
     }
@@ -78,8 +84,8 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
         store,
         broker,
         book,
-        ticks: Feed::open(broker, SERVICE, ticks_position).await?,
-        rules: Feed::open(broker, RULES, rules_position).await?,
+        ticks: OrderedConsumer::open(broker, SERVICE, ticks_position).await?,
+        rules: OrderedConsumer::open(broker, RULES, rules_position).await?,
         judged: ticks_position,
         ticks_position,
         rules_position,
@@ -88,7 +94,7 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
         patience: Instant::now(),
     };
     check.ready();
-    let lost = ownership.lost();
+    let lost = leader_lock.lost();
     tokio::pin!(lost);
     loop {
         tokio::select! {
@@ -100,7 +106,7 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
 
 impl Session<'_> {
     /// Waits for the next input and takes it through to its acknowledgement.
-    async fn step(&mut self, most: usize) -> Result<(), Fault> {
+    async fn step(&mut self, most: usize) -> Result<(), ServiceError> {
         let batch = tokio::select! {
             batch = self.ticks.next(most) => Some(batch),
             batch = self.rules.next(RULES_BATCH), if self.waiting.len() < RULES_BATCH => {
@@ -162,7 +168,7 @@ impl Session<'_> {
     }
 
     /// Commits, then publishes; the caller acknowledges.
-    async fn commit(&mut self, ticks: Option<&Batch>, decided: Decided) -> Result<(), Fault> {
+    async fn commit(&mut self, ticks: Option<&Batch>, decided: Decided) -> Result<(), ServiceError> {
         let Decided { fired, dead, last_tick_at, last_rule_at, rules_to } = decided;
         if ticks.is_none() && rules_to.is_none() {
             return Ok(());
@@ -182,7 +188,7 @@ impl Session<'_> {
                 Box::pin(async move {
                     advance(tx, &done).await?;
                     engine_state::save(tx, &changes).await?;
-                    dead_letters::give_up(tx, SERVICE, &dead).await?;
+                    dead_letters::add(tx, SERVICE, &dead).await?;
                     outbox::add(tx, SERVICE, &fired).await
                 })
             })
@@ -202,14 +208,14 @@ impl Session<'_> {
 }
 
 /// What to publish for a firing: nothing when it is suppressed.
-fn alert(fired: Fired, cause: &Message) -> Option<Outgoing> {
+fn alert(fired: Fired, cause: &Message) -> Option<OutboundMessage> {
     let Fired { rule, firing } = fired;
     if firing.suppressed.is_some() {
         return None;
     }
     let id = AlertFired::id_of(rule.id, firing.number);
     let span = info_span!("judge", alert = id, symbol = %rule.symbol, sequence = firing.sequence);
-    follow(&span, cause.traceparent());
+    set_parent(&span, cause.traceparent());
     info!(parent: &span, alert = id, symbol = %rule.symbol, price = %firing.price, "fired");
     let age = clock::now().micros().saturating_sub(cause.stored_at.micros()).max(0) as u64;
     metrics::histogram!("tickbell_alert_decision_latency_seconds").record(Duration::from_micros(age));
@@ -228,7 +234,7 @@ fn alert(fired: Fired, cause: &Message) -> Option<Outgoing> {
         stream_sequence: firing.sequence,
         targets: vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }],
     };
-    Some(traced(alert.outgoing(), traceparent(&span, cause.traceparent())))
+    Some(with_trace_context(alert.to_message(), traceparent(&span, cause.traceparent())))
 }
 
 fn count(changes: &Changes) {

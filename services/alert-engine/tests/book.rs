@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use alert_engine::book::Book;
 use events::{
-    Condition, Direction, Notify, Price, Repeat, Rule, RuleChanged, RuleStatus, Since, Span, Symbol, Tick, Timestamp,
-    Venue,
-    rule::{Change, Limit, RuleHappening},
+    Baseline, Condition, Direction, Notify, Period, Price, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick,
+    Timestamp, Venue,
+    rule::{Change, PriceThreshold, RuleChange},
     tick::{TickKind, TickSource},
 };
 use proptest::prelude::*;
-use store::rules::engine_state::{Firing, Memory};
+use store::rules::engine_state::{EngineState, Firing};
 use uuid::Uuid;
 
 fn symbol() -> Symbol {
@@ -43,7 +43,7 @@ fn rule(number: u128, condition: &str) -> Rule {
         venue: None,
         condition: serde_json::from_str(condition).expect("a condition"),
         repeat: Repeat::Every,
-        cooldown: Span::ZERO,
+        cooldown: Period::ZERO,
         expires_at: None,
         notify: Notify { email: "ada@example.com".into() },
         then: None,
@@ -51,7 +51,7 @@ fn rule(number: u128, condition: &str) -> Rule {
 }
 
 fn change(rule: &Rule, revision: i64, status: RuleStatus) -> RuleChanged {
-    RuleChanged { rule: rule.clone(), revision, happened: RuleHappening::Created, status, at: Timestamp::EPOCH }
+    RuleChanged { rule: rule.clone(), revision, happened: RuleChange::Created, status, at: Timestamp::EPOCH }
 }
 
 /// Ticks of the worked example, and what a rule fires on: tick number and change.
@@ -118,7 +118,7 @@ fn a_rule_that_is_done_is_not_begun_anew_by_a_change_that_crossed_its_last_firin
 /// What the database would hold.
 #[derive(Default)]
 struct Saved {
-    memory: Memory,
+    memory: EngineState,
 }
 
 impl Saved {
@@ -150,8 +150,8 @@ impl Saved {
         self.memory.samples.sort_by_key(|s| (s.symbol.clone(), s.venue.clone(), s.grain_seconds, s.slot));
     }
 
-    fn memory(&self) -> Memory {
-        Memory {
+    fn memory(&self) -> EngineState {
+        EngineState {
             markets: self.memory.markets.clone(),
             samples: self.memory.samples.clone(),
             rules: self.memory.rules.clone(),
@@ -230,14 +230,14 @@ impl Watched {
         }
         let before = self.was_met;
         let (met, reference) = match self.rule.condition {
-            Condition::Price(Limit::Above(limit)) => (tick.price >= limit, None),
-            Condition::Price(Limit::Below(limit)) => (tick.price <= limit, None),
+            Condition::Price(PriceThreshold::Above(limit)) => (tick.price >= limit, None),
+            Condition::Price(PriceThreshold::Below(limit)) => (tick.price <= limit, None),
             Condition::Change(change) => {
                 let reference = match change.since {
-                    Since::Previous => past.last().map(|(at, price)| (*price, *at)),
-                    Since::Anchor => self.reference,
-                    Since::Window(span) => {
-                        let grain = if span <= Span::HOUR { Span::SECOND } else { Span::MINUTE };
+                    Baseline::Previous => past.last().map(|(at, price)| (*price, *at)),
+                    Baseline::Anchor => self.reference,
+                    Baseline::Window(span) => {
+                        let grain = if span <= Period::HOUR { Period::SECOND } else { Period::MINUTE };
                         tick.at.before(span, grain).and_then(|cut| {
                             past.iter().rev().find(|(at, _)| *at <= cut).map(|(at, price)| (*price, *at))
                         })
@@ -252,7 +252,7 @@ impl Watched {
         };
         self.was_met = met;
         let edge = match self.rule.condition {
-            Condition::Change(Change { since: Since::Previous | Since::Anchor, .. }) => true,
+            Condition::Change(Change { since: Baseline::Previous | Baseline::Anchor, .. }) => true,
             _ => !before,
         };
         (met && edge).then(|| self.fire(tick, sequence, reference))
@@ -326,7 +326,7 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
         let made = parts.into_iter().enumerate().map(|(index, (condition, at_venue, once, cooldown, expires))| Rule {
             venue: at_venue.map(venue),
             repeat: if once { Repeat::Once } else { Repeat::Every },
-            cooldown: Span::seconds(cooldown),
+            cooldown: Period::seconds(cooldown),
             expires_at: expires.map(|s| Timestamp::from_micros((100_000 + s) * 1_000_000).expect("a time")),
             ..rule(index as u128 + 1, &condition)
         });

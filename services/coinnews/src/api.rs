@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use market_data::coinnews::{Past, Quote};
+use market_data::coinnews::{HistoryEntry, Quote};
 use platform::clock;
 use serde::Serialize;
 
@@ -50,7 +50,7 @@ async fn quote(State(market): State<Arc<Market>>, coin: Named) -> Result<Json<Co
     Ok(Json(Coin { name, quote }))
 }
 
-async fn history(State(market): State<Arc<Market>>, coin: Named) -> Result<Json<Vec<Past>>, Problem> {
+async fn history(State(market): State<Arc<Market>>, coin: Named) -> Result<Json<Vec<HistoryEntry>>, Problem> {
     let Path(name) = coin?;
     market.history(&name, clock::now()).map(Json).ok_or_else(no_such_coin)
 }
@@ -96,7 +96,7 @@ mod tests {
         body::{Body, to_bytes},
         http::Request,
     };
-    use market_data::Starts;
+    use market_data::InitialPrices;
     use serde_json::Value;
     use tower::ServiceExt;
 
@@ -104,7 +104,7 @@ mod tests {
 
     /// The status, the type and the text of an answer.
     async fn ask(method: &str, path: &str) -> (u16, String, String) {
-        let router = router(Market::walked(1, Duration::from_secs(86_400), &Starts::default()));
+        let router = router(Market::walked(1, Duration::from_secs(86_400), &InitialPrices::default()));
         let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
         let (head, body) = router.oneshot(request).await.expect("a router always answers").into_parts();
         let body = to_bytes(body, 1 << 20).await.expect("a body");
@@ -121,8 +121,8 @@ mod tests {
         let quote: Quote = serde_json::from_str(&body).expect("a quote");
         assert!(body.starts_with(&format!(r#"{{"name":"bitcoin","value":{},"updated_at":""#, quote.value)), "{body}");
         let (_, _, body) = ask("GET", "/api/data/bitcoin/history").await;
-        let past: Vec<Past> = serde_json::from_str(&body).expect("a history");
-        assert_eq!(past, [Past { value: quote.value, date: quote.updated_at }], "a price a day");
+        let past: Vec<HistoryEntry> = serde_json::from_str(&body).expect("a history");
+        assert_eq!(past, [HistoryEntry { value: quote.value, date: quote.updated_at }], "a price a day");
         assert!(body.starts_with(&format!(r#"[{{"value":{},"date":""#, quote.value)), "{body}");
     }
 

@@ -3,7 +3,7 @@
 use std::{fs::File, path::Path};
 
 use market_data::{LineError, Recording, RecordingError};
-use platform::Fault;
+use platform::ServiceError;
 use tracing::warn;
 
 use crate::playback::Recorded;
@@ -12,28 +12,30 @@ use crate::playback::Recorded;
 const MOST_PRICES: usize = 1_000_000;
 
 /// The prices of the coins in a file; one or more.
-pub(crate) fn read(path: &Path) -> Result<Recorded, Fault> {
+pub(crate) fn read(path: &Path) -> Result<Recorded, ServiceError> {
     let shown = path.display();
     let unreadable = |error| {
         let what = format!("cannot read {shown}; name a CSV or NDJSON file in coinnews.source, as file:PATH");
-        Fault::fatal(what, error)
+        ServiceError::permanent(what, error)
     };
     let file = File::open(path).map_err(unreadable)?;
     let mut recorded = rows(file).map_err(|error| match error {
         ReadError::Recording(RecordingError::Read { lines: 0, error }) => unreadable(error),
-        ReadError::Recording(RecordingError::Header(error)) => Fault::fatal(format!("{shown} is no recording"), error),
+        ReadError::Recording(RecordingError::Header(error)) => {
+            ServiceError::permanent(format!("{shown} is no recording"), error)
+        }
         ReadError::Recording(error) => {
-            Fault::fatal(format!("{shown} ends early or is damaged; get the file whole"), error)
+            ServiceError::permanent(format!("{shown} ends early or is damaged; get the file whole"), error)
         }
         ReadError::TooLong => {
             let why = format!("it has more than {MOST_PRICES}; play a part of it");
-            Fault::fatal(format!("{shown} has too many prices to be played"), why)
+            ServiceError::permanent(format!("{shown} has too many prices to be played"), why)
         }
     })?;
     recorded.keep_coins();
     if recorded.count() == 0 {
         let why = "only what is quoted in dollars, like BTC-USD, is a coin";
-        return Err(Fault::fatal(format!("{shown} holds no price of a coin"), why));
+        return Err(ServiceError::permanent(format!("{shown} holds no price of a coin"), why));
     }
     Ok(recorded)
 }
@@ -79,7 +81,7 @@ impl BadLines {
 
 #[cfg(test)]
 mod tests {
-    use platform::runtime::error::chain;
+    use platform::runtime::error::error_chain;
 
     use super::*;
 
@@ -87,7 +89,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("prices.csv");
         std::fs::write(&file, text).expect("written");
-        read(&file).map(|recorded| recorded.count()).map_err(|fault| chain(&fault))
+        read(&file).map(|recorded| recorded.count()).map_err(|fault| error_chain(&fault))
     }
 
     const CSV: &str = "time,symbol,price,size\n2026-01-01T00:00:00Z,BTC-USD,68000,\nbad\n2026-01-01T00:00:00Z,SPY,1,\n";
@@ -109,6 +111,6 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         let error = read(Path::new("/nowhere.csv")).expect_err("no file");
-        assert!(chain(&error).starts_with("cannot read /nowhere.csv; name a CSV or NDJSON file"), "{error}");
+        assert!(error_chain(&error).starts_with("cannot read /nowhere.csv; name a CSV or NDJSON file"), "{error}");
     }
 }

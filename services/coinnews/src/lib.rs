@@ -14,8 +14,8 @@ mod walk;
 
 use std::{net::SocketAddr, time::Duration};
 
-use market_data::Starts;
-use platform::{Check, Fault, Shutdown, clock};
+use market_data::InitialPrices;
+use platform::{Check, ServiceError, Shutdown, clock};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -36,9 +36,10 @@ pub struct Coinnews {
 impl Coinnews {
     /// Reads the recording, if there is one, and binds the address. Fatal when the settings are wrong, the file holds
     /// nothing to play, or the address is taken.
-    pub async fn bind(settings: Settings) -> Result<Self, Fault> {
-        settings.validate().map_err(|error| Fault::fatal("settings", error))?;
-        let taken = |error| Fault::fatal(format!("listen on {} (setting coinnews.listen)", settings.listen), error);
+    pub async fn bind(settings: Settings) -> Result<Self, ServiceError> {
+        settings.validate().map_err(|error| ServiceError::permanent("settings", error))?;
+        let taken =
+            |error| ServiceError::permanent(format!("listen on {} (setting coinnews.listen)", settings.listen), error);
         let market = market(&settings).await?;
         let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
@@ -64,18 +65,19 @@ impl Coinnews {
 ///
 /// Fatal is what somebody has to look at: an address that is taken, or a recording that cannot be read or holds no
 /// price of a coin.
-pub async fn run(settings: Settings, check: Check, shutdown: Shutdown) -> Result<(), Fault> {
+pub async fn run(settings: Settings, check: Check, shutdown: Shutdown) -> Result<(), ServiceError> {
     Coinnews::bind(settings).await?.serve(&check, &shutdown).await;
     Ok(())
 }
 
-async fn market(settings: &Settings) -> Result<Market, Fault> {
+async fn market(settings: &Settings) -> Result<Market, ServiceError> {
     match &settings.source {
-        Source::Walk => Ok(Market::walked(settings.seed, settings.interval, &Starts::default())),
+        Source::Walk => Ok(Market::walked(settings.seed, settings.interval, &InitialPrices::default())),
         Source::File(path) => {
             let path = path.clone();
             let reading = tokio::task::spawn_blocking(move || file::read(&path));
-            let recorded = reading.await.unwrap_or_else(|error| Err(Fault::fatal("read the recording", error)))?;
+            let recorded =
+                reading.await.unwrap_or_else(|error| Err(ServiceError::permanent("read the recording", error)))?;
             Ok(recorded.play(settings.speed, clock::now()))
         }
     }

@@ -2,16 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use events::{Price, Span, Timestamp};
+use events::{Period, Price, Timestamp};
 use market_data::{
-    Starts,
-    coinnews::{Past, Quote, coin},
+    InitialPrices,
+    coinnews::{HistoryEntry, Quote, coin},
 };
 
 use crate::{playback::Playback, walk::Walk};
 
 /// How far back a history goes.
-const HISTORY: Span = Span::DAY;
+const HISTORY: Period = Period::DAY;
 /// The most prices that a history holds; of more, the newest.
 const HISTORY_PRICES: u64 = 10_000;
 
@@ -49,7 +49,7 @@ impl Market {
     }
 
     /// A walk of each symbol that is a coin.
-    pub(crate) fn walked(seed: u64, interval: Duration, starts: &Starts) -> Self {
+    pub(crate) fn walked(seed: u64, interval: Duration, starts: &InitialPrices) -> Self {
         let walk = |symbol, start| Course::Walked(Walk::new(seed, interval, symbol, start));
         Self::new(starts.iter().filter_map(|(symbol, start)| Some((coin(symbol)?, walk(symbol, start)))))
     }
@@ -73,14 +73,14 @@ impl Market {
     }
 
     /// A coin's prices of the last day, oldest first; the last is the current one, however old it is.
-    pub(crate) fn history(&self, coin: &str, now: Timestamp) -> Option<Vec<Past>> {
+    pub(crate) fn history(&self, coin: &str, now: Timestamp) -> Option<Vec<HistoryEntry>> {
         let course = self.0.get(coin)?;
         let newest = course.newest(now)?;
         let (current, _) = course.nth(newest);
-        let since = now.before(HISTORY, Span::SECOND).unwrap_or_default().min(current);
+        let since = now.before(HISTORY, Period::SECOND).unwrap_or_default().min(current);
         let numbers = newest.saturating_sub(HISTORY_PRICES - 1)..=newest;
         let past = numbers.rev().map(|number| course.nth(number)).take_while(|(date, _)| *date >= since);
-        let mut past: Vec<Past> = past.map(|(date, value)| Past { value, date }).collect();
+        let mut past: Vec<HistoryEntry> = past.map(|(date, value)| HistoryEntry { value, date }).collect();
         past.reverse();
         Some(past)
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn market(seed: u64, seconds: u64) -> Market {
-        Market::walked(seed, Duration::from_secs(seconds), &Starts::default())
+        Market::walked(seed, Duration::from_secs(seconds), &InitialPrices::default())
     }
 
     /// A moment of the year 2026.
@@ -143,7 +143,7 @@ mod tests {
                 .collect();
             let again = market(seed, 30).history("bitcoin", later).expect("a coin");
             let since = again[0].date;
-            let common: Vec<_> = told.range(since..).map(|(date, value)| Past { value: *value, date: *date }).collect();
+            let common: Vec<_> = told.range(since..).map(|(date, value)| HistoryEntry { value: *value, date: *date }).collect();
             prop_assert_eq!(&again[..common.len()], common);
         }
     }

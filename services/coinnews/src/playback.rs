@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use events::{Price, Symbol, Timestamp};
-use market_data::{Factor, Pace, Row, coinnews};
+use market_data::{RecordedTrade, ReplayClock, ReplaySpeed, coinnews};
 use tracing::warn;
 
 use crate::market::{Course, Market};
@@ -21,8 +21,8 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     /// One more price.
-    pub(crate) fn add(&mut self, row: Row) {
-        let Row { time, symbol, price, .. } = row;
+    pub(crate) fn add(&mut self, row: RecordedTrade) {
+        let RecordedTrade { time, symbol, price, .. } = row;
         self.symbols.entry(symbol).or_default().push((time, price));
         self.count += 1;
     }
@@ -45,10 +45,10 @@ impl Recorded {
     }
 
     /// The coins of the recording, played from `began`.
-    pub(crate) fn play(mut self, factor: Factor, began: Timestamp) -> Market {
+    pub(crate) fn play(mut self, factor: ReplaySpeed, began: Timestamp) -> Market {
         self.keep_coins();
         let times = || self.symbols.values().flatten().map(|(at, _)| *at);
-        let pace = Pace { factor, start: times().min().unwrap_or_default() };
+        let pace = ReplayClock { factor, start: times().min().unwrap_or_default() };
         let last = times().max().unwrap_or_default();
         let lap_micros = micros(pace.due(last).saturating_add(PAUSE));
         let course = |(symbol, prices)| {
@@ -60,7 +60,7 @@ impl Recorded {
 }
 
 /// When each price is due after the start of a lap, in microseconds; of several that are due at once the last.
-fn due(pace: Pace, mut prices: Vec<(Timestamp, Price)>) -> Vec<(u64, Price)> {
+fn due(pace: ReplayClock, mut prices: Vec<(Timestamp, Price)>) -> Vec<(u64, Price)> {
     prices.sort_by_key(|(at, _)| *at);
     let mut due: Vec<(u64, Price)> = Vec::with_capacity(prices.len());
     for (at, price) in prices {
@@ -117,13 +117,13 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000).expect("a time")
     }
 
-    fn row(seconds: i64, symbol: &str, price: u32) -> Row {
+    fn row(seconds: i64, symbol: &str, price: u32) -> RecordedTrade {
         let (symbol, price) = (symbol.parse().expect("a symbol"), price.to_string().parse().expect("a price"));
-        Row { time: at(seconds), symbol, price, size: None }
+        RecordedTrade { time: at(seconds), symbol, price, size: None }
     }
 
     /// Played from second 1000.
-    fn play(rows: impl IntoIterator<Item = Row>, speed: &str) -> Market {
+    fn play(rows: impl IntoIterator<Item = RecordedTrade>, speed: &str) -> Market {
         let mut recorded = Recorded::default();
         rows.into_iter().for_each(|row| recorded.add(row));
         recorded.play(speed.parse().expect("a factor"), at(1_000))

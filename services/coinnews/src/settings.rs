@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use market_data::Factor;
+use market_data::ReplaySpeed;
 use platform::settings::{SettingsError, duration};
 use serde::Deserialize;
 use thiserror::Error;
@@ -27,7 +27,7 @@ pub struct Settings {
     #[serde(deserialize_with = "duration::deserialize")]
     pub interval: Duration,
     /// How many times as fast as it was recorded a file is played, like `60x`.
-    pub speed: Factor,
+    pub speed: ReplaySpeed,
 }
 
 /// Where prices come from.
@@ -53,7 +53,7 @@ impl Default for Settings {
             source: Source::default(),
             seed: 1,
             interval: Duration::from_secs(30),
-            speed: Factor::ONE,
+            speed: ReplaySpeed::ONE,
         }
     }
 }
@@ -62,7 +62,7 @@ impl Settings {
     /// Refuses what no type refuses, with the key, the value and what is allowed.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-        duration::within("coinnews.interval", self.interval, second, day)
+        duration::require_range("coinnews.interval", self.interval, second, day)
     }
 }
 

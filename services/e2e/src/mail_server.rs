@@ -46,7 +46,7 @@ pub struct MailServer {
 }
 
 impl MailServer {
-    /// Starts one that keeps its mails in a new folder below `home`.
+    /// InitialPrices one that keeps its mails in a new folder below `home`.
     pub async fn start(home: &Path) -> Self {
         let folder = home.join("mailbox");
         for name in ["taken", "refused"] {

@@ -26,7 +26,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` with its output appended to `log`.
+    /// InitialPrices `command` with its output appended to `log`.
     pub fn start(command: &mut Command, log: &Path) -> Self {
         let out = File::options().create(true).append(true).open(log).expect("a log file");
         let err = out.try_clone().expect("one more handle");

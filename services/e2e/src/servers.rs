@@ -81,7 +81,7 @@ impl Servers {
         &self.settings[0].1
     }
 
-    /// Starts one service, with its log by itself.
+    /// InitialPrices one service, with its log by itself.
     pub fn service(&self, system: &System, name: &str, arguments: &[&str]) -> Process {
         let mut command = system.tickbell();
         command.args(arguments).envs(self.settings.iter().map(|(name, value)| (name, value)));

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use events::Outgoing;
+use events::OutboundMessage;
 use nix::sys::signal::Signal;
 use platform::{Broker, Health, Shutdown, broker};
 use tempfile::TempDir;
@@ -51,7 +51,7 @@ pub enum Server {
 }
 
 impl System {
-    /// Starts one and waits until it is ready.
+    /// InitialPrices one and waits until it is ready.
     pub async fn start() -> Self {
         Self::with(&[]).await
     }
@@ -82,13 +82,13 @@ impl System {
         self.api = Api::new("");
     }
 
-    /// Starts it again after [`System::stop`] or [`System::kill`].
+    /// InitialPrices it again after [`System::stop`] or [`System::kill`].
     pub async fn up(&mut self) {
         self.launch();
         self.ready().await;
     }
 
-    /// Starts it again without waiting for it.
+    /// InitialPrices it again without waiting for it.
     pub fn launch(&mut self) {
         let address = self.api.base().strip_prefix("http://").unwrap_or("127.0.0.1:0").to_owned();
         let mut command = self.tickbell();
@@ -189,7 +189,7 @@ impl System {
         command.args(arguments).kill_on_drop(true).output().await.expect("the program runs")
     }
 
-    /// Starts another service of this system beside it.
+    /// InitialPrices another service of this system beside it.
     pub fn spawn(&self, name: &str, command: &mut Command) -> Process {
         Process::start(command, &self.home.path().join(format!("{name}.log")))
     }
@@ -210,7 +210,7 @@ impl System {
     }
 
     /// Publishes messages as they are.
-    pub async fn publish(&self, messages: &[Outgoing]) {
+    pub async fn publish(&self, messages: &[OutboundMessage]) {
         self.broker().await.publish(messages).await.expect("published");
     }
 

@@ -1,7 +1,7 @@
 //! Prices for a journey, written where it needs them.
 
 use events::{
-    Outgoing, Price, Size, Symbol, Tick, Timestamp, Venue,
+    OutboundMessage, Price, Size, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
 
@@ -21,8 +21,8 @@ pub fn tick(venue: &str, symbol: &str, time: &str, price: &str) -> Tick {
 }
 
 /// Its message, under the id that is made of its time and price.
-pub fn message(tick: &Tick) -> Outgoing {
-    tick.outgoing(&tick.derived_trade_id())
+pub fn message(tick: &Tick) -> OutboundMessage {
+    tick.to_message(&tick.derived_trade_id())
 }
 
 /// Times and prices of one symbol as the lines of a recording.

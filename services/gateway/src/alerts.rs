@@ -7,8 +7,8 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{
-    AlertFired, Condition, Notify, OrderStatus, Price, Repeat, RuleStatus, Span, Symbol, Timestamp, Venue,
-    rule::{RuleHappening, Then},
+    AlertFired, Condition, Notify, OrderStatus, Period, Price, Repeat, RuleStatus, Symbol, Timestamp, Venue,
+    rule::{OnFire, RuleChange},
 };
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -50,14 +50,14 @@ pub(crate) struct Alert {
     repeat: Repeat,
     /// How long after a firing further ones are suppressed.
     #[schema(value_type = String, example = "0s")]
-    cooldown: Span,
+    cooldown: Period,
     #[schema(value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     #[schema(value_type = NotifyDoc)]
     notify: Notify,
     /// What its first firing does besides; null if nothing.
     #[schema(value_type = Option<ThenDoc>)]
-    then: Option<Then>,
+    then: Option<OnFire>,
     /// The order that its first firing places; null if none.
     order: Option<AlertOrder>,
     /// How often it has fired, suppressed firings included.
@@ -217,7 +217,7 @@ impl FromQuery for FiringQuery {
 /// the anchor. Where addresses must be confirmed the alert is `pending` until the link in the mail is followed.
 ///
 /// With a token of a session or an API key the alert belongs to the account. Its own address need not be said, and is
-/// confirmed already. Then it may also say an order that its first firing places, where that is allowed; an API key needs
+/// confirmed already. OnFire it may also say an order that its first firing places, where that is allowed; an API key needs
 /// the scope `trade` too for that.
 #[utoipa::path(
     post, path = "/v1/alerts", tag = "alerts", operation_id = "create_alert",
@@ -329,8 +329,8 @@ pub(crate) async fn update(
     JsonBody(body): JsonBody,
 ) -> Result<Json<Alert>, Problem> {
     let happening = match subscription::read_wanted(&body)? {
-        Wanted::Paused => RuleHappening::Paused,
-        Wanted::Active => RuleHappening::Resumed,
+        Wanted::Paused => RuleChange::Paused,
+        Wanted::Active => RuleChange::Resumed,
     };
     match rules::change(&app.store, record.rule.id, happening, platform::clock::now()).await? {
         Changed::Done(record) => Ok(Json((*record).into())),
@@ -349,7 +349,7 @@ pub(crate) async fn update(
     responses((status = 204, description = "It is gone"), ProblemResponses),
 )]
 pub(crate) async fn delete(State(app): State<App>, Owned(record): Owned) -> Result<StatusCode, Problem> {
-    match rules::change(&app.store, record.rule.id, RuleHappening::Deleted, platform::clock::now()).await? {
+    match rules::change(&app.store, record.rule.id, RuleChange::Deleted, platform::clock::now()).await? {
         Changed::Done(_) => Ok(StatusCode::NO_CONTENT),
         Changed::Refused(status) => Err(Problem::refused(status)),
         Changed::Missing => Err(Problem::no_such_alert()),

@@ -11,7 +11,7 @@ use store::{
     rules::SERVICE,
     trading::{
         balances,
-        deposits::{self, Holder, NewDeposit, Requested},
+        deposits::{self, AccountOwner, NewDeposit, Requested},
     },
 };
 use utoipa::ToSchema;
@@ -62,7 +62,7 @@ impl From<deposits::Deposit> for Deposit {
 /// What is asked for.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
-    holder: Holder,
+    holder: AccountOwner,
     asset: Asset,
     amount: Amount,
     reference: Option<String>,
@@ -96,15 +96,15 @@ pub(crate) async fn create(
     let requested_by = caller.user_id.to_string();
     let requested_at = platform::clock::now();
     // From before it is saved, so that its posting cannot be missed.
-    let waiting = wait.map(|_| app.store.settled().deposit(id));
+    let waiting = wait.map(|_| app.store.order_waiters().deposit(id));
     let deposit = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at };
     let (mut found, waiting) = match deposits::request(&app.store, SERVICE, deposit).await? {
         Requested::New(deposit) => (deposit, waiting),
         Requested::Known(deposit) => {
-            let waiting = wait.map(|_| app.store.settled().deposit(deposit.id));
+            let waiting = wait.map(|_| app.store.order_waiters().deposit(deposit.id));
             (deposit, waiting)
         }
-        Requested::Differs => return Err(refuse("/reference", "names another deposit; choose a new one")),
+        Requested::Conflict => return Err(refuse("/reference", "names another deposit; choose a new one")),
         Requested::NoAccount => return Err(refuse(pointer(&holder), NO_ACCOUNT)),
     };
     let mut headers = HeaderMap::new();
@@ -124,7 +124,7 @@ pub(crate) async fn create(
 }
 
 /// Whose account it is, when asset, amount and account go together.
-async fn check(app: &App, holder: &Holder, asset: &Asset, amount: Amount) -> Result<Uuid, Problem> {
+async fn check(app: &App, holder: &AccountOwner, asset: &Asset, amount: Amount) -> Result<Uuid, Problem> {
     let mut mistakes = Vec::new();
     match balances::find_assets(&app.store, std::slice::from_ref(asset)).await?.first() {
         None => mistakes.push(Mistake::body("/asset", "is not kept here; GET /v1/assets says what is")),
@@ -142,10 +142,10 @@ async fn check(app: &App, holder: &Holder, asset: &Asset, amount: Amount) -> Res
 
 const NO_ACCOUNT: &str = "has no account here";
 
-fn pointer(holder: &Holder) -> &'static str {
+fn pointer(holder: &AccountOwner) -> &'static str {
     match holder {
-        Holder::Email(_) => "/email",
-        Holder::Id(_) => "/user_id",
+        AccountOwner::Email(_) => "/email",
+        AccountOwner::Id(_) => "/user_id",
     }
 }
 
@@ -154,8 +154,8 @@ fn read(body: &[u8]) -> Result<Request, Problem> {
     let email = fields.optional::<Option<Address>>("email").flatten().map(Address::into_string);
     let user_id = fields.optional::<Option<Uuid>>("user_id").flatten();
     let holder = match (email, user_id) {
-        (Some(email), None) => Some(Holder::Email(email)),
-        (None, Some(id)) => Some(Holder::Id(id)),
+        (Some(email), None) => Some(AccountOwner::Email(email)),
+        (None, Some(id)) => Some(AccountOwner::Id(id)),
         (Some(_), Some(_)) => {
             fields.refuse("/user_id", "cannot stand beside email");
             None
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_deposit_says_whose_what_and_how_much() {
         let request = read(br#"{"email": "ada@example.com", "asset": "USD", "amount": 10.5}"#).expect("a request");
-        assert_eq!(request.holder, Holder::Email("ada@example.com".into()));
+        assert_eq!(request.holder, AccountOwner::Email("ada@example.com".into()));
         assert_eq!((request.asset.as_str(), request.amount.to_string().as_str()), ("USD", "10.5"));
         for (body, at) in [
             ("{}", &["/email", "/asset", "/amount"][..]),

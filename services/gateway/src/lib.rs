@@ -34,7 +34,7 @@ mod users;
 use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::{Router, middleware, response::Redirect, routing::get};
-use platform::{Broker, Check, Fault, Health, Shutdown, signed_links::Links, telemetry::Metrics};
+use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
 use store::{Store, consumer::leader_lock, identity::expiry, outbox::relay};
 use tokio::net::TcpListener;
 use tracing::{debug, info, warn};
@@ -86,9 +86,10 @@ impl Gateway {
         broker: Broker,
         health: Health,
         metrics: Metrics,
-    ) -> Result<Self, Fault> {
-        settings.validate().map_err(|error| Fault::fatal("settings", error))?;
-        let taken = |error| Fault::fatal(format!("listen on {} (setting gateway.listen)", settings.listen), error);
+    ) -> Result<Self, ServiceError> {
+        settings.validate().map_err(|error| ServiceError::permanent("settings", error))?;
+        let taken =
+            |error| ServiceError::permanent(format!("listen on {} (setting gateway.listen)", settings.listen), error);
         let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let check = health.check("gateway");
@@ -113,16 +114,16 @@ impl Gateway {
         self.address
     }
 
-    /// Answers requests and relays what they commit, until shutdown. Then it is no longer ready, and goes on answering
+    /// Answers requests and relays what they commit, until shutdown. OnFire it is no longer ready, and goes on answering
     /// while whoever balances the load learns of it; at last it finishes the requests that were begun.
-    pub async fn serve(self, shutdown: Shutdown) -> Result<(), Fault> {
+    pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServiceError> {
         let Self { listener, address, router, lame_duck, drain, store, broker, check } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(middleware::from_fn_with_state(shutdown.clone(), layers::see_off));
         let close = Shutdown::new();
         let answer = async {
             platform::http::server::serve(listener, router, drain, &close).await;
-            Ok::<_, Fault>(())
+            Ok::<_, ServiceError>(())
         };
         let session = || relay(&store, &broker, &check, &shutdown);
         let leave = async {
@@ -132,21 +133,21 @@ impl Gateway {
             info!(seconds = lame_duck.as_secs(), "no longer ready, still answering");
             tokio::time::sleep(lame_duck).await;
             close.cancel();
-            Ok::<_, Fault>(())
+            Ok::<_, ServiceError>(())
         };
         // For as long as there are requests: some wait for what is settled.
         tokio::select! {
             ended = async { tokio::try_join!(answer, leave) } => ended.map(|_| ()),
-            never = store.settled().run(&store) => match never {},
+            never = store.order_waiters().run(&store) => match never {},
         }
     }
 }
 
 /// Publishes what any gateway has committed, while no other gateway does.
-async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdown) -> Result<(), Fault> {
-    let mut ownership = leader_lock::acquire(&store, RELAY, check).await?;
+async fn relay(store: &Store, broker: &Broker, check: &Check, shutdown: &Shutdown) -> Result<(), ServiceError> {
+    let mut leader_lock = leader_lock::acquire(&store, RELAY, check).await?;
     check.ready();
-    let mut lost = pin!(ownership.lost());
+    let mut lost = pin!(leader_lock.lost());
     tokio::select! {
         fault = lost.as_mut() => Err(fault),
         ended = relay::run(&store, store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
@@ -160,7 +161,9 @@ async fn sweep(store: &Store) -> Infallible {
         match expiry::delete_expired(&store, platform::clock::now()).await {
             Ok(rows) => debug!(rows, "took away what is over"),
             // What was left is taken the next time.
-            Err(error) => warn!(error = platform::runtime::error::chain(&error), "what is over was not taken away"),
+            Err(error) => {
+                warn!(error = platform::runtime::error::error_chain(&error), "what is over was not taken away")
+            }
         }
         tokio::time::sleep(SWEEP_EVERY).await;
     }

@@ -30,7 +30,7 @@ const NO_ROUTE: &str = "none";
 pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let seen = Seen::of(&request);
     let span = info_span!("request", method = seen.method, route = seen.route, request_id = seen.request_id);
-    platform::telemetry::trace_context::follow(&span, Some(&seen.traceparent));
+    platform::telemetry::trace_context::set_parent(&span, Some(&seen.traceparent));
     let in_flight = InFlight::begin();
     let began = Instant::now();
     let response = next.run(request).instrument(span.clone()).await;

@@ -266,8 +266,8 @@ mod tests {
     #[test]
     fn every_word_of_an_order_is_described_and_no_other() {
         let described = |name: &str| document()["components"]["schemas"][name]["enum"].clone();
-        let reasons: Vec<_> = events::Rejection::ALL.map(events::Rejection::as_str).into();
-        assert_eq!(described("Rejection"), json!(reasons));
+        let reasons: Vec<_> = events::RejectReason::ALL.map(events::RejectReason::as_str).into();
+        assert_eq!(described("RejectReason"), json!(reasons));
         let statuses: Vec<_> = events::OrderStatus::ALL.map(events::OrderStatus::as_str).into();
         assert_eq!(described("OrderStatus"), json!(statuses));
     }

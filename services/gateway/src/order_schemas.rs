@@ -53,7 +53,7 @@ terms! {
 /// What a rule's first firing does besides telling somebody: it places an order, whose funds are held from when the rule is
 /// made. Only for people who sign in, where it is allowed (setting `gateway.orders_from_alerts`).
 #[derive(ToSchema)]
-#[schema(as = Then)]
+#[schema(as = OnFire)]
 pub(crate) struct ThenDoc {
     order: ThenOrderDoc,
 }
@@ -97,7 +97,7 @@ pub(crate) enum OrderStatusDoc {
 
 /// Why an order is rejected.
 #[derive(ToSchema)]
-#[schema(as = Rejection, rename_all = "snake_case")]
+#[schema(as = RejectReason, rename_all = "snake_case")]
 pub(crate) enum RejectionDoc {
     InsufficientFunds,
     NoPrice,

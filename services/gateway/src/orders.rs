@@ -8,13 +8,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
 };
 use events::{
-    Amount, Asset, OrderStatus, Price, Rejection, Side, Size, Symbol, Timestamp,
-    terms::{OrderType, TermsFields, TimeInForce},
+    Amount, Asset, OrderStatus, Price, RejectReason, Side, Size, Symbol, Timestamp,
+    order_request::{OrderRequestFields, OrderType, TimeInForce},
 };
 use serde::Serialize;
 use store::trading::{
     order_waiters::{Until, Waiting},
-    orders::{self, Cancellation, Decision, Name, NewOrder, OrderFilter, OrderRecord, Placed},
+    orders::{self, Cancellation, Decision, NewOrder, OrderFilter, OrderKey, OrderRecord, Placed},
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -40,7 +40,7 @@ pub(crate) struct Order {
     status: OrderStatus,
     /// Why it is rejected; null otherwise.
     #[schema(value_type = Option<RejectionDoc>)]
-    reason: Option<Rejection>,
+    reason: Option<RejectReason>,
     #[schema(value_type = String, example = "BTC-USD")]
     symbol: Symbol,
     #[schema(value_type = SideDoc)]
@@ -92,8 +92,17 @@ impl From<OrderRecord> for Order {
         let status = record.status();
         let OrderRecord { id, user_id: _, terms, rule_id, placed_at, decision } = record;
         let (state, trade) = decision.map_or((None, None), |Decision { state, trade }| (Some(state), trade));
-        let TermsFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id } =
-            terms.into();
+        let OrderRequestFields {
+            symbol,
+            side,
+            order_type,
+            size,
+            funds,
+            price,
+            stop_price,
+            time_in_force,
+            client_order_id,
+        } = terms.into();
         Self {
             id,
             status,
@@ -221,19 +230,19 @@ pub(crate) async fn place(
     terms::check_places(&app.store, &terms, "").await?;
     let id = Uuid::now_v7();
     // From before it is saved, so that its decision cannot be missed.
-    let waiting = wait.map(|wait| (wait, app.store.settled().order(id, Until::Decided)));
+    let waiting = wait.map(|wait| (wait, app.store.order_waiters().order(id, Until::Decided)));
     let placed_at = platform::clock::now();
     let order = NewOrder { id, user_id: caller.user_id, terms, idempotency_key, after_alert: None, placed_at };
     match orders::place(&app.store, order).await? {
         Placed::New(record) => answer(*record, waiting, Until::Decided).await,
-        Placed::Known(record) => {
-            let waiting = wait.map(|wait| (wait, app.store.settled().order(record.id, Until::Decided)));
+        Placed::Duplicate(record) => {
+            let waiting = wait.map(|wait| (wait, app.store.order_waiters().order(record.id, Until::Decided)));
             answer(*record, waiting, Until::Decided).await
         }
-        Placed::Differs(Name::IdempotencyKey) => {
+        Placed::Conflict(OrderKey::IdempotencyKey) => {
             Err(Problem::invalid(vec![mistaken_key("was used before, with another order")]))
         }
-        Placed::Differs(Name::ClientOrderId) => Err(name_taken("")),
+        Placed::Conflict(OrderKey::ClientOrderId) => Err(name_taken("")),
         Placed::NoAccount => Err(caller::unknown()),
     }
 }
@@ -317,7 +326,7 @@ pub(crate) async fn cancel(
     Patience(wait): Patience,
     Id(id): Id,
 ) -> Answer {
-    let waiting = wait.map(|wait| (wait, app.store.settled().order(id, Until::Final)));
+    let waiting = wait.map(|wait| (wait, app.store.order_waiters().order(id, Until::Final)));
     match orders::request_cancel(&app.store, caller.user_id, id, platform::clock::now()).await? {
         Cancellation::Requested(record) => answer(*record, waiting, Until::Final).await,
         Cancellation::Final(status) => {

@@ -11,7 +11,7 @@ use axum::{
     routing::get,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use events::{Rule, RuleStatus, rule::RuleHappening, words};
+use events::{Rule, RuleStatus, display, rule::RuleChange};
 use platform::signed_links::Purpose;
 use sha2::{Digest, Sha256};
 use store::rules::{self, Changed, RuleRecord};
@@ -78,7 +78,7 @@ async fn ask_to_confirm(State(app): State<App>, Path(token): Path<String>) -> Re
 
 async fn confirm(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
     let record = linked(&app, Purpose::Confirm, &token).await?.ok_or_else(gone)?;
-    match rules::change(&app.store, record.rule.id, RuleHappening::Confirmed, platform::clock::now()).await? {
+    match rules::change(&app.store, record.rule.id, RuleChange::Confirmed, platform::clock::now()).await? {
         Changed::Done(record) => Ok(tell_status(record.status, &record)),
         Changed::Refused(status) => Ok(tell_status(status, &record)),
         Changed::Missing => Err(gone()),
@@ -95,7 +95,7 @@ async fn ask_to_unsubscribe(State(app): State<App>, Path(token): Path<String>) -
 /// Also the target of one-click unsubscribing (RFC 8058): whatever form the mail program sends, the link says it all.
 async fn unsubscribe(State(app): State<App>, Path(token): Path<String>) -> Result<Response, Problem> {
     if let Some(record) = linked(&app, Purpose::Unsubscribe, &token).await? {
-        rules::change(&app.store, record.rule.id, RuleHappening::Deleted, platform::clock::now()).await?;
+        rules::change(&app.store, record.rule.id, RuleChange::Deleted, platform::clock::now()).await?;
     }
     Ok(unsubscribed())
 }
@@ -119,7 +119,7 @@ fn ask(title: &str, lead: &str, record: &RuleRecord, button: &str) -> Response {
 
 fn in_words(rule: &Rule) -> String {
     let place = rule.venue.as_ref().map(|venue| format!(" at {venue}")).unwrap_or_default();
-    format!("{}{place}", words::rule(&rule.symbol, &rule.condition))
+    format!("{}{place}", display::rule(&rule.symbol, &rule.condition))
 }
 
 fn tell_status(status: RuleStatus, record: &RuleRecord) -> Response {

@@ -5,7 +5,7 @@ use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use std::str::FromStr;
-use store::market::queries::{self, Candle, Latest, Order, Past, Range, TickCursor};
+use store::market::queries::{self, Candle, Latest, Range, SortOrder, TickCursor, TickRecord};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -71,8 +71,8 @@ pub(crate) struct PastPrice {
     stream_sequence: u64,
 }
 
-impl From<Past> for PastPrice {
-    fn from(Past { venue, trade_id, sequence, price, size, at, kind }: Past) -> Self {
+impl From<TickRecord> for PastPrice {
+    fn from(TickRecord { venue, trade_id, sequence, price, size, at, kind }: TickRecord) -> Self {
         Self { venue, at, price, size, kind, trade_id, stream_sequence: sequence }
     }
 }
@@ -155,7 +155,7 @@ pub(crate) struct HistoryQuery {
     to: Option<Timestamp>,
     /// Oldest or newest first; newest when it is not said.
     #[param(value_type = Option<OrderDoc>, inline)]
-    order: Order,
+    order: SortOrder,
     /// The `next_cursor` of the page before, with the same other parameters.
     #[param(value_type = Option<String>)]
     cursor: Option<TickCursor>,
@@ -166,7 +166,7 @@ pub(crate) struct HistoryQuery {
 
 impl FromQuery for HistoryQuery {
     fn from_query(query: &mut Query) -> Option<Self> {
-        let order = query.optional("order").map_or(Order::Descending, |Direction(order)| order);
+        let order = query.optional("order").map_or(SortOrder::Descending, |Direction(order)| order);
         let cursor = match query.optional("cursor") {
             Some(Given(TickPlace(made_for, cursor))) if made_for == order => Some(cursor),
             Some(_) => {
@@ -181,14 +181,14 @@ impl FromQuery for HistoryQuery {
     }
 }
 
-struct Direction(Order);
+struct Direction(SortOrder);
 
 impl FromStr for Direction {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
-            "asc" => Ok(Self(Order::Ascending)),
-            "desc" => Ok(Self(Order::Descending)),
+            "asc" => Ok(Self(SortOrder::Ascending)),
+            "desc" => Ok(Self(SortOrder::Descending)),
             _ => Err("must be asc or desc"),
         }
     }
@@ -285,7 +285,7 @@ pub(crate) async fn history(
     let range = Range { venue, from, to, limit: i64::from(limit) + 1 };
     let ticks = queries::list_ticks(&app.store, &symbol, &range, order, cursor).await?;
     known(&app, &symbol, ticks.is_empty()).await?;
-    let place = |tick: &Past| TickPlace(order, TickCursor { at: tick.at, sequence: tick.sequence });
+    let place = |tick: &TickRecord| TickPlace(order, TickCursor { at: tick.at, sequence: tick.sequence });
     let (ticks, next_cursor) = page(ticks, limit, place);
     Ok(Json(PastPricePage { items: ticks.into_iter().map(PastPrice::from).collect(), next_cursor }))
 }

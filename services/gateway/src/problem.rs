@@ -230,8 +230,8 @@ impl Problem {
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        let cause = platform::runtime::error::chain(&error);
-        if error.is_passing() {
+        let cause = platform::runtime::error::error_chain(&error);
+        if error.is_transient() {
             let detail = "The database does not answer now; try again in a moment.";
             Self { cause: Some(cause), ..Self::new(Kind::Unavailable, detail) }
         } else {

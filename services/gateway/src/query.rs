@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{Symbol, Timestamp};
-use store::market::queries::{Order, TickCursor};
+use store::market::queries::{SortOrder, TickCursor};
 use uuid::Uuid;
 
 use crate::problem::{Mistake, Problem};
@@ -196,19 +196,19 @@ impl Cursor for CandlePlace {
 
 /// Behind a tick, in one of the two orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TickPlace(pub(crate) Order, pub(crate) TickCursor);
+pub(crate) struct TickPlace(pub(crate) SortOrder, pub(crate) TickCursor);
 
 impl Cursor for TickPlace {
     const LIST: &'static str = "h";
     fn key(&self) -> String {
         let Self(order, TickCursor { at, sequence }) = self;
-        let order = if *order == Order::Ascending { 'a' } else { 'd' };
+        let order = if *order == SortOrder::Ascending { 'a' } else { 'd' };
         format!("{order}{}.{sequence}", at.micros())
     }
     fn from_key(key: &str) -> Option<Self> {
         let (order, key) = match key.strip_prefix('a') {
-            Some(key) => (Order::Ascending, key),
-            None => (Order::Descending, key.strip_prefix('d')?),
+            Some(key) => (SortOrder::Ascending, key),
+            None => (SortOrder::Descending, key.strip_prefix('d')?),
         };
         let (at, sequence) = key.split_once('.')?;
         let at = Timestamp::from_micros(at.parse().ok()?).ok()?;
@@ -280,9 +280,9 @@ mod tests {
             check(FiringPlace(7)),
             check(SymbolPlace(Symbol::parse("BTC-USD").expect("a symbol"))),
             check(CandlePlace(at)),
-            check(TickPlace(Order::Ascending, TickCursor { at, sequence: 5 })),
+            check(TickPlace(SortOrder::Ascending, TickCursor { at, sequence: 5 })),
         ];
-        check(TickPlace(Order::Descending, TickCursor { at, sequence: 0 }));
+        check(TickPlace(SortOrder::Descending, TickCursor { at, sequence: 0 }));
         for text in &texts[1..] {
             assert_eq!(FiringPlace::decode(text), None);
         }

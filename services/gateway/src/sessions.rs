@@ -10,7 +10,7 @@ use events::Timestamp;
 use serde::Serialize;
 use store::identity::{
     login_throttle::Attempt,
-    sessions::{self, NewSession, Opened},
+    sessions::{self, IssuedSession, NewSession},
 };
 use utoipa::ToSchema;
 
@@ -80,7 +80,7 @@ pub(crate) async fn sign_in(
         user_id: user.id,
         verified,
         renewed,
-        opened: Opened { token: hash(&token), expires_at },
+        opened: IssuedSession { token: hash(&token), expires_at },
         network,
         replaces: bearer(&headers).filter(|token| token.starts_with(SESSION_PREFIX)).map(hash),
     };

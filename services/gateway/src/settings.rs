@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use platform::settings::{SettingsError, one_of, within};
+use platform::settings::{SettingsError, one_of, require_range};
 use serde::Deserialize;
 
 /// How the API is served, and its bounds.
@@ -95,14 +95,14 @@ impl Default for Settings {
 impl Settings {
     /// Names the first setting that is out of range, its value and what is allowed.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        within("gateway.session_days", self.session_days, 1, 365)?;
-        within("gateway.passwords_at_once", self.passwords_at_once, 1, 64)?;
-        within("gateway.trusted_proxies", self.trusted_proxies, 0, 10)?;
-        within("gateway.max_body_bytes", self.max_body_bytes, 1_024, 1_048_576)?;
-        within("gateway.request_timeout_seconds", self.request_timeout_seconds, 1, 300)?;
-        within("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;
-        within("gateway.lame_duck_seconds", self.lame_duck_seconds, 0, 300)?;
-        within("gateway.drain_seconds", self.drain_seconds, 0, 300)?;
+        require_range("gateway.session_days", self.session_days, 1, 365)?;
+        require_range("gateway.passwords_at_once", self.passwords_at_once, 1, 64)?;
+        require_range("gateway.trusted_proxies", self.trusted_proxies, 0, 10)?;
+        require_range("gateway.max_body_bytes", self.max_body_bytes, 1_024, 1_048_576)?;
+        require_range("gateway.request_timeout_seconds", self.request_timeout_seconds, 1, 300)?;
+        require_range("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;
+        require_range("gateway.lame_duck_seconds", self.lame_duck_seconds, 0, 300)?;
+        require_range("gateway.drain_seconds", self.drain_seconds, 0, 300)?;
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
             None => Ok(()),
             Some(bad) => Err(SettingsError(format!(

@@ -1,8 +1,8 @@
 //! A request for an alert becomes a rule, or a list of everything that is wrong with it. No I/O.
 
 use events::{
-    Condition, Direction, Notify, Percent, Repeat, Rule, Since, Span, Symbol, Timestamp, Venue,
-    rule::{Change, Then},
+    Baseline, Condition, Direction, Notify, Percent, Period, Repeat, Rule, Symbol, Timestamp, Venue,
+    rule::{Change, OnFire},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> 
     let (condition, email) = condition_and_address(&mut fields, own);
     let venue = fields.optional::<Option<Venue>>("venue").flatten();
     let repeat = fields.optional::<Repeat>("repeat").unwrap_or_default();
-    let cooldown = fields.optional::<Span>("cooldown").unwrap_or_default();
+    let cooldown = fields.optional::<Period>("cooldown").unwrap_or_default();
     let expires_at = fields.optional::<Option<Timestamp>>("expires_at").flatten();
     if expires_at.is_some_and(|end| end <= now) {
         fields.refuse("/expires_at", "must be in the future");
@@ -38,7 +38,7 @@ pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> 
                 cooldown,
                 expires_at,
                 notify,
-                then: order.map(|order| Then { order }),
+                then: order.map(|order| OnFire { order }),
             })
         }
         _ => Err(Problem::invalid(mistakes)),
@@ -61,7 +61,8 @@ fn condition_and_address(fields: &mut Fields, own: Option<&str>) -> (Option<Cond
     }
     if short {
         let percent = fields.required::<Percent>("percent");
-        let change = |percent| Condition::Change(Change { percent, direction: Direction::Any, since: Since::Anchor });
+        let change =
+            |percent| Condition::Change(Change { percent, direction: Direction::Any, since: Baseline::Anchor });
         let email = match own {
             Some(own) if !fields.has("email") => Some(own.to_owned()),
             _ => fields.required::<Address>("email").map(Address::into_string),
@@ -173,7 +174,7 @@ mod tests {
                 "notify": {"email": "ada@example.com"}}"#,
         );
         assert_eq!(rule.venue, Venue::parse("coinbase").ok());
-        assert_eq!((rule.repeat, rule.cooldown), (Repeat::Once, Span::seconds(1_800)));
+        assert_eq!((rule.repeat, rule.cooldown), (Repeat::Once, Period::seconds(1_800)));
         assert_eq!(rule.expires_at.map(|end| end.to_string()).as_deref(), Some("2026-12-31T23:00:00.000000Z"));
         assert_eq!(rule.id, ID);
     }

@@ -1,9 +1,9 @@
 //! A request for an order becomes terms, or a list of everything that is wrong with it. What terms make sense is said by
-//! [`events::terms`]; what an asset allows, by the table of assets.
+//! [`events::order_request`]; what an asset allows, by the table of assets.
 
 use events::{
-    Amount, Price, Side, Size, Symbol, Terms,
-    terms::{Execution, OrderType, Quantity, TermsFields, TimeInForce},
+    Amount, OrderRequest, Price, Side, Size, Symbol,
+    order_request::{OrderKind, OrderRequestFields, OrderSize, OrderType, TimeInForce},
 };
 use store::{
     Store,
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Reads the body of `POST /v1/orders`.
-pub(crate) fn read(body: &[u8]) -> Result<Terms, Problem> {
+pub(crate) fn read(body: &[u8]) -> Result<OrderRequest, Problem> {
     let mut fields = Fields::parse(body)?;
     let symbol = fields.required("symbol");
     let terms = terms(&mut fields, symbol);
@@ -25,7 +25,7 @@ pub(crate) fn read(body: &[u8]) -> Result<Terms, Problem> {
 }
 
 /// Reads the order of a rule on `watched`, which is what it trades unless it says something else.
-pub(crate) fn of_rule(then: &mut Fields, watched: Option<&Symbol>) -> Option<Terms> {
+pub(crate) fn of_rule(then: &mut Fields, watched: Option<&Symbol>) -> Option<OrderRequest> {
     if !then.has("order") {
         then.refuse("/order", REQUIRED);
     }
@@ -35,7 +35,7 @@ pub(crate) fn of_rule(then: &mut Fields, watched: Option<&Symbol>) -> Option<Ter
     })
 }
 
-fn terms(fields: &mut Fields, symbol: Option<Symbol>) -> Option<Terms> {
+fn terms(fields: &mut Fields, symbol: Option<Symbol>) -> Option<OrderRequest> {
     let side = fields.required::<Side>("side");
     let order_type = fields.required::<OrderType>("type");
     let size = fields.optional::<Option<Size>>("size").flatten();
@@ -47,8 +47,9 @@ fn terms(fields: &mut Fields, symbol: Option<Symbol>) -> Option<Terms> {
     let (Some(symbol), Some(side), Some(order_type), true) = (symbol, side, order_type, fields.is_right()) else {
         return None;
     };
-    let read = TermsFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id };
-    match Terms::try_from(read) {
+    let read =
+        OrderRequestFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id };
+    match OrderRequest::try_from(read) {
         Ok(terms) => Some(terms),
         Err(error) => {
             let sentence = error.to_string();
@@ -61,7 +62,7 @@ fn terms(fields: &mut Fields, symbol: Option<Symbol>) -> Option<Terms> {
 
 /// Refuses amounts with more places than their asset has. An asset that is not known is left to the settler, which says
 /// so in the order's own words. `at` is the pointer to the terms.
-pub(crate) async fn check_places(store: &Store, terms: &Terms, at: &str) -> Result<(), Problem> {
+pub(crate) async fn check_places(store: &Store, terms: &OrderRequest, at: &str) -> Result<(), Problem> {
     let assets = balances::find_assets(&store, &[terms.symbol.base(), terms.symbol.quote()]).await?;
     match too_precise(terms, &assets) {
         None => Ok(()),
@@ -69,10 +70,10 @@ pub(crate) async fn check_places(store: &Store, terms: &Terms, at: &str) -> Resu
     }
 }
 
-fn too_precise(terms: &Terms, assets: &[AssetRow]) -> Option<(&'static str, String)> {
+fn too_precise(terms: &OrderRequest, assets: &[AssetRow]) -> Option<(&'static str, String)> {
     let (field, amount, asset) = match &terms.execution {
-        Execution::Market(Quantity::Funds(funds)) => ("funds", funds.decimal(), terms.symbol.quote()),
-        Execution::Market(Quantity::Size(size)) | Execution::Limit { size, .. } | Execution::Stop { size, .. } => {
+        OrderKind::Market(OrderSize::Funds(funds)) => ("funds", funds.decimal(), terms.symbol.quote()),
+        OrderKind::Market(OrderSize::Size(size)) | OrderKind::Limit { size, .. } | OrderKind::Stop { size, .. } => {
             ("size", size.decimal(), terms.symbol.base())
         }
     };

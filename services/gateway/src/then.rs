@@ -1,7 +1,7 @@
 //! What a rule's first firing does besides telling somebody, and who may ask for it.
 
 use axum::http::HeaderMap;
-use events::{OrderStatus, Rule, Timestamp, order::AfterAlert};
+use events::{OrderStatus, Rule, Timestamp, order::AlertTrigger};
 use serde::Serialize;
 use store::{identity::users::Scope, trading::orders::NewOrder};
 use utoipa::ToSchema;
@@ -52,7 +52,7 @@ pub(crate) async fn order(
         user_id: caller.user_id,
         terms: then.order.clone(),
         idempotency_key: None,
-        after_alert: Some(AfterAlert { rule_id: rule.id, expires_at: rule.expires_at }),
+        after_alert: Some(AlertTrigger { rule_id: rule.id, expires_at: rule.expires_at }),
         placed_at: now,
     }))
 }

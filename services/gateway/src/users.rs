@@ -7,16 +7,16 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use events::{Span, Timestamp};
+use events::{Period, Timestamp};
 use platform::signed_links::Purpose;
 use serde::Serialize;
 use serde_json::Value;
 use store::identity::{
     gdpr,
     login_throttle::{self, Attempt},
-    passwords::{self, Reset, Wish},
-    sessions::{self, Opened},
-    sign_ups::{self, Admission},
+    passwords::{self, Reset, ResetRequest},
+    sessions::{self, IssuedSession},
+    sign_ups::{self, SignUpMode},
     users::{Role, User},
 };
 use utoipa::ToSchema;
@@ -92,8 +92,8 @@ pub(crate) async fn sign_up(
     let password = fields.required::<NewPassword>("password");
     let (email, password) = fields.all(email.zip(password))?;
     let (admission, status) = match app.confirmation {
-        Confirmation::Required => (Admission::ByMail, "pending"),
-        Confirmation::Off => (Admission::AtOnce, "active"),
+        Confirmation::Required => (SignUpMode::ByMail, "pending"),
+        Confirmation::Off => (SignUpMode::AtOnce, "active"),
     };
     let hash = app.passwords.hash(password).await?;
     sign_ups::start(&app.store, email.into_string(), hash, admission, platform::clock::now()).await?;
@@ -118,7 +118,8 @@ pub(crate) async fn ask_for_reset(
     let email = fields.required::<Address>("email");
     let email = fields.all(email)?;
     count(&app, Attempt::Reset(network)).await?;
-    if passwords::request_reset(&app.store, email.into_string(), platform::clock::now()).await? == Wish::TooMany {
+    if passwords::request_reset(&app.store, email.into_string(), platform::clock::now()).await? == ResetRequest::TooMany
+    {
         let detail = "More people ask for new passwords than we can write to; try again in a while.";
         return Err(Problem::new(Kind::TooManyRequests { retry_after_seconds: 60 }, detail));
     }
@@ -216,7 +217,7 @@ pub(crate) async fn change_password(
     let new = app.passwords.hash(new).await?;
     let now = platform::clock::now();
     let (token, expires_at) = (new_token(SESSION_PREFIX), in_days(now, app.session_days));
-    let opened = Opened { token: hash(&token), expires_at };
+    let opened = IssuedSession { token: hash(&token), expires_at };
     match passwords::change(&app.store, user.id, verified, new, opened, now).await? {
         true => Ok(Json(Session::new(token, expires_at, user.into()))),
         false => Err(wrong()),
@@ -283,5 +284,5 @@ pub(crate) async fn erase(State(app): State<App>, SignedIn(caller): SignedIn) ->
 
 /// When something that lasts so many days ends.
 pub(crate) fn in_days(now: Timestamp, days: u16) -> Timestamp {
-    now.after(Span::seconds(u32::from(days) * Span::DAY.as_seconds()))
+    now.after(Period::seconds(u32::from(days) * Period::DAY.as_seconds()))
 }

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use events::{Interval, Timestamp};
 use rust_decimal::Decimal;
-use store::market::history::{CandlePart, Edge, InstrumentId, Kept};
+use store::market::history::{CandleEdge, InstrumentId, PartialCandle, StoredTick};
 
 /// The parts that ticks make of every candle they fall into, in order.
-pub fn fold<'a>(ticks: impl IntoIterator<Item = &'a (InstrumentId, Kept)>) -> Vec<CandlePart> {
-    let mut parts: BTreeMap<(InstrumentId, Interval, Timestamp), CandlePart> = BTreeMap::new();
+pub fn fold<'a>(ticks: impl IntoIterator<Item = &'a (InstrumentId, StoredTick)>) -> Vec<PartialCandle> {
+    let mut parts: BTreeMap<(InstrumentId, Interval, Timestamp), PartialCandle> = BTreeMap::new();
     for (instrument, kept) in ticks {
         for interval in Interval::ALL {
             let start = kept.tick.at.floor(interval);
@@ -24,9 +24,9 @@ pub fn fold<'a>(ticks: impl IntoIterator<Item = &'a (InstrumentId, Kept)>) -> Ve
     parts.into_values().collect()
 }
 
-fn first(instrument: InstrumentId, interval: Interval, start: Timestamp, kept: &Kept) -> CandlePart {
+fn first(instrument: InstrumentId, interval: Interval, start: Timestamp, kept: &StoredTick) -> PartialCandle {
     let (edge, price) = (edge(kept), kept.tick.price);
-    CandlePart {
+    PartialCandle {
         instrument,
         interval,
         start,
@@ -39,7 +39,7 @@ fn first(instrument: InstrumentId, interval: Interval, start: Timestamp, kept: &
     }
 }
 
-fn add(part: &mut CandlePart, kept: &Kept) {
+fn add(part: &mut PartialCandle, kept: &StoredTick) {
     let edge = edge(kept);
     if (edge.at, edge.sequence) < (part.open.at, part.open.sequence) {
         part.open = edge;
@@ -53,11 +53,11 @@ fn add(part: &mut CandlePart, kept: &Kept) {
     part.trades += 1;
 }
 
-fn edge(kept: &Kept) -> Edge {
-    Edge { at: kept.tick.at, sequence: kept.sequence, price: kept.tick.price }
+fn edge(kept: &StoredTick) -> CandleEdge {
+    CandleEdge { at: kept.tick.at, sequence: kept.sequence, price: kept.tick.price }
 }
 
-fn size(kept: &Kept) -> Decimal {
+fn size(kept: &StoredTick) -> Decimal {
     kept.tick.size.map(|size| size.decimal()).unwrap_or_default()
 }
 
@@ -71,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    fn kept(at_seconds: i64, sequence: u64, cents: i64) -> (InstrumentId, Kept) {
+    fn kept(at_seconds: i64, sequence: u64, cents: i64) -> (InstrumentId, StoredTick) {
         let at = Timestamp::from_micros(at_seconds * 1_000_000).expect("a time");
         let tick = Tick {
             venue: Venue::parse("test").expect("a venue"),
@@ -83,10 +83,10 @@ mod tests {
             kind: TickKind::Trade,
             source: TickSource::File,
         };
-        (1, Kept { tick, trade_id: sequence.to_string(), sequence })
+        (1, StoredTick { tick, trade_id: sequence.to_string(), sequence })
     }
 
-    fn shown(parts: &[CandlePart], interval: Interval) -> Vec<String> {
+    fn shown(parts: &[PartialCandle], interval: Interval) -> Vec<String> {
         let of = parts.iter().filter(|part| part.interval == interval);
         of.map(|p| format!("{} {} {} {} {} {}", p.open.price, p.high, p.low, p.close.price, p.volume, p.trades))
             .collect()

@@ -8,8 +8,8 @@ mod partitions;
 mod session;
 
 use platform::{
-    Broker, Fault, Health, Shutdown,
-    settings::{SettingsError, within},
+    Broker, Health, ServiceError, Shutdown,
+    settings::{SettingsError, require_range},
     supervise,
 };
 use serde::Deserialize;
@@ -38,8 +38,8 @@ impl Default for Settings {
 impl Settings {
     /// Refuses values out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        within("history.batch", self.batch, 1, 20_000)?;
-        within("history.retention_days", self.retention_days, 0, 36_500)
+        require_range("history.batch", self.batch, 1, 20_000)?;
+        require_range("history.retention_days", self.retention_days, 0, 36_500)
     }
 }
 
@@ -50,8 +50,8 @@ pub async fn run(
     health: &Health,
     settings: Settings,
     shutdown: Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
-    store::consumer::dead_letters::count_from_nought(SERVICE);
+    store::consumer::dead_letters::register_metrics(SERVICE);
     supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use events::Span;
+use events::Period;
 use platform::clock;
 use store::{
     Error, Store,
@@ -16,14 +16,14 @@ const EVERY: Duration = Duration::from_secs(3_600);
 /// The months that are known to have a partition.
 pub(crate) struct Partitions {
     known: BTreeSet<Month>,
-    retention: Option<Span>,
+    retention: Option<Period>,
     tended: Option<Instant>,
 }
 
 impl Partitions {
     /// Reads which months there are.
     pub(crate) async fn open(store: &Store, retention_days: u32) -> Result<Self, Error> {
-        let retention = (retention_days > 0).then(|| Span::seconds(retention_days * Span::DAY.as_seconds()));
+        let retention = (retention_days > 0).then(|| Period::seconds(retention_days * Period::DAY.as_seconds()));
         Ok(Self { known: history::list_partitions(&store).await?, retention, tended: None })
     }
 
@@ -35,7 +35,7 @@ impl Partitions {
         let now = clock::now();
         let month = Month::of(now);
         self.make(store, [month, month.next()]).await?;
-        if let Some(oldest) = self.retention.and_then(|kept| now.before(kept, Span::SECOND)) {
+        if let Some(oldest) = self.retention.and_then(|kept| now.before(kept, Period::SECOND)) {
             for month in history::drop_partitions_before(&store, oldest).await? {
                 self.known.remove(&month);
             }

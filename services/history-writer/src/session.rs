@@ -6,14 +6,14 @@ use std::{
 };
 
 use events::{Symbol, Tick, Timestamp, Venue};
-use platform::{Batch, Broker, Check, Fault, Feed, Message};
+use platform::{Batch, Broker, Check, Message, OrderedConsumer, ServiceError};
 use store::{
     Error, Store, Tx,
     consumer::{
         dead_letters, leader_lock,
         position::{self, Advance, advance},
     },
-    market::history::{self, InstrumentId, Kept, Month},
+    market::history::{self, InstrumentId, Month, StoredTick},
     outbox::relay,
 };
 use tokio::time::{Instant, interval};
@@ -26,16 +26,21 @@ const TEND_EVERY: Duration = Duration::from_secs(60);
 
 type Instruments = HashMap<(Symbol, Venue), InstrumentId>;
 
-pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings: &Settings) -> Result<(), Fault> {
-    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
+pub(crate) async fn run(
+    broker: &Broker,
+    store: &Store,
+    check: &Check,
+    settings: &Settings,
+) -> Result<(), ServiceError> {
+    let mut leader_lock = leader_lock::acquire(&store, SERVICE, check).await?;
     relay::publish_pending(&store, SERVICE, broker).await?;
-    let mut position = position::read(&store, SERVICE, Feed::stream_created(broker, SERVICE).await?).await?;
+    let mut position = position::read(&store, SERVICE, OrderedConsumer::stream_created(broker, SERVICE).await?).await?;
     let mut partitions = Partitions::open(store, settings.retention_days).await?;
     let mut instruments = history::list_instruments(&store).await?;
-    let mut ticks = Feed::open(broker, SERVICE, position).await?;
+    let mut ticks = OrderedConsumer::open(broker, SERVICE, position).await?;
     info!(service = SERVICE, position, instruments = instruments.len(), "recalled");
     check.ready();
-    let lost = ownership.lost();
+    let lost = leader_lock.lost();
     tokio::pin!(lost);
     let mut tend = interval(TEND_EVERY);
     loop {
@@ -58,7 +63,7 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
             .transaction(move |tx| {
                 Box::pin(async move {
                     advance(tx, &[done]).await?;
-                    dead_letters::give_up(tx, SERVICE, &dead).await?;
+                    dead_letters::add(tx, SERVICE, &dead).await?;
                     write(tx, kept, known).await
                 })
             })
@@ -72,11 +77,11 @@ pub(crate) async fn run(broker: &Broker, store: &Store, check: &Check, settings:
     }
 }
 
-fn read(batch: &Batch, stream: &str) -> (Vec<Kept>, Vec<events::DeadLetter>) {
+fn read(batch: &Batch, stream: &str) -> (Vec<StoredTick>, Vec<events::DeadLetter>) {
     let (mut kept, mut dead) = (Vec::with_capacity(batch.messages.len()), Vec::new());
     for message in &batch.messages {
         match message.event::<Tick>() {
-            Ok(tick) => kept.push(Kept { trade_id: trade_id(message, &tick), sequence: message.sequence, tick }),
+            Ok(tick) => kept.push(StoredTick { trade_id: trade_id(message, &tick), sequence: message.sequence, tick }),
             Err(reason) => dead.push(message.dead_letter(SERVICE, stream, &reason)),
         }
     }
@@ -89,7 +94,7 @@ fn trade_id(message: &Message, tick: &Tick) -> String {
 }
 
 /// Writes ticks that are not there yet, and what they make of candles and latest prices. Returns all instruments.
-async fn write(tx: &mut Tx, kept: Vec<Kept>, mut instruments: Instruments) -> Result<Instruments, Error> {
+async fn write(tx: &mut Tx, kept: Vec<StoredTick>, mut instruments: Instruments) -> Result<Instruments, Error> {
     let mut rows = Vec::with_capacity(kept.len());
     for kept in kept {
         let name = (kept.tick.symbol.clone(), kept.tick.venue.clone());
@@ -116,10 +121,10 @@ async fn write(tx: &mut Tx, kept: Vec<Kept>, mut instruments: Instruments) -> Re
 }
 
 /// The newest tick of each instrument by (time, sequence).
-fn newest(rows: Vec<(InstrumentId, Kept)>) -> Vec<(InstrumentId, Kept)> {
-    let mut newest: HashMap<InstrumentId, Kept> = HashMap::new();
+fn newest(rows: Vec<(InstrumentId, StoredTick)>) -> Vec<(InstrumentId, StoredTick)> {
+    let mut newest: HashMap<InstrumentId, StoredTick> = HashMap::new();
     for (instrument, kept) in rows {
-        let place = |kept: &Kept| -> (Timestamp, u64) { (kept.tick.at, kept.sequence) };
+        let place = |kept: &StoredTick| -> (Timestamp, u64) { (kept.tick.at, kept.sequence) };
         if newest.get(&instrument).is_none_or(|there| place(there) < place(&kept)) {
             newest.insert(instrument, kept);
         }
@@ -127,7 +132,7 @@ fn newest(rows: Vec<(InstrumentId, Kept)>) -> Vec<(InstrumentId, Kept)> {
     newest.into_iter().collect()
 }
 
-fn measure(batch: &Batch, ticks: &Feed, began: Instant) {
+fn measure(batch: &Batch, ticks: &OrderedConsumer, began: Instant) {
     metrics::gauge!("tickbell_consumer_lag", "consumer" => SERVICE).set(ticks.pending() as f64); // float: a gauge is one
     metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => SERVICE).record(began.elapsed());
     metrics::histogram!("tickbell_batch_messages", "consumer" => SERVICE).record(batch.messages.len() as f64); // float: a histogram's

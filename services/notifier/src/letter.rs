@@ -5,9 +5,8 @@ mod trade;
 
 use askama::Template;
 use events::{
-    AlertFired, Condition, Repeat, Rule, Since, Span,
-    rule::{Change, Limit},
-    words,
+    AlertFired, Baseline, Condition, Period, Repeat, Rule, display,
+    rule::{Change, PriceThreshold},
 };
 use platform::signed_links::{Links, Purpose};
 
@@ -36,11 +35,11 @@ pub fn alert(alert: &AlertFired, links: &Links) -> Letter {
         symbol: alert.symbol.as_str(),
         tone: tone(alert),
         verdict: verdict(alert),
-        price: words::price(alert.price, &alert.symbol),
-        at: words::time(alert.fired_at),
+        price: display::price(alert.price, &alert.symbol),
+        at: display::time(alert.fired_at),
         venue: alert.venue.as_str(),
         then: then(alert),
-        rule: words::rule(&alert.symbol, &alert.condition),
+        rule: display::rule(&alert.symbol, &alert.condition),
         number: alert.number,
         home: links.base_url(),
         unsubscribe: &unsubscribe,
@@ -56,7 +55,7 @@ pub fn confirmation(rule: &Rule, links: &Links) -> Letter {
     let page = ConfirmationPage {
         subject: &subject,
         symbol: rule.symbol.as_str(),
-        rule: words::rule(&rule.symbol, &rule.condition),
+        rule: display::rule(&rule.symbol, &rule.condition),
         terms: terms(rule),
         home: links.base_url(),
         confirm: links.url(Purpose::Confirm, rule.id),
@@ -77,7 +76,7 @@ struct AlertPage<'a> {
     price: String,
     at: String,
     venue: &'a str,
-    then: Option<Then>,
+    then: Option<OnFire>,
     rule: String,
     number: i64,
     home: &'a str,
@@ -92,7 +91,7 @@ struct AlertText<'a> {
 }
 
 /// What the price was measured against.
-struct Then {
+struct OnFire {
     price: String,
     at: String,
     elapsed: String,
@@ -121,7 +120,7 @@ fn render(page: &impl Template) -> String {
 
 /// `BTC-USD +5.2 % to 6,804.91`, `BTC-USD above 6,800: now 6,804.91`.
 fn headline(alert: &AlertFired) -> String {
-    let (symbol, price, verdict) = (&alert.symbol, words::number(alert.price.decimal()), verdict(alert));
+    let (symbol, price, verdict) = (&alert.symbol, display::number(alert.price.decimal()), verdict(alert));
     match (&alert.condition, alert.change_percent) {
         (Condition::Price(_), _) => format!("{symbol} {verdict}: now {price}"),
         (Condition::Change(_), Some(_)) => format!("{symbol} {verdict} to {price}"),
@@ -131,9 +130,9 @@ fn headline(alert: &AlertFired) -> String {
 
 fn verdict(alert: &AlertFired) -> String {
     match (&alert.condition, alert.change_percent) {
-        (Condition::Price(Limit::Above(limit)), _) => format!("above {}", words::number(limit.decimal())),
-        (Condition::Price(Limit::Below(limit)), _) => format!("below {}", words::number(limit.decimal())),
-        (Condition::Change(_), Some(percent)) => words::change(percent),
+        (Condition::Price(PriceThreshold::Above(limit)), _) => format!("above {}", display::number(limit.decimal())),
+        (Condition::Price(PriceThreshold::Below(limit)), _) => format!("below {}", display::number(limit.decimal())),
+        (Condition::Change(_), Some(percent)) => display::change(percent),
         // The engine always says by how much; a producer of another version may not.
         (Condition::Change(_), None) => "changed".into(),
     }
@@ -141,20 +140,20 @@ fn verdict(alert: &AlertFired) -> String {
 
 fn tone(alert: &AlertFired) -> &'static str {
     match (&alert.condition, alert.change_percent) {
-        (Condition::Price(Limit::Above(_)), _) => "up",
-        (Condition::Price(Limit::Below(_)), _) => "down",
+        (Condition::Price(PriceThreshold::Above(_)), _) => "up",
+        (Condition::Price(PriceThreshold::Below(_)), _) => "down",
         (Condition::Change(_), Some(percent)) if percent.is_sign_negative() => "down",
         (Condition::Change(_), Some(_)) => "up",
         (Condition::Change(_), None) => "plain",
     }
 }
 
-fn then(alert: &AlertFired) -> Option<Then> {
+fn then(alert: &AlertFired) -> Option<OnFire> {
     let (price, at) = (alert.reference_price?, alert.reference_at?);
-    Some(Then {
-        price: words::price(price, &alert.symbol),
-        at: words::time(at),
-        elapsed: words::elapsed(at, alert.fired_at),
+    Some(OnFire {
+        price: display::price(price, &alert.symbol),
+        at: display::time(at),
+        elapsed: display::elapsed(at, alert.fired_at),
     })
 }
 
@@ -164,17 +163,17 @@ fn terms(rule: &Rule) -> String {
         Repeat::Once => "You will be told once".to_owned(),
         Repeat::Every => "You will be told every time".to_owned(),
     };
-    if rule.repeat == Repeat::Every && rule.cooldown != Span::ZERO {
-        terms.push_str(&format!(", with at least {} in between", words::span(rule.cooldown)));
+    if rule.repeat == Repeat::Every && rule.cooldown != Period::ZERO {
+        terms.push_str(&format!(", with at least {} in between", display::span(rule.cooldown)));
     }
     if let Some(venue) = &rule.venue {
         terms.push_str(&format!(", by the prices of {venue}"));
     }
     if let Some(end) = rule.expires_at {
-        terms.push_str(&format!(", until {}", words::time(end)));
+        terms.push_str(&format!(", until {}", display::time(end)));
     }
     terms.push('.');
-    if matches!(rule.condition, Condition::Change(Change { since: Since::Anchor, .. })) {
+    if matches!(rule.condition, Condition::Change(Change { since: Baseline::Anchor, .. })) {
         terms.push_str(" The first change is measured from the price at the moment you confirm.");
     }
     terms

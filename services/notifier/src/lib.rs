@@ -1,7 +1,7 @@
 //! Alerts in, mails out: each alert becomes one delivery per target, tried until it is taken or can never be. So does what
 //! happens to an account and to its orders.
 //!
-//! [`letter`] says what is written, in the words of [`events::words`]; [`retry`] says what follows from how an attempt ended;
+//! [`letter`] says what is written, in the words of [`events::display`]; [`retry`] says what follows from how an attempt ended;
 //! `telling` says who is told because of an event, `reader` makes deliveries of that, `sender` claims and attempts them, `recorder`
 //! records how that ended, `mailer` is the door to SMTP and to files.
 
@@ -19,8 +19,8 @@ use std::path::PathBuf;
 
 use lettre::message::Mailbox;
 use platform::{
-    Broker, Fault, Health, Shutdown,
-    settings::{SettingsError, within},
+    Broker, Health, ServiceError, Shutdown,
+    settings::{SettingsError, require_range},
     signed_links::Links,
     supervise,
 };
@@ -58,9 +58,9 @@ impl Default for Settings {
 impl Settings {
     /// Refuses values out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        within("notifier.concurrency", self.concurrency, 1, 100)?;
-        within("notifier.retry_for_hours", self.retry_for_hours, 1, 168)?;
-        within("notifier.retry_after_seconds", self.retry_after_seconds, 1, 3_600)?;
+        require_range("notifier.concurrency", self.concurrency, 1, 100)?;
+        require_range("notifier.retry_for_hours", self.retry_for_hours, 1, 168)?;
+        require_range("notifier.retry_after_seconds", self.retry_after_seconds, 1, 3_600)?;
         if self.outbox_dir.as_os_str().is_empty() {
             return Err(SettingsError("notifier.outbox_dir = \"\" is no folder: give one for .eml files".into()));
         }
@@ -101,7 +101,7 @@ impl std::fmt::Debug for SmtpSettings {
 impl SmtpSettings {
     /// Refuses a URL or a mailbox that is none, and a time-out out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        within("smtp.timeout_seconds", self.timeout_seconds, 1, 600)?;
+        require_range("smtp.timeout_seconds", self.timeout_seconds, 1, 600)?;
         self.mailbox()?;
         self.server().map(|_| ())
     }
@@ -133,15 +133,15 @@ pub async fn run(
     settings: Settings,
     smtp: SmtpSettings,
     shutdown: Shutdown,
-) -> Result<(), Fault> {
-    let wrong = |error| Fault::fatal("settings", error);
+) -> Result<(), ServiceError> {
+    let wrong = |error| ServiceError::permanent("settings", error);
     settings.validate().and_then(|()| smtp.validate()).map_err(wrong)?;
     let mailer = Mailer::new(&settings, &smtp).map_err(wrong)?;
     let from = smtp.mailbox().map_err(wrong)?;
 
     let (reading, sending) = (health.check(SERVICE), health.check(SENDER));
-    store::consumer::dead_letters::count_from_nought(SERVICE);
-    sender::count_from_nought();
+    store::consumer::dead_letters::register_metrics(SERVICE);
+    sender::register_metrics();
     let due = Notify::new();
     let stop = shutdown.child_token();
     let sender = Sender::new(store.clone(), mailer, links, from, &settings, stop.clone());

@@ -3,7 +3,9 @@
 use std::{collections::HashSet, mem, time::Duration};
 
 use events::{Channel, DeadLetter, Target, Timestamp};
-use platform::{Batch, Broker, Check, Fault, Feed, Message, Shutdown, broker::ordered_consumer::Unreadable};
+use platform::{
+    Batch, Broker, Check, Message, OrderedConsumer, ServiceError, Shutdown, broker::ordered_consumer::DecodeError,
+};
 use store::{
     Store, Tx,
     consumer::{
@@ -40,7 +42,7 @@ const GATHER: Duration = Duration::from_millis(50);
 /// What becomes of orders comes in swarms, which are told in few mails.
 const GATHER_ORDERS: Duration = Duration::from_secs(1);
 /// What is decided about one message.
-type Decide = fn(&Message) -> Result<Decided, Unreadable>;
+type Decide = fn(&Message) -> Result<Decided, DecodeError>;
 
 /// One session: from the committed positions on, until something fails. It also publishes what every process's sender
 /// has recorded: only the owner of the work may, so that the order is kept.
@@ -50,8 +52,8 @@ pub(crate) async fn session(
     check: &Check,
     due: &Notify,
     shutdown: &Shutdown,
-) -> Result<(), Fault> {
-    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
+) -> Result<(), ServiceError> {
+    let mut leader_lock = leader_lock::acquire(&store, SERVICE, check).await?;
     let alerts = Reader::open(broker, store, due, SERVICE).await?;
     let rules = Reader::open(broker, store, due, RULES).await?;
     let trades = Reader::open(broker, store, due, TRADES).await?;
@@ -68,7 +70,7 @@ pub(crate) async fn session(
     };
     tokio::select! {
         ended = work => ended.map(|_| ()),
-        fault = ownership.lost() => Err(fault),
+        fault = leader_lock.lost() => Err(fault),
     }
 }
 
@@ -77,7 +79,7 @@ struct Reader<'a> {
     store: &'a Store,
     due: &'a Notify,
     consumer: &'static str,
-    feed: Feed,
+    feed: OrderedConsumer,
     position: u64,
 }
 
@@ -93,14 +95,20 @@ struct Gathered {
 }
 
 impl<'a> Reader<'a> {
-    async fn open(broker: &Broker, store: &'a Store, due: &'a Notify, consumer: &'static str) -> Result<Self, Fault> {
-        let position = position::read(&store, consumer, Feed::stream_created(broker, consumer).await?).await?;
-        let feed = Feed::open(broker, consumer, position).await?;
+    async fn open(
+        broker: &Broker,
+        store: &'a Store,
+        due: &'a Notify,
+        consumer: &'static str,
+    ) -> Result<Self, ServiceError> {
+        let position =
+            position::read(&store, consumer, OrderedConsumer::stream_created(broker, consumer).await?).await?;
+        let feed = OrderedConsumer::open(broker, consumer, position).await?;
         Ok(Self { store, due, consumer, feed, position })
     }
 
     /// Takes what is gathered through to its acknowledgement, again and again.
-    async fn follow(mut self, decide: Decide, gather: Duration) -> Result<(), Fault> {
+    async fn follow(mut self, decide: Decide, gather: Duration) -> Result<(), ServiceError> {
         let mut until = Instant::now();
         loop {
             let gathered = self.gather(decide, until).await;
@@ -141,7 +149,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    async fn commit(&mut self, gathered: Gathered) -> Result<Batch, Fault> {
+    async fn commit(&mut self, gathered: Gathered) -> Result<Batch, ServiceError> {
         let Gathered { batch, told, dead, last_event_at, events: _ } = gathered;
         let done = Advance { consumer: self.consumer, from: self.position, to: batch.last, last_event_at };
         let wake = !told.is_empty();
@@ -154,7 +162,7 @@ impl<'a> Reader<'a> {
                         let made = addressed(tx, together(untold)).await?;
                         deliveries::add(tx, &made).await?;
                     }
-                    dead_letters::give_up(tx, SERVICE, &dead).await
+                    dead_letters::add(tx, SERVICE, &dead).await
                 })
             })
             .await?;
@@ -174,7 +182,7 @@ async fn untold(
     let trades = told.iter().filter(|(told, _)| told.kind == Kind::Trade);
     let abouts: Vec<_> = trades.map(|(told, _)| told.about.as_str()).collect();
     if !abouts.is_empty() {
-        let mut before = deliveries::told_among(tx, &abouts).await?;
+        let mut before = deliveries::already_notified(tx, &abouts).await?;
         told.retain(|(told, _)| told.kind != Kind::Trade || before.insert(told.about.clone()));
     }
     Ok(told)

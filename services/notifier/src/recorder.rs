@@ -4,7 +4,7 @@ use std::{slice, time::Duration};
 
 use platform::{
     Shutdown,
-    runtime::{error::chain, supervise::waits},
+    runtime::{error::error_chain, supervise::backoff},
 };
 use store::{
     Store,
@@ -73,7 +73,7 @@ impl Desk {
         }
         for attempt in attempts {
             if let Err(error) = self.save(slice::from_ref(attempt)).await {
-                error!(delivery = %attempt.update.delivery_id, error = chain(&error), "cannot be recorded");
+                error!(delivery = %attempt.update.delivery_id, error = error_chain(&error), "cannot be recorded");
             }
         }
     }
@@ -82,11 +82,15 @@ impl Desk {
     /// process that is to stop does not wait for ever.
     async fn save(&self, attempts: &[Attempt]) -> Result<(), store::Error> {
         let saving = async {
-            let mut delays = waits();
+            let mut delays = backoff();
             loop {
                 match deliveries::record_attempts(&self.store, attempts.to_vec()).await {
-                    Err(error) if error.is_passing() => {
-                        warn!(attempts = attempts.len(), error = chain(&error), "not recorded yet, will try again");
+                    Err(error) if error.is_transient() => {
+                        warn!(
+                            attempts = attempts.len(),
+                            error = error_chain(&error),
+                            "not recorded yet, will try again"
+                        );
                         sleep(delays.next().unwrap_or(RECORDING)).await;
                     }
                     ended => return ended,

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use events::{AlertFired, DeliveryUpdated, Outcome, Rule, UserNoticed, delivery::Channel};
 use lettre::{Message, message::Mailbox};
 use platform::{
-    Check, Fault, Shutdown, clock,
+    Check, ServiceError, Shutdown, clock,
     signed_links::Links,
-    telemetry::trace_context::{follow, traceparent},
+    telemetry::trace_context::{set_parent, traceparent},
 };
 use serde_json::Value;
 use store::{
@@ -77,13 +77,13 @@ impl Sender {
     }
 
     /// Claims and attempts what is due, until something fails.
-    pub(crate) async fn session(&self, check: &Check, due: &Notify) -> Result<(), Fault> {
+    pub(crate) async fn session(&self, check: &Check, due: &Notify) -> Result<(), ServiceError> {
         loop {
             let slots = self.free_slots().await;
             // In a task of its own, to its end: a claim that is dropped in the middle would hold its deliveries back
             // until the lease is over.
             let claim = tokio::spawn(self.clone().claim(slots));
-            let claimed = claim.await.map_err(|error| Fault::passing("claim deliveries", error))??;
+            let claimed = claim.await.map_err(|error| ServiceError::transient("claim deliveries", error))??;
             check.ready();
             if claimed == 0 {
                 let next = deliveries::next_due_in(&self.desk.store).await?.unwrap_or(LOOK_EVERY);
@@ -109,7 +109,7 @@ impl Sender {
     }
 
     /// Claims a delivery for each slot and starts the attempts; says how many.
-    async fn claim(self, slots: Vec<OwnedSemaphorePermit>) -> Result<usize, Fault> {
+    async fn claim(self, slots: Vec<OwnedSemaphorePermit>) -> Result<usize, ServiceError> {
         if self.desk.shutdown.is_cancelled() {
             return Ok(0);
         }
@@ -120,7 +120,7 @@ impl Sender {
         for (claim, slot) in claims.into_iter().zip(slots) {
             let delivery = &claim.delivery;
             let span = info_span!("deliver", delivery = %delivery.id, about = delivery.about, attempt = claim.attempt);
-            follow(&span, delivery.traceparent.as_deref());
+            set_parent(&span, delivery.traceparent.as_deref());
             let desk = Arc::clone(&self.desk);
             let attempt = async move { desk.recorder.record(desk.attempt(&claim).await, slot).await };
             tokio::spawn(attempt.instrument(span));
@@ -199,7 +199,7 @@ fn report(claim: &Claim, update: &DeliveryUpdated, retry_in: Duration) {
 }
 
 /// Counts from nought: the step from no counter to one would not be seen.
-pub(crate) fn count_from_nought() {
+pub(crate) fn register_metrics() {
     for outcome in Outcome::ALL.map(Outcome::as_str) {
         let channel = Channel::Email.to_string();
         metrics::counter!("tickbell_deliveries_total", "channel" => channel, "outcome" => outcome).increment(0);

@@ -22,7 +22,7 @@ use lettre::{
     },
 };
 use percent_encoding::percent_decode_str;
-use platform::runtime::error::chain;
+use platform::runtime::error::error_chain;
 use thiserror::Error;
 use tokio::time::{Instant, timeout};
 use url::{Host, Url};
@@ -231,7 +231,7 @@ impl Trouble {
             Self::Smtp(error) => error.status().zip(error.source()),
             Self::NoUtf8 => None,
         };
-        said.map_or_else(|| chain(self), |(code, text)| format!("{code} {text}"))
+        said.map_or_else(|| error_chain(self), |(code, text)| format!("{code} {text}"))
     }
 
     fn answer(&self) -> Answer {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use events::{
     AlertFired, Channel, Event, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp, TradeSettled,
-    UserHappening, UserNoticed, rule::RuleHappening,
+    UserChange, UserNoticed, rule::RuleChange,
 };
-use platform::broker::ordered_consumer::{Message, Unreadable};
+use platform::broker::ordered_consumer::{DecodeError, Message};
 use serde_json::Value;
 use store::notifications::{
     deliveries::{Delivery, Kind},
@@ -73,9 +73,9 @@ impl Told {
 }
 
 /// Everybody whom an alert names.
-pub(crate) fn of_alert(message: &Message) -> Result<Decided, Unreadable> {
+pub(crate) fn of_alert(message: &Message) -> Result<Decided, DecodeError> {
     let alert: AlertFired = message.event()?;
-    Ok(Decided { at: alert.time(), told: vec![alerted(&alert)] })
+    Ok(Decided { at: alert.ce_time(), told: vec![alerted(&alert)] })
 }
 
 fn alerted(alert: &AlertFired) -> Told {
@@ -90,14 +90,14 @@ fn alerted(alert: &AlertFired) -> Told {
 }
 
 /// A new rule whose address has not said yes is asked.
-pub(crate) fn of_rule(message: &Message) -> Result<Decided, Unreadable> {
+pub(crate) fn of_rule(message: &Message) -> Result<Decided, DecodeError> {
     let change: RuleChanged = message.event()?;
-    Ok(Decided { at: change.time(), told: asked(&change).into_iter().collect() })
+    Ok(Decided { at: change.ce_time(), told: asked(&change).into_iter().collect() })
 }
 
 fn asked(change: &RuleChanged) -> Option<Told> {
     let rule = &change.rule;
-    let waits = change.happened == RuleHappening::Created && change.status == RuleStatus::Pending;
+    let waits = change.happened == RuleChange::Created && change.status == RuleStatus::Pending;
     waits.then(|| Told {
         kind: Kind::Confirmation,
         about: rule.id.to_string(),
@@ -109,16 +109,16 @@ fn asked(change: &RuleChanged) -> Option<Told> {
 }
 
 /// Whoever something happened to that is about an account.
-pub(crate) fn of_user(message: &Message) -> Result<Decided, Unreadable> {
+pub(crate) fn of_user(message: &Message) -> Result<Decided, DecodeError> {
     let notice: UserNoticed = message.event()?;
-    Ok(Decided { at: notice.time(), told: vec![noticed(&notice)] })
+    Ok(Decided { at: notice.ce_time(), told: vec![noticed(&notice)] })
 }
 
 fn noticed(notice: &UserNoticed) -> Told {
     let person = match notice.happened {
-        UserHappening::SignedUp => Person::SignUp(notice.subject_id),
-        UserHappening::ResetRequested => Person::Reset(notice.subject_id),
-        UserHappening::SignedUpAgain | UserHappening::PasswordChanged | UserHappening::SignedOutEverywhere => {
+        UserChange::SignedUp => Person::SignUp(notice.subject_id),
+        UserChange::ResetRequested => Person::Reset(notice.subject_id),
+        UserChange::SignedUpAgain | UserChange::PasswordChanged | UserChange::SignedOutEverywhere => {
             Person::User(notice.subject_id)
         }
     };
@@ -128,19 +128,19 @@ fn noticed(notice: &UserNoticed) -> Told {
 }
 
 /// Whose order has traded, or come to nothing without being asked to.
-pub(crate) fn of_trade(message: &Message) -> Result<Decided, Unreadable> {
+pub(crate) fn of_trade(message: &Message) -> Result<Decided, DecodeError> {
     match message.class() {
         TradeSettled::TYPE => {
             let trade: TradeSettled = message.event()?;
-            Ok(Decided { at: trade.time(), told: vec![traded(trade)] })
+            Ok(Decided { at: trade.ce_time(), told: vec![traded(trade)] })
         }
         OrderUpdated::TYPE => {
             let update: OrderUpdated = message.event()?;
-            Ok(Decided { at: update.time(), told: ended(update).into_iter().collect() })
+            Ok(Decided { at: update.ce_time(), told: ended(update).into_iter().collect() })
         }
         other => {
             let expected = "trade-settled.v1 or order-updated.v1";
-            Err(Unreadable::Type(other.to_owned(), expected))
+            Err(DecodeError::Type(other.to_owned(), expected))
         }
     }
 }
@@ -153,7 +153,7 @@ fn traded(trade: TradeSettled) -> Told {
 fn ended(update: OrderUpdated) -> Option<Told> {
     let told = matches!(update.status, OrderStatus::Rejected | OrderStatus::Expired);
     told.then(|| {
-        let (about, user_id) = (update.outgoing().id, update.user_id);
+        let (about, user_id) = (update.to_message().id, update.user_id);
         order(about, user_id, &Order::Ended(update))
     })
 }

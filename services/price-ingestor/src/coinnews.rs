@@ -9,15 +9,15 @@ mod quotes;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use events::{Outgoing, Symbol, Tick, Timestamp, Venue, symbol::NameError};
+use events::{OutboundMessage, Symbol, Tick, Timestamp, Venue, symbol::NameError};
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use market_data::coinnews::{self, Past, Quote};
+use market_data::coinnews::{self, HistoryEntry, Quote};
 use platform::{
-    Check, Fault, Shutdown, clock,
-    runtime::error::chain,
+    Check, ServiceError, Shutdown, clock,
+    runtime::error::error_chain,
     settings::{SettingsError, duration, one_of},
 };
 use reqwest::Url;
@@ -79,9 +79,9 @@ impl Default for Settings {
 impl Settings {
     pub(crate) fn validate(&self) -> Result<(), SettingsError> {
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
-        duration::within("price_ingestor.coinnews.interval", self.interval, second, day)?;
+        duration::require_range("price_ingestor.coinnews.interval", self.interval, second, day)?;
         let (least, most) = (Duration::from_millis(100), Duration::from_secs(300));
-        duration::within("price_ingestor.coinnews.timeout", self.timeout, least, most)
+        duration::require_range("price_ingestor.coinnews.timeout", self.timeout, least, most)
     }
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn run(
     settings: &Settings,
     rounds: Rounds,
     shutdown: &Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     let client = Client::new(url, settings.timeout)?;
     let mut poller = Poller { client, settings, venue: publisher.venue().clone(), taken: BTreeMap::new() };
     let mut timer = tokio::time::interval(settings.interval);
@@ -113,9 +113,9 @@ pub(crate) async fn run(
         match polled {
             Ok(()) => check.ready(),
             // The next poll may bring something; with one poll only, whoever started it has to know.
-            Err(fault @ Fault::Passing(..)) if rounds == Rounds::Endless => {
-                warn!(error = chain(&fault), next_s = settings.interval.as_secs(), "no prices, will poll again");
-                check.failing(chain(&fault));
+            Err(fault @ ServiceError::Transient(..)) if rounds == Rounds::Endless => {
+                warn!(error = error_chain(&fault), next_s = settings.interval.as_secs(), "no prices, will poll again");
+                check.failing(error_chain(&fault));
             }
             Err(fault) => return Err(fault),
         }
@@ -126,7 +126,7 @@ pub(crate) async fn run(
 }
 
 /// Publishes what is new of every coin, as it comes.
-async fn poll(poller: &mut Poller<'_>, publisher: &mut Publisher) -> Result<(), Fault> {
+async fn poll(poller: &mut Poller<'_>, publisher: &mut Publisher) -> Result<(), ServiceError> {
     let mut round = poller.ask_all().await?;
     let before = publisher.summary().published;
     while let Some(ticks) = round.next().await {
@@ -138,7 +138,7 @@ async fn poll(poller: &mut Poller<'_>, publisher: &mut Publisher) -> Result<(), 
 }
 
 /// A price's own time is its trade id.
-fn messages(ticks: &[Tick]) -> Vec<Outgoing> {
+fn messages(ticks: &[Tick]) -> Vec<OutboundMessage> {
     ticks.iter().map(|tick| message(tick, &tick.at.to_string())).collect()
 }
 
@@ -161,7 +161,7 @@ struct Taken {
 struct Answer {
     symbol: Symbol,
     quote: Quote,
-    past: Option<Vec<Past>>,
+    past: Option<Vec<HistoryEntry>>,
 }
 
 /// Why there is no price of a coin.
@@ -177,12 +177,12 @@ enum CoinError {
 
 impl Poller<'_> {
     /// Begins a round over all coins. A passing fault means that the list of them cannot be had.
-    async fn ask_all(&mut self) -> Result<Round<'_>, Fault> {
+    async fn ask_all(&mut self) -> Result<Round<'_>, ServiceError> {
         let Self { client, settings, venue, taken } = self;
         let (client, settings) = (&*client, *settings);
         let coins = client.coins().await.map_err(|error| {
             count_failure("*");
-            Fault::passing("cannot have the list of coins from coinnews", error)
+            ServiceError::transient("cannot have the list of coins from coinnews", error)
         })?;
         taken.retain(|coin, _| coins.contains(coin));
         // From nought: the step from no counter to one would not be seen.
@@ -229,11 +229,11 @@ impl Round<'_> {
     }
 
     /// A passing fault when there are coins and none could be had.
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), ServiceError> {
         if self.failures == 0 || self.failures < self.coins {
             return Ok(());
         }
-        Err(Fault::passing("no prices from coinnews", format!("each of {} coins failed", self.coins)))
+        Err(ServiceError::transient("no prices from coinnews", format!("each of {} coins failed", self.coins)))
     }
 }
 
@@ -267,7 +267,7 @@ fn usable<T>(coin: &str, answer: Result<T, CoinError>) -> Option<T> {
     answer
         .inspect_err(|error| {
             count_failure(coin);
-            warn!(coin, error = chain(error), "passed over in this poll");
+            warn!(coin, error = error_chain(error), "passed over in this poll");
         })
         .ok()
 }

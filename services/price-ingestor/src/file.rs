@@ -14,9 +14,9 @@ use std::{
     time::Duration,
 };
 
-use events::{Outgoing, Tick, Venue};
-use market_data::{Factor, Pace, Recording, RecordingError};
-use platform::{Fault, Shutdown, clock};
+use events::{OutboundMessage, Tick, Venue};
+use market_data::{Recording, RecordingError, ReplayClock, ReplaySpeed};
+use platform::{ServiceError, Shutdown, clock};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tracing::warn;
 
@@ -39,16 +39,17 @@ pub(crate) async fn run(
     path: &Path,
     speed: Speed,
     shutdown: &Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     match speed {
         Speed::Max => at_once(publisher, path, shutdown).await,
         Speed::Times(factor) => paced(publisher, path, factor, shutdown).await,
     }
 }
 
-async fn at_once(publisher: &mut Publisher, path: &Path, shutdown: &Shutdown) -> Result<(), Fault> {
+async fn at_once(publisher: &mut Publisher, path: &Path, shutdown: &Shutdown) -> Result<(), ServiceError> {
     // Messages are made by the thread that decodes, which leaves the publishing one its time.
-    let mut reader = Reader::<Outgoing>::start(path, publisher.venue(), |tick, line| message(&tick, &line.to_string()));
+    let mut reader =
+        Reader::<OutboundMessage>::start(path, publisher.venue(), |tick, line| message(&tick, &line.to_string()));
     let mut progress = Progress::new(path);
     while let Some(chunk) = reader.next(shutdown).await {
         publisher.publish(&chunk.ticks).await?;
@@ -58,7 +59,12 @@ async fn at_once(publisher: &mut Publisher, path: &Path, shutdown: &Shutdown) ->
     reader.end(shutdown).await
 }
 
-async fn paced(publisher: &mut Publisher, path: &Path, factor: Factor, shutdown: &Shutdown) -> Result<(), Fault> {
+async fn paced(
+    publisher: &mut Publisher,
+    path: &Path,
+    factor: ReplaySpeed,
+    shutdown: &Shutdown,
+) -> Result<(), ServiceError> {
     let mut reader = Reader::<(Tick, u64)>::start(path, publisher.venue(), |tick, line| (tick, line));
     let mut progress = Progress::new(path);
     let began = Instant::now();
@@ -66,7 +72,7 @@ async fn paced(publisher: &mut Publisher, path: &Path, factor: Factor, shutdown:
     while let Some(chunk) = reader.next(shutdown).await {
         let mut waiting = chunk.ticks.as_slice();
         while let Some((next, _)) = waiting.first() {
-            let pace = *pace.get_or_insert(Pace { factor, start: next.at });
+            let pace = *pace.get_or_insert(ReplayClock { factor, start: next.at });
             tokio::select! {
                 () = tokio::time::sleep(pace.due(next.at).saturating_sub(began.elapsed())) => {}
                 () = shutdown.cancelled() => return Ok(()),
@@ -83,13 +89,13 @@ async fn paced(publisher: &mut Publisher, path: &Path, factor: Factor, shutdown:
 }
 
 /// A tick that is played is received when its time comes, not when it was read ahead.
-fn received_now(due: &[(Tick, u64)]) -> Vec<Outgoing> {
+fn received_now(due: &[(Tick, u64)]) -> Vec<OutboundMessage> {
     let received_at = clock::now();
     due.iter().map(|(tick, line)| message(&Tick { received_at, ..tick.clone() }, &line.to_string())).collect()
 }
 
 /// How many of the ticks are due; at least the first, whose time the caller has waited for.
-fn count_due(pace: Pace, ticks: &[(Tick, u64)], elapsed: Duration) -> usize {
+fn count_due(pace: ReplayClock, ticks: &[(Tick, u64)], elapsed: Duration) -> usize {
     ticks.iter().skip(1).take_while(|(tick, _)| pace.due(tick.at) <= elapsed).count() + 1
 }
 
@@ -103,7 +109,7 @@ struct Chunk<T> {
 
 /// The thread that reads and decodes, and what comes from it.
 struct Reader<T> {
-    thread: JoinHandle<Result<(), Fault>>,
+    thread: JoinHandle<Result<(), ServiceError>>,
     chunks: mpsc::Receiver<Chunk<T>>,
 }
 
@@ -122,12 +128,12 @@ impl<T: Send + 'static> Reader<T> {
     }
 
     /// Whether the file was read to its end.
-    async fn end(self, shutdown: &Shutdown) -> Result<(), Fault> {
+    async fn end(self, shutdown: &Shutdown) -> Result<(), ServiceError> {
         if shutdown.is_cancelled() {
             // The thread sees that nobody listens and ends; it may hang on a pipe that nobody writes to.
             return Ok(());
         }
-        self.thread.await.unwrap_or_else(|error| Err(Fault::fatal("decode the file", error)))
+        self.thread.await.unwrap_or_else(|error| Err(ServiceError::permanent("decode the file", error)))
     }
 }
 
@@ -139,7 +145,7 @@ struct Decoding<T> {
 }
 
 impl<T> Decoding<T> {
-    fn run(mut self, chunks: &mpsc::Sender<Chunk<T>>) -> Result<(), Fault> {
+    fn run(mut self, chunks: &mpsc::Sender<Chunk<T>>) -> Result<(), ServiceError> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let file = File::open(&self.path).map_err(|error| unreadable(&self.path, error))?;
         let file = Counted { file, bytes_read: Arc::clone(&bytes_read) };
@@ -186,25 +192,25 @@ impl<T> Decoding<T> {
         }
     }
 
-    fn fault(&self, error: RecordingError) -> Fault {
+    fn fault(&self, error: RecordingError) -> ServiceError {
         let path = self.path.display();
         match error {
-            RecordingError::Header(error) => Fault::fatal(format!("{path} is no recording"), error),
+            RecordingError::Header(error) => ServiceError::permanent(format!("{path} is no recording"), error),
             RecordingError::Read { lines: 0, error } => unreadable(&self.path, error),
             error @ RecordingError::Read { .. } => {
                 let what = format!(
                     "{path} ends early or is damaged; every whole line before is published; get the file whole and \
                      publish it again, no tick will be there twice"
                 );
-                Fault::fatal(what, error)
+                ServiceError::permanent(what, error)
             }
         }
     }
 }
 
-fn unreadable(path: &Path, error: io::Error) -> Fault {
+fn unreadable(path: &Path, error: io::Error) -> ServiceError {
     let what = format!("cannot read {}; name a CSV or NDJSON file with --source file:PATH", path.display());
-    Fault::fatal(what, error)
+    ServiceError::permanent(what, error)
 }
 
 /// Counts the bytes that are read, for the progress.
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn ticks_are_due_by_their_own_time_and_late_ones_at_once() {
         let Ok(Speed::Times(factor)) = "10x".parse() else { panic!("a factor") };
-        let pace = Pace { factor, start: tick(5_000).0.at };
+        let pace = ReplayClock { factor, start: tick(5_000).0.at };
         assert_eq!(pace.due(tick(5_000).0.at), Duration::ZERO);
         assert_eq!(pace.due(tick(8_000).0.at), Duration::from_millis(300));
         assert_eq!(pace.due(tick(1_000).0.at), Duration::ZERO);

@@ -11,7 +11,7 @@ pub mod simulator;
 pub mod source;
 
 use events::Venue;
-use platform::{Broker, Check, Fault, Shutdown, settings::SettingsError};
+use platform::{Broker, Check, ServiceError, Shutdown, settings::SettingsError};
 use serde::Deserialize;
 use tokio::time::Instant;
 use tracing::info;
@@ -67,7 +67,12 @@ pub struct Summary {
 /// A broker that is away is waited for. Fatal is what somebody has to look at: a file that cannot be read, or ends in
 /// the middle of its compressed data (after what could be read is published). Passing is a single poll that brought
 /// nothing.
-pub async fn run(broker: Broker, check: Check, settings: Settings, shutdown: Shutdown) -> Result<Summary, Fault> {
+pub async fn run(
+    broker: Broker,
+    check: Check,
+    settings: Settings,
+    shutdown: Shutdown,
+) -> Result<Summary, ServiceError> {
     let venue = settings.venue.clone().unwrap_or_else(|| settings.source.venue());
     let rounds = if settings.once { Rounds::One } else { Rounds::Endless };
     let began = Instant::now();
@@ -95,7 +100,7 @@ pub async fn run(broker: Broker, check: Check, settings: Settings, shutdown: Shu
     info!(source = %settings.source, venue = %publisher.venue(), published, bad_lines, seconds, "{why}");
     match ended {
         // Asked to stop: what was not acknowledged has the same ids at the next start.
-        Err(Fault::Passing(..)) if shutdown.is_cancelled() => Ok(summary),
+        Err(ServiceError::Transient(..)) if shutdown.is_cancelled() => Ok(summary),
         Err(fault) => Err(fault),
         Ok(()) => Ok(summary),
     }

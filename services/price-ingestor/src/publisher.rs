@@ -1,14 +1,14 @@
 //! The way out: ticks become messages here and nowhere else, and what is acknowledged is counted.
 
-use events::{Outgoing, Tick, Venue};
+use events::{OutboundMessage, Tick, Venue};
 use metrics::{Counter, Gauge};
-use platform::{Broker, Fault, broker::traced, clock, telemetry::trace_context::new_traceparent};
+use platform::{Broker, ServiceError, broker::with_trace_context, clock, telemetry::trace_context::new_traceparent};
 
 use crate::Summary;
 
 /// The message of one tick, at the beginning of its trace.
-pub(crate) fn message(tick: &Tick, trade_id: &str) -> Outgoing {
-    traced(tick.outgoing(trade_id), Some(new_traceparent()))
+pub(crate) fn message(tick: &Tick, trade_id: &str) -> OutboundMessage {
+    with_trace_context(tick.to_message(trade_id), Some(new_traceparent()))
 }
 
 /// Publishes for one venue.
@@ -31,7 +31,7 @@ impl Publisher {
     }
 
     /// Publishes in order; returns when all is acknowledged, however long the broker is away.
-    pub(crate) async fn publish(&mut self, messages: &[Outgoing]) -> Result<(), Fault> {
+    pub(crate) async fn publish(&mut self, messages: &[OutboundMessage]) -> Result<(), ServiceError> {
         self.broker.publish(messages).await?;
         self.published.increment(messages.len() as u64);
         if !messages.is_empty() {

@@ -6,10 +6,10 @@ use events::{
     Price, Size, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
-use market_data::{Band, Starts};
+use market_data::{Band, InitialPrices};
 use platform::{
-    Fault, Shutdown, clock,
-    settings::{SettingsError, duration, within},
+    ServiceError, Shutdown, clock,
+    settings::{SettingsError, duration, require_range},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rust_decimal::Decimal;
@@ -28,7 +28,7 @@ pub struct Settings {
     /// The same seed gives the same walk.
     pub seed: u64,
     /// What is quoted and where each walk starts: `BTC-USD=68000,ETH-USD=3500`.
-    pub symbols: Starts,
+    pub symbols: InitialPrices,
     /// How long until each symbol has its next price, like `250ms`.
     #[serde(deserialize_with = "duration::deserialize")]
     pub interval: Duration,
@@ -39,15 +39,15 @@ pub struct Settings {
 impl Default for Settings {
     /// Steps of up to 1 %, four a second: a rule on 1 % rings within 15 seconds but for a few runs in a million.
     fn default() -> Self {
-        Self { seed: 1, symbols: Starts::default(), interval: Duration::from_millis(250), volatility_bp: 80 }
+        Self { seed: 1, symbols: InitialPrices::default(), interval: Duration::from_millis(250), volatility_bp: 80 }
     }
 }
 
 impl Settings {
     pub(crate) fn validate(&self) -> Result<(), SettingsError> {
-        within("price_ingestor.simulator.volatility_bp", self.volatility_bp, 1, 1_000)?;
+        require_range("price_ingestor.simulator.volatility_bp", self.volatility_bp, 1, 1_000)?;
         let (least, most) = (Duration::from_millis(1), Duration::from_secs(3_600));
-        duration::within("price_ingestor.simulator.interval", self.interval, least, most)
+        duration::require_range("price_ingestor.simulator.interval", self.interval, least, most)
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn run(
     settings: &Settings,
     rounds: Rounds,
     shutdown: &Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     let mut walks = Walks::new(settings);
     let mut timer = tokio::time::interval(settings.interval);
     // After the broker was away, prices go on from now; nobody wants the missed ones at once.

@@ -3,7 +3,7 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use events::Venue;
-use market_data::Factor;
+use market_data::ReplaySpeed;
 use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;
@@ -40,7 +40,7 @@ pub enum Speed {
     #[default]
     Max,
     /// By the ticks' own time.
-    Times(Factor),
+    Times(ReplaySpeed),
 }
 
 impl Source {
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn a_speed_is_max_or_a_factor() {
         assert_eq!("max".parse(), Ok(Speed::Max));
-        assert_eq!("1x".parse(), Ok(Speed::Times(Factor::ONE)));
+        assert_eq!("1x".parse(), Ok(Speed::Times(ReplaySpeed::ONE)));
         for bad in ["", "60", "0x", "fast"] {
             assert_eq!(bad.parse::<Speed>(), Err(SourceError::Speed(bad.to_owned())));
         }

@@ -3,7 +3,7 @@
 
 use std::process::{ExitCode, Termination};
 
-use platform::{Fault, settings::SettingsError, telemetry::TelemetryError};
+use platform::{ServiceError, settings::SettingsError, telemetry::TelemetryError};
 use thiserror::Error;
 
 use crate::print::complain;
@@ -34,7 +34,7 @@ impl Exit {
 
     /// Says what went wrong, with its causes, and sorts it.
     pub(crate) fn failed(error: &anyhow::Error) -> Self {
-        complain(&format!("tickbell: {}", chain(error)));
+        complain(&format!("tickbell: {}", error_chain(error)));
         if error.is::<SettingsError>() || error.is::<TelemetryError>() {
             Self::Usage
         } else if error.is::<Unavailable>() {
@@ -45,8 +45,8 @@ impl Exit {
     }
 }
 
-fn chain(error: &anyhow::Error) -> String {
-    platform::runtime::error::chain(error.as_ref())
+fn error_chain(error: &anyhow::Error) -> String {
+    platform::runtime::error::error_chain(error.as_ref())
 }
 
 impl Termination for Exit {
@@ -61,6 +61,6 @@ impl Termination for Exit {
 }
 
 /// A fault while reaching the broker or the database means that it is not there.
-pub(crate) fn unavailable(fault: Fault) -> anyhow::Error {
-    Unavailable(platform::runtime::error::chain(&fault)).into()
+pub(crate) fn unavailable(fault: ServiceError) -> anyhow::Error {
+    Unavailable(platform::runtime::error::error_chain(&fault)).into()
 }

@@ -2,7 +2,7 @@
 
 use events::streams::Topology;
 use platform::{
-    Broker, Fault, Health, Shutdown,
+    Broker, Health, ServiceError, Shutdown,
     broker::topology,
     http::admin,
     settings::Pair,
@@ -67,7 +67,7 @@ pub(crate) async fn run(common: &Common, role: Role, flags: Vec<Pair>) -> anyhow
         return Ok(Exit::Done);
     }
     // The gateway answers queries and takes rules while the broker is away.
-    let check = if role == Role::Gateway { health.spared_check("broker") } else { health.check("broker") };
+    let check = if role == Role::Gateway { health.optional_check("broker") } else { health.check("broker") };
     let broker = Broker::connect(&settings.nats, role.name(), check, shutdown.clone()).await.map_err(unavailable)?;
     prepare(&broker, &settings).await?;
     info!(service = role.name(), nats = broker.server_version(), "started");
@@ -116,7 +116,7 @@ pub(crate) async fn prepare(broker: &Broker, settings: &Settings) -> anyhow::Res
     } else {
         topology::verify(broker, &topology).await?;
     }
-    broker.say_how_it_syncs(&settings.nats).await;
+    broker.warn_unless_sync_always(&settings.nats).await;
     Ok(())
 }
 
@@ -146,7 +146,7 @@ pub(crate) async fn serve(role: Role, context: &Context, store: Store, settings:
     Ok(())
 }
 
-async fn ingest(context: &Context, settings: &Settings) -> Result<(), Fault> {
+async fn ingest(context: &Context, settings: &Settings) -> Result<(), ServiceError> {
     let check = context.health.check(Role::PriceIngestor.name());
     let (broker, shutdown) = (context.broker.clone(), context.shutdown.clone());
     price_ingestor::run(broker, check, settings.price_ingestor.clone(), shutdown).await.map(|_| ())

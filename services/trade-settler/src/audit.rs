@@ -8,7 +8,7 @@ use std::{
     fmt,
 };
 
-use events::{OrderStatus, Rejection, Side, asset::is_within};
+use events::{OrderStatus, RejectReason, Side, asset::is_within};
 use rust_decimal::Decimal;
 use store::trading::{
     ledger_snapshot::{DepositRow, OrderRow, StateRow},
@@ -277,7 +277,7 @@ impl Audit {
     pub fn order(&mut self, state: &StateRow) {
         let row = format!("state of order {}", state.order_id);
         let status = OrderStatus::parse(&state.status);
-        if status.is_none() || state.reason.as_deref().is_some_and(|reason| Rejection::parse(reason).is_none()) {
+        if status.is_none() || state.reason.as_deref().is_some_and(|reason| RejectReason::parse(reason).is_none()) {
             self.find(row.clone(), "its status or its reason is no word that this version knows");
         }
         match &state.order {

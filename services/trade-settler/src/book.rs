@@ -8,10 +8,10 @@ pub use memory::RecallError;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use events::{
-    AlertFired, Asset, DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, OrderUpdated, Outgoing, Price,
-    Rejection, Span, Symbol, Terms, Tick, Timestamp, TradeSettled,
-    order::AfterAlert,
-    terms::{Execution, TimeInForce},
+    AlertFired, Asset, DepositRequested, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OrderUpdated,
+    OutboundMessage, Period, Price, RejectReason, Symbol, Tick, Timestamp, TradeSettled,
+    order::AlertTrigger,
+    order_request::{OrderKind, TimeInForce},
 };
 use store::trading::settlement::{OrderState, TradeRow};
 use thiserror::Error;
@@ -19,13 +19,13 @@ use uuid::Uuid;
 
 use crate::{
     amounts::{self, Minor, Rates},
-    ledger::{About, Holder, Ledger, Reason, Transfer},
+    ledger::{About, AccountOwner, Ledger, Reason, Transfer},
     queue::{Queue, Trigger},
 };
 
 /// How far the alert-engine may be behind the prices before a firing finds its order expired. It says nothing when a rule is
 /// over, so the prices tell; an engine that is behind by this much has been paged for.
-const FIRING_PATIENCE: Span = Span::seconds(3_600);
+const FIRING_PATIENCE: Period = Period::seconds(3_600);
 
 /// How orders are settled.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +33,7 @@ pub struct Policy {
     /// What is taken for a trade.
     pub rates: Rates,
     /// A price that is older than this, by the newest tick of any symbol, fills nothing.
-    pub max_price_age: Span,
+    pub max_price_age: Period,
     /// How many orders of one user may wait.
     pub max_open_orders: usize,
 }
@@ -63,10 +63,10 @@ pub enum Fact {
 
 impl Fact {
     /// The message to publish.
-    pub fn outgoing(&self) -> Outgoing {
+    pub fn to_message(&self) -> OutboundMessage {
         match self {
-            Self::Trade(trade) => trade.outgoing(),
-            Self::Update(update) => update.outgoing(),
+            Self::Trade(trade) => trade.to_message(),
+            Self::Update(update) => update.to_message(),
         }
     }
 }
@@ -121,7 +121,7 @@ struct Quote {
 struct Order {
     id: Uuid,
     user_id: Uuid,
-    terms: Terms,
+    terms: OrderRequest,
 }
 
 /// An order that waits.
@@ -131,7 +131,7 @@ struct Open {
     revision: i32,
     place: i64,
     held: Held,
-    parked: Option<AfterAlert>,
+    parked: Option<AlertTrigger>,
 }
 
 /// What an order holds.
@@ -145,9 +145,9 @@ impl Order {
     /// The price it waits for; none for one that takes any.
     fn trigger(&self) -> Option<Trigger> {
         match self.terms.execution {
-            Execution::Market(_) => None,
-            Execution::Limit { price, .. } => Some(Trigger::Limit(price)),
-            Execution::Stop { stop_price, .. } => Some(Trigger::Stop(stop_price)),
+            OrderKind::Market(_) => None,
+            OrderKind::Limit { price, .. } => Some(Trigger::Limit(price)),
+            OrderKind::Stop { stop_price, .. } => Some(Trigger::Stop(stop_price)),
         }
     }
 }
@@ -239,7 +239,7 @@ impl Book {
             open.order.trigger().filter(|trigger| !fresh.is_ok_and(|quote| trigger.is_reached(side, quote.price)));
         match (waits, open.order.terms.execution) {
             (None, _) => self.execute(open, fresh, alert.fired_at),
-            (Some(_), Execution::Limit { time_in_force: TimeInForce::Ioc, .. }) => {
+            (Some(_), OrderKind::Limit { time_in_force: TimeInForce::Ioc, .. }) => {
                 self.give_up(open, OrderStatus::Expired, None, alert.fired_at);
             }
             (Some(_), _) => {
@@ -258,7 +258,7 @@ impl Book {
         if self.changed.deposits.contains(deposit_id) {
             return Ok(());
         }
-        let transfers = [Transfer { asset, from: Holder::Issued, to: Holder::Available(*user_id), amount }];
+        let transfers = [Transfer { asset, from: AccountOwner::Issued, to: AccountOwner::Available(*user_id), amount }];
         if !self.ledger.counts(&transfers) {
             return Err(Unpostable::TooMuch(asset.clone()));
         }
@@ -269,9 +269,9 @@ impl Book {
     }
 
     /// The newest price of a symbol, if it may fill anything.
-    fn fresh(&self, symbol: &Symbol) -> Result<Quote, Rejection> {
-        let quote = self.markets.get(symbol).and_then(|market| market.latest).ok_or(Rejection::NoPrice)?;
-        if self.is_stale(quote) { Err(Rejection::StalePrice) } else { Ok(quote) }
+    fn fresh(&self, symbol: &Symbol) -> Result<Quote, RejectReason> {
+        let quote = self.markets.get(symbol).and_then(|market| market.latest).ok_or(RejectReason::NoPrice)?;
+        if self.is_stale(quote) { Err(RejectReason::StalePrice) } else { Ok(quote) }
     }
 
     fn is_stale(&self, quote: Quote) -> bool {

@@ -21,7 +21,7 @@ pub struct UnknownAccount(i64);
 
 /// Who holds an asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Holder {
+pub enum AccountOwner {
     /// A user, free to use.
     Available(Uuid),
     /// A user, bound by open orders.
@@ -34,7 +34,7 @@ pub enum Holder {
     Issued,
 }
 
-impl Holder {
+impl AccountOwner {
     fn new(kind: &str, user_id: Option<Uuid>) -> Option<Self> {
         match (kind, user_id) {
             ("available", Some(user)) => Some(Self::Available(user)),
@@ -107,9 +107,9 @@ pub struct Transfer<'a> {
     /// Of what.
     pub asset: &'a Asset,
     /// Who has it before.
-    pub from: Holder,
+    pub from: AccountOwner,
     /// Who has it then.
-    pub to: Holder,
+    pub to: AccountOwner,
     /// How much, not negative.
     pub amount: Minor,
 }
@@ -129,7 +129,7 @@ pub struct Posted {
 #[derive(Debug, Default)]
 pub struct Ledger {
     scales: HashMap<Asset, Scale>,
-    accounts: HashMap<(Holder, Asset), Account>,
+    accounts: HashMap<(AccountOwner, Asset), Account>,
     last_account: i64,
     last_posting: i64,
     last_hash: Vec<u8>,
@@ -153,7 +153,7 @@ impl Ledger {
         let mut ledger = Self { scales: assets.into_iter().collect(), last_posting, last_hash, ..Self::default() };
         for (row, balance) in accounts {
             let unknown = || UnknownAccount(row.id);
-            let holder = Holder::new(&row.kind, row.user_id).ok_or_else(unknown)?;
+            let holder = AccountOwner::new(&row.kind, row.user_id).ok_or_else(unknown)?;
             let asset = Asset::parse(&row.asset).map_err(|_| unknown())?;
             let scale = ledger.scale(&asset).ok_or_else(unknown)?;
             let balance = amounts::of_amount(balance, scale).ok_or_else(unknown)?;
@@ -174,19 +174,19 @@ impl Ledger {
     }
 
     /// What a holder has of an asset.
-    pub fn balance(&self, holder: Holder, asset: &Asset) -> Minor {
+    pub fn balance(&self, holder: AccountOwner, asset: &Asset) -> Minor {
         self.accounts.get(&(holder, asset.clone())).map_or(0, |account| account.balance)
     }
 
     /// Whether every balance stays countable when these are posted. What a user has bound and what is free count together,
     /// so that what is bound can always be released.
     pub fn counts(&self, transfers: &[Transfer<'_>]) -> bool {
-        let stays = |holder: Holder, asset: &Asset, by: Minor| {
+        let stays = |holder: AccountOwner, asset: &Asset, by: Minor| {
             let balance = match holder {
-                Holder::Available(user) | Holder::Held(user) => {
-                    self.balance(Holder::Available(user), asset) + self.balance(Holder::Held(user), asset)
+                AccountOwner::Available(user) | AccountOwner::Held(user) => {
+                    self.balance(AccountOwner::Available(user), asset) + self.balance(AccountOwner::Held(user), asset)
                 }
-                Holder::House | Holder::Fees | Holder::Issued => self.balance(holder, asset),
+                AccountOwner::House | AccountOwner::Fees | AccountOwner::Issued => self.balance(holder, asset),
             };
             self.scale(asset).is_some_and(|scale| amounts::is_countable(balance + by, scale))
         };
@@ -233,7 +233,7 @@ impl Ledger {
     }
 
     /// Changes a balance, of an account that is opened where there is none, and returns its number.
-    fn change(&mut self, holder: Holder, asset: &Asset, by: Minor) -> i64 {
+    fn change(&mut self, holder: AccountOwner, asset: &Asset, by: Minor) -> i64 {
         let account = self.accounts.entry((holder, asset.clone())).or_insert_with(|| {
             self.last_account += 1;
             let mut row = AccountRow {

@@ -15,10 +15,10 @@ pub mod verify;
 
 use std::time::Duration;
 
-use events::Span;
+use events::Period;
 use platform::{
-    Broker, Fault, Health, Shutdown,
-    settings::{SettingsError, within},
+    Broker, Health, ServiceError, Shutdown,
+    settings::{SettingsError, require_range},
     supervise,
 };
 use serde::Deserialize;
@@ -67,20 +67,20 @@ impl Default for Settings {
 impl Settings {
     /// Refuses values out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        within("trade_settler.fee_bp", self.fee_bp, 0, 1_000)?;
-        within("trade_settler.spread_bp", self.spread_bp, 0, 2_000)?;
-        within("trade_settler.slippage_bp", self.slippage_bp, self.spread_bp.div_ceil(2), 5_000)?;
-        within("trade_settler.max_price_age_seconds", self.max_price_age_seconds, 1, 86_400)?;
-        within("trade_settler.max_open_orders", self.max_open_orders, 1, 100_000)?;
-        within("trade_settler.batch", self.batch, 1, 20_000)?;
-        within("trade_settler.verify_every_minutes", self.verify_every_minutes, 0, 10_080)
+        require_range("trade_settler.fee_bp", self.fee_bp, 0, 1_000)?;
+        require_range("trade_settler.spread_bp", self.spread_bp, 0, 2_000)?;
+        require_range("trade_settler.slippage_bp", self.slippage_bp, self.spread_bp.div_ceil(2), 5_000)?;
+        require_range("trade_settler.max_price_age_seconds", self.max_price_age_seconds, 1, 86_400)?;
+        require_range("trade_settler.max_open_orders", self.max_open_orders, 1, 100_000)?;
+        require_range("trade_settler.batch", self.batch, 1, 20_000)?;
+        require_range("trade_settler.verify_every_minutes", self.verify_every_minutes, 0, 10_080)
     }
 
     /// The same as the core has it.
     pub fn policy(&self) -> Policy {
         Policy {
             rates: Rates { fee_bp: self.fee_bp, spread_bp: self.spread_bp, slippage_bp: self.slippage_bp },
-            max_price_age: Span::seconds(self.max_price_age_seconds),
+            max_price_age: Period::seconds(self.max_price_age_seconds),
             max_open_orders: self.max_open_orders,
         }
     }
@@ -93,11 +93,11 @@ pub async fn run(
     health: &Health,
     settings: Settings,
     shutdown: Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
-    store::consumer::dead_letters::count_from_nought(SERVICE);
-    session::count_from_nought();
-    verify::count_from_nought();
+    store::consumer::dead_letters::register_metrics(SERVICE);
+    session::register_metrics();
+    verify::register_metrics();
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
     let settle = supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings, &shutdown));
     let verify = async {

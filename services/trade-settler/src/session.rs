@@ -4,13 +4,13 @@ mod input;
 
 use std::{collections::HashSet, mem, pin::pin, time::Duration};
 
-use events::{DeadLetter, OrderStatus, Outgoing, Rejection, Timestamp};
+use events::{DeadLetter, OrderStatus, OutboundMessage, RejectReason, Timestamp};
 use futures::future::OptionFuture;
 use platform::{
-    Broker, Check, Fault, Feed, Merge, Message, Shutdown,
-    broker::traced,
+    Broker, Check, Message, OrderedConsumer, ServiceError, Shutdown, StreamMerge,
+    broker::with_trace_context,
     clock,
-    telemetry::trace_context::{follow, traceparent},
+    telemetry::trace_context::{set_parent, traceparent},
 };
 use store::{
     Store,
@@ -19,7 +19,7 @@ use store::{
         position::{self, Advance},
     },
     outbox::relay,
-    trading::settlement::{self, Batch, Changes, Settling},
+    trading::settlement::{self, Batch, Changes, SettlementConnection},
 };
 use tokio::time::Instant;
 use tracing::{info, info_span};
@@ -46,9 +46,9 @@ const ORDERS: usize = 2;
 /// The streams, the book, and how far it is saved.
 struct Session<'a> {
     store: &'a Store,
-    settling: Settling,
+    settling: SettlementConnection,
     book: Book,
-    merge: Merge,
+    merge: StreamMerge,
     /// Where the last batch ends, which is committed or about to be.
     positions: [u64; CONSUMERS.len()],
     /// Orders and deposits of a batch that is not committed yet.
@@ -62,7 +62,7 @@ struct Session<'a> {
 /// What one transaction is to hold.
 struct Decided {
     changes: Changes,
-    facts: Vec<Outgoing>,
+    facts: Vec<OutboundMessage>,
     dead: Vec<DeadLetter>,
     to: [Option<u64>; CONSUMERS.len()],
     last_event_at: [Option<Timestamp>; CONSUMERS.len()],
@@ -84,13 +84,13 @@ pub(crate) async fn run(
     check: &Check,
     settings: &Settings,
     shutdown: &Shutdown,
-) -> Result<(), Fault> {
-    let mut ownership = leader_lock::acquire(&store, SERVICE, check).await?;
+) -> Result<(), ServiceError> {
+    let mut leader_lock = leader_lock::acquire(&store, SERVICE, check).await?;
     let mut positions = [0; CONSUMERS.len()];
     let mut feeds = Vec::with_capacity(CONSUMERS.len());
     for (consumer, position) in CONSUMERS.into_iter().zip(&mut positions) {
-        *position = position::read(&store, consumer, Feed::stream_created(broker, consumer).await?).await?;
-        feeds.push(Feed::open(broker, consumer, *position).await?);
+        *position = position::read(&store, consumer, OrderedConsumer::stream_created(broker, consumer).await?).await?;
+        feeds.push(OrderedConsumer::open(broker, consumer, *position).await?);
     }
     if positions[TICKS] == 0 {
         settlement::reset_sequences(&store).await?;
@@ -98,17 +98,17 @@ pub(crate) async fn run(
     let memory = settlement::load(&store).await?;
     let book = Book::recall(memory, settings.policy(), positions[TICKS]).map_err(|error| match error {
         // It goes on by itself once the row is there; to leave the order out would hold its funds for ever.
-        RecallError::Missing(_) => Fault::passing("recall the open orders", error),
-        _ => Fault::fatal("recall the ledger; run `tickbell ledger verify`", error),
+        RecallError::Missing(_) => ServiceError::transient("recall the open orders", error),
+        _ => ServiceError::permanent("recall the ledger; run `tickbell ledger verify`", error),
     })?;
     info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "recalled");
-    let merge = Merge::new(feeds);
+    let merge = StreamMerge::new(feeds);
     let doubtful = merge.lag(ORDERS);
     let settling = settlement::connect(&store).await?;
     let mut session = Session { store, settling, book, merge, positions, unsaved: HashSet::new(), doubtful };
     check.ready();
     tokio::select! {
-        fault = ownership.lost() => Err(fault),
+        fault = leader_lock.lost() => Err(fault),
         ended = session.settle(settings.batch) => ended,
         ended = relay::run(&store, SERVICE, broker, PACE, shutdown) => ended,
     }
@@ -117,7 +117,7 @@ pub(crate) async fn run(
 impl Session<'_> {
     /// Takes batch after batch through to its acknowledgement. What comes while one is committed is the next one; only where
     /// many wait is the next one decided meanwhile.
-    async fn settle(&mut self, most: usize) -> Result<(), Fault> {
+    async fn settle(&mut self, most: usize) -> Result<(), ServiceError> {
         let mut saving = pin!(OptionFuture::from(None));
         loop {
             if self.waiting() < MANY
@@ -147,7 +147,7 @@ impl Session<'_> {
         (0..CONSUMERS.len()).map(|feed| self.merge.lag(feed)).sum()
     }
 
-    async fn decide(&mut self, messages: Vec<(usize, Message)>) -> Result<Decided, Fault> {
+    async fn decide(&mut self, messages: Vec<(usize, Message)>) -> Result<Decided, ServiceError> {
         let inputs: Vec<_> = messages.iter().map(|(feed, message)| (*feed, message, read(*feed, message))).collect();
         let known = self.prepare(inputs.iter().filter_map(|(.., input)| input.as_ref().ok())).await?;
         let mut decided = Decided {
@@ -176,7 +176,7 @@ impl Session<'_> {
     }
 
     /// Learns of assets that are new, and which orders and deposits are settled already.
-    async fn prepare(&mut self, inputs: impl Iterator<Item = &Input> + Clone) -> Result<HashSet<Uuid>, Fault> {
+    async fn prepare(&mut self, inputs: impl Iterator<Item = &Input> + Clone) -> Result<HashSet<Uuid>, ServiceError> {
         let symbols = inputs.clone().filter_map(Input::symbol);
         let unknown = symbols.filter(|symbol| !self.book.knows(&symbol.base()) || !self.book.knows(&symbol.quote()));
         if unknown.count() > 0 || inputs.clone().filter_map(Input::asset).any(|asset| !self.book.knows(asset)) {
@@ -252,7 +252,7 @@ impl Session<'_> {
 }
 
 /// The message that tells a fact, and follows what caused it.
-fn tell(fact: &Fact, cause: &Message) -> Outgoing {
+fn tell(fact: &Fact, cause: &Message) -> OutboundMessage {
     let span = match fact {
         Fact::Trade(trade) => {
             info_span!("settle", order = %trade.order_id, symbol = %trade.symbol, posting = trade.posting_id)
@@ -261,18 +261,18 @@ fn tell(fact: &Fact, cause: &Message) -> Outgoing {
             info_span!("settle", order = %update.order_id, symbol = %update.symbol, status = update.status.as_str())
         }
     };
-    follow(&span, cause.traceparent());
-    traced(fact.outgoing(), traceparent(&span, cause.traceparent()))
+    set_parent(&span, cause.traceparent());
+    with_trace_context(fact.to_message(), traceparent(&span, cause.traceparent()))
 }
 
 const FINAL: [OrderStatus; 3] = [OrderStatus::Filled, OrderStatus::Cancelled, OrderStatus::Expired];
 
 /// Makes the counters appear at nought, so that a first count is a step.
-pub(crate) fn count_from_nought() {
+pub(crate) fn register_metrics() {
     for status in FINAL {
         count_settled(status, None, 0);
     }
-    for reason in Rejection::ALL {
+    for reason in RejectReason::ALL {
         count_settled(OrderStatus::Rejected, Some(reason), 0);
     }
     metrics::counter!("tickbell_trades_settled_total").increment(0);
@@ -285,7 +285,7 @@ fn count(changes: &Changes) {
     metrics::counter!("tickbell_trades_settled_total").increment(changes.trades.len() as u64);
 }
 
-fn count_settled(status: OrderStatus, reason: Option<Rejection>, by: u64) {
-    let reason = reason.map_or("", Rejection::as_str);
+fn count_settled(status: OrderStatus, reason: Option<RejectReason>, by: u64) {
+    let reason = reason.map_or("", RejectReason::as_str);
     metrics::counter!("tickbell_orders_settled_total", "status" => status.as_str(), "reason" => reason).increment(by);
 }

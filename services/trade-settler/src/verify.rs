@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use events::{DepositRequested, Event, OrderPlaced};
 use futures::StreamExt;
-use platform::{Broker, Fault, Shutdown, broker::stream_scan, clock, runtime::error::chain};
+use platform::{Broker, ServiceError, Shutdown, broker::stream_scan, clock, runtime::error::error_chain};
 use store::{
     Store,
     trading::{
@@ -58,7 +58,7 @@ pub struct Against<'a> {
 /// Verifies the tables as they are at this moment.
 ///
 /// `progress` is told how many postings were seen, and of how many.
-pub async fn verify(store: &Store, against: Against<'_>, progress: impl Fn(u64, u64)) -> Result<Report, Fault> {
+pub async fn verify(store: &Store, against: Against<'_>, progress: impl Fn(u64, u64)) -> Result<Report, ServiceError> {
     let Against { broker, head: noted } = against;
     let mut snapshot = ledger_snapshot::begin(&store).await?;
     let accounts = snapshot.accounts().await?;
@@ -89,7 +89,7 @@ pub async fn verify(store: &Store, against: Against<'_>, progress: impl Fn(u64, 
     Ok(Report { postings, orders, streamed, deposits, head, findings: audit.finish(&accounts) })
 }
 
-async fn page(snapshot: &mut Snapshot, after: i64) -> Result<Vec<Posted>, Fault> {
+async fn page(snapshot: &mut Snapshot, after: i64) -> Result<Vec<Posted>, ServiceError> {
     let postings = snapshot.postings(after, PAGE).await?;
     let Some(last) = postings.last().map(|posting| posting.id) else { return Ok(Vec::new()) };
     let mut transfers: HashMap<i64, Vec<TransferRow>> = HashMap::new();
@@ -113,7 +113,7 @@ async fn page(snapshot: &mut Snapshot, after: i64) -> Result<Vec<Posted>, Fault>
     Ok(whole.collect())
 }
 
-async fn states(snapshot: &mut Snapshot, audit: &mut Audit) -> Result<u64, Fault> {
+async fn states(snapshot: &mut Snapshot, audit: &mut Audit) -> Result<u64, ServiceError> {
     let (mut seen, mut after) = (0, Uuid::nil());
     loop {
         let page = snapshot.order_states(after, PAGE).await?;
@@ -126,7 +126,7 @@ async fn states(snapshot: &mut Snapshot, audit: &mut Audit) -> Result<u64, Fault
 
 /// What the settler has applied of the stream must be in the tables as it was asked for. Says how many orders and how many
 /// deposits that are.
-async fn streamed(snapshot: &mut Snapshot, audit: &mut Audit, broker: &Broker) -> Result<(u64, u64), Fault> {
+async fn streamed(snapshot: &mut Snapshot, audit: &mut Audit, broker: &Broker) -> Result<(u64, u64), ServiceError> {
     let applied = snapshot.position(CONSUMER).await?;
     let mut messages = stream_scan::messages(broker, STREAM, Some(applied)).await?.ready_chunks(PAGE as usize);
     let mut seen = (0, 0);
@@ -150,7 +150,7 @@ async fn streamed(snapshot: &mut Snapshot, audit: &mut Audit, broker: &Broker) -
 }
 
 /// Makes the metrics of verifications appear at nought.
-pub(crate) fn count_from_nought() {
+pub(crate) fn register_metrics() {
     for outcome in ["right", "wrong", "failed"] {
         metrics::counter!("tickbell_ledger_verifications_total", "outcome" => outcome).increment(0);
     }
@@ -169,7 +169,7 @@ pub(crate) async fn regularly(store: &Store, every: Duration, shutdown: &Shutdow
                 if report.findings.count() == 0 { "right" } else { "wrong" }
             }
             Err(fault) => {
-                error!(service = SERVICE, error = chain(&fault), "the ledger could not be verified");
+                error!(service = SERVICE, error = error_chain(&fault), "the ledger could not be verified");
                 "failed"
             }
         };

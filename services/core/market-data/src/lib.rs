@@ -7,9 +7,9 @@ pub mod random_walk;
 pub mod recording;
 pub mod replay_pacing;
 
-pub use random_walk::{Band, Starts};
+pub use random_walk::{Band, InitialPrices};
 pub use recording::{
     Recording, RecordingError,
-    decoder::{HeaderError, LineError, Row},
+    decoder::{HeaderError, LineError, RecordedTrade},
 };
-pub use replay_pacing::{Factor, Pace};
+pub use replay_pacing::{ReplayClock, ReplaySpeed};

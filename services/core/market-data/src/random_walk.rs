@@ -10,24 +10,24 @@ use thiserror::Error;
 /// Where walks start: symbols and prices, one or more.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Starts(Vec<(Symbol, Price)>);
+pub struct InitialPrices(Vec<(Symbol, Price)>);
 
 /// Text that is no list of starts.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{item:?} in {text:?} must be a symbol and its first price, like BTC-USD=68000, each symbol once")]
-pub struct StartsError {
+pub struct InitialPricesError {
     item: String,
     text: String,
 }
 
-impl Starts {
+impl InitialPrices {
     /// Each symbol with where its walk starts.
     pub fn iter(&self) -> impl Iterator<Item = (&Symbol, Price)> {
         self.0.iter().map(|(symbol, price)| (symbol, *price))
     }
 }
 
-impl Default for Starts {
+impl Default for InitialPrices {
     /// What a demo quotes.
     fn default() -> Self {
         let starts = "BTC-USD=68000.00,ETH-USD=3500.00,SOL-USD=150.00,DOGE-USD=0.16000,SPY=550.00";
@@ -35,12 +35,12 @@ impl Default for Starts {
     }
 }
 
-impl FromStr for Starts {
-    type Err = StartsError;
-    fn from_str(text: &str) -> Result<Self, StartsError> {
+impl FromStr for InitialPrices {
+    type Err = InitialPricesError;
+    fn from_str(text: &str) -> Result<Self, InitialPricesError> {
         let mut starts: Vec<(Symbol, Price)> = Vec::new();
         for item in text.split(',').map(str::trim) {
-            let error = || StartsError { item: item.to_owned(), text: text.to_owned() };
+            let error = || InitialPricesError { item: item.to_owned(), text: text.to_owned() };
             let (symbol, price) = start(item).ok_or_else(error)?;
             if starts.iter().any(|(there, _)| *there == symbol) {
                 return Err(error());
@@ -56,9 +56,9 @@ fn start(item: &str) -> Option<(Symbol, Price)> {
     Some((symbol.trim().parse().ok()?, price.trim().parse().ok()?))
 }
 
-impl TryFrom<String> for Starts {
-    type Error = StartsError;
-    fn try_from(text: String) -> Result<Self, StartsError> {
+impl TryFrom<String> for InitialPrices {
+    type Error = InitialPricesError;
+    fn try_from(text: String) -> Result<Self, InitialPricesError> {
         text.parse()
     }
 }
@@ -153,9 +153,9 @@ mod tests {
 
     #[test]
     fn starts_are_symbols_with_prices_each_once() {
-        assert_eq!("BTC-USD=1, SPY=2.50".parse::<Starts>().map(|starts| starts.iter().count()), Ok(2));
+        assert_eq!("BTC-USD=1, SPY=2.50".parse::<InitialPrices>().map(|starts| starts.iter().count()), Ok(2));
         for bad in ["", "BTC-USD", "BTC-USD=0", "btc=1", "SPY=1,", "SPY=1,SPY=2"] {
-            assert!(bad.parse::<Starts>().is_err(), "{bad}");
+            assert!(bad.parse::<InitialPrices>().is_err(), "{bad}");
         }
     }
 }

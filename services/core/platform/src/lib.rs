@@ -11,9 +11,9 @@ pub mod telemetry;
 
 pub use broker::{
     Broker,
-    ordered_consumer::{Batch, Feed, Message},
-    stream_merge::Merge,
+    ordered_consumer::{Batch, Message, OrderedConsumer},
+    stream_merge::StreamMerge,
 };
 pub use http::health::{Check, Health};
-pub use runtime::{clock, error::Fault, supervise::supervise};
+pub use runtime::{clock, error::ServiceError, supervise::supervise};
 pub use tokio_util::sync::CancellationToken as Shutdown;

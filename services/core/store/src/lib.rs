@@ -21,7 +21,7 @@ use std::{
 
 use events::{Asset, Price, Size, money::AmountError};
 use futures::future::BoxFuture;
-use platform::{Fault, Health, Shutdown};
+use platform::{Health, ServiceError, Shutdown};
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use sqlx::{
@@ -36,12 +36,12 @@ use uuid::Uuid;
 
 use crate::{
     consumer::position::Advance,
-    outbox::relay::Handover,
+    outbox::relay::LocalRelay,
     pg::{
-        hot_connections::{Kept, SURELY_THERE},
-        notify::Bell,
+        hot_connections::{ASSUME_ALIVE_FOR, HotConnections},
+        notify::PgNotifier,
     },
-    trading::order_waiters::Watch,
+    trading::order_waiters::OrderWaiters,
 };
 
 pub use pg::transaction::Tx;
@@ -86,7 +86,7 @@ impl Error {
     }
 
     /// Whether trying again may help: yes for a database that is away or busy, no for one that refuses the statement.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Fenced(_) => true,
             Self::Amount(_) | Self::Document(_) => false,
@@ -100,9 +100,13 @@ impl Error {
     }
 }
 
-impl From<Error> for Fault {
+impl From<Error> for ServiceError {
     fn from(error: Error) -> Self {
-        if error.is_passing() { Fault::passing("database", error) } else { Fault::fatal("database", error) }
+        if error.is_transient() {
+            ServiceError::transient("database", error)
+        } else {
+            ServiceError::permanent("database", error)
+        }
     }
 }
 
@@ -110,12 +114,12 @@ impl From<Error> for Fault {
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
-    kept: Kept,
+    hot: HotConnections,
     /// Assets that were asked for; how many places one has never changes.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
-    bell: Bell,
-    handover: Handover,
-    watch: Watch,
+    notifier: PgNotifier,
+    local_relay: LocalRelay,
+    order_waiters: OrderWaiters,
     /// Names this process in its notices.
     instance: Uuid,
 }
@@ -129,18 +133,18 @@ const BY_INDEX: [(&str, &str); 4] =
 /// How long a first connection is waited for before the database counts as not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a connection of the pool is waited for; less than a request may take.
-const PATIENCE: Duration = Duration::from_secs(8);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 /// How often the database is asked whether it is there.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
 impl Store {
     /// Connects, waiting up to half a minute for a database that is still starting.
-    pub async fn connect(settings: &Settings, name: &str) -> Result<Self, Fault> {
+    pub async fn connect(settings: &Settings, name: &str) -> Result<Self, ServiceError> {
         Self::connect_within(CONNECT_TIMEOUT, settings, name).await
     }
 
     /// Connects to a database that should be there, for a command that somebody waits for.
-    pub async fn connect_now(settings: &Settings, name: &str) -> Result<Self, Fault> {
+    pub async fn connect_now(settings: &Settings, name: &str) -> Result<Self, ServiceError> {
         Self::connect_within(Duration::ZERO, settings, name).await
     }
 
@@ -152,57 +156,57 @@ impl Store {
         Ok(())
     }
 
-    async fn connect_within(patience: Duration, settings: &Settings, name: &str) -> Result<Self, Fault> {
-        platform::settings::within("database.max_connections", settings.max_connections, 4, 1000)
-            .map_err(|error| Fault::fatal("settings", error))?;
+    async fn connect_within(patience: Duration, settings: &Settings, name: &str) -> Result<Self, ServiceError> {
+        platform::settings::require_range("database.max_connections", settings.max_connections, 4, 1000)
+            .map_err(|error| ServiceError::permanent("settings", error))?;
         let options: PgConnectOptions = settings.url.parse().map_err(|error: sqlx::Error| {
-            Fault::fatal("database.url is no URL like postgres://user:password@host:5432/database", error)
+            ServiceError::permanent("database.url is no URL like postgres://user:password@host:5432/database", error)
         })?;
         let options = options
             .application_name(&format!("tickbell {name}"))
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
             .options(BY_INDEX);
         let deadline = tokio::time::Instant::now() + patience;
-        for wait in platform::runtime::supervise::waits() {
+        for wait in platform::runtime::supervise::backoff() {
             // Not by the pool, whose time-out would hide why.
             match PgConnection::connect_with(&options).await {
                 Ok(_) => break,
                 Err(error) if tokio::time::Instant::now() + wait > deadline => {
-                    return Err(Fault::fatal("no PostgreSQL server at database.url", error));
+                    return Err(ServiceError::permanent("no PostgreSQL server at database.url", error));
                 }
-                Err(error) => warn!(error = platform::runtime::error::chain(&error), "waiting for the database"),
+                Err(error) => warn!(error = platform::runtime::error::error_chain(&error), "waiting for the database"),
             }
             tokio::time::sleep(wait).await;
         }
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
-            .acquire_timeout(PATIENCE)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             // A ping before each use would be one more round trip that somebody waits for.
             .test_before_acquire(false)
             .before_acquire(|connection, there| {
-                Box::pin(async move { Ok(there.idle_for < SURELY_THERE || connection.ping().await.is_ok()) })
+                Box::pin(async move { Ok(there.idle_for < ASSUME_ALIVE_FOR || connection.ping().await.is_ok()) })
             })
             .connect_lazy_with(options);
         Ok(Self {
             pool,
-            kept: Kept::default(),
+            hot: HotConnections::default(),
             scales: Arc::default(),
-            bell: Bell::default(),
-            handover: Handover::default(),
-            watch: Watch::default(),
+            notifier: PgNotifier::default(),
+            local_relay: LocalRelay::default(),
+            order_waiters: OrderWaiters::default(),
             instance: Uuid::new_v4(),
         })
     }
 
     /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays
     /// as it is: every version works with the one after it, so that a release can be taken back.
-    pub async fn migrate(&self) -> Result<(), Fault> {
+    pub async fn migrate(&self) -> Result<(), ServiceError> {
         let mut migrator = sqlx::migrate!();
         migrator.set_ignore_missing(true);
-        migrator.run(&self.pool).await.map_err(|error| Fault::fatal("migrate the database", error))?;
+        migrator.run(&self.pool).await.map_err(|error| ServiceError::permanent("migrate the database", error))?;
         let mut tx = self.pool.begin().await.map_err(Error::from)?;
         let roles = sqlx::raw_sql(include_str!("../roles.sql")).execute(&mut *tx).await;
-        roles.map_err(|error| Fault::fatal("give the services' roles their rights", error))?;
+        roles.map_err(|error| ServiceError::permanent("give the services' roles their rights", error))?;
         tx.commit().await.map_err(Error::from)?;
         Ok(())
     }
@@ -237,7 +241,7 @@ impl Store {
         while !shutdown.is_cancelled() {
             match tokio::time::timeout(PING_EVERY, self.ping()).await {
                 Ok(Ok(())) => check.ready(),
-                Ok(Err(error)) => check.failing(platform::runtime::error::chain(&error)),
+                Ok(Err(error)) => check.failing(platform::runtime::error::error_chain(&error)),
                 Err(_) => check.failing("no answer within 2 s"),
             }
             tokio::select! {
@@ -248,8 +252,8 @@ impl Store {
     }
 
     /// Everybody in this process who waits for what the settler decides.
-    pub fn settled(&self) -> &Watch {
-        &self.watch
+    pub fn order_waiters(&self) -> &OrderWaiters {
+        &self.order_waiters
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -263,7 +267,7 @@ impl Store {
 
     /// Closes every connection, waiting for those that are in use.
     pub async fn close(&self) {
-        self.kept.clear();
+        self.hot.clear();
         self.pool.close().await;
     }
 }

@@ -293,7 +293,7 @@ async fn the_owner_of_an_order_is_told_what_became_of_it() {
         });
         serde_json::from_value(update).expect("a change")
     };
-    let mut unknown = update(open, "open", None).outgoing();
+    let mut unknown = update(open, "open", None).to_message();
     unknown.id = "unknown".into();
     for (name, value) in &mut unknown.headers {
         match name.as_str() {
@@ -303,14 +303,14 @@ async fn the_owner_of_an_order_is_told_what_became_of_it() {
         }
     }
     let stranger = json!(Uuid::from_u128(9));
-    let settled = trade(traded, &me["id"]).outgoing();
+    let settled = trade(traded, &me["id"]).to_message();
     system
         .publish(&[
             settled.clone(),
-            update(traded, "filled", None).outgoing(),
-            update(rejected, "rejected", Some("insufficient_funds")).outgoing(),
-            update(open, "open", None).outgoing(),
-            trade(Uuid::from_u128(4), &stranger).outgoing(),
+            update(traded, "filled", None).to_message(),
+            update(rejected, "rejected", Some("insufficient_funds")).to_message(),
+            update(open, "open", None).to_message(),
+            trade(Uuid::from_u128(4), &stranger).to_message(),
             unknown,
         ])
         .await;

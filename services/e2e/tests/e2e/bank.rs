@@ -10,7 +10,7 @@ use std::{
 };
 
 use e2e::{Api, Database, Process, System, system::Server, tape, until};
-use events::Outgoing;
+use events::OutboundMessage;
 use futures::future::{join, join_all};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Method;
@@ -115,7 +115,7 @@ impl Bank {
     }
 }
 
-fn price(second: i64, price: i64) -> Outgoing {
+fn price(second: i64, price: i64) -> OutboundMessage {
     let time = format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60);
     tape::message(&tape::tick("test", "BTC-USD", &time, &price.to_string()))
 }

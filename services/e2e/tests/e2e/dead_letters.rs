@@ -1,13 +1,13 @@
 //! What can never be a tick is given up, once, and can be tried again.
 
 use e2e::{System, tape};
-use events::{Outgoing, envelope::NATS_MSG_ID};
+use events::{OutboundMessage, envelope::NATS_MSG_ID};
 use serde_json::{Value, json};
 
-fn raw(id: &str, class: Option<&str>, body: Vec<u8>) -> Outgoing {
+fn raw(id: &str, class: Option<&str>, body: Vec<u8>) -> OutboundMessage {
     let id_header = (NATS_MSG_ID.to_owned(), id.to_owned());
     let headers = std::iter::once(id_header).chain(class.map(|class| ("ce-type".to_owned(), class.to_owned())));
-    Outgoing { subject: "ticks.test.BTC-USD".into(), id: id.into(), headers: headers.collect(), body }
+    OutboundMessage { subject: "ticks.test.BTC-USD".into(), id: id.into(), headers: headers.collect(), body }
 }
 
 /// The dead letters, in the order of what was given up: two services that give up one each publish them when they do.

@@ -228,7 +228,7 @@ async fn an_order_that_the_broker_stores_again_is_settled_once() {
         after_alert: None,
         placed_at: order["placed_at"].as_str().and_then(|at| at.parse().ok()).expect("a time"),
     };
-    let mut again = placed.outgoing();
+    let mut again = placed.to_message();
     again.id = "again".into();
     let id = again.headers.iter_mut().find(|(name, _)| name == NATS_MSG_ID).expect("an id");
     id.1.clone_from(&again.id);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use e2e::{System, api::Candle, tape};
-use events::{Outgoing, Tick, envelope::NATS_MSG_ID};
+use events::{OutboundMessage, Tick, envelope::NATS_MSG_ID};
 use rust_decimal::Decimal;
 
 fn decimal(text: &str) -> Decimal {
@@ -16,7 +16,7 @@ fn candle(start: &str, prices: [&str; 4], volume: &str, trades: i64) -> Candle {
 }
 
 async fn publish(system: &System, ticks: &[Tick]) {
-    let messages: Vec<Outgoing> = ticks.iter().map(tape::message).collect();
+    let messages: Vec<OutboundMessage> = ticks.iter().map(tape::message).collect();
     system.publish(&messages).await;
     system.until_processed().await;
 }
@@ -52,12 +52,12 @@ async fn a_repeat_counts_once(system: &System) {
     let position = system.status().await.expect("a status").position("history-writer");
     // The broker drops what has the same id for two minutes; after that the database must know it.
     system.ingest(&csv, "test").await;
-    let repeat = Outgoing { id: "another".into(), ..message_of_line(3) };
+    let repeat = OutboundMessage { id: "another".into(), ..message_of_line(3) };
     let headers = repeat.headers.iter().map(|(name, value)| {
         let value = if name == NATS_MSG_ID { "another" } else { value.as_str() };
         (name.clone(), value.to_owned())
     });
-    let repeat = Outgoing { headers: headers.collect(), ..repeat.clone() };
+    let repeat = OutboundMessage { headers: headers.collect(), ..repeat.clone() };
     system.publish(&[repeat]).await;
     system.until_processed().await;
     assert_eq!(system.status().await.expect("a status").position("history-writer"), position + 1);
@@ -66,8 +66,8 @@ async fn a_repeat_counts_once(system: &System) {
 }
 
 /// What the ingestor makes of the third line, its header being the first.
-fn message_of_line(line: usize) -> Outgoing {
-    tape::tick("test", "ETH-USD", "00:00:01", "381").outgoing(&line.to_string())
+fn message_of_line(line: usize) -> OutboundMessage {
+    tape::tick("test", "ETH-USD", "00:00:01", "381").to_message(&line.to_string())
 }
 
 async fn every_page_has_its_own(system: &System) {

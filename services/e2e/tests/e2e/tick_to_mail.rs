@@ -1,7 +1,7 @@
 //! From a price to a mail, and out of it again.
 
 use e2e::{System, tape};
-use platform::broker::traced;
+use platform::broker::with_trace_context;
 use reqwest::Method;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn a_price_becomes_one_mail_and_its_link_ends_the_rule() {
     let first = tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "6468"));
     let second = tape::message(&tape::tick("test", "BTC-USD", "02:05:00", "6804.91"));
     let traceparent = format!("00-{TRACE_ID}-b7ad6b7169203331-01");
-    system.publish(&[first, traced(second, Some(traceparent))]).await;
+    system.publish(&[first, with_trace_context(second, Some(traceparent))]).await;
     system.until_processed().await;
 
     let mails = system.mails();

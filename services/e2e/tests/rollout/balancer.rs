@@ -68,7 +68,7 @@ async fn probe(health: Api, found: watch::Sender<bool>) {
 }
 
 impl Balancer {
-    /// Starts one with these gateways behind it.
+    /// InitialPrices one with these gateways behind it.
     pub(crate) async fn start(endpoints: Vec<Endpoint>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

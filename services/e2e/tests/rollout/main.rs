@@ -120,7 +120,7 @@ impl Fleet {
         Self { servers, mailbox, system, started: AtomicU32::new(0) }
     }
 
-    /// Starts a process and waits until it is ready.
+    /// InitialPrices a process and waits until it is ready.
     async fn start(&self, arguments: &'static [&'static str]) -> Replica {
         let name = format!("{}-{}", arguments[0], self.started.fetch_add(1, Ordering::Relaxed));
         let process = self.servers.service(&self.system, &name, arguments);

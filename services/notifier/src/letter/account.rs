@@ -1,7 +1,7 @@
 //! What people are told about their accounts.
 
 use askama::Template;
-use events::{UserHappening, UserNoticed, words};
+use events::{UserChange, UserNoticed, display};
 use platform::signed_links::{Links, Purpose};
 
 use super::{Letter, render};
@@ -10,11 +10,11 @@ use super::{Letter, render};
 pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
     let home = links.base_url();
     let page = match notice.happened {
-        UserHappening::SignedUp => AccountPage {
+        UserChange::SignedUp => AccountPage {
             subject: "Confirm your Tickbell account",
             lead: format!(
                 "Somebody, we hope you, asked for a Tickbell account with this address at {}.",
-                words::time(notice.at)
+                display::time(notice.at)
             ),
             link: Some(("Yes, make my account", links.url(Purpose::Join, notice.subject_id))),
             end: "The link is good for 48 hours. If it was not you, or not at that time, ignore this mail: whoever asked \
@@ -22,7 +22,7 @@ pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
                 .into(),
             home,
         },
-        UserHappening::SignedUpAgain => AccountPage {
+        UserChange::SignedUpAgain => AccountPage {
             subject: "You have a Tickbell account already",
             lead: "Somebody, we hope you, asked for a Tickbell account with this address. It has one already: sign in \
                    with its password."
@@ -34,7 +34,7 @@ pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
             ),
             home,
         },
-        UserHappening::ResetRequested => AccountPage {
+        UserChange::ResetRequested => AccountPage {
             subject: "Reset your Tickbell password",
             lead: "Somebody, we hope you, asked for a new password for the Tickbell account of this address.".into(),
             link: Some(("Choose a new password", links.url(Purpose::Reset, notice.subject_id))),
@@ -42,12 +42,12 @@ pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
                 .into(),
             home,
         },
-        UserHappening::PasswordChanged => AccountPage {
+        UserChange::PasswordChanged => AccountPage {
             subject: "Your Tickbell password was changed",
             lead: format!(
                 "The password of your Tickbell account was changed at {}. Every other session has ended, and every API \
                  key is revoked.",
-                words::time(notice.at)
+                display::time(notice.at)
             ),
             link: None,
             end: format!(
@@ -56,11 +56,11 @@ pub fn account(notice: &UserNoticed, links: &Links) -> Letter {
             ),
             home,
         },
-        UserHappening::SignedOutEverywhere => AccountPage {
+        UserChange::SignedOutEverywhere => AccountPage {
             subject: "You are signed out of Tickbell everywhere",
             lead: format!(
                 "Every session of your Tickbell account was ended at {}, and every API key is revoked.",
-                words::time(notice.at)
+                display::time(notice.at)
             ),
             link: None,
             end: format!(
@@ -98,13 +98,13 @@ mod tests {
     use super::*;
     use crate::letter::tests::links;
 
-    fn letter(happened: UserHappening) -> Letter {
+    fn letter(happened: UserChange) -> Letter {
         let at = "2018-04-05T13:45:00Z".parse().expect("a time");
         let notice = UserNoticed { notice_id: Uuid::from_u128(8), happened, subject_id: Uuid::from_u128(9), at };
         account(&notice, &links())
     }
 
-    fn check(happened: UserHappening, expected: &str) {
+    fn check(happened: UserChange, expected: &str) {
         let letter = letter(happened);
         assert_eq!(letter.text, expected);
         assert!(expected.starts_with(&letter.subject) && letter.html.contains(&letter.subject));
@@ -118,7 +118,7 @@ mod tests {
     fn a_sign_up_is_asked_for_a_yes() {
         let link = links().url(Purpose::Join, Uuid::from_u128(9));
         check(
-            UserHappening::SignedUp,
+            UserChange::SignedUp,
             &format!(
                 "Confirm your Tickbell account
 
@@ -139,7 +139,7 @@ Tickbell at https://bell.example.com"
     #[test]
     fn who_has_an_account_is_told_so_and_how_to_get_in() {
         check(
-            UserHappening::SignedUpAgain,
+            UserChange::SignedUpAgain,
             "You have a Tickbell account already
 
 Somebody, we hope you, asked for a Tickbell account with this address. It has one already: sign in with its password.
@@ -156,7 +156,7 @@ Tickbell at https://bell.example.com",
     fn a_new_password_is_a_click_away() {
         let link = links().url(Purpose::Reset, Uuid::from_u128(9));
         check(
-            UserHappening::ResetRequested,
+            UserChange::ResetRequested,
             &format!(
                 "Reset your Tickbell password
 
@@ -176,7 +176,7 @@ Tickbell at https://bell.example.com"
     #[test]
     fn a_changed_password_is_told_with_what_to_do_if_it_was_somebody_else() {
         check(
-            UserHappening::PasswordChanged,
+            UserChange::PasswordChanged,
             "Your Tickbell password was changed
 
 The password of your Tickbell account was changed at 5 Apr 2018 13:45:00 UTC. Every other session has ended, and every \
@@ -193,7 +193,7 @@ Tickbell at https://bell.example.com",
     #[test]
     fn who_is_signed_out_everywhere_is_told_with_what_to_do_if_it_was_somebody_else() {
         check(
-            UserHappening::SignedOutEverywhere,
+            UserChange::SignedOutEverywhere,
             "You are signed out of Tickbell everywhere
 
 Every session of your Tickbell account was ended at 5 Apr 2018 13:45:00 UTC, and every API key is revoked.

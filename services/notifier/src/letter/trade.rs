@@ -1,7 +1,7 @@
 //! What people are told about their orders.
 
 use askama::Template;
-use events::{OrderStatus, OrderUpdated, Rejection, Side, Timestamp, TradeSettled, words};
+use events::{OrderStatus, OrderUpdated, RejectReason, Side, Timestamp, TradeSettled, display};
 use platform::signed_links::Links;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -65,12 +65,12 @@ fn count(orders: &[Order]) -> String {
 
 fn traded(trade: &TradeSettled) -> Section<'_> {
     let (base, quote) = (trade.symbol.base(), trade.symbol.quote());
-    let money = |amount: Decimal| format!("{} {quote}", words::number(amount));
+    let money = |amount: Decimal| format!("{} {quote}", display::number(amount));
     let (done, total) = match trade.side {
         Side::Buy => ("Bought", "Paid"),
         Side::Sell => ("Sold", "Received"),
     };
-    let (size, price) = (format!("{} {base}", words::number(trade.size.decimal())), money(trade.price.decimal()));
+    let (size, price) = (format!("{} {base}", display::number(trade.size.decimal())), money(trade.price.decimal()));
     Section {
         headline: format!("{done} {size} at {price}"),
         rows: vec![
@@ -78,7 +78,7 @@ fn traded(trade: &TradeSettled) -> Section<'_> {
             row("Price", price),
             row("Fee", money(trade.fee.decimal())),
             row(total, money(trade.total())),
-            row("Time", words::time(trade.at)),
+            row("Time", display::time(trade.at)),
             row("Order", trade.order_id.to_string()),
         ],
         advice: None,
@@ -102,7 +102,7 @@ fn ended(update: &OrderUpdated) -> Section<'_> {
         headline,
         rows: vec![
             row("Symbol", update.symbol.to_string()),
-            row("Time", words::time(update.at)),
+            row("Time", display::time(update.at)),
             row("Order", update.order_id.to_string()),
         ],
         advice: Some(advice),
@@ -111,23 +111,23 @@ fn ended(update: &OrderUpdated) -> Section<'_> {
 }
 
 /// Why, and what can be done.
-fn reason_in_words(reason: Rejection) -> (&'static str, &'static str) {
+fn reason_in_words(reason: RejectReason) -> (&'static str, &'static str) {
     match reason {
-        Rejection::InsufficientFunds => {
+        RejectReason::InsufficientFunds => {
             ("insufficient funds", "Your account has less available than the order needs with its fee.")
         }
-        Rejection::NoPrice => ("no price", "There is no price for this symbol yet. Try again when there is one."),
-        Rejection::StalePrice => (
+        RejectReason::NoPrice => ("no price", "There is no price for this symbol yet. Try again when there is one."),
+        RejectReason::StalePrice => (
             "stale price",
             "The last price of this symbol is too old to trade at. Try again when there is a newer one.",
         ),
-        Rejection::UnknownSymbol => ("unknown symbol", "One of the symbol's two sides cannot be held here."),
-        Rejection::TooPrecise => {
+        RejectReason::UnknownSymbol => ("unknown symbol", "One of the symbol's two sides cannot be held here."),
+        RejectReason::TooPrecise => {
             ("too precise", "Its size or its funds have more decimal places than is counted here.")
         }
-        Rejection::TooSmall => ("too small", "What it is worth rounds to nothing."),
-        Rejection::TooLarge => ("too large", "What it is worth is more than is counted here."),
-        Rejection::TooManyOpenOrders => {
+        RejectReason::TooSmall => ("too small", "What it is worth rounds to nothing."),
+        RejectReason::TooLarge => ("too large", "What it is worth is more than is counted here."),
+        RejectReason::TooManyOpenOrders => {
             ("too many open orders", "Your account has as many open orders as it may. Cancel one, and try again.")
         }
     }

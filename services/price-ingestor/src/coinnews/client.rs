@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use backon::{ExponentialBuilder, Retryable};
-use market_data::coinnews::{Past, Quote};
-use platform::{Fault, runtime::error::chain};
+use market_data::coinnews::{HistoryEntry, Quote};
+use platform::{ServiceError, runtime::error::error_chain};
 use reqwest::{StatusCode, Url, redirect};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -41,7 +41,7 @@ pub(super) enum ClientError {
 
 impl ClientError {
     /// Whether the same request may succeed a moment later.
-    fn is_passing(&self) -> bool {
+    fn is_transient(&self) -> bool {
         match self {
             Self::Request(_) => true,
             Self::Status(status) => {
@@ -61,13 +61,13 @@ pub(super) struct Client {
 
 impl Client {
     /// A client for the API at `base`, giving each request so long.
-    pub(super) fn new(base: &Url, timeout: Duration) -> Result<Self, Fault> {
+    pub(super) fn new(base: &Url, timeout: Duration) -> Result<Self, ServiceError> {
         let http = reqwest::Client::builder()
             .timeout(timeout)
             .redirect(redirect::Policy::limited(REDIRECTS))
             .user_agent(concat!("tickbell/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| Fault::fatal("make a client for coinnews", error))?;
+            .map_err(|error| ServiceError::permanent("make a client for coinnews", error))?;
         Ok(Self { http, base: base.clone() })
     }
 
@@ -88,14 +88,15 @@ impl Client {
 
     /// A coin's past prices, as the server orders them. Entries that are no price are passed over; a coin without a
     /// history has none.
-    pub(super) async fn history(&self, coin: &str) -> Result<Vec<Past>, ClientError> {
+    pub(super) async fn history(&self, coin: &str) -> Result<Vec<HistoryEntry>, ClientError> {
         // As text: a `Value` gives a number out as a float, which no price is read from.
         let entries: Vec<Box<RawValue>> = match self.get(&[coin, "history"], HISTORY_BYTES).await {
             Err(ClientError::Status(StatusCode::NOT_FOUND)) => return Ok(Vec::new()),
             answer => answer?,
         };
         let all = entries.len();
-        let past: Vec<Past> = entries.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect();
+        let past: Vec<HistoryEntry> =
+            entries.iter().filter_map(|entry| serde_json::from_str(entry.get()).ok()).collect();
         if past.len() < all {
             warn!(coin, entries = all, bad = all - past.len(), "passed over entries of the history that are no price");
         }
@@ -115,9 +116,14 @@ impl Client {
             .with_jitter();
         let body = (|| self.body(url.clone(), limit))
             .retry(waits)
-            .when(ClientError::is_passing)
+            .when(ClientError::is_transient)
             .notify(|error, wait| {
-                debug!(path = url.path(), error = chain(error), wait_ms = wait.as_millis() as u64, "will ask again");
+                debug!(
+                    path = url.path(),
+                    error = error_chain(error),
+                    wait_ms = wait.as_millis() as u64,
+                    "will ask again"
+                );
             })
             .await?;
         serde_json::from_slice(&body).map_err(ClientError::Body)

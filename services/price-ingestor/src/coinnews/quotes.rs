@@ -6,7 +6,7 @@ use events::{
     Price, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
-use market_data::coinnews::{Past, Quote};
+use market_data::coinnews::{HistoryEntry, Quote};
 
 /// A coin as we know it.
 pub(crate) struct Coin<'known> {
@@ -18,7 +18,7 @@ pub(crate) struct Coin<'known> {
 
 impl Coin<'_> {
     /// The ticks to publish, oldest first and one per time: what is past, and the current price unless it is as it was.
-    pub(crate) fn news(&self, quote: Quote, past: &[Past], received_at: Timestamp) -> Vec<Tick> {
+    pub(crate) fn news(&self, quote: Quote, past: &[HistoryEntry], received_at: Timestamp) -> Vec<Tick> {
         let past = past.iter().map(|past| (past.date, (past.value, TickSource::Backfill)));
         let mut by_time: BTreeMap<Timestamp, (Price, TickSource)> = past.collect();
         // The history may hold the current price already, under the same id.
@@ -52,7 +52,8 @@ mod tests {
         let (venue, symbol) = (Venue::parse("coinnews").expect("a venue"), Symbol::parse("BTC-USD").expect("a symbol"));
         let coin = Coin { venue: &venue, symbol: &symbol, updated_at: updated_at.map(at) };
         let quote = Quote { value: price(quote.1), updated_at: at(quote.0) };
-        let past: Vec<_> = past.iter().map(|(date, value)| Past { value: price(value), date: at(*date) }).collect();
+        let past: Vec<_> =
+            past.iter().map(|(date, value)| HistoryEntry { value: price(value), date: at(*date) }).collect();
         let ticks = coin.news(quote, &past, at(100));
         ticks.iter().map(|tick| (tick.at.micros() / 1_000_000, tick.price.to_string(), tick.source)).collect()
     }

@@ -47,7 +47,7 @@ fn poller<'settings>(url: &Url, settings: &'settings Settings) -> Poller<'settin
 }
 
 /// Ids and prices of what a poll publishes.
-async fn poll(poller: &mut Poller<'_>) -> Result<Vec<String>, Fault> {
+async fn poll(poller: &mut Poller<'_>) -> Result<Vec<String>, ServiceError> {
     let mut published = Vec::new();
     let mut round = poller.ask_all().await?;
     while let Some(ticks) = round.next().await {
@@ -95,7 +95,7 @@ async fn a_poll_that_brings_nothing_is_a_passing_fault() {
     let settings = Settings::default();
     for bodies in [vec![], vec![("/api/data", r#"["bitcoin", "dogecoin"]"#)], vec![("/api/data", "[1]")]] {
         let outcome = poll(&mut poller(&serve(bodies).await, &settings)).await;
-        assert!(matches!(outcome, Err(Fault::Passing(..))));
+        assert!(matches!(outcome, Err(ServiceError::Transient(..))));
     }
     let empty = serve([("/api/data", "[]")]).await;
     assert_eq!(poll(&mut poller(&empty, &settings)).await.expect("no coins, no failure"), Vec::<String>::new());
@@ -123,5 +123,5 @@ async fn a_body_without_end_is_not_read_to_its_end() {
     let url = listen(Router::new().route("/api/data", get(list))).await;
     let settings = Settings::default();
     let error = poll(&mut poller(&url, &settings)).await.expect_err("too long");
-    assert!(chain(&error).contains("more than 1048576 bytes"), "{error}");
+    assert!(error_chain(&error).contains("more than 1048576 bytes"), "{error}");
 }

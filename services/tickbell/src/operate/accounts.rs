@@ -13,7 +13,7 @@ use store::{
     outbox::relay,
     trading::{
         balances,
-        deposits::{self, Deposit, Holder, NewDeposit, Requested},
+        deposits::{self, AccountOwner, Deposit, NewDeposit, Requested},
     },
 };
 use tokio::time::Instant;
@@ -128,7 +128,7 @@ async fn deposit(
     let new = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at: clock::now() };
     let found = match deposits::request(&store, SERVICE, new).await? {
         Requested::New(deposit) | Requested::Known(deposit) => deposit,
-        Requested::Differs => bail!("another deposit has this reference; choose a new one"),
+        Requested::Conflict => bail!("another deposit has this reference; choose a new one"),
         Requested::NoAccount => bail!("there is no account with the address {email}"),
     };
     // Also what an earlier run has saved and did not live to publish.
@@ -159,7 +159,7 @@ async fn check(store: &Store, email: &str, amount: Amount, asset: &Asset) -> any
         bail!("the amount must be above 0");
     }
     asset.check(amount.decimal(), *places).map_err(|error| anyhow!("the amount {error}"))?;
-    let account = deposits::find_account(&store, &Holder::Email(email.to_owned())).await?;
+    let account = deposits::find_account(&store, &AccountOwner::Email(email.to_owned())).await?;
     account.with_context(|| format!("there is no account with the address {email}"))
 }
 
@@ -167,10 +167,10 @@ async fn wait(store: &Store, deposit: Deposit) -> Option<Deposit> {
     if deposit.posting_id.is_some() {
         return Some(deposit);
     }
-    let waiting = store.settled().deposit(deposit.id);
+    let waiting = store.order_waiters().deposit(deposit.id);
     let posting_id = tokio::select! {
         posted = waiting.until(Instant::now() + PATIENCE) => posted,
-        never = store.settled().run(store) => match never {},
+        never = store.order_waiters().run(store) => match never {},
     };
     posting_id.map(|_| Deposit { posting_id, ..deposit })
 }

@@ -46,7 +46,8 @@ impl Client {
 
     /// What was asked for; anything else is an error in the API's own words.
     pub(crate) async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Value> {
-        let answer = request.send().await.map_err(|error| Unavailable(platform::runtime::error::chain(&error)))?;
+        let answer =
+            request.send().await.map_err(|error| Unavailable(platform::runtime::error::error_chain(&error)))?;
         let status = answer.status();
         let text = answer.text().await.context("the answer broke off")?;
         let body: Value = serde_json::from_str(&text).with_context(|| format!("{status} and no JSON"))?;

@@ -116,7 +116,8 @@ impl Trial {
     }
 
     async fn ask(&self, request: RequestBuilder) -> anyhow::Result<Answer> {
-        let answer = request.send().await.map_err(|error| Unavailable(platform::runtime::error::chain(&error)))?;
+        let answer =
+            request.send().await.map_err(|error| Unavailable(platform::runtime::error::error_chain(&error)))?;
         let status = answer.status();
         let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let kind = kind.unwrap_or_default().to_owned();

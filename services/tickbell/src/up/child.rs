@@ -7,7 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use platform::{Shutdown, runtime::supervise::waits};
+use platform::{Shutdown, runtime::supervise::backoff};
 use tokio::{
     process::{Child, Command},
     task::JoinHandle,
@@ -35,7 +35,7 @@ pub(crate) struct Running {
 }
 
 impl Server {
-    /// Starts it; from then on it is started again whenever it dies.
+    /// InitialPrices it; from then on it is started again whenever it dies.
     pub(crate) fn start(self) -> anyhow::Result<Running> {
         let child = self.spawn()?;
         let (name, asked) = (self.name, Shutdown::new());
@@ -62,7 +62,7 @@ impl Running {
 
 async fn keep(server: Server, mut child: Child, asked: Shutdown) {
     let name = server.name;
-    let mut delays = waits();
+    let mut delays = backoff();
     loop {
         let died = tokio::select! {
             status = child.wait() => status,
@@ -81,7 +81,11 @@ async fn keep(server: Server, mut child: Child, asked: Shutdown) {
                     break;
                 }
                 Err(error) => {
-                    warn!(server = name, error = platform::runtime::error::chain(error.as_ref()), "does not start")
+                    warn!(
+                        server = name,
+                        error = platform::runtime::error::error_chain(error.as_ref()),
+                        "does not start"
+                    )
                 }
             }
         }

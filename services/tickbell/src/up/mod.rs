@@ -9,7 +9,7 @@ mod postgres;
 use std::{net::SocketAddr, num::NonZero, thread, time::Duration};
 
 use gateway::Gateway;
-use platform::{Broker, Health, broker, runtime::error::chain, settings::Pair, signed_links::Links, telemetry};
+use platform::{Broker, Health, broker, runtime::error::error_chain, settings::Pair, signed_links::Links, telemetry};
 use store::Store;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::{error, info, warn};
@@ -74,7 +74,7 @@ fn connections() -> usize {
     9 + (4 * cores).clamp(7, 91)
 }
 
-/// Starts the servers that nobody named, and puts where they are into the settings.
+/// InitialPrices the servers that nobody named, and puts where they are into the settings.
 async fn start_servers(common: &Common, data: &DataDir, settings: &mut Settings) -> anyhow::Result<Vec<Running>> {
     // `tickbell.toml` may name them too; only a default that was typed out cannot be told from one that was not.
     let named = |flag: &Option<String>, names: [&str; 2]| {
@@ -152,7 +152,7 @@ async fn until_stopped(
                 // An ingestor ends with its file.
                 Some(Ok((role, Ok(())))) => info!(service = role.name(), "done"),
                 Some(Ok((role, Err(error)))) => {
-                    error!(service = role.name(), error = chain(error.as_ref()), "stopping everything");
+                    error!(service = role.name(), error = error_chain(error.as_ref()), "stopping everything");
                     outcome = Err(error.context(format!("{} cannot go on", role.name())));
                 }
                 Some(Err(error)) => outcome = Err(anyhow::Error::new(error).context("a service panicked")),

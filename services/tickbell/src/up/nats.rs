@@ -13,7 +13,7 @@ use super::{
     find,
 };
 
-/// Starts it in the data directory and says how to reach it.
+/// InitialPrices it in the data directory and says how to reach it.
 pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, broker::Settings)> {
     let program = find::nats_server()?;
     let folder = data.join("nats");

@@ -12,7 +12,7 @@ use nix::{
     sys::signal::Signal,
     unistd::{Uid, User, chown},
 };
-use platform::runtime::supervise::waits;
+use platform::runtime::supervise::backoff;
 use store::Store;
 use tokio::{
     process::Command,
@@ -32,7 +32,7 @@ const START: Duration = Duration::from_secs(60);
 /// Where the cluster goes when its user may not enter the data directory: root's home is closed to others.
 const SHARED: &str = "/var/lib/tickbell";
 
-/// Starts it in the data directory and says how to reach it.
+/// InitialPrices it in the data directory and says how to reach it.
 pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
     let programs = find::postgresql()?;
     let user = user()?;
@@ -60,7 +60,7 @@ pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
     if let Err(error) = wait_until_up(&url).await {
         server.stop().await;
         let log = data.join("postgres.log");
-        let why = platform::runtime::error::chain(error.as_ref());
+        let why = platform::runtime::error::error_chain(error.as_ref());
         let message = format!("PostgreSQL did not start, see {}: {why}", log.display());
         return Err(Unavailable(message).into());
     }
@@ -69,7 +69,7 @@ pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
 
 async fn wait_until_up(url: &str) -> anyhow::Result<()> {
     let deadline = Instant::now() + START;
-    for wait in waits() {
+    for wait in backoff() {
         match Store::create_database(url).await {
             Ok(()) => break,
             Err(error) if Instant::now() + wait > deadline => return Err(error.into()),

@@ -1,8 +1,8 @@
 //! Whether a trade is what its order asked for.
 
 use events::{
-    Price, Terms,
-    terms::{Execution, Quantity},
+    OrderRequest, Price,
+    order_request::{OrderKind, OrderSize},
 };
 use rust_decimal::Decimal;
 use store::trading::settlement::TradeRow;
@@ -11,16 +11,16 @@ use crate::queue::Trigger;
 
 /// Whether an order of these terms could have traded so. What the settler's settings say is not known here: how far a
 /// market price is from its tick's, and the fee.
-pub(super) fn is_asked_for(trade: &TradeRow, terms: &Terms) -> bool {
+pub(super) fn is_asked_for(trade: &TradeRow, terms: &OrderRequest) -> bool {
     let Ok(tick) = Price::new(trade.tick_price) else { return false };
     let reached = |trigger: Trigger| trigger.is_reached(terms.side, tick);
     let (size, at_a_price) = match terms.execution {
-        Execution::Market(Quantity::Size(size)) => (Some(size), true),
-        Execution::Market(Quantity::Funds(funds)) => (None, trade.quote_amount + trade.fee <= funds.decimal()),
-        Execution::Limit { size, price, .. } => {
+        OrderKind::Market(OrderSize::Size(size)) => (Some(size), true),
+        OrderKind::Market(OrderSize::Funds(funds)) => (None, trade.quote_amount + trade.fee <= funds.decimal()),
+        OrderKind::Limit { size, price, .. } => {
             (Some(size), trade.price == trade.tick_price && reached(Trigger::Limit(price)))
         }
-        Execution::Stop { size, stop_price } => (Some(size), reached(Trigger::Stop(stop_price))),
+        OrderKind::Stop { size, stop_price } => (Some(size), reached(Trigger::Stop(stop_price))),
     };
     (trade.symbol.as_str(), &*trade.side) == (terms.symbol.as_str(), terms.side.as_str())
         && size.is_none_or(|size| size.decimal() == trade.size)
@@ -76,7 +76,7 @@ mod tests {
         ] {
             let mut order = json!({ "symbol": "BTC-USD", "side": "buy" });
             order.as_object_mut().expect("an object").extend(terms.as_object().expect("an object").clone());
-            let terms: Terms = serde_json::from_value(order).expect("terms");
+            let terms: OrderRequest = serde_json::from_value(order).expect("terms");
             assert_eq!(is_asked_for(&trade(), &terms), asked, "{terms:?}");
         }
     }

@@ -1,9 +1,9 @@
 //! What becomes of one order: it is filled, it waits, or it ends.
 
 use events::{
-    Amount, OrderStatus, OrderUpdated, Price, Rejection, Side, Size, Timestamp, TradeSettled,
-    order::AfterAlert,
-    terms::{Execution, Quantity, TimeInForce},
+    Amount, OrderStatus, OrderUpdated, Price, RejectReason, Side, Size, Timestamp, TradeSettled,
+    order::AlertTrigger,
+    order_request::{OrderKind, OrderSize, TimeInForce},
 };
 use store::trading::settlement::{OrderState, TradeRow};
 use uuid::Uuid;
@@ -11,13 +11,18 @@ use uuid::Uuid;
 use super::{Book, Fact, Held, Open, Order, Quote};
 use crate::{
     amounts::{self, Factor, Minor, Scales, Worth},
-    ledger::{About, Holder, Reason, Transfer},
+    ledger::{About, AccountOwner, Reason, Transfer},
     seal,
 };
 
 impl Book {
     /// Fills a new order, or lets it wait, or says why neither is possible.
-    pub(super) fn enter(&mut self, order: &Order, parked: Option<AfterAlert>, at: Timestamp) -> Result<(), Rejection> {
+    pub(super) fn enter(
+        &mut self,
+        order: &Order,
+        parked: Option<AlertTrigger>,
+        at: Timestamp,
+    ) -> Result<(), RejectReason> {
         let terms = &order.terms;
         let scales = self.scales(order)?;
         let fresh = self.fresh(&terms.symbol);
@@ -27,21 +32,21 @@ impl Book {
             Some(trigger) => fresh.ok().filter(|quote| trigger.is_reached(terms.side, quote.price)),
         };
         let held = self.need(order, scales)?;
-        if self.ledger.balance(Holder::Available(order.user_id), &held.asset) < held.amount {
-            return Err(Rejection::InsufficientFunds);
+        if self.ledger.balance(AccountOwner::Available(order.user_id), &held.asset) < held.amount {
+            return Err(RejectReason::InsufficientFunds);
         }
         if let Some(quote) = fill_at {
             return self.fill(order, 1, None, quote, at);
         }
-        if parked.is_none() && matches!(terms.execution, Execution::Limit { time_in_force: TimeInForce::Ioc, .. }) {
+        if parked.is_none() && matches!(terms.execution, OrderKind::Limit { time_in_force: TimeInForce::Ioc, .. }) {
             self.close(order, 1, OrderStatus::Expired, None, at);
             return Ok(());
         }
         if self.open_of.get(&order.user_id).is_some_and(|open| *open >= self.policy.max_open_orders) {
-            return Err(Rejection::TooManyOpenOrders);
+            return Err(RejectReason::TooManyOpenOrders);
         }
         let (user, Held { asset, amount }) = (order.user_id, &held);
-        let (from, to) = (Holder::Available(user), Holder::Held(user));
+        let (from, to) = (AccountOwner::Available(user), AccountOwner::Held(user));
         self.ledger.post(about(order, Reason::Hold, at), &[Transfer { asset, from, to, amount: *amount }]);
         self.last_place += 1;
         let place = self.last_place;
@@ -49,40 +54,40 @@ impl Book {
         Ok(())
     }
 
-    fn scales(&self, order: &Order) -> Result<Scales, Rejection> {
+    fn scales(&self, order: &Order) -> Result<Scales, RejectReason> {
         let (base, quote) = (order.terms.symbol.base(), order.terms.symbol.quote());
         // `USD` would be dollars for dollars, of which the house gets the spread and the fee.
         if base == quote {
-            return Err(Rejection::UnknownSymbol);
+            return Err(RejectReason::UnknownSymbol);
         }
-        let base = self.ledger.scale(&base).ok_or(Rejection::UnknownSymbol)?;
-        let quote = self.ledger.scale(&quote).ok_or(Rejection::UnknownSymbol)?;
+        let base = self.ledger.scale(&base).ok_or(RejectReason::UnknownSymbol)?;
+        let quote = self.ledger.scale(&quote).ok_or(RejectReason::UnknownSymbol)?;
         Ok(Scales { base, quote })
     }
 
     /// What must be held for an order: for a sell its size; for a buy what it costs at worst, which for a market order is
     /// at the latest price and the slippage, whatever the age of that price.
-    fn need(&self, order: &Order, scales: Scales) -> Result<Held, Rejection> {
+    fn need(&self, order: &Order, scales: Scales) -> Result<Held, RejectReason> {
         let (terms, rates) = (&order.terms, self.policy.rates);
         let latest = || {
             let market = self.markets.get(&terms.symbol).and_then(|market| market.latest);
-            market.map(|quote| quote.price).ok_or(Rejection::NoPrice)
+            market.map(|quote| quote.price).ok_or(RejectReason::NoPrice)
         };
         let (quantity, price, factor) = match terms.execution {
-            Execution::Market(quantity) => (quantity, latest()?, Factor::slipping(rates)),
-            Execution::Limit { size, price, .. } => (Quantity::Size(size), price, Factor::ONE),
-            Execution::Stop { size, stop_price } => (Quantity::Size(size), stop_price, Factor::slipping(rates)),
+            OrderKind::Market(quantity) => (quantity, latest()?, Factor::slipping(rates)),
+            OrderKind::Limit { size, price, .. } => (OrderSize::Size(size), price, Factor::ONE),
+            OrderKind::Stop { size, stop_price } => (OrderSize::Size(size), stop_price, Factor::slipping(rates)),
         };
         let size = match quantity {
-            Quantity::Size(size) => amounts::of_amount(size.decimal(), scales.base).ok_or(Rejection::TooPrecise)?,
-            Quantity::Funds(funds) => {
-                let amount = amounts::of_amount(funds.decimal(), scales.quote).ok_or(Rejection::TooPrecise)?;
+            OrderSize::Size(size) => amounts::of_amount(size.decimal(), scales.base).ok_or(RejectReason::TooPrecise)?,
+            OrderSize::Funds(funds) => {
+                let amount = amounts::of_amount(funds.decimal(), scales.quote).ok_or(RejectReason::TooPrecise)?;
                 return Ok(Held { asset: terms.symbol.quote(), amount });
             }
         };
-        let worth = scales.worth(size, price, factor, rates).ok_or(Rejection::TooLarge)?;
+        let worth = scales.worth(size, price, factor, rates).ok_or(RejectReason::TooLarge)?;
         if worth.quote == 0 {
-            return Err(Rejection::TooSmall);
+            return Err(RejectReason::TooSmall);
         }
         Ok(match terms.side {
             Side::Buy => Held { asset: terms.symbol.quote(), amount: worth.total() },
@@ -91,7 +96,7 @@ impl Book {
     }
 
     /// Fills an order that waited, by a price; where that is not possible, it ends.
-    pub(super) fn execute(&mut self, open: Open, quote: Result<Quote, Rejection>, at: Timestamp) {
+    pub(super) fn execute(&mut self, open: Open, quote: Result<Quote, RejectReason>, at: Timestamp) {
         let filled = quote.and_then(|quote| self.fill(&open.order, open.revision + 1, Some(&open.held), quote, at));
         if let Err(rejection) = filled {
             self.give_up(open, OrderStatus::Rejected, Some(rejection), at);
@@ -106,7 +111,7 @@ impl Book {
         held: Option<&Held>,
         quote: Quote,
         at: Timestamp,
-    ) -> Result<(), Rejection> {
+    ) -> Result<(), RejectReason> {
         let deal = self.deal(order, quote)?;
         let posting_id = self.pay(order, &deal, held, at)?;
         self.record(order, &deal, posting_id, at);
@@ -114,44 +119,44 @@ impl Book {
         Ok(())
     }
 
-    fn deal(&self, order: &Order, quote: Quote) -> Result<Deal, Rejection> {
+    fn deal(&self, order: &Order, quote: Quote) -> Result<Deal, RejectReason> {
         let (terms, rates) = (&order.terms, self.policy.rates);
         let scales = self.scales(order)?;
         let factor = match (terms.execution, terms.side) {
-            (Execution::Limit { .. }, _) => Factor::ONE,
+            (OrderKind::Limit { .. }, _) => Factor::ONE,
             (_, Side::Buy) => Factor::buying(rates),
             (_, Side::Sell) => Factor::selling(rates),
         };
         let size = match terms.execution {
-            Execution::Market(Quantity::Funds(funds)) => {
-                let funds = amounts::of_amount(funds.decimal(), scales.quote).ok_or(Rejection::TooPrecise)?;
-                scales.affordable(funds, quote.price, factor, rates).ok_or(Rejection::TooLarge)?
+            OrderKind::Market(OrderSize::Funds(funds)) => {
+                let funds = amounts::of_amount(funds.decimal(), scales.quote).ok_or(RejectReason::TooPrecise)?;
+                scales.affordable(funds, quote.price, factor, rates).ok_or(RejectReason::TooLarge)?
             }
-            Execution::Market(Quantity::Size(size)) | Execution::Limit { size, .. } | Execution::Stop { size, .. } => {
-                amounts::of_amount(size.decimal(), scales.base).ok_or(Rejection::TooPrecise)?
+            OrderKind::Market(OrderSize::Size(size)) | OrderKind::Limit { size, .. } | OrderKind::Stop { size, .. } => {
+                amounts::of_amount(size.decimal(), scales.base).ok_or(RejectReason::TooPrecise)?
             }
         };
-        let worth = scales.worth(size, quote.price, factor, rates).ok_or(Rejection::TooLarge)?;
+        let worth = scales.worth(size, quote.price, factor, rates).ok_or(RejectReason::TooLarge)?;
         if worth.quote == 0 || size == 0 {
-            return Err(Rejection::TooSmall);
+            return Err(RejectReason::TooSmall);
         }
-        let price = amounts::scaled(quote.price, factor).ok_or(Rejection::TooLarge)?;
+        let price = amounts::scaled(quote.price, factor).ok_or(RejectReason::TooLarge)?;
         Ok(Deal { scales, quote, price, size, worth })
     }
 
     /// Posts a deal and returns the posting's number.
-    fn pay(&mut self, order: &Order, deal: &Deal, held: Option<&Held>, at: Timestamp) -> Result<i64, Rejection> {
+    fn pay(&mut self, order: &Order, deal: &Deal, held: Option<&Held>, at: Timestamp) -> Result<i64, RejectReason> {
         let (base, money) = (order.terms.symbol.base(), order.terms.symbol.quote());
         let (pays, paid) = match order.terms.side {
             Side::Buy => (&money, deal.worth.total()),
             Side::Sell => (&base, deal.size),
         };
-        let available = Holder::Available(order.user_id);
-        let payer = if held.is_some() { Holder::Held(order.user_id) } else { available };
+        let available = AccountOwner::Available(order.user_id);
+        let payer = if held.is_some() { AccountOwner::Held(order.user_id) } else { available };
         // A stop, or an order that an alert has placed, may meet a price beyond what was held.
         let missing = (paid - held.map_or(0, |held| held.amount)).max(0);
         if self.ledger.balance(available, pays) < missing {
-            return Err(Rejection::InsufficientFunds);
+            return Err(RejectReason::InsufficientFunds);
         }
         let more = if held.is_some() { missing } else { 0 };
         let rest = held.map_or(0, |held| (held.amount - paid).max(0));
@@ -159,18 +164,18 @@ impl Book {
         let transfer = |asset, from, to, amount| Transfer { asset, from, to, amount };
         let [pay, fee, get] = match order.terms.side {
             Side::Buy => [
-                transfer(&money, payer, Holder::House, quote),
-                transfer(&money, payer, Holder::Fees, fee),
-                transfer(&base, Holder::House, available, deal.size),
+                transfer(&money, payer, AccountOwner::House, quote),
+                transfer(&money, payer, AccountOwner::Fees, fee),
+                transfer(&base, AccountOwner::House, available, deal.size),
             ],
             Side::Sell => [
-                transfer(&base, payer, Holder::House, deal.size),
-                transfer(&money, Holder::House, available, quote),
-                transfer(&money, available, Holder::Fees, fee),
+                transfer(&base, payer, AccountOwner::House, deal.size),
+                transfer(&money, AccountOwner::House, available, quote),
+                transfer(&money, available, AccountOwner::Fees, fee),
             ],
         };
         if !self.ledger.counts(&[pay, fee, get]) {
-            return Err(Rejection::TooLarge);
+            return Err(RejectReason::TooLarge);
         }
         let (before, after) = (transfer(pays, available, payer, more), transfer(pays, payer, available, rest));
         Ok(self.ledger.post(about(order, Reason::Fill, at), &[before, pay, fee, get, after]))
@@ -221,7 +226,7 @@ impl Book {
     pub(super) fn wait(&mut self, open: Open, at: Timestamp) {
         let (id, user_id, terms) = (open.order.id, open.order.user_id, &open.order.terms);
         match (open.parked, open.order.trigger()) {
-            (Some(AfterAlert { rule_id, expires_at }), _) => {
+            (Some(AlertTrigger { rule_id, expires_at }), _) => {
                 self.parked.insert(rule_id, id);
                 self.ending.extend(expires_at.map(|until| (until, id)));
             }
@@ -246,7 +251,7 @@ impl Book {
             }
         }
         match (open.parked, open.order.trigger()) {
-            (Some(AfterAlert { rule_id, expires_at }), _) => {
+            (Some(AlertTrigger { rule_id, expires_at }), _) => {
                 self.parked.remove(&rule_id);
                 if let Some(until) = expires_at {
                     self.ending.remove(&(until, id));
@@ -263,9 +268,9 @@ impl Book {
     }
 
     /// Ends an order that waited, and gives back what it held.
-    pub(super) fn give_up(&mut self, open: Open, status: OrderStatus, reason: Option<Rejection>, at: Timestamp) {
+    pub(super) fn give_up(&mut self, open: Open, status: OrderStatus, reason: Option<RejectReason>, at: Timestamp) {
         let Open { order, revision, held: Held { asset, amount }, .. } = open;
-        let (from, to) = (Holder::Held(order.user_id), Holder::Available(order.user_id));
+        let (from, to) = (AccountOwner::Held(order.user_id), AccountOwner::Available(order.user_id));
         self.ledger.post(about(&order, Reason::Release, at), &[Transfer { asset: &asset, from, to, amount }]);
         self.close(&order, revision + 1, status, reason, at);
     }
@@ -276,7 +281,7 @@ impl Book {
         order: &Order,
         revision: i32,
         status: OrderStatus,
-        reason: Option<Rejection>,
+        reason: Option<RejectReason>,
         at: Timestamp,
     ) {
         let state = OrderState {

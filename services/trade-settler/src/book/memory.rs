@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use events::{Terms, order::AfterAlert};
-use store::trading::settlement::{AssetRow, Changes, Memory, OrderState, PriceRow};
+use events::{OrderRequest, order::AlertTrigger};
+use store::trading::settlement::{AssetRow, Changes, LedgerState, OrderState, PriceRow};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -32,8 +32,8 @@ pub enum RecallError {
 
 impl Book {
     /// The book as it was saved, with the last tick of the settler's position.
-    pub fn recall(memory: Memory, policy: Policy, last_tick: u64) -> Result<Self, RecallError> {
-        let Memory { assets, accounts, last_posting, open, prices } = memory;
+    pub fn recall(memory: LedgerState, policy: Policy, last_tick: u64) -> Result<Self, RecallError> {
+        let LedgerState { assets, accounts, last_posting, open, prices } = memory;
         let mut book = Self {
             policy,
             ledger: Ledger::recall(assets, accounts, last_posting)?,
@@ -65,7 +65,7 @@ impl Book {
         Ok(book)
     }
 
-    fn recall_order(&self, state: OrderState, terms: Terms) -> Result<Open, RecallError> {
+    fn recall_order(&self, state: OrderState, terms: OrderRequest) -> Result<Open, RecallError> {
         let held = state.held.and_then(|(asset, held)| {
             let amount = amounts::of_amount(held, self.ledger.scale(&asset)?)?;
             Some(Held { asset, amount })
@@ -75,7 +75,7 @@ impl Book {
             order: Order { id: state.order_id, user_id: state.user_id, terms },
             revision: state.revision,
             place: state.place,
-            parked: state.parked.map(|(rule_id, expires_at)| AfterAlert { rule_id, expires_at }),
+            parked: state.parked.map(|(rule_id, expires_at)| AlertTrigger { rule_id, expires_at }),
         })
     }
 

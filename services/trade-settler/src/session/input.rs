@@ -1,7 +1,7 @@
 //! A message of one of the streams as what it asks for.
 
 use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Tick, Timestamp};
-use platform::{Message, broker::ordered_consumer::Unreadable};
+use platform::{Message, broker::ordered_consumer::DecodeError};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -12,7 +12,7 @@ use crate::book::Unpostable;
 pub(crate) enum Unusable {
     /// It is not what its stream is for.
     #[error(transparent)]
-    Message(#[from] Unreadable),
+    Message(#[from] DecodeError),
     /// It asks for what cannot be.
     #[error(transparent)]
     Deposit(#[from] Unpostable),
@@ -52,11 +52,11 @@ impl Input {
     /// Its own time.
     pub(crate) fn at(&self) -> Option<Timestamp> {
         Some(match self {
-            Self::Tick(event) => event.time(),
-            Self::Alert(event) => event.time(),
-            Self::Placed(event) => event.time(),
-            Self::Cancel(event) => event.time(),
-            Self::Deposit(event) => event.time(),
+            Self::Tick(event) => event.ce_time(),
+            Self::Alert(event) => event.ce_time(),
+            Self::Placed(event) => event.ce_time(),
+            Self::Cancel(event) => event.ce_time(),
+            Self::Deposit(event) => event.ce_time(),
             Self::Passed => return None,
         })
     }
@@ -72,6 +72,6 @@ pub(crate) fn read(feed: usize, message: &Message) -> Result<Input, Unusable> {
         (_, OrderPlaced::TYPE) => Input::Placed(message.event().map(Box::new)?),
         (_, OrderCancelRequested::TYPE) => Input::Cancel(message.event().map(Box::new)?),
         (_, DepositRequested::TYPE) => Input::Deposit(message.event().map(Box::new)?),
-        (_, class) => return Err(Unreadable::Class(class.to_owned()).into()),
+        (_, class) => return Err(DecodeError::Class(class.to_owned()).into()),
     })
 }

@@ -55,7 +55,7 @@ fn traded() -> (Rows, Orders) {
 
 impl Rows {
     fn of(desk: &Desk) -> Self {
-        let order = |terms: &events::Terms| OrderRow {
+        let order = |terms: &events::OrderRequest| OrderRow {
             user_id: ADA,
             terms: serde_json::to_string(terms).expect("JSON"),
             fingerprint: store::trading::orders::fingerprint(terms).expect("a hash").into(),
@@ -259,7 +259,7 @@ fn a_trade_moves_what_it_says_to_whom_it_says() {
 fn a_trade_is_what_its_order_asked_for_and_that_stays_what_it_was() {
     let (mut rows, orders) = traded();
     let other = json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "0.1", "price": "4700" });
-    let terms: events::Terms = serde_json::from_value(other).expect("terms");
+    let terms: events::OrderRequest = serde_json::from_value(other).expect("terms");
     let order = rows.orders.get_mut(&orders.filled).expect("an order");
     order.terms = serde_json::to_string(&terms).expect("JSON");
     rows.state(orders.filled).order = rows.orders.get(&orders.filled).cloned();

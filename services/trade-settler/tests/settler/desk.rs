@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use events::{
-    AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, Rejection, Span, Symbol, Terms, Tick,
-    Timestamp, Venue,
-    order::AfterAlert,
+    AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, Period, RejectReason,
+    Symbol, Tick, Timestamp, Venue,
+    order::AlertTrigger,
     tick::{TickKind, TickSource},
 };
 use rust_decimal::Decimal;
@@ -20,7 +20,7 @@ use crate::kept::{self, Kept};
 
 pub(crate) const POLICY: Policy = Policy {
     rates: Rates { fee_bp: 10, spread_bp: 10, slippage_bp: 100 },
-    max_price_age: Span::seconds(60),
+    max_price_age: Period::seconds(60),
     max_open_orders: 20,
 };
 
@@ -66,7 +66,7 @@ pub(crate) fn alert(rule_id: Uuid) -> AlertFired {
 pub(crate) struct Desk {
     pub(crate) book: Book,
     pub(crate) kept: Kept,
-    pub(crate) terms: HashMap<Uuid, Terms>,
+    pub(crate) terms: HashMap<Uuid, OrderRequest>,
     pub(crate) facts: Vec<Fact>,
     ticks: u64,
     orders: u128,
@@ -123,12 +123,12 @@ impl Desk {
         self.place_after(terms, None)
     }
 
-    pub(crate) fn place_after(&mut self, terms: Value, after_alert: Option<AfterAlert>) -> Uuid {
+    pub(crate) fn place_after(&mut self, terms: Value, after_alert: Option<AlertTrigger>) -> Uuid {
         self.orders += 1;
         let order_id = Uuid::from_u128(1_000 + self.orders);
         let mut order = json!({ "symbol": "BTC-USD" });
         order.as_object_mut().expect("an object").extend(terms.as_object().expect("an object").clone());
-        let terms: Terms = serde_json::from_value(order).expect("terms");
+        let terms: OrderRequest = serde_json::from_value(order).expect("terms");
         self.terms.insert(order_id, terms.clone());
         self.book.place(OrderPlaced { order_id, user_id: ADA, terms, after_alert, placed_at: second(1) });
         self.save();
@@ -164,7 +164,7 @@ impl Desk {
         self.save();
     }
 
-    pub(crate) fn status(&self, order: Uuid) -> (OrderStatus, Option<Rejection>) {
+    pub(crate) fn status(&self, order: Uuid) -> (OrderStatus, Option<RejectReason>) {
         let state = &self.kept.orders[&order];
         (state.status, state.reason)
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use events::{Asset, OrderStatus, Symbol, Terms};
+use events::{Asset, OrderRequest, OrderStatus, Symbol};
 use rust_decimal::Decimal;
 use store::trading::settlement::{
-    AccountRow, Changes, Memory, OrderState, PostingRow, PriceRow, TradeRow, TransferRow,
+    AccountRow, Changes, LedgerState, OrderState, PostingRow, PriceRow, TradeRow, TransferRow,
 };
 use trade_settler::seal;
 use uuid::Uuid;
@@ -80,11 +80,11 @@ impl Kept {
     }
 
     /// What a session reads at its beginning; `terms` are the orders as they were placed.
-    pub(crate) fn memory(&self, terms: &HashMap<Uuid, Terms>) -> Memory {
+    pub(crate) fn memory(&self, terms: &HashMap<Uuid, OrderRequest>) -> LedgerState {
         let mut open: Vec<_> =
             self.orders.values().filter(|state| state.status == OrderStatus::Open).cloned().collect();
         open.sort_by_key(|state| state.place);
-        Memory {
+        LedgerState {
             assets: assets(),
             accounts: self.accounts.values().cloned().collect(),
             last_posting: self.postings.last().map(|posting| (posting.id, posting.hash.clone())),

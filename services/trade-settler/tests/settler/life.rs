@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use events::{
-    AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderStatus, Symbol, Terms, Tick,
-    order::AfterAlert,
+    AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, Symbol, Tick,
+    order::AlertTrigger,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rust_decimal::Decimal;
@@ -37,7 +37,7 @@ struct Life {
     book: Book,
     kept: Kept,
     model: Model,
-    terms: HashMap<Uuid, Terms>,
+    terms: HashMap<Uuid, OrderRequest>,
     placed: Vec<(Uuid, Uuid, Symbol)>,
     /// Rules that place orders, each with its order.
     rules: Vec<(Uuid, Uuid)>,
@@ -120,7 +120,7 @@ impl Life {
         };
         terms["symbol"] = symbol.into();
         terms["side"] = side.into();
-        let terms: Terms = serde_json::from_value(terms).expect("terms");
+        let terms: OrderRequest = serde_json::from_value(terms).expect("terms");
         let order_id = Uuid::from_u128(self.number);
         self.placed.push((order_id, user, terms.symbol.clone()));
         self.terms.insert(order_id, terms.clone());
@@ -128,12 +128,12 @@ impl Life {
         Step::Place(OrderPlaced { order_id, user_id: user, terms, after_alert, placed_at: second(self.now) })
     }
 
-    fn rule(&mut self, order_id: Uuid) -> AfterAlert {
+    fn rule(&mut self, order_id: Uuid) -> AlertTrigger {
         let rule_id = Uuid::from_u128(self.number << 64);
         self.rules.push((rule_id, order_id));
         let ends = self.random.random_ratio(1, 2);
         let expires_at = ends.then(|| second(self.now + self.random.random_range(0..600)));
-        AfterAlert { rule_id, expires_at }
+        AlertTrigger { rule_id, expires_at }
     }
 
     /// Of one of the last rules; now and then of one that has fired.

@@ -3,8 +3,8 @@
 use std::{cmp::Ordering, collections::HashMap};
 
 use events::{
-    AlertFired, OrderCancelRequested, OrderPlaced, OrderStatus, Price, Side, Span, Tick, Timestamp,
-    terms::{Execution, Quantity, TimeInForce},
+    AlertFired, OrderCancelRequested, OrderPlaced, OrderStatus, Period, Price, Side, Tick, Timestamp,
+    order_request::{OrderKind, OrderSize, TimeInForce},
 };
 use rust_decimal::{Decimal, RoundingStrategy};
 use uuid::Uuid;
@@ -39,32 +39,32 @@ fn worth(size: Decimal, price: Decimal) -> (Decimal, Decimal) {
 
 fn size(order: &OrderPlaced) -> Option<Decimal> {
     match order.terms.execution {
-        Execution::Market(Quantity::Size(size)) | Execution::Limit { size, .. } | Execution::Stop { size, .. } => {
+        OrderKind::Market(OrderSize::Size(size)) | OrderKind::Limit { size, .. } | OrderKind::Stop { size, .. } => {
             Some(size.decimal())
         }
-        Execution::Market(Quantity::Funds(_)) => None,
+        OrderKind::Market(OrderSize::Funds(_)) => None,
     }
 }
 
 fn is_reached(order: &OrderPlaced, price: Price) -> bool {
     match (order.terms.execution, order.terms.side) {
-        (Execution::Market(_), _) => true,
-        (Execution::Limit { price: limit, .. }, Side::Buy) => price <= limit,
-        (Execution::Limit { price: limit, .. }, Side::Sell) => price >= limit,
-        (Execution::Stop { stop_price, .. }, Side::Buy) => price >= stop_price,
-        (Execution::Stop { stop_price, .. }, Side::Sell) => price <= stop_price,
+        (OrderKind::Market(_), _) => true,
+        (OrderKind::Limit { price: limit, .. }, Side::Buy) => price <= limit,
+        (OrderKind::Limit { price: limit, .. }, Side::Sell) => price >= limit,
+        (OrderKind::Stop { stop_price, .. }, Side::Buy) => price >= stop_price,
+        (OrderKind::Stop { stop_price, .. }, Side::Sell) => price <= stop_price,
     }
 }
 
 fn is_ioc(order: &OrderPlaced) -> bool {
-    matches!(order.terms.execution, Execution::Limit { time_in_force: TimeInForce::Ioc, .. })
+    matches!(order.terms.execution, OrderKind::Limit { time_in_force: TimeInForce::Ioc, .. })
 }
 
 /// The limit or the stop.
 fn waits_for(order: &OrderPlaced) -> Option<Price> {
     match order.terms.execution {
-        Execution::Market(_) => None,
-        Execution::Limit { price, .. } | Execution::Stop { stop_price: price, .. } => Some(price),
+        OrderKind::Market(_) => None,
+        OrderKind::Limit { price, .. } | OrderKind::Stop { stop_price: price, .. } => Some(price),
     }
 }
 
@@ -92,20 +92,20 @@ impl Model {
         let (symbol, user) = (&order.terms.symbol, order.user_id);
         let is_parked = order.after_alert.is_some();
         let fresh = self.fresh(symbol.as_str());
-        if matches!(order.terms.execution, Execution::Market(_)) && !is_parked {
+        if matches!(order.terms.execution, OrderKind::Market(_)) && !is_parked {
             fresh?;
         }
         let latest = self.prices.get(symbol.as_str()).map(|(price, _)| price.decimal());
         let reference = match order.terms.execution {
             // Of whatever age, for an order that waits for its alert.
-            Execution::Market(_) => latest? * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
-            Execution::Limit { price, .. } => price.decimal(),
-            Execution::Stop { stop_price, .. } => {
+            OrderKind::Market(_) => latest? * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
+            OrderKind::Limit { price, .. } => price.decimal(),
+            OrderKind::Stop { stop_price, .. } => {
                 stop_price.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp))
             }
         };
         let (asset, need) = match (order.terms.side, order.terms.execution, size(order)) {
-            (_, Execution::Market(Quantity::Funds(funds)), _) => (symbol.quote(), funds.decimal()),
+            (_, OrderKind::Market(OrderSize::Funds(funds)), _) => (symbol.quote(), funds.decimal()),
             (side, _, Some(size)) => {
                 let (quote, fee) = worth(size, reference);
                 if quote.is_zero() {
@@ -144,13 +144,13 @@ impl Model {
         }
         let half = basis(POLICY.rates.spread_bp) / Decimal::TWO;
         let price = match (order.terms.execution, side) {
-            (Execution::Limit { .. }, _) => price.decimal(),
+            (OrderKind::Limit { .. }, _) => price.decimal(),
             (_, Side::Buy) => price.decimal() * (Decimal::ONE + half),
             (_, Side::Sell) => price.decimal() * (Decimal::ONE - half),
         };
         let scale = kept::assets().iter().find(|(asset, _)| *asset == base).map_or(0, |(_, scale)| *scale);
         let size = size(order).unwrap_or_else(|| {
-            let Execution::Market(Quantity::Funds(funds)) = order.terms.execution else { return Decimal::ZERO };
+            let OrderKind::Market(OrderSize::Funds(funds)) = order.terms.execution else { return Decimal::ZERO };
             let cost = price * (Decimal::ONE + basis(POLICY.rates.fee_bp));
             let down = |funds: Decimal| (funds / cost).round_dp_with_strategy(scale, RoundingStrategy::ToZero);
             let most = down(funds.decimal());
@@ -206,7 +206,7 @@ impl Model {
         let Some(index) = self.waiting.iter().position(its) else { return };
         let order = &mut self.waiting[index].0;
         order.after_alert = None;
-        let (is_market, is_ioc) = (matches!(order.terms.execution, Execution::Market(_)), is_ioc(order));
+        let (is_market, is_ioc) = (matches!(order.terms.execution, OrderKind::Market(_)), is_ioc(order));
         let (order, fresh) = (order.clone(), self.fresh(self.waiting[index].0.terms.symbol.as_str()));
         match fresh.filter(|price| is_reached(&order, *price)) {
             Some(price) => {
@@ -239,7 +239,7 @@ impl Model {
         let newest = self.newest;
         let is_over = |order: &OrderPlaced| {
             let until = order.after_alert.and_then(|after| after.expires_at);
-            until.is_some_and(|until| until.after(Span::seconds(3_600)) < newest)
+            until.is_some_and(|until| until.after(Period::seconds(3_600)) < newest)
         };
         for order in self.take(is_over) {
             self.end(order, OrderStatus::Expired);

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use events::{
     OrderStatus::{Cancelled, Expired, Filled, Open, Rejected},
-    Rejection,
-    order::AfterAlert,
+    RejectReason,
+    order::AlertTrigger,
 };
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -16,8 +16,8 @@ use crate::desk::{ADA, Desk, POLICY, deposit, second};
 
 const RULE: Uuid = Uuid::from_u128(0x70);
 
-fn after(expires_at: Option<i64>) -> Option<AfterAlert> {
-    Some(AfterAlert { rule_id: RULE, expires_at: expires_at.map(second) })
+fn after(expires_at: Option<i64>) -> Option<AlertTrigger> {
+    Some(AlertTrigger { rule_id: RULE, expires_at: expires_at.map(second) })
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_stop_becomes_a_market_order_and_may_need_more_than_it_held() {
     assert_eq!(desk.purse(), ["4491.75", "0", "3", "0"]); // 5,502.75 and 5.50.
     let other = desk.place(json!({ "side": "buy", "type": "stop", "size": "0.8", "stop_price": "5510" }));
     desk.tick("6000", 3);
-    assert_eq!(desk.status(other), (Rejected, Some(Rejection::InsufficientFunds)));
+    assert_eq!(desk.status(other), (Rejected, Some(RejectReason::InsufficientFunds)));
     assert_eq!(desk.purse(), ["4491.75", "0", "3", "0"]);
 }
 
@@ -112,24 +112,24 @@ fn a_stop_loss_sells_below() {
 #[test]
 fn what_is_not_possible_is_said() {
     for (terms, why) in [
-        (json!({ "side": "buy", "type": "market", "size": "2" }), Rejection::InsufficientFunds),
+        (json!({ "side": "buy", "type": "market", "size": "2" }), RejectReason::InsufficientFunds),
         (
             json!({ "side": "sell", "type": "limit", "size": "2.00000001", "price": "9000" }),
-            Rejection::InsufficientFunds,
+            RejectReason::InsufficientFunds,
         ),
-        (json!({ "side": "buy", "type": "market", "size": "0.000000001" }), Rejection::TooPrecise),
-        (json!({ "side": "buy", "type": "market", "funds": "1.001" }), Rejection::TooPrecise),
-        (json!({ "side": "buy", "type": "market", "size": "0.00000099" }), Rejection::TooSmall),
-        (json!({ "side": "sell", "type": "market", "size": "0.00000099" }), Rejection::TooSmall),
-        (json!({ "side": "buy", "type": "limit", "size": "99999999999999", "price": "9" }), Rejection::TooLarge),
-        (json!({ "symbol": "XYZ-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
-        (json!({ "symbol": "BTC-XYZ", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
-        (json!({ "symbol": "USD-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::UnknownSymbol),
+        (json!({ "side": "buy", "type": "market", "size": "0.000000001" }), RejectReason::TooPrecise),
+        (json!({ "side": "buy", "type": "market", "funds": "1.001" }), RejectReason::TooPrecise),
+        (json!({ "side": "buy", "type": "market", "size": "0.00000099" }), RejectReason::TooSmall),
+        (json!({ "side": "sell", "type": "market", "size": "0.00000099" }), RejectReason::TooSmall),
+        (json!({ "side": "buy", "type": "limit", "size": "99999999999999", "price": "9" }), RejectReason::TooLarge),
+        (json!({ "symbol": "XYZ-USD", "side": "buy", "type": "market", "size": "1" }), RejectReason::UnknownSymbol),
+        (json!({ "symbol": "BTC-XYZ", "side": "buy", "type": "market", "size": "1" }), RejectReason::UnknownSymbol),
+        (json!({ "symbol": "USD-USD", "side": "buy", "type": "market", "size": "1" }), RejectReason::UnknownSymbol),
         (
             json!({ "symbol": "USD", "side": "sell", "type": "limit", "size": "1", "price": "2" }),
-            Rejection::UnknownSymbol,
+            RejectReason::UnknownSymbol,
         ),
-        (json!({ "symbol": "ETH-USD", "side": "buy", "type": "market", "size": "1" }), Rejection::NoPrice),
+        (json!({ "symbol": "ETH-USD", "side": "buy", "type": "market", "size": "1" }), RejectReason::NoPrice),
     ] {
         let mut desk = Desk::funded();
         let before = desk.purse();
@@ -149,7 +149,7 @@ fn an_old_price_fills_nothing() {
     assert_eq!(desk.status(in_time), (Filled, None));
     desk.tick_of("SPY", "200", 61);
     let order = desk.place(json!({ "side": "sell", "type": "market", "size": "0.1" }));
-    assert_eq!(desk.status(order), (Rejected, Some(Rejection::StalePrice)));
+    assert_eq!(desk.status(order), (Rejected, Some(RejectReason::StalePrice)));
     let limit = desk.place(json!({ "side": "sell", "type": "limit", "size": "0.1", "price": "1" }));
     assert_eq!(desk.status(limit), (Open, None));
     // A tick that is itself too old fills nothing either; a younger one does.
@@ -208,7 +208,7 @@ fn a_balance_never_grows_beyond_counting() {
     desk.tick_of("SPY", "1", 1);
     let waits = desk.place(json!({ "symbol": "SPY", "side": "sell", "type": "limit", "size": "5000", "price": "9" }));
     let order = desk.place(json!({ "symbol": "SPY", "side": "buy", "type": "market", "size": "100" }));
-    assert_eq!(desk.status(order), (Rejected, Some(Rejection::TooLarge)));
+    assert_eq!(desk.status(order), (Rejected, Some(RejectReason::TooLarge)));
     desk.cancel(waits, ADA);
     desk.restart();
     let order = desk.place(json!({ "symbol": "SPY", "side": "buy", "type": "market", "size": "99" }));
@@ -221,7 +221,7 @@ fn only_so_many_orders_of_one_user_wait() {
     let limit = json!({ "side": "buy", "type": "limit", "size": "0.01", "price": "1000" });
     let orders: Vec<_> = (0..21).map(|_| desk.place(limit.clone())).collect();
     assert_eq!(desk.status(orders[19]), (Open, None));
-    assert_eq!(desk.status(orders[20]), (Rejected, Some(Rejection::TooManyOpenOrders)));
+    assert_eq!(desk.status(orders[20]), (Rejected, Some(RejectReason::TooManyOpenOrders)));
     desk.cancel(orders[0], ADA);
     let again = desk.place(limit);
     assert_eq!(desk.status(again), (Open, None));

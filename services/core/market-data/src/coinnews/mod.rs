@@ -1,7 +1,7 @@
 //! What the coinnews API says, and which symbol a coin is: the same for who asks it and who answers.
 //!
 //! `GET /api/data` is a list of coins, `GET /api/data/{coin}` a [`Quote`], `GET /api/data/{coin}/history` a list of
-//! [`Past`].
+//! [`HistoryEntry`].
 
 mod coins;
 
@@ -23,7 +23,7 @@ pub struct Quote {
 
 /// An entry of `GET /api/data/{coin}/history`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Past {
+pub struct HistoryEntry {
     /// The price, a number that is read and written digit by digit.
     #[serde(serialize_with = "number")]
     pub value: Price,
@@ -56,10 +56,10 @@ mod tests {
     fn numbers_are_written_digit_by_digit() {
         let date: Timestamp = "2023-06-01T06:15:46.4501Z".parse().expect("a time");
         for value in ["68000.10", "0.1000", "0.000000000001", "99999999999999.999999999999"] {
-            let past = Past { value: value.parse().expect("a price"), date };
+            let past = HistoryEntry { value: value.parse().expect("a price"), date };
             let written = serde_json::to_string(&past).expect("JSON");
             assert_eq!(written, format!(r#"{{"value":{value},"date":"2023-06-01T06:15:46.450100Z"}}"#));
-            assert_eq!(serde_json::from_str::<Past>(&written).expect("what was written"), past);
+            assert_eq!(serde_json::from_str::<HistoryEntry>(&written).expect("what was written"), past);
         }
     }
 }

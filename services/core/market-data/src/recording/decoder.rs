@@ -59,7 +59,7 @@ pub struct HeaderError {
 
 /// What one line says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Row {
+pub struct RecordedTrade {
     /// When the price was made.
     pub time: Timestamp,
     /// What was traded.
@@ -71,7 +71,7 @@ pub struct Row {
     pub size: Option<Size>,
 }
 
-impl Row {
+impl RecordedTrade {
     /// The row as a tick of a venue.
     pub fn tick(self, venue: &Venue, received_at: Timestamp) -> Tick {
         let Self { time: at, symbol, price, size } = self;
@@ -95,7 +95,7 @@ impl Decoder {
     }
 
     /// What a line, with or without its end, says.
-    pub(crate) fn row(&mut self, line: &[u8]) -> Result<Row, LineError> {
+    pub(crate) fn row(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
         match self {
             Self::Csv(csv) => csv.row(line),
             Self::Ndjson => json(line),
@@ -103,7 +103,7 @@ impl Decoder {
     }
 }
 
-fn json(line: &[u8]) -> Result<Row, LineError> {
+fn json(line: &[u8]) -> Result<RecordedTrade, LineError> {
     // The library would take an array for an object whose keys are left out.
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(LineError::Json("the line is no JSON object".into()));
@@ -156,14 +156,14 @@ impl Csv {
         Ok(csv)
     }
 
-    fn row(&mut self, line: &[u8]) -> Result<Row, LineError> {
+    fn row(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
         let found = self.split(line)?;
         let expected = self.columns.count;
         if found != expected {
             return Err(LineError::Columns { found, expected });
         }
         let size = self.columns.size.map_or(Ok(""), |index| self.field(index))?;
-        Ok(Row {
+        Ok(RecordedTrade {
             time: parse("time", self.field(self.columns.time)?)?,
             symbol: parse("symbol", self.field(self.columns.symbol)?)?,
             price: parse("price", self.field(self.columns.price)?)?,

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::MultiGzDecoder;
 use thiserror::Error;
 
-use crate::recording::decoder::{Decoder, HeaderError, LINE_BYTES, LineError, Row};
+use crate::recording::decoder::{Decoder, HeaderError, LINE_BYTES, LineError, RecordedTrade};
 
 /// How much is decompressed at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -30,7 +30,7 @@ pub enum RecordingError {
 }
 
 /// A line's number, counted from 1 with the header, and what it says.
-pub type Numbered = (u64, Result<Row, LineError>);
+pub type Numbered = (u64, Result<RecordedTrade, LineError>);
 
 /// Reads a recording line by line.
 pub struct Recording {

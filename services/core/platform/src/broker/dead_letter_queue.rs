@@ -1,10 +1,10 @@
 //! The dead-letter stream: listed, and replayed.
 
 use async_nats::jetstream::stream::Stream;
-use events::{DeadLetter, Outgoing, envelope::NATS_MSG_ID};
+use events::{DeadLetter, OutboundMessage, envelope::NATS_MSG_ID};
 use futures::{StreamExt, TryStreamExt};
 
-use crate::{Broker, Fault, Message, broker::stream_scan};
+use crate::{Broker, Message, ServiceError, broker::stream_scan};
 
 const STREAM: &str = "DLQ";
 
@@ -18,7 +18,7 @@ pub struct Entry {
 }
 
 /// All dead letters, oldest first.
-pub async fn list(broker: &Broker) -> Result<Vec<Entry>, Fault> {
+pub async fn list(broker: &Broker) -> Result<Vec<Entry>, ServiceError> {
     let entry = |message: Message| Entry {
         sequence: message.sequence,
         letter: message.event().map_err(|error| error.to_string()),
@@ -30,22 +30,24 @@ pub async fn list(broker: &Broker) -> Result<Vec<Entry>, Fault> {
 ///
 /// The message keeps its `ce-id`, by which it is stored once; only `Nats-Msg-Id` is new, or the broker would drop it
 /// as a repeat. Doing so twice, after a failure in between, is doing so once.
-pub async fn replay(broker: &Broker, entry: &Entry) -> Result<(), Fault> {
-    let letter = entry.letter.as_ref().map_err(|error| Fault::fatal("replay a dead letter", error.clone()))?;
-    let body = letter.body.bytes().map_err(|error| Fault::fatal("read a dead letter's body", error))?;
+pub async fn replay(broker: &Broker, entry: &Entry) -> Result<(), ServiceError> {
+    let letter =
+        entry.letter.as_ref().map_err(|error| ServiceError::permanent("replay a dead letter", error.clone()))?;
+    let body = letter.body.bytes().map_err(|error| ServiceError::permanent("read a dead letter's body", error))?;
     let id = format!("replay-{}-{}", letter.stream, letter.sequence);
     // The broker's own headers were about the first publish: its id, its place in an atomic batch.
     let kept = letter.headers.iter().filter(|(name, _)| !name.starts_with("Nats-")).cloned();
     let headers = kept.chain([(NATS_MSG_ID.to_owned(), id.clone())]).collect();
-    let message = Outgoing { subject: letter.subject.clone(), id, headers, body };
+    let message = OutboundMessage { subject: letter.subject.clone(), id, headers, body };
     broker.publish(std::slice::from_ref(&message)).await?;
     let stream = stream(broker).await?;
-    let failed = |error| Fault::passing(format!("delete message {} of stream {STREAM}", entry.sequence), error);
+    let failed =
+        |error| ServiceError::transient(format!("delete message {} of stream {STREAM}", entry.sequence), error);
     stream.delete_message(entry.sequence).await.map_err(failed)?;
     Ok(())
 }
 
-async fn stream(broker: &Broker) -> Result<Stream, Fault> {
+async fn stream(broker: &Broker) -> Result<Stream, ServiceError> {
     let found = broker.jetstream().get_stream(STREAM).await;
-    found.map_err(|error| Fault::fatal(format!("find stream {STREAM}; run `tickbell streams apply`"), error))
+    found.map_err(|error| ServiceError::permanent(format!("find stream {STREAM}; run `tickbell streams apply`"), error))
 }

@@ -12,7 +12,7 @@ use async_nats::{
     Client, ConnectOptions, HeaderMap, RequestErrorKind, ServerAddr,
     jetstream::{self, Context},
 };
-use events::{Outgoing, envelope::TRACEPARENT};
+use events::{OutboundMessage, envelope::TRACEPARENT};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use thiserror::Error;
@@ -21,8 +21,8 @@ use tracing::{debug, warn};
 use uuid::Uuid;
 
 use crate::{
-    Check, Fault, Shutdown,
-    runtime::{error::chain, supervise::waits},
+    Check, ServiceError, Shutdown,
+    runtime::{error::error_chain, supervise::backoff},
 };
 
 /// Where the broker is and how it knows us.
@@ -81,11 +81,11 @@ pub enum PublishError {
     Stopped,
 }
 
-impl From<PublishError> for Fault {
+impl From<PublishError> for ServiceError {
     fn from(error: PublishError) -> Self {
         match error {
-            PublishError::Rejected(_) => Self::fatal("publish", error),
-            PublishError::Stopped => Self::passing("publish", error),
+            PublishError::Rejected(_) => Self::permanent("publish", error),
+            PublishError::Stopped => Self::transient("publish", error),
         }
     }
 }
@@ -103,12 +103,22 @@ pub struct Broker {
 
 impl Broker {
     /// Connects, waiting up to half a minute for a broker that is still starting.
-    pub async fn connect(settings: &Settings, name: &str, check: Check, shutdown: Shutdown) -> Result<Self, Fault> {
+    pub async fn connect(
+        settings: &Settings,
+        name: &str,
+        check: Check,
+        shutdown: Shutdown,
+    ) -> Result<Self, ServiceError> {
         Self::connect_within(CONNECT_TIMEOUT, settings, name, check, shutdown).await
     }
 
     /// Connects to a broker that should be there, for a command that somebody waits for.
-    pub async fn connect_now(settings: &Settings, name: &str, check: Check, shutdown: Shutdown) -> Result<Self, Fault> {
+    pub async fn connect_now(
+        settings: &Settings,
+        name: &str,
+        check: Check,
+        shutdown: Shutdown,
+    ) -> Result<Self, ServiceError> {
         Self::connect_within(Duration::ZERO, settings, name, check, shutdown).await
     }
 
@@ -118,7 +128,7 @@ impl Broker {
         name: &str,
         check: Check,
         shutdown: Shutdown,
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, ServiceError> {
         let away = |error: &dyn std::fmt::Display| {
             format!("no NATS server at {} ({error}); set nats.url", without_secrets(&settings.url))
         };
@@ -136,7 +146,7 @@ impl Broker {
         }
         if !settings.credentials.as_os_str().is_empty() {
             options = options.credentials_file(&settings.credentials).await.map_err(|error| {
-                Fault::fatal(format!("read nats.credentials = {}", settings.credentials.display()), error)
+                ServiceError::permanent(format!("read nats.credentials = {}", settings.credentials.display()), error)
             })?;
         }
         let servers = addresses(&settings.url)?;
@@ -163,7 +173,7 @@ impl Broker {
             }
         });
         let deadline = tokio::time::Instant::now() + patience;
-        for wait in waits() {
+        for wait in backoff() {
             match options.clone().connect(&servers).await {
                 Ok(client) => {
                     check.ready();
@@ -173,7 +183,7 @@ impl Broker {
                     return Ok(Self { client, jetstream, shutdown, check, connections });
                 }
                 Err(error) if tokio::time::Instant::now() + wait > deadline || shutdown.is_cancelled() => {
-                    return Err(Fault::fatal(away(&error), error));
+                    return Err(ServiceError::permanent(away(&error), error));
                 }
                 Err(error) => warn!(url = without_secrets(&settings.url), %error, "waiting for the broker"),
             }
@@ -213,7 +223,7 @@ impl Broker {
     }
 
     /// Says loudly when acknowledged messages can be lost.
-    pub async fn say_how_it_syncs(&self, settings: &Settings) {
+    pub async fn warn_unless_sync_always(&self, settings: &Settings) {
         let syncs = self.syncs_always(settings).await;
         if let Some(always) = syncs {
             metrics::gauge!("tickbell_broker_sync_always").set(f64::from(u8::from(always))); // float: a gauge is one
@@ -234,7 +244,7 @@ impl Broker {
     ///
     /// Messages for one stream that follow each other go as atomic batches, one at a time: so that a batch costs the
     /// server a single fsync, and a batch that is lost on the way cannot be overtaken by the next. A few go one by one.
-    pub async fn publish(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
+    pub async fn publish(&self, messages: &[OutboundMessage]) -> Result<(), PublishError> {
         for same_stream in messages.chunk_by(|a, b| root(&a.subject) == root(&b.subject)) {
             for batch in same_stream.chunks(BATCH_MESSAGES) {
                 self.publish_until_acknowledged(batch).await?;
@@ -243,8 +253,8 @@ impl Broker {
         Ok(())
     }
 
-    async fn publish_until_acknowledged(&self, batch: &[Outgoing]) -> Result<(), PublishError> {
-        let mut delays = waits();
+    async fn publish_until_acknowledged(&self, batch: &[OutboundMessage]) -> Result<(), PublishError> {
+        let mut delays = backoff();
         let mut atomic = batch.len() >= ATOMIC_FROM;
         let mut failed = false;
         let mut connections = self.connections.clone();
@@ -291,7 +301,7 @@ impl Broker {
     }
 
     /// All or nothing, ADR-50: only the last message asks for an answer.
-    async fn publish_atomic(&self, batch: &[Outgoing]) -> Result<(), Attempt> {
+    async fn publish_atomic(&self, batch: &[OutboundMessage]) -> Result<(), Attempt> {
         let id = Uuid::new_v4().simple().to_string();
         let (last, first) = batch.split_last().ok_or(Attempt::NotAsBatch)?;
         let sends = async {
@@ -303,7 +313,7 @@ impl Broker {
                 self.client
                     .publish_with_headers(message.subject.clone(), headers, body)
                     .await
-                    .map_err(|error| Attempt::Unanswered(chain(&error)))?;
+                    .map_err(|error| Attempt::Unanswered(error_chain(&error)))?;
             }
             Ok(())
         };
@@ -318,20 +328,20 @@ impl Broker {
             .client
             .request_with_headers(last.subject.clone(), headers, last.body.clone().into())
             .await
-            .map_err(|error| Attempt::Unanswered(chain(&error)))?;
+            .map_err(|error| Attempt::Unanswered(error_chain(&error)))?;
         committed(&reply.payload, last)
     }
 
     /// Each after the acknowledgement of the one before, so that none overtakes: for one message, and for a batch of
     /// which a part is stored already.
-    async fn publish_singly(&self, batch: &[Outgoing]) -> Result<(), Attempt> {
+    async fn publish_singly(&self, batch: &[OutboundMessage]) -> Result<(), Attempt> {
         for message in batch {
             self.publish_one(message).await?;
         }
         Ok(())
     }
 
-    async fn publish_one(&self, message: &Outgoing) -> Result<(), Attempt> {
+    async fn publish_one(&self, message: &OutboundMessage) -> Result<(), Attempt> {
         let request =
             self.client.request_with_headers(message.subject.clone(), headers(message), message.body.clone().into());
         match request.await {
@@ -339,15 +349,15 @@ impl Broker {
             Err(error) if error.kind() == RequestErrorKind::NoResponders => {
                 Err(Attempt::Unanswered("no stream takes the subject, or JetStream is not up".into()))
             }
-            Err(error) => Err(Attempt::Unanswered(chain(&error))),
+            Err(error) => Err(Attempt::Unanswered(error_chain(&error))),
         }
     }
 }
 
 /// The servers that `nats.url` names.
-fn addresses(urls: &str) -> Result<Vec<ServerAddr>, Fault> {
+fn addresses(urls: &str) -> Result<Vec<ServerAddr>, ServiceError> {
     let parsed = urls.split(',').map(|url| url.trim().parse::<ServerAddr>()).collect::<Result<_, _>>();
-    parsed.map_err(|error| Fault::fatal(format!("nats.url = {:?} is no URL", without_secrets(urls)), error))
+    parsed.map_err(|error| ServiceError::permanent(format!("nats.url = {:?} is no URL", without_secrets(urls)), error))
 }
 
 /// Who we say we are: the library leaves the user of a URL unused.
@@ -388,7 +398,7 @@ struct ApiError {
 }
 
 /// Reads a publish acknowledgement. Codes are those of the server's `errors.json`.
-fn committed(payload: &[u8], message: &Outgoing) -> Result<(), Attempt> {
+fn committed(payload: &[u8], message: &OutboundMessage) -> Result<(), Attempt> {
     let ack: PubAck = serde_json::from_slice(payload).map_err(|error| Attempt::Unanswered(error.to_string()))?;
     match ack.error {
         None => Ok(()),
@@ -400,11 +410,11 @@ fn committed(payload: &[u8], message: &Outgoing) -> Result<(), Attempt> {
     }
 }
 
-fn rejected(message: &Outgoing, reason: &str) -> Rejected {
+fn rejected(message: &OutboundMessage, reason: &str) -> Rejected {
     Rejected { subject: message.subject.clone(), reason: reason.to_owned() }
 }
 
-fn headers(message: &Outgoing) -> HeaderMap {
+fn headers(message: &OutboundMessage) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in &message.headers {
         headers.insert(name.as_str(), value.as_str());
@@ -418,7 +428,7 @@ fn root(subject: &str) -> &str {
 }
 
 /// Adds the trace context to a message that is about to be published or stored for publishing.
-pub fn traced(mut message: Outgoing, traceparent: Option<String>) -> Outgoing {
+pub fn with_trace_context(mut message: OutboundMessage, traceparent: Option<String>) -> OutboundMessage {
     message.headers.extend(traceparent.map(|value| (TRACEPARENT.to_owned(), value)));
     message
 }

@@ -25,9 +25,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use crate::{
-    Broker, Fault,
+    Broker, ServiceError,
     broker::topology,
-    runtime::{error::chain, supervise::waits},
+    runtime::{error::error_chain, supervise::backoff},
 };
 
 /// How many messages one pull asks for; the client asks again when half are there.
@@ -67,7 +67,7 @@ pub struct Batch {
 
 /// A message that is not what its subject promises.
 #[derive(Debug, Error)]
-pub enum Unreadable {
+pub enum DecodeError {
     /// Its `ce-type` names something else.
     #[error("its ce-type is {0}, expected {1}")]
     Type(String, &'static str),
@@ -80,7 +80,7 @@ pub enum Unreadable {
 }
 
 /// An ordered reader of one durable consumer.
-pub struct Feed {
+pub struct OrderedConsumer {
     broker: Broker,
     consumer_name: &'static str,
     stream_name: String,
@@ -89,7 +89,7 @@ pub struct Feed {
     after: u64,
     /// How many messages were waiting behind it at the broker.
     pending: u64,
-    /// What is being collected. It lives here and not in the future of [`Feed::next`], which may be dropped.
+    /// What is being collected. It lives here and not in the future of [`OrderedConsumer::next`], which may be dropped.
     batch: Batch,
     acknowledged: Acknowledged,
 }
@@ -109,13 +109,13 @@ struct Open {
     delivered: u64,
 }
 
-impl Feed {
+impl OrderedConsumer {
     /// Opens the durable consumer `name` of `streams.yaml` behind the stream sequence `after`.
-    pub async fn open(broker: &Broker, name: &'static str, after: u64) -> Result<Self, Fault> {
-        let declared = Topology::declared().map_err(|error| Fault::fatal("read streams.yaml", error))?;
+    pub async fn open(broker: &Broker, name: &'static str, after: u64) -> Result<Self, ServiceError> {
+        let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
         let (stream, _) = declared
             .consumer(name)
-            .ok_or_else(|| Fault::fatal("open a feed", format!("{name} is not in streams.yaml")))?;
+            .ok_or_else(|| ServiceError::permanent("open a feed", format!("{name} is not in streams.yaml")))?;
         topology::verify_consumer(broker, stream, name, &declared).await?;
         let mut feed = Self {
             broker: broker.clone(),
@@ -129,13 +129,13 @@ impl Feed {
         };
         metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name).increment(0);
         metrics::counter!("tickbell_messages_missed_total", "consumer" => name).increment(0);
-        feed.say_what_is_gone().await?;
+        feed.report_retention_gap().await?;
         feed.reset().await?;
         Ok(feed)
     }
 
     /// Messages that the stream dropped by age or size before they were read are lost to this consumer.
-    async fn say_what_is_gone(&self) -> Result<(), Fault> {
+    async fn report_retention_gap(&self) -> Result<(), ServiceError> {
         let first = topology::first_sequence(&self.broker, &self.stream_name).await?;
         if self.after > 0 && first > self.after + 1 {
             let gone = first - self.after - 1;
@@ -153,11 +153,11 @@ impl Feed {
     }
 
     /// When the stream of a durable consumer was made: sequences of another stream of the same name mean nothing here.
-    pub async fn stream_created(broker: &Broker, name: &'static str) -> Result<Timestamp, Fault> {
-        let declared = Topology::declared().map_err(|error| Fault::fatal("read streams.yaml", error))?;
+    pub async fn stream_created(broker: &Broker, name: &'static str) -> Result<Timestamp, ServiceError> {
+        let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
         let (stream, _) = declared
             .consumer(name)
-            .ok_or_else(|| Fault::fatal("ask for a stream", format!("{name} is not in streams.yaml")))?;
+            .ok_or_else(|| ServiceError::permanent("ask for a stream", format!("{name} is not in streams.yaml")))?;
         topology::stream_created(broker, stream).await
     }
 
@@ -173,14 +173,17 @@ impl Feed {
 
     /// The last sequence that the stream has, whether or not it was delivered. What was stored before this is asked, and is
     /// there still, is at or below it.
-    pub(crate) async fn announced(&self) -> Result<u64, Fault> {
+    pub(crate) async fn last_stored_sequence(&self) -> Result<u64, ServiceError> {
         topology::last_sequence(&self.broker, &self.stream_name).await
     }
 
     /// Whether the broker has nothing more to deliver.
-    pub(crate) async fn is_drained(&self) -> Result<bool, Fault> {
+    pub(crate) async fn is_drained(&self) -> Result<bool, ServiceError> {
         let unknown = |error: async_nats::Error| {
-            Fault::passing(format!("ask for consumer {} of stream {}", self.consumer_name, self.stream_name), error)
+            ServiceError::transient(
+                format!("ask for consumer {} of stream {}", self.consumer_name, self.stream_name),
+                error,
+            )
         };
         let stream = self.broker.jetstream().get_stream_no_info(&self.stream_name).await;
         let stream = stream.map_err(|error| unknown(error.into()))?;
@@ -200,7 +203,7 @@ impl Feed {
     /// somebody makes it again (`tickbell streams apply`). Cancel safe: what was collected
     /// is given out by the next call.
     pub async fn next(&mut self, most: usize) -> Batch {
-        let mut delays = waits();
+        let mut delays = backoff();
         loop {
             let failure = match self.collect(most).await {
                 Ok(()) => return std::mem::take(&mut self.batch),
@@ -213,7 +216,7 @@ impl Feed {
                 let wait = delays.next().unwrap_or(LINGER);
                 warn!(
                     consumer = self.consumer_name,
-                    error = chain(&fault),
+                    error = error_chain(&fault),
                     wait_ms = wait.as_millis() as u64,
                     "the consumer cannot be opened yet"
                 );
@@ -241,9 +244,12 @@ impl Feed {
         }
     }
 
-    async fn reset(&mut self) -> Result<(), Fault> {
+    async fn reset(&mut self) -> Result<(), ServiceError> {
         let passing = |what: &str, error: async_nats::Error| {
-            Fault::passing(format!("{what} consumer {} of stream {}", self.consumer_name, self.stream_name), error)
+            ServiceError::transient(
+                format!("{what} consumer {} of stream {}", self.consumer_name, self.stream_name),
+                error,
+            )
         };
         let stream = self
             .broker
@@ -309,7 +315,7 @@ impl Feed {
     }
 
     fn take(&mut self, next: Option<Result<jetstream::Message, pull::MessagesError>>) -> Result<(), String> {
-        let message = next.ok_or("the broker ended the delivery")?.map_err(|error| chain(&error))?;
+        let message = next.ok_or("the broker ended the delivery")?.map_err(|error| error_chain(&error))?;
         let info = message.info().map_err(|error| error.to_string())?;
         let (sequence, delivery) = (info.stream_sequence, info.consumer_sequence);
         let expected = self.open.as_ref().map_or(1, |open| open.delivered + 1);
@@ -347,13 +353,13 @@ impl From<jetstream::message::StreamMessage> for Message {
 
 impl Message {
     /// The event in the body, or why there is none.
-    pub fn event<E: Event>(&self) -> Result<E, Unreadable> {
+    pub fn event<E: Event>(&self) -> Result<E, DecodeError> {
         if let Some(class) = self.header(CE_TYPE)
             && class != E::TYPE
         {
-            return Err(Unreadable::Type(class.to_owned(), E::TYPE));
+            return Err(DecodeError::Type(class.to_owned(), E::TYPE));
         }
-        serde_json::from_slice(&self.body).map_err(|error| Unreadable::Body(error, E::TYPE))
+        serde_json::from_slice(&self.body).map_err(|error| DecodeError::Body(error, E::TYPE))
     }
 
     /// The event's class and major version, where a stream carries several.

@@ -14,9 +14,9 @@ use futures::{
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{Batch, Fault, Feed, Message};
+use crate::{Batch, Message, OrderedConsumer, ServiceError};
 
-/// What the broker announced and has not delivered for so long is asked for again: it may have been purged.
+/// What the broker last_stored_sequence and has not delivered for so long is asked for again: it may have been purged.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How many messages of a feed may wait for another's, about: fewer than the broker delivers without an acknowledgement.
@@ -25,13 +25,13 @@ const WAITING: usize = 10_000;
 const BATCH: usize = 4_000;
 
 /// Feeds that are read as one. Which of two messages of one microsecond comes first is decided by the order of the feeds.
-pub struct Merge {
+pub struct StreamMerge {
     inputs: Vec<Input>,
 }
 
 /// One of the feeds, and what it has given out that is older than nothing yet.
 struct Input {
-    feed: Feed,
+    feed: OrderedConsumer,
     waiting: VecDeque<(Timestamp, Message)>,
     /// The end and the acknowledgement of each batch that is not acknowledged.
     batches: VecDeque<Batch>,
@@ -60,19 +60,19 @@ impl Input {
     }
 
     /// The last sequence that the stream has stored. A question that is lost is asked again: orders wait for the answer.
-    async fn announced(&self) -> Result<u64, Fault> {
+    async fn last_stored_sequence(&self) -> Result<u64, ServiceError> {
         loop {
-            match timeout(PATIENCE, self.feed.announced()).await {
+            match timeout(PATIENCE, self.feed.last_stored_sequence()).await {
                 Ok(answer) => return answer,
                 Err(_) => warn!(stream = self.feed.stream(), "the broker has not said where the stream ends"),
             }
         }
     }
 
-    /// Receives everything up to a sequence that the stream has announced, or as much as may wait. Says up to when nothing
+    /// Receives everything up to a sequence that the stream has last_stored_sequence, or as much as may wait. Says up to when nothing
     /// is missing; without end when all of it came.
-    async fn receive(&mut self, announced: u64, most: usize) -> Result<Timestamp, Fault> {
-        while self.received < announced {
+    async fn receive(&mut self, last_stored_sequence: u64, most: usize) -> Result<Timestamp, ServiceError> {
+        while self.received < last_stored_sequence {
             if self.waiting.len() >= WAITING {
                 // More may have been stored within the newest microsecond.
                 let whole = Timestamp::from_micros(self.newest.micros() - 1).unwrap_or_default();
@@ -82,8 +82,13 @@ impl Input {
                 Ok(batch) => self.keep(batch),
                 Err(_) if self.feed.is_drained().await? => {
                     let (stream, received) = (self.feed.stream(), self.received);
-                    warn!(stream, received, announced, "the stream no longer has messages that it announced");
-                    self.received = announced;
+                    warn!(
+                        stream,
+                        received,
+                        last_stored_sequence,
+                        "the stream no longer has messages that it last_stored_sequence"
+                    );
+                    self.received = last_stored_sequence;
                 }
                 Err(_) => {}
             }
@@ -92,10 +97,10 @@ impl Input {
     }
 }
 
-impl Merge {
+impl StreamMerge {
     /// Reads these as one.
-    pub fn new(feeds: impl IntoIterator<Item = Feed>) -> Self {
-        let input = |feed: Feed| Input {
+    pub fn new(feeds: impl IntoIterator<Item = OrderedConsumer>) -> Self {
+        let input = |feed: OrderedConsumer| Input {
             received: feed.last(),
             feed,
             waiting: VecDeque::new(),
@@ -108,7 +113,7 @@ impl Merge {
     /// The next messages, each with the number of its feed; at least one. About `most` are read of each feed at a time.
     ///
     /// Passing when the broker cannot be asked. Cancel safe: what was received is given out by a later call.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, Fault> {
+    pub async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, ServiceError> {
         let most = most.min(BATCH);
         if self.inputs.iter().all(|input| input.waiting.is_empty()) {
             self.first(most).await;
@@ -125,17 +130,20 @@ impl Merge {
         let behind: Vec<bool> = self.inputs.iter().map(|input| input.newest < until).collect();
         let whole = self.complete(&behind, most).await?;
         let feeds: Vec<_> = self.inputs.iter().map(|input| (input.newest, input.has_of(until))).collect();
-        let tied: Vec<bool> = tied(until, &feeds).zip(behind).map(|(tied, asked)| tied && !asked).collect();
-        let whole = whole.min(self.complete(&tied, most).await?);
+        let needs_tie_check: Vec<bool> = needs_tie_check(until, &feeds)
+            .zip(behind)
+            .map(|(needs_tie_check, asked)| needs_tie_check && !asked)
+            .collect();
+        let whole = whole.min(self.complete(&needs_tie_check, most).await?);
         Ok(self.take(until.min(whole)))
     }
 
     /// Receives what the broker has stored for these feeds. Says up to when nothing is missing.
-    async fn complete(&mut self, which: &[bool], most: usize) -> Result<Timestamp, Fault> {
+    async fn complete(&mut self, which: &[bool], most: usize) -> Result<Timestamp, ServiceError> {
         let asked = self.inputs.iter_mut().zip(which).filter(|(_, asked)| **asked);
         let received = asked.map(async |(input, _)| {
-            let announced = input.announced().await?;
-            input.receive(announced, most).await
+            let last_stored_sequence = input.last_stored_sequence().await?;
+            input.receive(last_stored_sequence, most).await
         });
         Ok(try_join_all(received).await?.into_iter().min().unwrap_or(Timestamp::LAST))
     }
@@ -189,7 +197,7 @@ impl Merge {
 /// Which feeds must be asked for more of the newest microsecond, by the time of the last message received of each and
 /// whether it has one of that microsecond. Several batches may be stored within it, and all of a feed's messages go before
 /// those of the feeds behind it. Without a message behind there is nothing to ask for: what comes later is given out later.
-fn tied(until: Timestamp, feeds: &[(Timestamp, bool)]) -> impl Iterator<Item = bool> {
+fn needs_tie_check(until: Timestamp, feeds: &[(Timestamp, bool)]) -> impl Iterator<Item = bool> {
     feeds
         .iter()
         .enumerate()
@@ -205,7 +213,7 @@ mod tests {
         let at = |micros| Timestamp::from_micros(micros).expect("a time");
         let asked = |feeds: [(i64, bool); 3]| {
             let feeds = feeds.map(|(newest, has)| (at(newest), has));
-            tied(at(5), &feeds).collect::<Vec<_>>()
+            needs_tie_check(at(5), &feeds).collect::<Vec<_>>()
         };
         assert_eq!(asked([(4, false), (3, false), (5, true)]), [false; 3], "a lone order costs no more questions");
         assert_eq!(asked([(5, true), (3, false), (4, false)]), [false; 3], "what is first may go");

@@ -3,7 +3,7 @@
 use async_nats::jetstream::stream::{LastRawMessageErrorKind::NoMessageFound, Stream};
 use futures::{StreamExt, stream::BoxStream};
 
-use crate::{Broker, Fault, Message};
+use crate::{Broker, Message, ServiceError};
 
 /// How many are asked for at a time.
 const AT_A_TIME: usize = 16;
@@ -13,10 +13,11 @@ pub async fn messages<'a>(
     broker: &'a Broker,
     stream: &'a str,
     up_to: Option<u64>,
-) -> Result<BoxStream<'a, Result<Message, Fault>>, Fault> {
+) -> Result<BoxStream<'a, Result<Message, ServiceError>>, ServiceError> {
     let found = broker.jetstream().get_stream(stream).await;
-    let found =
-        found.map_err(|error| Fault::fatal(format!("find stream {stream}; run `tickbell streams apply`"), error))?;
+    let found = found.map_err(|error| {
+        ServiceError::permanent(format!("find stream {stream}; run `tickbell streams apply`"), error)
+    })?;
     let state = &found.cached_info().state;
     let last = state.last_sequence.min(up_to.unwrap_or(u64::MAX));
     // Sequences count from 1; the first of an empty stream is behind its last, or 0.
@@ -28,10 +29,10 @@ pub async fn messages<'a>(
     Ok(futures::stream::iter(wanted).map(read).buffered(AT_A_TIME).filter_map(std::future::ready).boxed())
 }
 
-async fn read(found: &Stream, stream: &str, sequence: u64) -> Result<Option<Message>, Fault> {
+async fn read(found: &Stream, stream: &str, sequence: u64) -> Result<Option<Message>, ServiceError> {
     match found.get_raw_message(sequence).await {
         Ok(message) => Ok(Some(message.into())),
         Err(error) if error.kind() == NoMessageFound => Ok(None),
-        Err(error) => Err(Fault::passing(format!("read message {sequence} of stream {stream}"), error)),
+        Err(error) => Err(ServiceError::transient(format!("read message {sequence} of stream {stream}"), error)),
     }
 }

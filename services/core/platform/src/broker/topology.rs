@@ -8,16 +8,16 @@ use async_nats::jetstream::{
     stream::{Compression, Config, DiscardPolicy, Info, LastRawMessageErrorKind},
 };
 use events::{
-    Span, Timestamp,
+    Period, Timestamp,
     streams::{self, Ack, Consumer, Stream, Topology},
 };
 use serde_json::{Value, json};
 use tracing::info;
 
-use crate::{Broker, Fault};
+use crate::{Broker, ServiceError};
 
 /// Creates what is missing and updates what differs; refuses, before changing anything, what would lose messages.
-pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
+pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), ServiceError> {
     let mut there_replicas = BTreeMap::new();
     for (name, declared) in &topology.streams {
         let Some(there) = stream_info(broker, name).await? else { continue };
@@ -25,18 +25,20 @@ pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
         let losses = losses(&there.config, &stream_config(name, declared));
         if there.state.messages > 0 && !losses.is_empty() {
             let what = format!("stream {name} holds {} messages and could lose some", there.state.messages);
-            return Err(Fault::fatal(what, losses.join("; ")));
+            return Err(ServiceError::permanent(what, losses.join("; ")));
         }
     }
     for (name, declared) in &topology.streams {
-        let fault = |error| Fault::fatal(format!("make stream {name} as declared"), error);
+        let fault = |error| ServiceError::permanent(format!("make stream {name} as declared"), error);
         let jetstream = broker.jetstream();
         let mut config = stream_config(name, declared);
         // Copies that a cluster keeps are not taken away.
         config.num_replicas = config.num_replicas.max(there_replicas.get(name).copied().unwrap_or_default());
         jetstream.create_or_update_stream(config).await.map_err(fault)?;
         for (consumer, declared) in &declared.consumers {
-            let fault = |error| Fault::fatal(format!("make consumer {consumer} of stream {name} as declared"), error);
+            let fault = |error| {
+                ServiceError::permanent(format!("make consumer {consumer} of stream {name} as declared"), error)
+            };
             let config = consumer_config(consumer, declared);
             let _: PullConsumer = jetstream.create_consumer_on_stream(config, name).await.map_err(fault)?;
         }
@@ -46,7 +48,7 @@ pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
 }
 
 /// What the server has otherwise than declared, one line each; empty when it is as declared.
-pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, Fault> {
+pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, ServiceError> {
     let mut differences = Vec::new();
     for (name, declared) in &topology.streams {
         let Some(there) = stream_info(broker, name).await? else {
@@ -62,14 +64,19 @@ pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, F
 }
 
 /// Refuses a server that is not as declared.
-pub async fn verify(broker: &Broker, topology: &Topology) -> Result<(), Fault> {
+pub async fn verify(broker: &Broker, topology: &Topology) -> Result<(), ServiceError> {
     refuse(diff(broker, topology).await?)
 }
 
 /// Refuses a consumer, or its stream, that is not as declared.
-pub async fn verify_consumer(broker: &Broker, stream: &str, name: &str, topology: &Topology) -> Result<(), Fault> {
+pub async fn verify_consumer(
+    broker: &Broker,
+    stream: &str,
+    name: &str,
+    topology: &Topology,
+) -> Result<(), ServiceError> {
     let (Some(declared), Some((_, consumer))) = (topology.streams.get(stream), topology.consumer(name)) else {
-        return Err(Fault::fatal("verify streams", format!("{stream}/{name} is not in streams.yaml")));
+        return Err(ServiceError::permanent("verify streams", format!("{stream}/{name} is not in streams.yaml")));
     };
     let mut differences = match stream_info(broker, stream).await? {
         Some(there) => compare_stream(stream, &there.config, declared),
@@ -81,12 +88,12 @@ pub async fn verify_consumer(broker: &Broker, stream: &str, name: &str, topology
     refuse(differences)
 }
 
-fn refuse(differences: Vec<String>) -> Result<(), Fault> {
+fn refuse(differences: Vec<String>) -> Result<(), ServiceError> {
     if differences.is_empty() {
         return Ok(());
     }
     let what = "the broker is not as schemas/streams.yaml says; run `tickbell streams apply`";
-    Err(Fault::fatal(what, differences.join("; ")))
+    Err(ServiceError::permanent(what, differences.join("; ")))
 }
 
 /// How far a durable consumer is, for `tickbell status`.
@@ -99,12 +106,13 @@ pub struct Lag {
 }
 
 /// Asks the broker how far a durable consumer is.
-pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag, Fault> {
+pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag, ServiceError> {
     let (stream, declared) = topology
         .consumer(name)
-        .ok_or_else(|| Fault::fatal("read a consumer's lag", format!("{name} is not in streams.yaml")))?;
-    let passing =
-        |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
+        .ok_or_else(|| ServiceError::permanent("read a consumer's lag", format!("{name} is not in streams.yaml")))?;
+    let passing = |error: async_nats::Error| {
+        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
+    };
     let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| passing(error.into()))?;
     let newest = match handle.get_last_raw_message_by_subject(&declared.filter).await {
         Ok(message) => message.sequence,
@@ -116,19 +124,19 @@ pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag
 }
 
 /// When a stream was made, by the broker's clock.
-pub(crate) async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, Fault> {
+pub(crate) async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, ServiceError> {
     Ok(existing(broker, name).await?.created.into())
 }
 
 /// The sequence of the oldest message that a stream still has.
-pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
+pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, ServiceError> {
     Ok(existing(broker, name).await?.state.first_sequence)
 }
 
 /// No message that a stream has is behind this sequence; 0 where it has none.
-pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fault> {
+pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, ServiceError> {
     let passing =
-        |error: async_nats::Error| Fault::passing(format!("ask for the last message of stream {name}"), error);
+        |error: async_nats::Error| ServiceError::transient(format!("ask for the last message of stream {name}"), error);
     let stream = broker.jetstream().get_stream_no_info(name).await.map_err(|error| passing(error.into()))?;
     match stream.get_last_raw_message_by_subject(">").await {
         // Asked of the leader, so not older than what it has acknowledged, and at less cost than all about the stream.
@@ -138,24 +146,30 @@ pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Fa
     }
 }
 
-async fn existing(broker: &Broker, name: &str) -> Result<Info, Fault> {
+async fn existing(broker: &Broker, name: &str) -> Result<Info, ServiceError> {
     let found = stream_info(broker, name).await?;
-    found.ok_or_else(|| Fault::fatal(format!("find stream {name}"), "run `tickbell streams apply`"))
+    found.ok_or_else(|| ServiceError::permanent(format!("find stream {name}"), "run `tickbell streams apply`"))
 }
 
-async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, Fault> {
+async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, ServiceError> {
     match broker.jetstream().get_stream(name).await {
         Ok(stream) => Ok(Some(stream.cached_info().clone())),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(cause) if cause.code() == 404 => Ok(None),
-            _ => Err(Fault::passing(format!("ask for stream {name}"), error)),
+            _ => Err(ServiceError::transient(format!("ask for stream {name}"), error)),
         },
     }
 }
 
-async fn diff_consumer(broker: &Broker, stream: &str, name: &str, declared: &Consumer) -> Result<Vec<String>, Fault> {
-    let passing =
-        |error: async_nats::Error| Fault::passing(format!("ask for consumer {name} of stream {stream}"), error);
+async fn diff_consumer(
+    broker: &Broker,
+    stream: &str,
+    name: &str,
+    declared: &Consumer,
+) -> Result<Vec<String>, ServiceError> {
+    let passing = |error: async_nats::Error| {
+        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
+    };
     let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| passing(error.into()))?;
     match handle.consumer_info(name).await {
         Ok(there) => {
@@ -274,7 +288,7 @@ fn losses(there: &Config, declared: &Config) -> Vec<String> {
 
 /// The topology as resources of the JetStream controller (NACK), every field written: its defaults are unsafe
 /// (memory storage, no acknowledgements).
-pub fn export_nack(topology: &Topology) -> Result<String, Fault> {
+pub fn export_nack(topology: &Topology) -> Result<String, ServiceError> {
     let mut documents = Vec::new();
     for (name, stream) in &topology.streams {
         documents.push(nack("Stream", name, nack_stream(name, stream)));
@@ -283,7 +297,7 @@ pub fn export_nack(topology: &Topology) -> Result<String, Fault> {
         }
     }
     let texts: Result<Vec<String>, _> = documents.iter().map(yaml).collect();
-    let texts = texts.map_err(|error| Fault::fatal("write the streams as YAML", error))?;
+    let texts = texts.map_err(|error| ServiceError::permanent("write the streams as YAML", error))?;
     Ok(format!(
         "# Made from schemas/streams.yaml by `tickbell streams export --format nack`.\n---\n{}",
         texts.join("---\n")
@@ -296,7 +310,7 @@ fn yaml(document: &Value) -> Result<String, serde_norway::Error> {
 }
 
 /// As Go reads it, which knows no days.
-fn go_duration(span: Span) -> String {
+fn go_duration(span: Period) -> String {
     let seconds = span.as_seconds();
     match (seconds % 3_600, seconds % 60) {
         (0, _) => format!("{}h", seconds / 3_600),
@@ -385,7 +399,7 @@ mod tests {
         assert_eq!(ticks["spec"]["maxBytes"].as_u64(), Some(4 * 1024 * 1024 * 1024));
         assert_eq!(ticks["spec"]["maxAge"].as_str(), Some("24h"));
         assert!(!yaml.contains("null"), "{yaml}");
-        assert_eq!(go_duration(Span::seconds(90)), "90s");
-        assert_eq!(go_duration(Span::DAY), "24h");
+        assert_eq!(go_duration(Period::seconds(90)), "90s");
+        assert_eq!(go_duration(Period::DAY), "24h");
     }
 }

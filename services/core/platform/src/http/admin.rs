@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tracing::{error, info};
 
-use crate::{Fault, Health, telemetry::Metrics};
+use crate::{Health, ServiceError, telemetry::Metrics};
 
 /// The three operations as a router, for a service that listens anyway.
 pub fn routes(health: Health, metrics: Metrics) -> Router {
@@ -24,11 +24,11 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, Json<serde_json::V
 }
 
 /// Serves them on an address of their own for as long as the process lives; fatal when the address is taken.
-pub async fn start(address: SocketAddr, health: Health, metrics: Metrics) -> Result<(), Fault> {
+pub async fn start(address: SocketAddr, health: Health, metrics: Metrics) -> Result<(), ServiceError> {
     let listener = TcpListener::bind(address)
         .await
-        .map_err(|error| Fault::fatal(format!("listen on {address} (setting admin.listen)"), error))?;
-    let address = listener.local_addr().map_err(|error| Fault::fatal("read the admin address", error))?;
+        .map_err(|error| ServiceError::permanent(format!("listen on {address} (setting admin.listen)"), error))?;
+    let address = listener.local_addr().map_err(|error| ServiceError::permanent("read the admin address", error))?;
     info!(%address, "health and metrics are at http://{address}/readyz and /metrics");
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes(health, metrics)).await {

@@ -31,13 +31,13 @@ pub enum State {
 #[derive(Debug, Clone)]
 pub struct Check {
     name: &'static str,
-    weight: Weight,
+    weight: Criticality,
     health: Health,
 }
 
 /// Whether a process can do without what a check is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Weight {
+enum Criticality {
     Needed,
     Spared,
 }
@@ -45,16 +45,16 @@ enum Weight {
 impl Health {
     /// A new latch, closed until its holder opens it.
     pub fn check(&self, name: &'static str) -> Check {
-        self.add(name, Weight::Needed)
+        self.add(name, Criticality::Needed)
     }
 
     /// A new latch that says how it stands and, once it was open, never closes the door: for what all instances share
     /// and each can do without. If it closed the doors of all of them, a small outage would become a whole one.
-    pub fn spared_check(&self, name: &'static str) -> Check {
-        self.add(name, Weight::Spared)
+    pub fn optional_check(&self, name: &'static str) -> Check {
+        self.add(name, Criticality::Spared)
     }
 
-    fn add(&self, name: &'static str, weight: Weight) -> Check {
+    fn add(&self, name: &'static str, weight: Criticality) -> Check {
         self.states().insert(name, State::Starting);
         Check { name, weight, health: self.clone() }
     }
@@ -89,8 +89,8 @@ impl Check {
     /// It does not work.
     pub fn failing(&self, why: impl Into<String>) {
         self.set(match self.weight {
-            Weight::Needed => State::Failing(why.into()),
-            Weight::Spared => State::Degraded(why.into()),
+            Criticality::Needed => State::Failing(why.into()),
+            Criticality::Spared => State::Degraded(why.into()),
         });
     }
 
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn what_can_be_spared_is_waited_for_once_and_then_only_reported() {
         let health = Health::default();
-        let broker = health.spared_check("broker");
+        let broker = health.optional_check("broker");
         assert!(!health.is_ready(), "it starts with all it has");
         broker.ready();
         broker.failing("not connected");

@@ -6,13 +6,13 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::{Check, Fault, Shutdown, runtime::error::chain};
+use crate::{Check, ServiceError, Shutdown, runtime::error::error_chain};
 
 /// A session that lasted this long had recovered, so the next fault starts again with the shortest wait.
 const RECOVERED: Duration = Duration::from_secs(30);
 
 /// The waits between attempts at something that must succeed in the end: 100 ms to 5 s, jittered, without end.
-pub fn waits() -> impl Iterator<Item = Duration> + Send {
+pub fn backoff() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))
@@ -30,14 +30,14 @@ pub async fn supervise<F, S>(
     check: &Check,
     shutdown: &Shutdown,
     mut session: F,
-) -> Result<(), Fault>
+) -> Result<(), ServiceError>
 where
     F: FnMut() -> S,
-    S: Future<Output = Result<(), Fault>>,
+    S: Future<Output = Result<(), ServiceError>>,
 {
     let retries = metrics::counter!("tickbell_session_retries_total", "service" => service);
     retries.increment(0); // A first step from nothing to one would not be seen as a step.
-    let mut delays = waits();
+    let mut delays = backoff();
     loop {
         let began = Instant::now();
         let ended = tokio::select! {
@@ -49,19 +49,19 @@ where
                 info!(service, "stopped");
                 return Ok(());
             }
-            Err(fault @ Fault::Fatal(..)) => {
-                check.failing(chain(&fault));
-                error!(service, error = chain(&fault), "cannot go on");
+            Err(fault @ ServiceError::Permanent(..)) => {
+                check.failing(error_chain(&fault));
+                error!(service, error = error_chain(&fault), "cannot go on");
                 return Err(fault);
             }
-            Err(fault @ Fault::Passing(..)) => {
-                check.failing(chain(&fault));
+            Err(fault @ ServiceError::Transient(..)) => {
+                check.failing(error_chain(&fault));
                 retries.increment(1);
                 if began.elapsed() > RECOVERED {
-                    delays = waits();
+                    delays = backoff();
                 }
                 let wait = delays.next().unwrap_or(Duration::from_secs(5));
-                warn!(service, error = chain(&fault), wait_ms = wait.as_millis() as u64, "will try again");
+                warn!(service, error = error_chain(&fault), wait_ms = wait.as_millis() as u64, "will try again");
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
                     () = shutdown.cancelled() => return Ok(()),

@@ -15,7 +15,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
 }
 
 /// A check that a duration is in its range, in the words of the settings file.
-pub fn within(key: &str, value: Duration, least: Duration, most: Duration) -> Result<(), SettingsError> {
+pub fn require_range(key: &str, value: Duration, least: Duration, most: Duration) -> Result<(), SettingsError> {
     if value >= least && value <= most {
         return Ok(());
     }
@@ -30,8 +30,8 @@ mod tests {
     #[test]
     fn a_duration_out_of_range_is_named_with_what_is_allowed() {
         let second = Duration::from_secs(1);
-        assert!(within("interval", second, second, second).is_ok());
-        let error = within("interval", Duration::from_millis(5), second, second * 60).expect_err("too short");
+        assert!(require_range("interval", second, second, second).is_ok());
+        let error = require_range("interval", Duration::from_millis(5), second, second * 60).expect_err("too short");
         assert_eq!(error.to_string(), "interval = 5ms is out of range: allowed is 1s to 1m");
     }
 }

@@ -78,7 +78,12 @@ fn explain_value(config: &Config, error: ConfigError) -> SettingsError {
 }
 
 /// A check that a value is in its range, said in the words of the settings file.
-pub fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, least: T, most: T) -> Result<(), SettingsError> {
+pub fn require_range<T: PartialOrd + std::fmt::Display>(
+    key: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), SettingsError> {
     if value >= least && value <= most {
         Ok(())
     } else {
@@ -134,7 +139,7 @@ mod tests {
         assert!(error.contains("http.listen") && error.contains("nowhere"), "{error}");
         let error = read("[http]\nprot = 1", vec![]).expect_err("no such key").to_string();
         assert!(error.contains("prot") && error.contains("port"), "{error}");
-        assert!(within("batch", 0, 1, 10).is_err());
+        assert!(require_range("batch", 0, 1, 10).is_err());
         let error = one_of("maybe", &[("on", true), ("off", false)]).expect_err("neither");
         assert_eq!(error, "\"maybe\" is none of its values: allowed is on or off");
     }

@@ -15,8 +15,8 @@ pub fn new_traceparent() -> String {
     format!("00-{trace:032x}-{:016x}-01", span | 1)
 }
 
-/// Makes `span` a child of what caused it. Unreadable context is as good as none.
-pub fn follow(span: &Span, cause: Option<&str>) {
+/// Makes `span` a child of what caused it. DecodeError context is as good as none.
+pub fn set_parent(span: &Span, cause: Option<&str>) {
     let Some(cause) = cause else { return };
     let carrier = HashMap::from([(TRACEPARENT.to_owned(), cause.to_owned())]);
     // Without an OTLP endpoint no layer keeps spans, and there is nothing to attach to.

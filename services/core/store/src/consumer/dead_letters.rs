@@ -5,13 +5,13 @@ use events::DeadLetter;
 use crate::{Error, Tx, bigint, outbox};
 
 /// Counts from nought: the step from no counter to one would not be seen.
-pub fn count_from_nought(service: &'static str) {
+pub fn register_metrics(service: &'static str) {
     metrics::counter!("tickbell_dead_letters_total", "service" => service).increment(0);
 }
 
 /// Records messages that `service` gives up and adds their dead letters to its outbox; one that another service has
 /// given up already is not given up again.
-pub async fn give_up(tx: &mut Tx, service: &'static str, letters: &[DeadLetter]) -> Result<(), Error> {
+pub async fn add(tx: &mut Tx, service: &'static str, letters: &[DeadLetter]) -> Result<(), Error> {
     for letter in letters {
         let first = sqlx::query(
             "INSERT INTO dead_letters (stream, sequence, service, reason) VALUES ($1, $2, $3, $4)
@@ -35,7 +35,7 @@ pub async fn give_up(tx: &mut Tx, service: &'static str, letters: &[DeadLetter])
                 "gave a message up; see `tickbell dlq list`"
             );
             metrics::counter!("tickbell_dead_letters_total", "service" => service).increment(1);
-            outbox::add(tx, service, &[letter.outgoing()]).await?;
+            outbox::add(tx, service, &[letter.to_message()]).await?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use platform::{Check, Fault};
+use platform::{Check, ServiceError};
 use sqlx::{PgConnection, Postgres, pool::PoolConnection};
 use tracing::info;
 
@@ -14,13 +14,13 @@ use crate::{Error, Store};
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
 /// The right to do a service's work, given up with its connection.
-pub struct Ownership {
+pub struct LeaderLock {
     service: &'static str,
     connection: Option<PoolConnection<Postgres>>,
 }
 
 /// Waits until this process may do the work of `service`.
-pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<Ownership, Fault> {
+pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<LeaderLock, ServiceError> {
     let mut connection = store.connection().await.map_err(Error::from)?;
     let mut waited = false;
     while !try_lock(&mut connection, service).await? {
@@ -32,12 +32,12 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
         tokio::time::sleep(ASK_EVERY).await;
     }
     info!(service, "doing the work");
-    Ok(Ownership { service, connection: Some(connection) })
+    Ok(LeaderLock { service, connection: Some(connection) })
 }
 
 /// Takes the work of `service` from whoever does it, and keeps everybody from it until this is dropped: for
 /// measurements and maintenance. Whoever did it stands by as soon as it notices.
-pub async fn seize(store: &Store, service: &'static str) -> Result<Ownership, Error> {
+pub async fn seize(store: &Store, service: &'static str) -> Result<LeaderLock, Error> {
     let mut connection = store.connection().await?;
     while !try_lock(&mut connection, service).await? {
         sqlx::query(
@@ -48,7 +48,7 @@ pub async fn seize(store: &Store, service: &'static str) -> Result<Ownership, Er
         .execute(&mut *connection)
         .await?;
     }
-    Ok(Ownership { service, connection: Some(connection) })
+    Ok(LeaderLock { service, connection: Some(connection) })
 }
 
 async fn try_lock(connection: &mut PgConnection, service: &str) -> Result<bool, Error> {
@@ -58,22 +58,22 @@ async fn try_lock(connection: &mut PgConnection, service: &str) -> Result<bool, 
         .await?)
 }
 
-impl Ownership {
+impl LeaderLock {
     /// Ends with a fault when the lock's connection is lost, and with it the lock.
-    pub async fn lost(&mut self) -> Fault {
+    pub async fn lost(&mut self) -> ServiceError {
         let Some(connection) = self.connection.as_mut() else {
-            return Fault::passing("hold the work", "it was given up");
+            return ServiceError::transient("hold the work", "it was given up");
         };
         loop {
             tokio::time::sleep(ASK_EVERY).await;
             if let Err(error) = sqlx::query("SELECT 1").execute(&mut **connection).await {
-                return Fault::passing(format!("the lock on {}'s work was lost", self.service), error);
+                return ServiceError::transient(format!("the lock on {}'s work was lost", self.service), error);
             }
         }
     }
 }
 
-impl Drop for Ownership {
+impl Drop for LeaderLock {
     fn drop(&mut self) {
         // A session's lock goes with its connection, so the connection must not return to the pool.
         drop(self.connection.take().map(PoolConnection::detach));

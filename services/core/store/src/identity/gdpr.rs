@@ -1,6 +1,6 @@
 //! What is kept about a person: told, and erased, when that person asks.
 
-use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
+use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleChange};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
@@ -76,7 +76,7 @@ async fn end_rules(tx: &mut Tx, address: &str, account: Option<Uuid>, now: Times
         let Json(rule) = row.try_get::<Json<Rule>, _>("rule")?;
         ended.push(rule.id);
         let (revision, status) = (row.try_get("revision")?, RuleStatus::Deleted);
-        facts.push(RuleChanged { rule, revision, happened: RuleHappening::Deleted, status, at: now }.outgoing());
+        facts.push(RuleChanged { rule, revision, happened: RuleChange::Deleted, status, at: now }.to_message());
     }
     outbox::add(tx, rules::SERVICE, &facts).await?;
     orders::cancel_with(tx, &ended, account, now).await?;

@@ -1,6 +1,6 @@
 //! New passwords, for whoever knows the old one and for whoever reads the account's mail.
 
-use events::{Timestamp, UserHappening};
+use events::{Timestamp, UserChange};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -8,7 +8,7 @@ use crate::{
     Error, Store, Tx,
     identity::{
         login_throttle,
-        sessions::{self, Opened},
+        sessions::{self, IssuedSession},
         sign_ups::{MAILS_PER_HOUR, notice},
     },
 };
@@ -21,7 +21,7 @@ const ASKED_PER_HOUR: i64 = 10_000;
 
 /// What a wish for a new password came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wish {
+pub enum ResetRequest {
     /// It is taken; whether a mail follows is its address's business.
     Taken,
     /// Too many ask now, whoever they are.
@@ -46,7 +46,7 @@ pub async fn change(
     user: Uuid,
     verified: String,
     new: String,
-    opened: Opened,
+    opened: IssuedSession,
     now: Timestamp,
 ) -> Result<bool, Error> {
     store
@@ -65,7 +65,7 @@ pub async fn change(
                 sessions::insert(tx, user, &opened, now).await?;
                 login_throttle::forget(tx, &email).await?;
                 login_throttle::forget(tx, &user.to_string()).await?;
-                notice(tx, UserHappening::PasswordChanged, user, now).await?;
+                notice(tx, UserChange::PasswordChanged, user, now).await?;
                 Ok(true)
             })
         })
@@ -73,7 +73,7 @@ pub async fn change(
 }
 
 /// Takes the wish for a new password. The same work is done whether the address has an account or not.
-pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Result<Wish, Error> {
+pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Result<ResetRequest, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
@@ -96,10 +96,10 @@ pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Re
                 .fetch_one(&mut **tx)
                 .await?;
                 if row.try_get::<i64, _>("all_asked")? >= ASKED_PER_HOUR {
-                    return Ok(Wish::TooMany);
+                    return Ok(ResetRequest::TooMany);
                 }
                 if row.try_get::<i64, _>("asked")? >= MAILS_PER_HOUR {
-                    return Ok(Wish::Taken);
+                    return Ok(ResetRequest::Taken);
                 }
                 let id = Uuid::now_v7();
                 sqlx::query(
@@ -113,8 +113,8 @@ pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Re
                 .bind(GOOD_FOR_HOURS)
                 .execute(&mut **tx)
                 .await?;
-                notice(tx, UserHappening::ResetRequested, id, now).await?;
-                Ok(Wish::Taken)
+                notice(tx, UserChange::ResetRequested, id, now).await?;
+                Ok(ResetRequest::Taken)
             })
         })
         .await
@@ -125,7 +125,7 @@ pub async fn reset_state(store: &Store, id: Uuid, now: Timestamp) -> Result<Rese
     store.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
 }
 
-/// Sets a new password by a reset that waits, and shuts everybody out of the account. The answer is where the reset
+/// Sets a new password by a reset that backoff, and shuts everybody out of the account. The answer is where the reset
 /// stood before.
 pub async fn reset(store: &Store, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
     store
@@ -144,7 +144,7 @@ pub async fn reset(store: &Store, id: Uuid, new: String, now: Timestamp) -> Resu
                 shut_out(tx, user, now).await?;
                 login_throttle::forget(tx, &email).await?;
                 login_throttle::forget(tx, &user.to_string()).await?;
-                notice(tx, UserHappening::PasswordChanged, user, now).await?;
+                notice(tx, UserChange::PasswordChanged, user, now).await?;
                 Ok(Reset::Waiting)
             })
         })

@@ -1,6 +1,6 @@
 //! Sessions: who signs in, and how it ends.
 
-use events::{Timestamp, UserHappening};
+use events::{Timestamp, UserChange};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -28,7 +28,7 @@ pub struct NewSession {
     /// The password's hash anew, where the old one's numbers are out of date.
     pub renewed: Option<String>,
     /// What it is.
-    pub opened: Opened,
+    pub opened: IssuedSession,
     /// From where: failures there are forgotten.
     pub network: Network,
     /// The session that it takes the place of.
@@ -37,7 +37,7 @@ pub struct NewSession {
 
 /// The session itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Opened {
+pub struct IssuedSession {
     /// The hash of its token.
     pub token: TokenHash,
     /// When it ends.
@@ -99,14 +99,14 @@ pub async fn end_all(store: &Store, user: Uuid, now: Timestamp) -> Result<(), Er
             Box::pin(async move {
                 sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
                 shut_out(tx, user, now).await?;
-                notice(tx, UserHappening::SignedOutEverywhere, user, now).await
+                notice(tx, UserChange::SignedOutEverywhere, user, now).await
             })
         })
         .await
 }
 
 /// Writes a session down.
-pub(crate) async fn insert(tx: &mut Tx, user: Uuid, opened: &Opened, now: Timestamp) -> Result<(), Error> {
+pub(crate) async fn insert(tx: &mut Tx, user: Uuid, opened: &IssuedSession, now: Timestamp) -> Result<(), Error> {
     sqlx::query("INSERT INTO sessions (token_hash, user_id, created_at, expires_at) VALUES ($1, $2, $3, $4)")
         .bind(opened.token.as_slice())
         .bind(user)

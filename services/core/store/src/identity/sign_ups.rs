@@ -1,6 +1,6 @@
 //! People who ask for an account, and the links that make it.
 
-use events::{Timestamp, UserHappening, UserNoticed};
+use events::{Timestamp, UserChange, UserNoticed};
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -13,7 +13,7 @@ pub(crate) const MAILS_PER_HOUR: i64 = 5;
 
 /// When somebody who signs up is let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
+pub enum SignUpMode {
     /// When the link in the mail is followed.
     ByMail,
     /// At once.
@@ -44,7 +44,7 @@ pub async fn start(
     store: &Store,
     email: String,
     password_hash: String,
-    admission: Admission,
+    admission: SignUpMode,
     now: Timestamp,
 ) -> Result<(), Error> {
     store
@@ -71,7 +71,7 @@ pub async fn start(
                 }
                 let holder: Option<Uuid> = row.try_get("holder")?;
                 let id = Uuid::now_v7();
-                let joins = holder.is_none() && admission == Admission::AtOnce;
+                let joins = holder.is_none() && admission == SignUpMode::AtOnce;
                 sqlx::query(
                     "INSERT INTO sign_ups (id, email, password_hash, created_at, expires_at, used_at, contested)
                  VALUES ($1, $2, $3, $4, $4 + make_interval(hours => $5), CASE WHEN $6 THEN $4 END, $7)",
@@ -86,9 +86,9 @@ pub async fn start(
                 .execute(&mut **tx)
                 .await?;
                 match holder {
-                    Some(holder) => notice(tx, UserHappening::SignedUpAgain, holder, now).await,
+                    Some(holder) => notice(tx, UserChange::SignedUpAgain, holder, now).await,
                     None if joins => make_user(tx, &email, &password_hash, now).await.map(|_| ()),
-                    None => notice(tx, UserHappening::SignedUp, id, now).await,
+                    None => notice(tx, UserChange::SignedUp, id, now).await,
                 }
             })
         })
@@ -178,7 +178,7 @@ async fn make_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp
 }
 
 /// Says that something happened that somebody is told about by mail.
-pub(crate) async fn notice(tx: &mut Tx, happened: UserHappening, subject_id: Uuid, at: Timestamp) -> Result<(), Error> {
+pub(crate) async fn notice(tx: &mut Tx, happened: UserChange, subject_id: Uuid, at: Timestamp) -> Result<(), Error> {
     let notice = UserNoticed { notice_id: Uuid::now_v7(), happened, subject_id, at };
-    outbox::add(tx, SERVICE, &[notice.outgoing()]).await
+    outbox::add(tx, SERVICE, &[notice.to_message()]).await
 }

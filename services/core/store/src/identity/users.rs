@@ -74,7 +74,7 @@ pub struct User {
 
 /// Whose session this is, unless it has ended by `now`.
 pub async fn find_by_session(store: &Store, token: TokenHash, now: Timestamp) -> Result<Option<User>, Error> {
-    let mut connection = store.warm().await?;
+    let mut connection = store.hot_connection().await?;
     let row = sqlx::query(
         "SELECT users.* FROM sessions JOIN users ON users.id = sessions.user_id
          WHERE sessions.token_hash = $1 AND sessions.expires_at > $2",
@@ -99,7 +99,7 @@ pub async fn set_role(store: &Store, address: &str, role: Role) -> Result<bool, 
 
 /// Whose API key this is and what it may be used for, unless it is revoked.
 pub async fn find_by_api_key(store: &Store, token: TokenHash) -> Result<Option<(User, Vec<Scope>)>, Error> {
-    let mut connection = store.warm().await?;
+    let mut connection = store.hot_connection().await?;
     let row = sqlx::query(
         "SELECT users.*, api_keys.scopes FROM api_keys JOIN users ON users.id = api_keys.user_id
          WHERE api_keys.token_hash = $1 AND api_keys.revoked_at IS NULL",

@@ -15,7 +15,7 @@ pub type InstrumentId = i32;
 
 /// A tick as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct StoredTick {
     /// What was received.
     pub tick: Tick,
     /// Unique within the venue and symbol.
@@ -26,7 +26,7 @@ pub struct Kept {
 
 /// The part of a candle that a batch of new ticks makes; parts of one candle merge in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CandlePart {
+pub struct PartialCandle {
     /// Whose.
     pub instrument: InstrumentId,
     /// How wide.
@@ -34,13 +34,13 @@ pub struct CandlePart {
     /// The start of the bucket.
     pub start: Timestamp,
     /// The first tick by (time, sequence).
-    pub open: Edge,
+    pub open: CandleEdge,
     /// The highest price.
     pub high: Price,
     /// The lowest price.
     pub low: Price,
     /// The last tick by (time, sequence).
-    pub close: Edge,
+    pub close: CandleEdge,
     /// The sum of sizes, exact.
     pub volume: Decimal,
     /// How many ticks.
@@ -49,7 +49,7 @@ pub struct CandlePart {
 
 /// A tick at the edge of a candle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Edge {
+pub struct CandleEdge {
     /// Its time.
     pub at: Timestamp,
     /// Its place in the stream.
@@ -165,7 +165,7 @@ pub async fn add_instrument(
 }
 
 /// Adds the ticks that are not there yet and returns the sequences of those that were added.
-pub async fn add_ticks(tx: &mut Tx, ticks: &[(InstrumentId, Kept)]) -> Result<HashSet<u64>, Error> {
+pub async fn add_ticks(tx: &mut Tx, ticks: &[(InstrumentId, StoredTick)]) -> Result<HashSet<u64>, Error> {
     let column = |name: fn(&Tick) -> serde_json::Value| -> Vec<String> {
         ticks.iter().map(|(_, kept)| name(&kept.tick).as_str().unwrap_or_default().to_owned()).collect()
     };
@@ -192,7 +192,7 @@ pub async fn add_ticks(tx: &mut Tx, ticks: &[(InstrumentId, Kept)]) -> Result<Ha
 }
 
 /// Makes each tick the newest of its instrument unless a newer one, by (time, sequence), is there.
-pub async fn merge_latest(tx: &mut Tx, newest: &[(InstrumentId, Kept)]) -> Result<(), Error> {
+pub async fn merge_latest(tx: &mut Tx, newest: &[(InstrumentId, StoredTick)]) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO latest_prices AS there (instrument_id, price, size, at, sequence)
          SELECT * FROM unnest($1::int[], $2::numeric[], $3::numeric[], $4::timestamptz[], $5::bigint[])
@@ -211,7 +211,7 @@ pub async fn merge_latest(tx: &mut Tx, newest: &[(InstrumentId, Kept)]) -> Resul
 }
 
 /// Merges parts into their candles. Each candle appears once.
-pub async fn merge_candles(tx: &mut Tx, parts: &[CandlePart]) -> Result<(), Error> {
+pub async fn merge_candles(tx: &mut Tx, parts: &[PartialCandle]) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO candles AS there (instrument_id, interval_seconds, start, open, open_at, open_sequence, high, low,
                                        close, close_at, close_sequence, volume, trades)

@@ -24,7 +24,7 @@ pub struct Latest {
 
 /// One kept tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Past {
+pub struct TickRecord {
     /// Where it was quoted.
     pub venue: Venue,
     /// Unique within the venue and symbol.
@@ -62,7 +62,7 @@ pub struct Candle {
 
 /// Which way a list runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum SortOrder {
     /// Oldest first.
     Ascending,
     /// Newest first.
@@ -163,17 +163,17 @@ pub async fn list_ticks(
     store: &Store,
     symbol: &Symbol,
     range: &Range,
-    order: Order,
+    order: SortOrder,
     cursor: Option<TickCursor>,
-) -> Result<Vec<Past>, Error> {
+) -> Result<Vec<TickRecord>, Error> {
     let from = range.from.unwrap_or(Timestamp::EPOCH);
     let to = range.to.unwrap_or(Timestamp::LAST);
     // A sequence of 0 lies before every tick of its time: from is included, to is not.
     let (query, from, to, sequence) = match (order, cursor) {
-        (Order::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
-        (Order::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
-        (Order::Descending, None) => (HISTORY_DESCENDING, from, to, 0),
-        (Order::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.sequence),
+        (SortOrder::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
+        (SortOrder::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
+        (SortOrder::Descending, None) => (HISTORY_DESCENDING, from, to, 0),
+        (SortOrder::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.sequence),
     };
     let rows = sqlx::query(query)
         .bind(symbol.as_str())
@@ -222,8 +222,8 @@ fn read_latest(row: &PgRow) -> Result<Latest, Error> {
     Ok(Latest { symbol, venue: venue(row)?, price, at: time(row, "at")?, change_24h_percent })
 }
 
-fn past(row: &PgRow) -> Result<Past, Error> {
-    Ok(Past {
+fn past(row: &PgRow) -> Result<TickRecord, Error> {
+    Ok(TickRecord {
         venue: venue(row)?,
         trade_id: row.try_get("trade_id")?,
         sequence: row.try_get::<i64, _>("sequence")? as u64,

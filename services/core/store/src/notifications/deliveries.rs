@@ -80,7 +80,7 @@ pub struct Attempt {
 }
 
 /// Which of these are told already, by themselves or with others.
-pub async fn told_among(tx: &mut Tx, abouts: &[&str]) -> Result<HashSet<String>, Error> {
+pub async fn already_notified(tx: &mut Tx, abouts: &[&str]) -> Result<HashSet<String>, Error> {
     // A plan that does not look into the array is made once and not for every batch.
     let found = sqlx::query_scalar(
         "SELECT about FROM deliveries WHERE about = ANY ((SELECT $1::text[])::text[])
@@ -143,8 +143,8 @@ pub async fn record_attempts(store: &Store, attempts: Vec<Attempt>) -> Result<()
             Box::pin(async move {
                 move_deliveries(tx, &attempts).await?;
                 add_attempts(tx, &attempts).await?;
-                let facts: Vec<_> = attempts.iter().map(|attempt| attempt.update.outgoing()).collect();
-                outbox::add_unhurried(tx, SERVICE, &facts).await
+                let facts: Vec<_> = attempts.iter().map(|attempt| attempt.update.to_message()).collect();
+                outbox::add_without_notify(tx, SERVICE, &facts).await
             })
         })
         .await

@@ -2,7 +2,7 @@
 
 pub mod relay;
 
-use events::Outgoing;
+use events::OutboundMessage;
 use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, types::Json};
 
 use crate::{Error, Store, Tx};
@@ -26,23 +26,23 @@ pub(crate) use add_from;
 pub(crate) fn bind(
     statement: &'static str,
     service: &'static str,
-    fact: Outgoing,
+    fact: OutboundMessage,
 ) -> QueryScalar<'static, Postgres, i64, PgArguments> {
-    let Outgoing { subject, id, headers, body } = fact;
+    let OutboundMessage { subject, id, headers, body } = fact;
     sqlx::query_scalar(statement).bind(service).bind(subject).bind(id).bind(Json(headers)).bind(body)
 }
 
 /// Adds facts to be published by `service` once the transaction is committed.
-pub async fn add(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
+pub async fn add(tx: &mut Tx, service: &'static str, facts: &[OutboundMessage]) -> Result<(), Error> {
     if !facts.is_empty() {
-        add_unhurried(tx, service, facts).await?;
+        add_without_notify(tx, service, facts).await?;
         tx.notify(channel(service));
     }
     Ok(())
 }
 
 /// The same for facts that nobody waits for: they are published within a second, many at a time.
-pub async fn add_unhurried(tx: &mut Tx, service: &'static str, facts: &[Outgoing]) -> Result<(), Error> {
+pub async fn add_without_notify(tx: &mut Tx, service: &'static str, facts: &[OutboundMessage]) -> Result<(), Error> {
     let subjects: Vec<&str> = facts.iter().map(|fact| fact.subject.as_str()).collect();
     let ids: Vec<&str> = facts.iter().map(|fact| fact.id.as_str()).collect();
     let headers: Vec<Json<&Vec<(String, String)>>> = facts.iter().map(|fact| Json(&fact.headers)).collect();
@@ -66,9 +66,9 @@ pub async fn add_unhurried(tx: &mut Tx, service: &'static str, facts: &[Outgoing
 pub(crate) fn push_together(
     query: &mut QueryBuilder<Postgres>,
     service: &'static str,
-    facts: &[Outgoing],
+    facts: &[OutboundMessage],
 ) -> Result<(), Error> {
-    let headers = |fact: &Outgoing| serde_json::to_string(&fact.headers);
+    let headers = |fact: &OutboundMessage| serde_json::to_string(&fact.headers);
     let headers = facts.iter().map(headers).collect::<Result<Vec<_>, _>>()?;
     query.push("INSERT INTO outbox (service, facts, subjects, message_ids, all_headers, bodies) ");
     query.push_values(facts.chunks(TOGETHER).zip(headers.chunks(TOGETHER)), |mut row, (facts, headers)| {

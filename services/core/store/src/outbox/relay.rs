@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use events::Outgoing;
-use platform::{Broker, Fault, Shutdown};
+use events::OutboundMessage;
+use platform::{Broker, ServiceError, Shutdown};
 use sqlx::{
     Row,
     postgres::{PgListener, PgRow},
@@ -38,11 +38,11 @@ const FORGET: &str = "
     WHERE id = ANY($1) AND setting.value = 'off'";
 
 /// A committed fact and its row.
-type Committed = (i64, Outgoing);
+type Committed = (i64, OutboundMessage);
 
 /// The way from whoever commits facts to the relay, when both are in this process: it needs not be told by the database.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Handover(Arc<Mutex<HashMap<&'static str, Relay>>>);
+pub(crate) struct LocalRelay(Arc<Mutex<HashMap<&'static str, Relay>>>);
 
 /// A relay of this process.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ struct Relay {
     look: Weak<Notify>,
 }
 
-impl Handover {
+impl LocalRelay {
     fn open(&self, service: &'static str) -> (mpsc::Receiver<Committed>, Arc<Notify>) {
         let (sender, receiver) = mpsc::channel(HANDED);
         let look = Arc::new(Notify::new());
@@ -79,22 +79,22 @@ impl Handover {
 
 /// Has a committed fact published soon.
 pub(crate) fn enqueue(store: &Store, service: &'static str, committed: Committed) {
-    if !store.handover.give(service, committed) {
-        store.ring(channel(service));
+    if !store.local_relay.give(service, committed) {
+        store.notify(channel(service));
     }
 }
 
 /// Has the relay look for what is committed.
 pub(crate) fn wake(store: &Store, service: &'static str) {
-    if !store.handover.look(service) {
-        store.ring(channel(service));
+    if !store.local_relay.look(service) {
+        store.notify(channel(service));
     }
 }
 
 /// Publishes what `service` has committed and not yet published, in the order of commit, and returns how much.
 ///
 /// Only the owner of the service's work may call this: two publishers would not keep the order.
-pub async fn publish_pending(store: &Store, service: &'static str, broker: &Broker) -> Result<usize, Fault> {
+pub async fn publish_pending(store: &Store, service: &'static str, broker: &Broker) -> Result<usize, ServiceError> {
     let mut published = 0;
     loop {
         let (mut rows, facts) = find_pending(store, service).await?;
@@ -119,10 +119,10 @@ pub async fn run(
     broker: &Broker,
     pace: Duration,
     shutdown: &Shutdown,
-) -> Result<(), Fault> {
+) -> Result<(), ServiceError> {
     let mut listener = PgListener::connect_with(store.pool()).await.map_err(Error::from)?;
     listener.listen(&channel(service)).await.map_err(Error::from)?;
-    let (mut handed, look) = store.handover.open(service);
+    let (mut handed, look) = store.local_relay.open(service);
     // Rows of what was handed over and is published. They go together, and before anybody looks for what is not.
     let mut done = Vec::new();
     loop {
@@ -159,7 +159,7 @@ async fn delete_published(store: &Store, rows: &mut Vec<i64>) -> Result<(), Erro
     Ok(())
 }
 
-async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<Outgoing>), Error> {
+async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<OutboundMessage>), Error> {
     // Not "after the last number": numbers are drawn before they are committed, and some commit late.
     let rows = sqlx::query(
         "SELECT * FROM (SELECT *, sum(facts) OVER (ORDER BY id) - facts AS before FROM outbox
@@ -179,9 +179,9 @@ async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<Out
 }
 
 /// The facts of a row, one or many.
-fn unpack(row: &PgRow) -> Result<Vec<Outgoing>, Error> {
+fn unpack(row: &PgRow) -> Result<Vec<OutboundMessage>, Error> {
     let Some(subjects) = row.try_get::<Option<Vec<String>>, _>("subjects")? else {
-        return Ok(vec![Outgoing {
+        return Ok(vec![OutboundMessage {
             subject: row.try_get("subject")?,
             id: row.try_get("message_id")?,
             headers: row.try_get::<Json<_>, _>("headers")?.0,
@@ -193,7 +193,7 @@ fn unpack(row: &PgRow) -> Result<Vec<Outgoing>, Error> {
     let bodies: Vec<Vec<u8>> = row.try_get("bodies")?;
     let parts = subjects.into_iter().zip(ids).zip(headers.into_iter().zip(bodies));
     let fact = |((subject, id), (headers, body)): ((String, String), (String, Vec<u8>))| {
-        Ok(Outgoing { subject, id, headers: serde_json::from_str(&headers)?, body })
+        Ok(OutboundMessage { subject, id, headers: serde_json::from_str(&headers)?, body })
     };
     parts.map(fact).collect()
 }
@@ -207,29 +207,37 @@ async fn told(listener: &mut PgListener) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use events::Outgoing;
+    use events::OutboundMessage;
     use futures::FutureExt;
 
     use super::*;
 
     fn committed(row: i64) -> Committed {
-        (row, Outgoing { subject: "orders.BTC-USD.1".into(), id: "1".into(), headers: Vec::new(), body: Vec::new() })
+        (
+            row,
+            OutboundMessage {
+                subject: "orders.BTC-USD.1".into(),
+                id: "1".into(),
+                headers: Vec::new(),
+                body: Vec::new(),
+            },
+        )
     }
 
     #[test]
     fn a_fact_is_handed_over_only_where_somebody_takes_it() {
-        let handover = Handover::default();
-        assert!(!handover.give("gateway", committed(1)), "no relay");
-        let (mut relay, look) = handover.open("gateway");
-        assert!(handover.give("gateway", committed(2)) && !handover.give("operator", committed(3)));
+        let local_relay = LocalRelay::default();
+        assert!(!local_relay.give("gateway", committed(1)), "no relay");
+        let (mut relay, look) = local_relay.open("gateway");
+        assert!(local_relay.give("gateway", committed(2)) && !local_relay.give("operator", committed(3)));
         assert_eq!(relay.try_recv().map(|(row, _)| row), Ok(2));
-        let taken = (0..).take_while(|row| handover.give("gateway", committed(*row))).count();
+        let taken = (0..).take_while(|row| local_relay.give("gateway", committed(*row))).count();
         assert_eq!(taken, HANDED, "a relay that is behind finds the others in the database");
-        assert!(handover.look("gateway") && !handover.look("operator"));
+        assert!(local_relay.look("gateway") && !local_relay.look("operator"));
         look.notified().now_or_never().expect("it is to look");
         drop((relay, look));
-        assert!(!handover.give("gateway", committed(5)) && !handover.look("gateway"), "the relay has ended");
-        let _relay = handover.open("gateway");
-        assert!(handover.give("gateway", committed(6)), "there is another");
+        assert!(!local_relay.give("gateway", committed(5)) && !local_relay.look("gateway"), "the relay has ended");
+        let _relay = local_relay.open("gateway");
+        assert!(local_relay.give("gateway", committed(6)), "there is another");
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::{Error, Store};
 
 /// A connection that was used so recently is taken to be there still.
-pub(crate) const SURELY_THERE: Duration = Duration::from_secs(1);
+pub(crate) const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(1);
 /// One of so many connections of a process may be kept here; all others are for everybody.
 const ONE_OF: usize = 8;
 
@@ -24,9 +24,9 @@ type Stack = Vec<(Instant, PoolConnection<Postgres>)>;
 
 /// Shared by all who use the store.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Kept(Arc<Mutex<Stack>>);
+pub(crate) struct HotConnections(Arc<Mutex<Stack>>);
 
-impl Kept {
+impl HotConnections {
     fn lock(&self) -> MutexGuard<'_, Stack> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -34,7 +34,7 @@ impl Kept {
     fn take(&self) -> Option<PoolConnection<Postgres>> {
         let mut kept = self.lock();
         let (used, connection) = kept.pop()?;
-        if used.elapsed() < SURELY_THERE {
+        if used.elapsed() < ASSUME_ALIVE_FOR {
             return Some(connection);
         }
         // Older ones are older still: the pool looks after them.
@@ -48,32 +48,32 @@ impl Kept {
     }
 }
 
-/// A connection for one statement. One that is dropped without [`Warm::keep`] goes back to the pool, which finds out how it
+/// A connection for one statement. One that is dropped without [`HotConnection::keep`] goes back to the pool, which finds out how it
 /// is: the statement failed, or its caller went away in the middle of it.
-pub(crate) struct Warm<'a> {
+pub(crate) struct HotConnection<'a> {
     store: &'a Store,
     connection: PoolConnection<Postgres>,
 }
 
-impl Warm<'_> {
+impl HotConnection<'_> {
     /// The statement has succeeded: the next one may have the connection as it is.
     pub(crate) fn keep(self) {
         let Self { store, connection } = self;
-        let mut kept = store.kept.lock();
+        let mut kept = store.hot.lock();
         if kept.len() < store.pool().options().get_max_connections() as usize / ONE_OF && !store.pool().is_closed() {
             kept.push((Instant::now(), connection));
         }
     }
 }
 
-impl Deref for Warm<'_> {
+impl Deref for HotConnection<'_> {
     type Target = PgConnection;
     fn deref(&self) -> &PgConnection {
         &self.connection
     }
 }
 
-impl DerefMut for Warm<'_> {
+impl DerefMut for HotConnection<'_> {
     fn deref_mut(&mut self) -> &mut PgConnection {
         &mut self.connection
     }
@@ -81,11 +81,11 @@ impl DerefMut for Warm<'_> {
 
 impl Store {
     /// A connection for one statement that somebody waits for.
-    pub(crate) async fn warm(&self) -> Result<Warm<'_>, Error> {
-        let connection = match self.kept.take() {
+    pub(crate) async fn hot_connection(&self) -> Result<HotConnection<'_>, Error> {
+        let connection = match self.hot.take() {
             Some(connection) => connection,
             None => self.connection().await?,
         };
-        Ok(Warm { store: self, connection })
+        Ok(HotConnection { store: self, connection })
     }
 }

@@ -17,15 +17,15 @@ pub(crate) type Channels = BTreeSet<Cow<'static, str>>;
 
 /// What is told while a notice is on its way is told by the next one, together.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Bell(Arc<Mutex<Due>>);
+pub(crate) struct PgNotifier(Arc<Mutex<PendingChannels>>);
 
 #[derive(Debug, Default)]
-struct Due {
+struct PendingChannels {
     channels: Channels,
     ringing: bool,
 }
 
-impl Bell {
+impl PgNotifier {
     /// Whether somebody has to begin to ring.
     fn add(&self, channel: Cow<'static, str>) -> bool {
         let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,15 +44,15 @@ impl Bell {
 impl Store {
     /// Tells whoever listens on `channel`, without waiting for it. A notice that is lost is made up for: whoever listens
     /// also looks from time to time.
-    pub(crate) fn ring(&self, channel: impl Into<Cow<'static, str>>) {
-        if self.bell.add(channel.into()) {
+    pub(crate) fn notify(&self, channel: impl Into<Cow<'static, str>>) {
+        if self.notifier.add(channel.into()) {
             let store = self.clone();
             tokio::spawn(async move {
-                while let Some(channels) = store.bell.next() {
+                while let Some(channels) = store.notifier.next() {
                     let notices =
                         sqlx::raw_sql(sqlx::AssertSqlSafe(statements(&channels, store.instance))).execute(store.pool());
                     if let Err(error) = notices.await {
-                        warn!(?channels, error = platform::runtime::error::chain(&error), "a notice was lost");
+                        warn!(?channels, error = platform::runtime::error::error_chain(&error), "a notice was lost");
                     }
                 }
             });
@@ -71,14 +71,14 @@ mod tests {
 
     #[test]
     fn what_is_told_meanwhile_is_told_together_and_nothing_twice() {
-        let bell = Bell::default();
-        assert!(bell.add("a".into()), "nobody rings");
-        assert_eq!(bell.next(), Some(Channels::from(["a".into()])));
-        assert!(!bell.add("b".into()) && !bell.add("c".into()) && !bell.add("b".into()), "somebody rings");
-        let told = statements(&bell.next().expect("two"), Uuid::nil());
+        let notifier = PgNotifier::default();
+        assert!(notifier.add("a".into()), "nobody rings");
+        assert_eq!(notifier.next(), Some(Channels::from(["a".into()])));
+        assert!(!notifier.add("b".into()) && !notifier.add("c".into()) && !notifier.add("b".into()), "somebody rings");
+        let told = statements(&notifier.next().expect("two"), Uuid::nil());
         let nobody = "'00000000-0000-0000-0000-000000000000'";
         assert_eq!(told, format!(r#"NOTIFY "b", {nobody};NOTIFY "c", {nobody};"#));
-        assert_eq!(bell.next(), None);
-        assert!(bell.add("d".into()), "nobody rings any more");
+        assert_eq!(notifier.next(), None);
+        assert!(notifier.add("d".into()), "nobody rings any more");
     }
 }

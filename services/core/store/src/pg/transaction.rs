@@ -46,7 +46,7 @@ impl Tx {
         self.ended = true;
         // What is committed is committed; whoever listens also looks from time to time.
         if let Err(error) = notified {
-            warn!(error = platform::runtime::error::chain(&error), "a notice was lost");
+            warn!(error = platform::runtime::error::error_chain(&error), "a notice was lost");
         }
         Ok(())
     }

@@ -44,7 +44,7 @@ pub struct Sample {
 
 /// Samples of one market and grain below a slot, which no window looks back to any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forgotten {
+pub struct ExpiredSamples {
     /// What.
     pub symbol: Symbol,
     /// Where.
@@ -121,7 +121,7 @@ impl Suppression {
 
 /// All that the engine remembers, read at the beginning of a session.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct EngineState {
     /// Every market that has ticked.
     pub markets: Vec<MarketState>,
     /// In order of slot.
@@ -139,7 +139,7 @@ pub struct Changes {
     /// Samples that were taken or replaced.
     pub samples: Vec<Sample>,
     /// Samples that are too old.
-    pub forgotten: Vec<Forgotten>,
+    pub forgotten: Vec<ExpiredSamples>,
     /// Rules whose state changed.
     pub rules: Vec<RuleState>,
     /// Firings, suppressed ones too.
@@ -154,7 +154,7 @@ pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
 }
 
 /// Reads the engine's memory.
-pub async fn load(store: &Store) -> Result<Memory, Error> {
+pub async fn load(store: &Store) -> Result<EngineState, Error> {
     let markets = sqlx::query(
         "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM markets
          ORDER BY first_sequence",
@@ -167,7 +167,7 @@ pub async fn load(store: &Store) -> Result<Memory, Error> {
         "SELECT rule, s.* FROM rule_states s JOIN rules r ON r.id = s.rule_id
          WHERE s.status <> 'deleted'",
     );
-    Ok(Memory {
+    Ok(EngineState {
         markets: markets.fetch_all(store.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
         samples: samples.fetch_all(store.pool()).await?.iter().map(sample).collect::<Result<_, _>>()?,
         rules: rules.fetch_all(store.pool()).await?.iter().map(rule).collect::<Result<_, _>>()?,

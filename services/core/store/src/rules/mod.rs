@@ -2,7 +2,7 @@
 
 pub mod engine_state;
 
-use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleHappening};
+use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleChange};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
@@ -91,7 +91,7 @@ pub async fn create(
                     match orders::insert(tx, order).await? {
                         Placed::New(_) => {}
                         Placed::NoAccount => return Ok(Created::NoAccount),
-                        Placed::Known(_) | Placed::Differs(_) => return Ok(Created::OrderNameTaken),
+                        Placed::Duplicate(_) | Placed::Conflict(_) => return Ok(Created::OrderNameTaken),
                     }
                 }
                 // The account is held: it must not be erased while it gets something new.
@@ -111,7 +111,7 @@ pub async fn create(
                 if made.rows_affected() == 0 {
                     return Ok(Created::NoAccount);
                 }
-                tell(tx, rule, 1, RuleHappening::Created, status, now).await?;
+                tell(tx, rule, 1, RuleChange::Created, status, now).await?;
                 Ok(Created::Done)
             })
         })
@@ -176,7 +176,7 @@ pub async fn adopt(store: &Store, id: Uuid, user: Uuid, address: &str) -> Result
 }
 
 /// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
-pub async fn change(store: &Store, id: Uuid, happening: RuleHappening, now: Timestamp) -> Result<Changed, Error> {
+pub async fn change(store: &Store, id: Uuid, happening: RuleChange, now: Timestamp) -> Result<Changed, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
@@ -188,13 +188,13 @@ pub async fn change(store: &Store, id: Uuid, happening: RuleHappening, now: Time
                 let mut found = record(&row)?;
                 let to = match (found.status, happening) {
                     (RuleStatus::Deleted, _) => return Ok(Changed::Missing),
-                    (_, RuleHappening::Deleted) => RuleStatus::Deleted,
-                    (RuleStatus::Pending, RuleHappening::Confirmed) => RuleStatus::Active,
-                    (RuleStatus::Active, RuleHappening::Paused) => RuleStatus::Paused,
-                    (RuleStatus::Paused, RuleHappening::Resumed) => RuleStatus::Active,
-                    (RuleStatus::Paused, RuleHappening::Paused)
-                    | (RuleStatus::Active, RuleHappening::Resumed)
-                    | (_, RuleHappening::Confirmed) => return Ok(Changed::Done(Box::new(found))),
+                    (_, RuleChange::Deleted) => RuleStatus::Deleted,
+                    (RuleStatus::Pending, RuleChange::Confirmed) => RuleStatus::Active,
+                    (RuleStatus::Active, RuleChange::Paused) => RuleStatus::Paused,
+                    (RuleStatus::Paused, RuleChange::Resumed) => RuleStatus::Active,
+                    (RuleStatus::Paused, RuleChange::Paused)
+                    | (RuleStatus::Active, RuleChange::Resumed)
+                    | (_, RuleChange::Confirmed) => return Ok(Changed::Done(Box::new(found))),
                     (status, _) => return Ok(Changed::Refused(status)),
                 };
                 let revision: i64 = sqlx::query_scalar(
@@ -232,12 +232,12 @@ async fn tell(
     tx: &mut Tx,
     rule: Rule,
     revision: i64,
-    happened: RuleHappening,
+    happened: RuleChange,
     status: RuleStatus,
     at: Timestamp,
 ) -> Result<(), Error> {
     let fact = RuleChanged { rule, revision, happened, status, at };
-    outbox::add(tx, SERVICE, &[fact.outgoing()]).await
+    outbox::add(tx, SERVICE, &[fact.to_message()]).await
 }
 
 fn record(row: &PgRow) -> Result<RuleRecord, Error> {

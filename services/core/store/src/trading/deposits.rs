@@ -53,7 +53,7 @@ pub enum Requested {
     /// It was saved before, by the same reference and to the same end.
     Known(Deposit),
     /// A deposit of the same reference has another account, asset or amount.
-    Differs,
+    Conflict,
     /// The account is gone.
     NoAccount,
 }
@@ -70,7 +70,7 @@ macro_rules! records {
 
 /// What names an account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
+pub enum AccountOwner {
     /// Its address, in any letters.
     Email(String),
     /// Its id.
@@ -78,10 +78,12 @@ pub enum Holder {
 }
 
 /// The account that is named so.
-pub async fn find_account(store: &Store, holder: &Holder) -> Result<Option<Uuid>, Error> {
+pub async fn find_account(store: &Store, holder: &AccountOwner) -> Result<Option<Uuid>, Error> {
     let query = match holder {
-        Holder::Email(email) => sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1)").bind(email),
-        Holder::Id(id) => sqlx::query_scalar("SELECT id FROM users WHERE id = $1").bind(id),
+        AccountOwner::Email(email) => {
+            sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1)").bind(email)
+        }
+        AccountOwner::Id(id) => sqlx::query_scalar("SELECT id FROM users WHERE id = $1").bind(id),
     };
     Ok(query.fetch_optional(store.pool()).await?)
 }
@@ -113,10 +115,10 @@ pub async fn request(store: &Store, service: &'static str, deposit: NewDeposit) 
                     };
                     let found = record(&row)?;
                     let same = (found.user_id, &found.asset, found.amount) == (user_id, &asset, amount);
-                    return Ok(if same { Requested::Known(found) } else { Requested::Differs });
+                    return Ok(if same { Requested::Known(found) } else { Requested::Conflict });
                 }
                 let fact = DepositRequested { deposit_id: id, user_id, asset: asset.clone(), amount, requested_at };
-                outbox::add(tx, service, &[fact.outgoing()]).await?;
+                outbox::add(tx, service, &[fact.to_message()]).await?;
                 let posting_id = None;
                 Ok(Requested::New(Deposit { id, user_id, asset, amount, reference, requested_at, posting_id }))
             })

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use events::{DepositRequested, OrderPlaced, Terms};
+use events::{DepositRequested, OrderPlaced, OrderRequest};
 use rust_decimal::Decimal;
 use sqlx::{Executor, Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
 use uuid::Uuid;
@@ -43,7 +43,7 @@ pub struct OrderRow {
 
 impl OrderRow {
     /// What it is to do, where that can be read.
-    pub fn terms(&self) -> Option<Terms> {
+    pub fn terms(&self) -> Option<OrderRequest> {
         serde_json::from_str(&self.terms).ok()
     }
 }

@@ -38,10 +38,10 @@ pub enum Until {
 
 /// Everybody in this process who waits.
 #[derive(Debug, Clone, Default)]
-pub struct Watch {
-    orders: Waiters<Decision>,
+pub struct OrderWaiters {
+    orders: Subscribers<Decision>,
     /// Waits for the number of its posting.
-    deposits: Waiters<i64>,
+    deposits: Subscribers<i64>,
 }
 
 impl Until {
@@ -58,7 +58,7 @@ impl Until {
     }
 }
 
-impl Watch {
+impl OrderWaiters {
     /// Waits for an order from now on: begun before the order is saved, it misses nothing.
     pub fn order(&self, id: Uuid, until: Until) -> Waiting<Decision> {
         let enough: fn(&Decision) -> bool = match until {
@@ -150,14 +150,14 @@ async fn listen(store: &Store) -> Result<PgListener, Error> {
 }
 
 fn complain(doing: &str, error: &Error) {
-    warn!(error = platform::runtime::error::chain(error), "could not {doing}; trying again in a second");
+    warn!(error = platform::runtime::error::error_chain(error), "could not {doing}; trying again in a second");
 }
 
 /// Somebody's wait, which ends with it.
 #[derive(Debug)]
 pub struct Waiting<T> {
     key: u64,
-    waiters: Waiters<T>,
+    waiters: Subscribers<T>,
     told: oneshot::Receiver<T>,
 }
 
@@ -175,7 +175,7 @@ impl<T> Drop for Waiting<T> {
 }
 
 #[derive(Debug)]
-struct Waiters<T>(Arc<Mutex<Line<T>>>);
+struct Subscribers<T>(Arc<Mutex<Line<T>>>);
 
 #[derive(Debug)]
 struct Line<T> {
@@ -190,19 +190,19 @@ struct Waiter<T> {
     tell: oneshot::Sender<T>,
 }
 
-impl<T> Clone for Waiters<T> {
+impl<T> Clone for Subscribers<T> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<T> Default for Waiters<T> {
+impl<T> Default for Subscribers<T> {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(Line { next: 0, waiting: BTreeMap::new() })))
     }
 }
 
-impl<T> Waiters<T> {
+impl<T> Subscribers<T> {
     fn lock(&self) -> MutexGuard<'_, Line<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,7 +221,7 @@ impl<T> Waiters<T> {
     }
 }
 
-impl<T: Clone> Waiters<T> {
+impl<T: Clone> Subscribers<T> {
     fn tell(&self, found: HashMap<Uuid, T>) {
         let mut line = self.lock();
         for (key, waiter) in mem::take(&mut line.waiting) {
@@ -246,13 +246,13 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
-    fn tell(waiters: &Waiters<i32>, found: &[(u128, i32)]) {
+    fn tell(waiters: &Subscribers<i32>, found: &[(u128, i32)]) {
         waiters.tell(found.iter().map(|(number, value)| (id(*number), *value)).collect());
     }
 
     #[tokio::test(start_paused = true)]
     async fn each_is_told_what_was_waited_for_and_no_sooner() {
-        let waiters = Waiters::default();
+        let waiters = Subscribers::default();
         let any = waiters.add(id(1), |_| true);
         let twin = waiters.add(id(1), |_| true);
         let positive = waiters.add(id(1), |found| *found > 0);
@@ -269,7 +269,7 @@ mod tests {
 
     #[tokio::test]
     async fn whoever_goes_away_is_no_longer_asked_for() {
-        let waiters = Waiters::<i32>::default();
+        let waiters = Subscribers::<i32>::default();
         let gone = waiters.add(id(1), |_| true);
         let stays = waiters.add(id(2), |_| true);
         drop(gone);

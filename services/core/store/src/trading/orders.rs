@@ -2,8 +2,8 @@
 //! is saved with the fact that says so; what becomes of it is the settler's.
 
 use events::{
-    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderStatus, Outgoing, Rejection, Symbol, Terms, Timestamp,
-    order::AfterAlert,
+    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OutboundMessage, RejectReason, Symbol,
+    Timestamp, order::AlertTrigger,
 };
 use rust_decimal::Decimal;
 use sha2::{Digest, Sha256};
@@ -29,11 +29,11 @@ pub struct NewOrder {
     /// Whose.
     pub user_id: Uuid,
     /// What it is to do.
-    pub terms: Terms,
+    pub terms: OrderRequest,
     /// The name of the request, by which a repeated one is known.
     pub idempotency_key: Option<String>,
     /// The rule whose first firing places it.
-    pub after_alert: Option<AfterAlert>,
+    pub after_alert: Option<AlertTrigger>,
     /// When, by the gateway's clock.
     pub placed_at: Timestamp,
 }
@@ -46,7 +46,7 @@ pub struct OrderRecord {
     /// Whose.
     pub user_id: Uuid,
     /// What it is to do.
-    pub terms: Terms,
+    pub terms: OrderRequest,
     /// The rule whose first firing places it.
     pub rule_id: Option<Uuid>,
     /// When it was saved.
@@ -70,7 +70,7 @@ pub struct OrderState {
     /// Where it stands.
     pub status: OrderStatus,
     /// Why it is rejected.
-    pub reason: Option<Rejection>,
+    pub reason: Option<RejectReason>,
     /// What it holds while it is open.
     pub held: Option<(Asset, Amount)>,
     /// The last tick that was applied before this was decided; 0 before the first.
@@ -115,16 +115,16 @@ pub enum Placed {
     /// It is saved.
     New(Box<OrderRecord>),
     /// It was saved before, by the same name and with the same terms.
-    Known(Box<OrderRecord>),
+    Duplicate(Box<OrderRecord>),
     /// An order of the same name has other terms.
-    Differs(Name),
+    Conflict(OrderKey),
     /// The account is gone.
     NoAccount,
 }
 
 /// What names an order of somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
+pub enum OrderKey {
     /// Its owner's own name for it.
     ClientOrderId,
     /// The name of the request.
@@ -153,9 +153,9 @@ pub struct OrderFilter {
     pub before: Option<Uuid>,
 }
 
-/// The hash of an order's terms as it is kept, to find terms that were changed: of their JSON as [`Terms`] writes it. Old
+/// The hash of an order's terms as it is kept, to find terms that were changed: of their JSON as [`OrderRequest`] writes it. Old
 /// orders keep theirs: a field that terms get later must not be written where it is not given.
-pub fn fingerprint(terms: &Terms) -> Result<[u8; 32], Error> {
+pub fn fingerprint(terms: &OrderRequest) -> Result<[u8; 32], Error> {
     Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
 }
 
@@ -180,7 +180,7 @@ macro_rules! records {
 
 /// Saves an order, once: the same names and terms again are the same order.
 pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
-    let mut connection = store.warm().await?;
+    let mut connection = store.hot_connection().await?;
     let saved = save(&mut *connection, &order).await?;
     connection.keep();
     if let Some(committed) = saved {
@@ -241,7 +241,7 @@ pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timesta
                 if found.status().is_final() {
                     return Ok(Cancellation::Final(found.status()));
                 }
-                outbox::add(tx, SERVICE, &[cancellation(&found, Because::Asked, now).outgoing()]).await?;
+                outbox::add(tx, SERVICE, &[cancellation(&found, Because::Asked, now).to_message()]).await?;
                 Ok(Cancellation::Requested(found.into()))
             })
         })
@@ -258,9 +258,9 @@ pub(crate) async fn insert(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error
 }
 
 /// By one statement, which answers with the fact and its row; none when the order was known or there is no such account.
-async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<(i64, Outgoing)>, Error> {
+async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<(i64, OutboundMessage)>, Error> {
     let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order.clone();
-    let fact = OrderPlaced { order_id: id, user_id, terms: terms.clone(), after_alert, placed_at }.outgoing();
+    let fact = OrderPlaced { order_id: id, user_id, terms: terms.clone(), after_alert, placed_at }.to_message();
     // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the
     // second waits here for the first one's commit.
     let statement = concat!(
@@ -305,14 +305,18 @@ async fn known(tx: &mut Tx, request: NewOrder) -> Result<Placed, Error> {
         let by_client = terms.client_order_id.is_some() && found.terms.client_order_id == terms.client_order_id;
         let by_key = key.is_some() && row.try_get::<Option<&str>, _>("idempotency_key")? == key;
         if found.terms != terms {
-            return Ok(Placed::Differs(if by_client && !by_key { Name::ClientOrderId } else { Name::IdempotencyKey }));
+            return Ok(Placed::Conflict(if by_client && !by_key {
+                OrderKey::ClientOrderId
+            } else {
+                OrderKey::IdempotencyKey
+            }));
         }
         if let Some(key) = key.filter(|_| !by_key) {
             remember(tx, &found, key).await?;
         }
         same = Some(found);
     }
-    Ok(same.map_or(Placed::NoAccount, |found| Placed::Known(found.into())))
+    Ok(same.map_or(Placed::NoAccount, |found| Placed::Duplicate(found.into())))
 }
 
 /// From here on this key names the order too, and no other.
@@ -353,7 +357,7 @@ pub(crate) async fn cancel_with(
     let orders: Vec<OrderRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
     let facts = orders.iter().map(|order| {
         let because = if account == Some(order.user_id) { Because::Asked } else { Because::AlertEnded };
-        cancellation(order, because, now).outgoing()
+        cancellation(order, because, now).to_message()
     });
     outbox::add(tx, SERVICE, &facts.collect::<Vec<_>>()).await
 }
@@ -379,7 +383,7 @@ fn record(row: &PgRow) -> Result<OrderRecord, Error> {
     Ok(OrderRecord {
         id: row.try_get("id")?,
         user_id: row.try_get("user_id")?,
-        terms: row.try_get::<Json<Terms>, _>("terms")?.0,
+        terms: row.try_get::<Json<OrderRequest>, _>("terms")?.0,
         rule_id: row.try_get("rule_id")?,
         placed_at: row::time(row, "placed_at")?,
         decision: decided.map(|_| decision(row)).transpose()?,
@@ -396,7 +400,7 @@ fn state(row: &PgRow) -> Result<OrderState, Error> {
     let held: Decimal = row.try_get("held")?;
     Ok(OrderState {
         status: row::word(row, "status", OrderStatus::parse)?,
-        reason: reason.map(|_| row::word(row, "reason", Rejection::parse)).transpose()?,
+        reason: reason.map(|_| row::word(row, "reason", RejectReason::parse)).transpose()?,
         held: if held.is_zero() { None } else { Some((row::asset(row, "held_asset")?, Amount::new(held)?)) },
         tick_sequence: row.try_get::<i64, _>("decided_after")? as u64,
         updated_at: row::time(row, "updated_at")?,

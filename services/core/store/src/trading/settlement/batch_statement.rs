@@ -1,7 +1,7 @@
 //! A batch as one statement, which is a transaction by itself: all orders of a batch wait for each of its round trips, and so
 //! do those that have come meanwhile.
 
-use events::{Outgoing, Rejection, Timestamp};
+use events::{OutboundMessage, RejectReason, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::{PgExecutor, Postgres, QueryBuilder, query_builder::Separated};
 
@@ -24,7 +24,7 @@ impl Statement {
         service: &'static str,
         advances: Vec<Advance>,
         changes: &Changes,
-        facts: &[Outgoing],
+        facts: &[OutboundMessage],
     ) -> Result<Self, Error> {
         let mut statement = Self { query: QueryBuilder::new("WITH moved AS ("), advances };
         position::push(&mut statement.query, &statement.advances);
@@ -127,7 +127,7 @@ impl Statement {
                 .push_bind(column(orders, |order| order.user_id))
                 .push_bind(column(orders, |order| order.revision))
                 .push_bind(column(orders, |order| order.status.as_str()))
-                .push_bind(column(orders, |order| order.reason.map(Rejection::as_str)))
+                .push_bind(column(orders, |order| order.reason.map(RejectReason::as_str)))
                 .push_bind(column(orders, |order| order.place))
                 .push_bind(column(orders, held_asset))
                 .push_bind(column(orders, |order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)))

@@ -7,7 +7,7 @@ mod batch_statement;
 
 use std::{borrow::Cow, sync::Arc};
 
-use events::{Asset, DeadLetter, OrderStatus, Outgoing, Price, Rejection, Symbol, Terms, Timestamp};
+use events::{Asset, DeadLetter, OrderRequest, OrderStatus, OutboundMessage, Price, RejectReason, Symbol, Timestamp};
 use rust_decimal::Decimal;
 use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
 use tokio::sync::Mutex;
@@ -90,7 +90,7 @@ pub struct OrderState {
     /// Never `received`.
     pub status: OrderStatus,
     /// Why it is rejected.
-    pub reason: Option<Rejection>,
+    pub reason: Option<RejectReason>,
     /// Its place among those that wait.
     pub place: i64,
     /// What it holds while it is open.
@@ -152,7 +152,7 @@ pub type AssetRow = (Asset, u32);
 
 /// All that the settler remembers, read at the beginning of a session.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct LedgerState {
     /// What may be traded.
     pub assets: Vec<AssetRow>,
     /// Every account with what is in it.
@@ -160,7 +160,7 @@ pub struct Memory {
     /// The number and the hash of the last posting.
     pub last_posting: Option<(i64, Vec<u8>)>,
     /// Orders that are open, in the order in which they became so; without terms where the order's row is missing.
-    pub open: Vec<(OrderState, Option<Terms>)>,
+    pub open: Vec<(OrderState, Option<OrderRequest>)>,
     /// The newest price of each symbol.
     pub prices: Vec<PriceRow>,
 }
@@ -190,19 +190,19 @@ pub struct Batch {
     /// What became of accounts and orders.
     pub changes: Changes,
     /// What is to be published.
-    pub facts: Vec<Outgoing>,
+    pub facts: Vec<OutboundMessage>,
     /// What is given up.
     pub dead: Vec<DeadLetter>,
 }
 
 /// Where batches are committed: a connection of its own, on which what the statement needs stays warm.
 #[derive(Debug)]
-pub struct Settling {
+pub struct SettlementConnection {
     store: Store,
     connection: Arc<Mutex<PoolConnection<Postgres>>>,
 }
 
-impl Settling {
+impl SettlementConnection {
     /// Commits a batch of `service`, and tells those who wait for its orders.
     ///
     /// It runs in a task of its own, so that it goes on while the caller decides the next batch.
@@ -220,15 +220,15 @@ impl Settling {
             } else {
                 let given_up = store.transaction(move |tx| {
                     Box::pin(async move {
-                        dead_letters::give_up(tx, service, &dead).await?;
+                        dead_letters::add(tx, service, &dead).await?;
                         statement.execute(&mut **tx).await
                     })
                 });
                 given_up.await?;
             }
             if !changes.orders.is_empty() || !changes.postings.is_empty() {
-                store.settled().tell(&changes);
-                store.ring(SETTLED);
+                store.order_waiters().tell(&changes);
+                store.notify(SETTLED);
             }
             if !facts.is_empty() {
                 relay::wake(&store, service);
@@ -239,8 +239,8 @@ impl Settling {
 }
 
 /// Takes a connection to commit batches on.
-pub async fn connect(store: &Store) -> Result<Settling, Error> {
-    Ok(Settling { store: store.clone(), connection: Arc::new(Mutex::new(store.connection().await?)) })
+pub async fn connect(store: &Store) -> Result<SettlementConnection, Error> {
+    Ok(SettlementConnection { store: store.clone(), connection: Arc::new(Mutex::new(store.connection().await?)) })
 }
 
 /// Forgets sequences of a stream `TICKS` that is no more.
@@ -250,7 +250,7 @@ pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
 }
 
 /// Reads the settler's memory.
-pub async fn load(store: &Store) -> Result<Memory, Error> {
+pub async fn load(store: &Store) -> Result<LedgerState, Error> {
     let accounts = sqlx::query("SELECT * FROM accounts ORDER BY id").fetch_all(store.pool()).await?;
     let last = sqlx::query("SELECT id, hash FROM postings ORDER BY id DESC LIMIT 1");
     let last = last.fetch_optional(store.pool()).await?;
@@ -259,7 +259,7 @@ pub async fn load(store: &Store) -> Result<Memory, Error> {
          WHERE s.status = 'open' ORDER BY s.place",
     );
     let prices = sqlx::query("SELECT * FROM settlement_prices");
-    Ok(Memory {
+    Ok(LedgerState {
         assets: all_assets(store).await?,
         accounts: accounts
             .iter()
@@ -309,7 +309,7 @@ fn order_state(row: &PgRow) -> Result<OrderState, Error> {
         user_id: row.try_get("user_id")?,
         revision: row.try_get("revision")?,
         status: row::word(row, "status", OrderStatus::parse)?,
-        reason: reason.map(|_| row::word(row, "reason", Rejection::parse)).transpose()?,
+        reason: reason.map(|_| row::word(row, "reason", RejectReason::parse)).transpose()?,
         place: row.try_get("place")?,
         held: held_asset.map(|asset| (asset, held)),
         parked: row.try_get::<Option<Uuid>, _>("parked_rule")?.map(|rule| (rule, parked_until)),
@@ -318,8 +318,8 @@ fn order_state(row: &PgRow) -> Result<OrderState, Error> {
     })
 }
 
-fn open_order(row: &PgRow) -> Result<(OrderState, Option<Terms>), Error> {
-    let terms = row.try_get::<Option<Json<Terms>>, _>("terms")?;
+fn open_order(row: &PgRow) -> Result<(OrderState, Option<OrderRequest>), Error> {
+    let terms = row.try_get::<Option<Json<OrderRequest>>, _>("terms")?;
     Ok((order_state(row)?, terms.map(|Json(terms)| terms)))
 }
 
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn the_schema_knows_every_reason_of_a_rejection() {
         let schema = include_str!("../../../migrations/0006_ledger_bounds.sql");
-        let unknown = Rejection::ALL.iter().find(|reason| !schema.contains(&format!("'{}'", reason.as_str())));
+        let unknown = RejectReason::ALL.iter().find(|reason| !schema.contains(&format!("'{}'", reason.as_str())));
         assert_eq!(unknown, None);
     }
 }

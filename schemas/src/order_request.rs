@@ -9,9 +9,9 @@ use crate::{Amount, Price, Size, Symbol};
 /// The longest `client_order_id`.
 const CLIENT_ORDER_ID_LENGTH: usize = 64;
 
-/// Terms that make no sense as a whole, though each of them does. A sentence begins with the field at fault.
+/// OrderRequest that make no sense as a whole, though each of them does. A sentence begins with the field at fault.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-pub enum TermsError {
+pub enum OrderRequestError {
     /// Nothing says how much.
     #[error("size must be given")]
     NoSize,
@@ -97,9 +97,9 @@ pub enum TimeInForce {
 
 /// What an order is to do. A market buy may say what it spends in place of what it gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Execution {
+pub enum OrderKind {
     /// At the latest price.
-    Market(Quantity),
+    Market(OrderSize),
     /// At a tick's price that is the limit or better.
     Limit {
         /// How much of the base.
@@ -120,7 +120,7 @@ pub enum Execution {
 
 /// How much a market order trades.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantity {
+pub enum OrderSize {
     /// So much of the base.
     Size(Size),
     /// For so much of the quote, fee included; only a buy.
@@ -129,22 +129,22 @@ pub enum Quantity {
 
 /// An order as it was asked for; it never changes, only its status does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(try_from = "TermsFields", into = "TermsFields")]
-pub struct Terms {
+#[serde(try_from = "OrderRequestFields", into = "OrderRequestFields")]
+pub struct OrderRequest {
     /// What is traded.
     pub symbol: Symbol,
     /// Which way.
     pub side: Side,
     /// How and how much.
-    pub execution: Execution,
+    pub execution: OrderKind,
     /// Its owner's own name for it.
     pub client_order_id: Option<String>,
 }
 
-/// [`Terms`] as they are written.
+/// [`OrderRequest`] as they are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Terms")]
-pub struct TermsFields {
+#[schemars(rename = "OrderRequest")]
+pub struct OrderRequestFields {
     /// What is traded.
     pub symbol: Symbol,
     /// Which way.
@@ -172,67 +172,76 @@ pub struct TermsFields {
     pub client_order_id: Option<String>,
 }
 
-impl TryFrom<TermsFields> for Terms {
-    type Error = TermsError;
-    fn try_from(fields: TermsFields) -> Result<Self, TermsError> {
-        let TermsFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id } =
-            fields;
+impl TryFrom<OrderRequestFields> for OrderRequest {
+    type Error = OrderRequestError;
+    fn try_from(fields: OrderRequestFields) -> Result<Self, OrderRequestError> {
+        let OrderRequestFields {
+            symbol,
+            side,
+            order_type,
+            size,
+            funds,
+            price,
+            stop_price,
+            time_in_force,
+            client_order_id,
+        } = fields;
         if size.is_some_and(|size| size.decimal().is_zero()) {
-            return Err(TermsError::SizeOfNothing);
+            return Err(OrderRequestError::SizeOfNothing);
         }
         if funds.is_some_and(|funds| funds.decimal().is_zero()) {
-            return Err(TermsError::FundsOfNothing);
+            return Err(OrderRequestError::FundsOfNothing);
         }
         if funds.is_some() && (order_type, side) != (OrderType::Market, Side::Buy) {
-            return Err(TermsError::Funds);
+            return Err(OrderRequestError::Funds);
         }
         if price.is_some() && order_type != OrderType::Limit {
-            return Err(TermsError::Price);
+            return Err(OrderRequestError::Price);
         }
         if stop_price.is_some() && order_type != OrderType::Stop {
-            return Err(TermsError::StopPrice);
+            return Err(OrderRequestError::StopPrice);
         }
         let named =
             |id: &String| (1..=CLIENT_ORDER_ID_LENGTH).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
         if !client_order_id.as_ref().is_none_or(named) {
-            return Err(TermsError::ClientOrderId);
+            return Err(OrderRequestError::ClientOrderId);
         }
         let execution = match order_type {
-            OrderType::Market => Execution::Market(match (size, funds) {
-                (Some(size), None) => Quantity::Size(size),
-                (None, Some(funds)) => Quantity::Funds(funds),
-                _ if side == Side::Sell => return Err(TermsError::NoSize),
-                _ => return Err(TermsError::SizeOrFunds),
+            OrderType::Market => OrderKind::Market(match (size, funds) {
+                (Some(size), None) => OrderSize::Size(size),
+                (None, Some(funds)) => OrderSize::Funds(funds),
+                _ if side == Side::Sell => return Err(OrderRequestError::NoSize),
+                _ => return Err(OrderRequestError::SizeOrFunds),
             }),
-            OrderType::Limit => Execution::Limit {
-                size: size.ok_or(TermsError::NoSize)?,
-                price: price.ok_or(TermsError::NoPrice)?,
+            OrderType::Limit => OrderKind::Limit {
+                size: size.ok_or(OrderRequestError::NoSize)?,
+                price: price.ok_or(OrderRequestError::NoPrice)?,
                 time_in_force,
             },
-            OrderType::Stop if time_in_force == TimeInForce::Ioc => return Err(TermsError::StopAtOnce),
-            OrderType::Stop => Execution::Stop {
-                size: size.ok_or(TermsError::NoSize)?,
-                stop_price: stop_price.ok_or(TermsError::NoStopPrice)?,
+            OrderType::Stop if time_in_force == TimeInForce::Ioc => return Err(OrderRequestError::StopAtOnce),
+            OrderType::Stop => OrderKind::Stop {
+                size: size.ok_or(OrderRequestError::NoSize)?,
+                stop_price: stop_price.ok_or(OrderRequestError::NoStopPrice)?,
             },
         };
         Ok(Self { symbol, side, execution, client_order_id })
     }
 }
 
-impl From<Terms> for TermsFields {
-    fn from(terms: Terms) -> Self {
-        let Terms { symbol, side, execution, client_order_id } = terms;
+impl From<OrderRequest> for OrderRequestFields {
+    fn from(terms: OrderRequest) -> Self {
+        let OrderRequest { symbol, side, execution, client_order_id } = terms;
         let (order_type, size, funds, price, stop_price, time_in_force) = match execution {
-            Execution::Market(Quantity::Size(size)) => {
+            OrderKind::Market(OrderSize::Size(size)) => {
                 (OrderType::Market, Some(size), None, None, None, TimeInForce::Gtc)
             }
-            Execution::Market(Quantity::Funds(funds)) => {
+            OrderKind::Market(OrderSize::Funds(funds)) => {
                 (OrderType::Market, None, Some(funds), None, None, TimeInForce::Gtc)
             }
-            Execution::Limit { size, price, time_in_force } => {
+            OrderKind::Limit { size, price, time_in_force } => {
                 (OrderType::Limit, Some(size), None, Some(price), None, time_in_force)
             }
-            Execution::Stop { size, stop_price } => {
+            OrderKind::Stop { size, stop_price } => {
                 (OrderType::Stop, Some(size), None, None, Some(stop_price), TimeInForce::Gtc)
             }
         };
@@ -246,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    fn terms(changes: Value) -> Result<Terms, String> {
+    fn terms(changes: Value) -> Result<OrderRequest, String> {
         let mut order = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market" });
         let Value::Object(changes) = changes else { panic!("an object") };
         order.as_object_mut().expect("an object").extend(changes);
@@ -268,7 +277,7 @@ mod tests {
             for (name, value) in good.as_object().expect("an object") {
                 assert_eq!(&written[name], value);
             }
-            assert_eq!(serde_json::from_value::<Terms>(written).expect("terms"), read);
+            assert_eq!(serde_json::from_value::<OrderRequest>(written).expect("terms"), read);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Numbers, times and rules as a person says them.
 
 use crate::{
-    Condition, Direction, Price, Since, Span, Symbol, Timestamp,
-    rule::{Change, Limit},
+    Baseline, Condition, Direction, Period, Price, Symbol, Timestamp,
+    rule::{Change, PriceThreshold},
 };
 use rust_decimal::Decimal;
 
@@ -69,7 +69,7 @@ pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// The length of a window or a cooldown.
-pub fn span(span: Span) -> String {
+pub fn span(span: Period) -> String {
     duration(span.as_seconds().into())
 }
 
@@ -103,16 +103,16 @@ pub fn rule(symbol: &Symbol, condition: &Condition) -> String {
             let percent = number(percent.decimal().normalize());
             format!("{symbol} {verb} by {percent} % or more {}", reference(*since))
         }
-        Condition::Price(Limit::Above(limit)) => format!("{symbol} reaches {} or more", price(*limit, symbol)),
-        Condition::Price(Limit::Below(limit)) => format!("{symbol} reaches {} or less", price(*limit, symbol)),
+        Condition::Price(PriceThreshold::Above(limit)) => format!("{symbol} reaches {} or more", price(*limit, symbol)),
+        Condition::Price(PriceThreshold::Below(limit)) => format!("{symbol} reaches {} or less", price(*limit, symbol)),
     }
 }
 
-fn reference(since: Since) -> String {
+fn reference(since: Baseline) -> String {
     match since {
-        Since::Previous => "from one price to the next".into(),
-        Since::Anchor => "since the last alert".into(),
-        Since::Window(window) => format!("within {}", span(window)),
+        Baseline::Previous => "from one price to the next".into(),
+        Baseline::Anchor => "since the last alert".into(),
+        Baseline::Window(window) => format!("within {}", span(window)),
     }
 }
 
@@ -209,27 +209,27 @@ mod tests {
             rule(&symbol("BTC-USD"), &Condition::Change(Change { percent, direction, since }))
         };
         for (direction, since, said) in [
-            (Direction::Any, Since::Anchor, "BTC-USD changes by 5 % or more since the last alert"),
-            (Direction::Up, Since::Anchor, "BTC-USD rises by 5 % or more since the last alert"),
-            (Direction::Down, Since::Anchor, "BTC-USD falls by 5 % or more since the last alert"),
-            (Direction::Any, Since::Previous, "BTC-USD changes by 5 % or more from one price to the next"),
-            (Direction::Up, Since::Previous, "BTC-USD rises by 5 % or more from one price to the next"),
-            (Direction::Down, Since::Previous, "BTC-USD falls by 5 % or more from one price to the next"),
-            (Direction::Any, Since::Window(Span::HOUR), "BTC-USD changes by 5 % or more within 1 hour"),
+            (Direction::Any, Baseline::Anchor, "BTC-USD changes by 5 % or more since the last alert"),
+            (Direction::Up, Baseline::Anchor, "BTC-USD rises by 5 % or more since the last alert"),
+            (Direction::Down, Baseline::Anchor, "BTC-USD falls by 5 % or more since the last alert"),
+            (Direction::Any, Baseline::Previous, "BTC-USD changes by 5 % or more from one price to the next"),
+            (Direction::Up, Baseline::Previous, "BTC-USD rises by 5 % or more from one price to the next"),
+            (Direction::Down, Baseline::Previous, "BTC-USD falls by 5 % or more from one price to the next"),
+            (Direction::Any, Baseline::Window(Period::HOUR), "BTC-USD changes by 5 % or more within 1 hour"),
             (
                 Direction::Up,
-                Since::Window(Span::seconds(5_400)),
+                Baseline::Window(Period::seconds(5_400)),
                 "BTC-USD rises by 5 % or more within 1 hour and 30 minutes",
             ),
-            (Direction::Down, Since::Window(Span::seconds(10)), "BTC-USD falls by 5 % or more within 10 seconds"),
+            (Direction::Down, Baseline::Window(Period::seconds(10)), "BTC-USD falls by 5 % or more within 10 seconds"),
         ] {
             assert_eq!(words(direction, since), said);
         }
         let limit: Price = "6800".parse().expect("a price");
         let words = |symbol_text, limit| rule(&symbol(symbol_text), &Condition::Price(limit));
-        assert_eq!(words("BTC-USD", Limit::Above(limit)), "BTC-USD reaches 6,800 USD or more");
-        assert_eq!(words("BTC-USD", Limit::Below(limit)), "BTC-USD reaches 6,800 USD or less");
-        assert_eq!(words("SPY", Limit::Above(limit)), "SPY reaches 6,800 or more");
+        assert_eq!(words("BTC-USD", PriceThreshold::Above(limit)), "BTC-USD reaches 6,800 USD or more");
+        assert_eq!(words("BTC-USD", PriceThreshold::Below(limit)), "BTC-USD reaches 6,800 USD or less");
+        assert_eq!(words("SPY", PriceThreshold::Above(limit)), "SPY reaches 6,800 or more");
     }
 
     proptest! {
