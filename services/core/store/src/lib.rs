@@ -82,7 +82,7 @@ pub enum Error {
 
 impl Error {
     fn fenced(advances: &[Advance]) -> Self {
-        Self::Fenced(advances.iter().map(|advance| advance.consumer).collect::<Vec<_>>().join(" or "))
+        Self::Fenced(advances.iter().map(|advance| &*advance.consumer).collect::<Vec<_>>().join(" or "))
     }
 
     /// Whether trying again may help: yes for a database that is away or busy, no for one that refuses the statement.

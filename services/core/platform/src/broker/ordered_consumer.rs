@@ -6,7 +6,7 @@
 //! and the feed resets itself to the last one it gave out. Acknowledgements only tell the broker how far we are, for
 //! everyone who watches its lag.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_nats::{
     HeaderMap,
@@ -82,7 +82,7 @@ pub enum DecodeError {
 /// An ordered reader of one durable consumer.
 pub struct OrderedConsumer {
     broker: Broker,
-    consumer_name: &'static str,
+    consumer_name: Arc<str>,
     stream_name: String,
     open: Option<Open>,
     /// The last sequence given out.
@@ -111,7 +111,7 @@ struct Open {
 
 impl OrderedConsumer {
     /// Opens the durable consumer `name` of `streams.yaml` behind the stream sequence `after`.
-    pub async fn open(broker: &Broker, name: &'static str, after: u64) -> Result<Self, ServiceError> {
+    pub async fn open(broker: &Broker, name: &str, after: u64) -> Result<Self, ServiceError> {
         let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
         let (stream, _) = declared
             .consumer(name)
@@ -119,7 +119,7 @@ impl OrderedConsumer {
         topology::verify_consumer(broker, stream, name, &declared).await?;
         let mut feed = Self {
             broker: broker.clone(),
-            consumer_name: name,
+            consumer_name: name.into(),
             stream_name: stream.to_owned(),
             open: None,
             after,
@@ -127,8 +127,8 @@ impl OrderedConsumer {
             batch: Batch::default(),
             acknowledged: Acknowledged { sequence: after, at: Instant::now(), due: None },
         };
-        metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name).increment(0);
-        metrics::counter!("tickbell_messages_missed_total", "consumer" => name).increment(0);
+        metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name.to_owned()).increment(0);
+        metrics::counter!("tickbell_messages_missed_total", "consumer" => name.to_owned()).increment(0);
         feed.report_retention_gap().await?;
         feed.reset().await?;
         Ok(feed)
@@ -139,9 +139,9 @@ impl OrderedConsumer {
         let first = topology::first_sequence(&self.broker, &self.stream_name).await?;
         if self.after > 0 && first > self.after + 1 {
             let gone = first - self.after - 1;
-            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name).increment(gone);
+            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name.clone()).increment(gone);
             warn!(
-                consumer = self.consumer_name,
+                consumer = &*self.consumer_name,
                 stream = self.stream_name,
                 after = self.after,
                 first,
@@ -153,7 +153,7 @@ impl OrderedConsumer {
     }
 
     /// When the stream of a durable consumer was made: sequences of another stream of the same name mean nothing here.
-    pub async fn stream_created(broker: &Broker, name: &'static str) -> Result<Timestamp, ServiceError> {
+    pub async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, ServiceError> {
         let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
         let (stream, _) = declared
             .consumer(name)
@@ -187,7 +187,7 @@ impl OrderedConsumer {
         };
         let stream = self.broker.jetstream().get_stream_no_info(&self.stream_name).await;
         let stream = stream.map_err(|error| unknown(error.into()))?;
-        let mut consumer: PullConsumer = stream.get_consumer(self.consumer_name).await.map_err(unknown)?;
+        let mut consumer: PullConsumer = stream.get_consumer(&self.consumer_name).await.map_err(unknown)?;
         let info = consumer.info().await.map_err(|error| unknown(error.into()))?;
         Ok(info.num_pending == 0 && info.delivered.stream_sequence <= self.after)
     }
@@ -210,12 +210,12 @@ impl OrderedConsumer {
                 Err(failure) => failure,
             };
             self.open = None;
-            metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name).increment(1);
-            warn!(consumer = self.consumer_name, after = self.after, failure, "reading anew from here");
+            metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone()).increment(1);
+            warn!(consumer = &*self.consumer_name, after = self.after, failure, "reading anew from here");
             while let Err(fault) = self.reset().await {
                 let wait = delays.next().unwrap_or(LINGER);
                 warn!(
-                    consumer = self.consumer_name,
+                    consumer = &*self.consumer_name,
                     error = error_chain(&fault),
                     wait_ms = wait.as_millis() as u64,
                     "the consumer cannot be opened yet"
@@ -240,7 +240,7 @@ impl OrderedConsumer {
         self.acknowledged.at = Instant::now();
         // A lost acknowledgement costs nothing: the position in the database decides.
         if let Err(error) = self.broker.jetstream().client().publish(ack, AckKind::Ack.into()).await {
-            debug!(consumer = self.consumer_name, %error, "an acknowledgement was not sent");
+            debug!(consumer = &*self.consumer_name, %error, "an acknowledgement was not sent");
         }
     }
 
@@ -258,7 +258,7 @@ impl OrderedConsumer {
             .await
             .map_err(|error| passing("find", error.into()))?;
         let mut consumer: PullConsumer =
-            stream.get_consumer(self.consumer_name).await.map_err(|error| passing("find", error))?;
+            stream.get_consumer(&self.consumer_name).await.map_err(|error| passing("find", error))?;
         // From here on deliveries are counted anew: what was due names one by its old number.
         self.acknowledged.due = None;
         let state = consumer.reset(Some(self.after + 1)).await.map_err(|error| passing("reset", error.into()))?;
@@ -305,7 +305,7 @@ impl OrderedConsumer {
                 Err(failure) if self.batch.messages.is_empty() => return Err(failure),
                 // What was collected is whole and in order. It is given out, and the next call begins anew.
                 Err(failure) => {
-                    debug!(consumer = self.consumer_name, failure, "after a batch");
+                    debug!(consumer = &*self.consumer_name, failure, "after a batch");
                     self.open = None;
                     break;
                 }

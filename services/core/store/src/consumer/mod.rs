@@ -3,3 +3,4 @@
 pub mod dead_letters;
 pub mod leader_lock;
 pub mod position;
+pub mod runner;

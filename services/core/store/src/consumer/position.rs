@@ -1,5 +1,7 @@
 //! How far each consumer has applied its stream.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use events::Timestamp;
 use sqlx::{Postgres, QueryBuilder, Row};
@@ -10,7 +12,7 @@ use crate::{Error, Store, Tx, bigint};
 /// The sequence that a consumer has applied last of the stream that was made at `stream_created`; 0 before the
 /// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
 /// beginning: what it repeats is recognised by its ids and times.
-pub async fn read(store: &Store, consumer: &'static str, stream_created: Timestamp) -> Result<u64, Error> {
+pub async fn read(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<u64, Error> {
     let query = "SELECT stream_position, stream_created FROM positions WHERE consumer = $1";
     let row = sqlx::query(query).bind(consumer).fetch_optional(store.pool()).await?;
     if let Some(row) = row {
@@ -24,7 +26,7 @@ pub async fn read(store: &Store, consumer: &'static str, stream_created: Timesta
     Ok(0)
 }
 
-async fn create(store: &Store, consumer: &'static str, stream_created: Timestamp) -> Result<(), Error> {
+async fn create(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO positions (consumer, stream_created) VALUES ($1, $2)
          ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created = EXCLUDED.stream_created",
@@ -37,10 +39,10 @@ async fn create(store: &Store, consumer: &'static str, stream_created: Timestamp
 }
 
 /// A consumer's way from the position it read to the end of what it applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
     /// Which.
-    pub consumer: &'static str,
+    pub consumer: Arc<str>,
     /// The position as it was read or committed last.
     pub from: u64,
     /// The sequence applied last.
@@ -67,7 +69,7 @@ pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
     );
     query
         .separated(", ")
-        .push_bind(advances.iter().map(|advance| advance.consumer).collect::<Vec<_>>())
+        .push_bind(advances.iter().map(|advance| &*advance.consumer).collect::<Vec<_>>())
         .push_bind(advances.iter().map(|advance| bigint(advance.from)).collect::<Vec<_>>())
         .push_bind(advances.iter().map(|advance| bigint(advance.to)).collect::<Vec<_>>())
         .push_bind(advances.iter().map(at).collect::<Vec<_>>());
