@@ -1,87 +1,114 @@
-# The commands of a developer; pipelines call the same ones.
+# The commands of a developer; pipelines run the same ones. `make help` lists them.
+#
+# Cargo compiles a crate once for each set of features, and the set depends on the packages and targets that a command
+# selects. Commands that share a profile therefore select the whole workspace, and narrow it down by target.
 
-# Recorded days, the outside judge and the schemas of custom resources lie beside the clone. Only test-recorded, bench and
-# check-deploy read them.
+# Recorded days, the independent judge and the schemas of custom resources lie beside the clone. Only test-recorded,
+# bench and check-deploy read them.
 SHARED ?= ../shared
+# The part of the names of the end-to-end tests that `make e2e` runs, like TEST=orders.
+TEST ?=
+BUILD := cargo build --release --locked -p tickbell
+PYTHON := .tools/python/bin
 
-.PHONY: run test test-recorded test-previous unit check check-deploy bench fmt tools tools-test tools-deploy \
-        image sbom deny deploy promote rollback smoke operate backup restore
+.DEFAULT_GOAL := run
+.PHONY: help run test unit integration e2e check fmt schemas monitoring test-recorded test-previous check-deploy bench \
+        tools tools-test tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
-run: tools ## everything on this machine, with prices from the simulator
-	cargo build --release --locked -p tickbell
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: tools ## run everything on this machine, with prices from the simulator
+	$(BUILD)
 	exec target/release/tickbell up
 
-test: tools-test check ## all that needs nothing outside the clone
-	cargo build --locked -p tickbell
-	cargo test --workspace --locked
+test: check integration ## check and test everything that needs nothing outside the clone
 
-unit: ## the tests that start no servers
-	cargo test --workspace --lib --bins --locked
+unit: ## run the tests that start no servers
+	cargo test --locked --workspace --lib --bins
+	cargo test --locked --workspace --exclude e2e --exclude store --test '*'
 
-check: ## format and lints; warnings are errors
+integration: tools-test ## run all tests: unit tests, the store on PostgreSQL, and end-to-end tests on real servers
+	cargo build --locked --workspace --bins --tests
+	cargo test --locked --workspace
+
+e2e: tools-test ## run the end-to-end tests whose names contain TEST, like TEST=orders, and keep their folders
+	cargo build --locked --workspace --bin tickbell --test e2e
+	TICKBELL_TEST_KEEP=1 cargo test --locked --workspace --test e2e -- --nocapture $(TEST)
+
+check: ## check format and lints; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-fmt: ## formats
+fmt: ## format the Rust code
 	cargo fmt --all
 
-test-recorded: tools-test ## recorded days through the whole system, compared with an independent judge
-	cargo build --release --locked -p tickbell
+schemas: ## regenerate the committed files that derive from the code: schemas of events, streams of Kubernetes
+	cargo build --locked --workspace --bin tickbell --test published
+	UPDATE=1 cargo test --locked --workspace --test published
+	target/debug/tickbell streams export --format nack > k8s/streams/streams.yaml
+
+monitoring: tools-deploy ## regenerate the dashboards of Grafana and the alert rules of Kubernetes
+	$(PYTHON)/python infra/monitoring/grafana/generate.py
+	UPDATE=1 $(PYTHON)/pytest -q infra/checks/test_kubernetes_program.py -k rules
+
+test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
+	$(BUILD)
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --features e2e/recorded --test recorded
 	$(SHARED)/checks/replay
 
-test-previous: tools-test ## the previous release's tests against this version's schema
-	cargo build --release --locked -p tickbell
-	infra/pipelines/previous
+test-previous: tools-test ## run the previous release's tests against this version's schema
+	$(BUILD)
+	infra/scripts/previous
 
-check-deploy: tools-deploy ## compose, images, Kubernetes, pipelines, monitoring, Terraform; and a rollout under load
-	cargo build --release --locked -p tickbell
-	.tools/python/bin/ruff format --line-length 120 --check infra
-	.tools/python/bin/ruff check infra
-	TICKBELL_SHARED=$(abspath $(SHARED)) .tools/python/bin/pytest -q infra/checks
+check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, monitoring and Terraform, and a rollout under load
+	$(BUILD)
+	$(PYTHON)/ruff format --line-length 120 --check infra
+	$(PYTHON)/ruff check infra
+	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup infra/checks
 	cargo test --locked --workspace --features e2e/deploy --test rollout -- --nocapture
 
-bench: tools ## what a tick costs the rule book, the whole pipeline beside the bare client, orders beside bare SQL
+bench: tools ## measure the rule engine, the whole pipeline beside a bare client, and orders beside bare SQL
 	cargo build --release --locked -p tickbell -p benches
 	cargo bench --locked -p benches --bench book
 	target/release/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
 	target/release/settle
 
-tools: ## what a run needs and this machine lacks
+tools: ## install what a run needs and this machine lacks
 	infra/local/tools run
 
-tools-test: ## what the tests need besides
+tools-test: ## install what the tests need as well
 	infra/local/tools test
 
-tools-deploy: ## what the checks of deployments need besides
+tools-deploy: ## install what check-deploy needs as well
 	infra/local/tools deploy
 
-image: ## the image of this commit
-	infra/pipelines/image
+image: ## build the image of this commit
+	infra/scripts/image
 
-sbom: ## what the program is made of
-	infra/pipelines/sbom
+sbom: ## write the list of the program's components (SBOM)
+	infra/scripts/sbom
 
-deny: ## licences, banned crates, advisories
-	infra/pipelines/deny
+deny: ## check licences, banned crates and advisories of dependencies
+	infra/scripts/deny
 
-deploy: ## to ENV=staging or production: schema, idle colour, consumers
-	infra/pipelines/deploy
+deploy: ## deploy to ENV=staging or production: the schema, the idle colour, the consumers
+	infra/scripts/deploy
 
-promote: ## smoke-tests the idle colour of ENV, and switches to it
-	infra/pipelines/promote
+promote: ## run the smoke test against the idle colour of ENV, and switch to it
+	infra/scripts/promote
 
-rollback: ## takes ENV back to what was active before
-	infra/pipelines/rollback
+rollback: ## return ENV to the version that was live before the last deployment
+	infra/scripts/rollback
 
-operate: ## runs an operator's command in the cluster of ENV, like RUN="dlq list"
-	infra/pipelines/operate
+operate: ## run an operator's command in the cluster of ENV, like RUN="dlq list"
+	infra/scripts/operate
 
-smoke: ## tries the API at URL from outside; SUBSCRIBE=address also makes and deletes a rule
-	infra/pipelines/smoke
+smoke: ## test the API at URL from outside; SUBSCRIBE=address also creates and deletes an alert
+	infra/scripts/smoke
 
-backup: ## the whole database into a file: that of `tickbell up`, of DATABASE_URL, or of compose with COMPOSE=1
-	infra/pipelines/backup
+backup: ## back up the whole database of `tickbell up`, of DATABASE_URL, or of compose with COMPOSE=1
+	infra/scripts/backup
 
-restore: ## FROM=file into a new database, migrated and verified; SWITCH=1 puts it in the old one's place
-	infra/pipelines/restore
+restore: ## restore FROM=file into a new database, migrate and verify it; SWITCH=1 replaces the old database by it
+	infra/scripts/restore

@@ -1,4 +1,4 @@
-"""Rendered Kubernetes objects, and the questions that tests ask of them."""
+"""Renders Kubernetes objects, and answers questions of tests about them."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from collections import Counter
 from functools import cache
 from pathlib import Path
 
-import house
+import project
 import yaml
 
-OVERLAYS = house.ROOT / "k8s/overlays"
+OVERLAYS = project.ROOT / "k8s/overlays"
 WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob"}
-# Servers that others run in the namespace, and how policies know their pods.
+# Servers in the namespace that other operators run, with the labels by which policies select their pods.
 SERVERS = {"nats": {"app.kubernetes.io/component": "nats"}, "postgres": {"tickbell.dev/server": "postgres"}}
 
-# Components that no overlay has, each in the place of one that staging has.
+# Components that no overlay uses: each replaces one of staging.
 ALTERNATIVES = {
     "ingress": {"gateway-api": "ingress"},
     "vault": {"external-secrets/aws": "external-secrets/vault"},
@@ -32,7 +32,7 @@ ALTERNATIVE_VALUES = {
     "securityGroup": "sg-0123456789abcdef0",
     "webAclArn": "arn:aws:wafv2:eu-central-1:111122223333:regional/webacl/tickbell/1",
 }
-# Instead of a schema: kubernetes-validate has them.
+# Stands in place of a schema for core kinds, because kubernetes-validate has their schemas.
 KUBERNETES = "kubernetes"
 
 Edge = tuple[str, str, int]
@@ -40,28 +40,28 @@ Edge = tuple[str, str, int]
 
 @cache
 def build(folder: Path) -> list[dict]:
-    """What kustomize makes of a folder."""
-    text = house.output(house.tool("kustomize"), "build", folder)
-    # The loader in C: rules are long.
+    """Returns the objects that kustomize renders from a folder."""
+    text = project.output(project.tool("kustomize"), "build", folder)
+    # The loader in C, because the rules are long.
     return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
 
 
 def overlay(name: str) -> list[dict]:
-    """What an overlay renders to."""
+    """Returns the objects of an overlay."""
     return build(OVERLAYS / name)
 
 
 @cache
 def alternative(name: str) -> list[dict]:
-    """Staging with one component exchanged for another."""
-    exchange = ALTERNATIVES[name]
+    """Returns the objects of staging with one component replaced by another."""
+    replacements = ALTERNATIVES[name]
     content = yaml.safe_load((OVERLAYS / "staging/kustomization.yaml").read_text())
     listed = [path.removeprefix("../components/") for path in content["components"]]
-    assert set(exchange) <= set(listed)
-    used = " ".join(exchange.get(path, path) for path in listed).split()
+    assert set(replacements) <= set(listed)
+    used = " ".join(replacements.get(path, path) for path in listed).split()
     with tempfile.TemporaryDirectory() as folder:
         content["components"] = [os.path.relpath(OVERLAYS / "components" / path, folder) for path in used]
-        content["resources"] = [os.path.relpath(house.ROOT / "k8s/base", folder)]
+        content["resources"] = [os.path.relpath(project.ROOT / "k8s/base", folder)]
         values = content["configMapGenerator"][0]["literals"]
         values += [f"{key}={value}" for key, value in ALTERNATIVE_VALUES.items()]
         Path(folder, "kustomization.yaml").write_text(yaml.safe_dump(content))
@@ -69,29 +69,29 @@ def alternative(name: str) -> list[dict]:
 
 
 def rendered(name: str) -> list[dict]:
-    """What an overlay or an alternative to staging renders to."""
+    """Returns the objects of an overlay or of an alternative to staging."""
     return alternative(name) if name in ALTERNATIVES else overlay(name)
 
 
 def of_kind(objects: list[dict], *kinds: str) -> list[dict]:
-    """The objects of some kinds."""
+    """Returns the objects of some kinds."""
     return [item for item in objects if item["kind"] in kinds]
 
 
 def named(objects: list[dict], kind: str, name: str) -> dict:
-    """The one object of a kind with a name; a hash that kustomize appends does not count."""
+    """Returns the only object of a kind with a name, without the hash that kustomize appends."""
     found = [item for item in of_kind(objects, kind) if plain(item["metadata"]["name"]) == name]
     assert len(found) == 1, f"{len(found)} of {kind} {name}"
     return found[0]
 
 
 def plain(name: str) -> str:
-    """A name without the hash of a generated ConfigMap or Secret."""
+    """Returns a name without the hash of a generated ConfigMap or Secret."""
     return re.sub(r"-[a-z0-9]{10}$", "", name)
 
 
 def validate(objects: list[dict], folder: Path) -> None:
-    """Fails unless every object fits its schema; equal ones are looked at once. Writes into an empty folder."""
+    """Fails unless every object fits its schema; validates equal objects once. Writes into an empty folder."""
     by_schema: dict[str, set[str]] = {}
     for item in objects:
         schema, value = schema_of(item)
@@ -101,44 +101,44 @@ def validate(objects: list[dict], folder: Path) -> None:
         inside.mkdir()
         if schema == KUBERNETES:
             (inside / "core.yaml").write_text("---\n".join(value + "\n" for value in values))
-            house.output(house.tool("kubernetes-validate"), "--strict", "--quiet", inside / "core.yaml")
+            project.output(project.tool("kubernetes-validate"), "--strict", "--quiet", inside / "core.yaml")
             continue
         (inside / "schema").write_text(schema)
-        for place, value in enumerate(values):
-            (inside / f"{place}.json").write_text(value)
-        command = [house.tool("check-jsonschema"), "--regex-variant", "python", "--schemafile", inside / "schema"]
-        house.output(*command, *inside.glob("*.json"))
+        for index, value in enumerate(values):
+            (inside / f"{index}.json").write_text(value)
+        command = [project.tool("check-jsonschema"), "--regex-variant", "python", "--schemafile", inside / "schema"]
+        project.output(*command, *inside.glob("*.json"))
 
 
 def schema_of(item: dict) -> tuple[str, dict]:
-    """The text of an object's schema, and the part of the object that it is about."""
+    """Returns the text of an object's schema, and the part of the object that it describes."""
     if is_core(item):
         return KUBERNETES, item
     if item["kind"] == "ObjectStore":
-        # The backup plugin's own kind is not among the schemas; its configuration is what a Cluster may still hold.
-        cluster = json.loads((house.CRDS / "cluster.postgresql.cnpg.io.v1.json").read_text())
+        # There is no schema of the backup plugin's kind; its configuration has the schema of a Cluster's own backup.
+        cluster = json.loads((project.CRDS / "cluster.postgresql.cnpg.io.v1.json").read_text())
         backup = cluster["properties"]["spec"]["properties"]["backup"]["properties"]["barmanObjectStore"]
         return json.dumps(backup), item["spec"]["configuration"]
     group, _, version = item["apiVersion"].partition("/")
-    file = house.CRDS / f"{item['kind'].lower()}.{group}.{version}.json"
+    file = project.CRDS / f"{item['kind'].lower()}.{group}.{version}.json"
     assert file.is_file(), f"no schema of {item['kind']}"
-    # Go takes flags anywhere in a pattern, Python at its start.
+    # Go accepts flags anywhere in a pattern, Python only at its start.
     return file.read_text().replace('"^(?i)', '"(?i)^'), item
 
 
 def title(item: dict) -> str:
-    """How a message names an object."""
+    """Returns the name of an object for messages."""
     return f"{item['kind']} {item['metadata']['name']}"
 
 
 def is_core(item: dict) -> bool:
-    """Whether Kubernetes itself knows the kind."""
+    """Returns whether the kind belongs to Kubernetes itself."""
     group = item["apiVersion"].rpartition("/")[0]
     return "." not in group or (group.endswith(".k8s.io") and not group.startswith("gateway."))
 
 
 def template(workload: dict) -> dict:
-    """The pod template of a workload."""
+    """Returns the pod template of a workload."""
     spec = workload["spec"]
     if workload["kind"] == "CronJob":
         spec = spec["jobTemplate"]["spec"]
@@ -146,7 +146,7 @@ def template(workload: dict) -> dict:
 
 
 def templates(objects: list[dict]) -> list[tuple[str, dict]]:
-    """Every pod template with the name of its object, also those that an analysis starts."""
+    """Returns every pod template with the name of its object, including those that an analysis starts."""
     found = [(title(item), template(item)) for item in of_kind(objects, *WORKLOADS)]
     for item in of_kind(objects, "AnalysisTemplate"):
         jobs = [metric["provider"]["job"] for metric in item["spec"]["metrics"] if "job" in metric["provider"]]
@@ -155,12 +155,12 @@ def templates(objects: list[dict]) -> list[tuple[str, dict]]:
 
 
 def containers(pod: dict) -> list[dict]:
-    """All containers of a pod's spec."""
+    """Returns all containers of a pod's spec."""
     return pod.get("initContainers", []) + pod.get("ephemeralContainers", []) + pod["containers"]
 
 
 def matches(selector: dict, labels: dict[str, str]) -> bool:
-    """Whether a label selector selects a pod with these labels."""
+    """Returns whether a label selector matches a pod with these labels."""
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
     for rule in selector.get("matchExpressions", []):
@@ -177,8 +177,8 @@ def matches(selector: dict, labels: dict[str, str]) -> bool:
 
 
 def environment(container: dict, objects: list[dict], secrets: dict[str, dict[str, str]]) -> dict[str, str]:
-    """The variables of a container as it starts: the image's, then ConfigMaps and Secrets in order, then its own."""
-    values = dict(house.image_environment())
+    """Returns a container's variables: the image's, then those of ConfigMaps and Secrets in order, then its own."""
+    values = dict(project.image_environment())
     for source in container.get("envFrom", []):
         if reference := source.get("configMapRef"):
             values |= named(objects, "ConfigMap", plain(reference["name"]))["data"]
@@ -188,12 +188,12 @@ def environment(container: dict, objects: list[dict], secrets: dict[str, dict[st
 
 
 def arguments(container: dict, variables: dict[str, str]) -> list[str]:
-    """The arguments of a container with its $(VARIABLES) filled in, as the kubelet does it."""
+    """Returns the arguments of a container with $(VARIABLES) replaced, as the kubelet does it."""
     return [re.sub(r"\$\((\w+)\)", lambda found: variables[found[1]], text) for text in container["args"]]
 
 
 def secret_references(value: object) -> set[str]:
-    """The name of every Secret that an object mentions, anywhere."""
+    """Returns the names of all Secrets that an object refers to, at any depth."""
     if isinstance(value, list):
         return set().union(*map(secret_references, value))
     if not isinstance(value, dict):
@@ -212,7 +212,7 @@ def secret_references(value: object) -> set[str]:
 
 
 def pods(objects: list[dict]) -> dict[str, dict[str, str]]:
-    """The labels of every kind of pod in the namespace, by its name; the colours of the gateway are one kind."""
+    """Returns the labels of every kind of pod in the namespace, by name; the gateway's colours are one kind."""
     found = dict(SERVERS)
     for _, pod in templates(objects):
         labels = pod["metadata"]["labels"]
@@ -221,7 +221,7 @@ def pods(objects: list[dict]) -> dict[str, dict[str, str]]:
 
 
 def edges(objects: list[dict]) -> tuple[Counter[Edge], Counter[Edge]]:
-    """Every (from, to, port) that the policies let out, and every one that they let in, counted by rule."""
+    """Returns every (from, to, port) that policies allow as egress, and as ingress, with the number of rules."""
     leaving: Counter[Edge] = Counter()
     arriving: Counter[Edge] = Counter()
     kinds = pods(objects)
@@ -236,12 +236,12 @@ def edges(objects: list[dict]) -> tuple[Counter[Edge], Counter[Edge]]:
 
 
 def ends(rule: dict, side: str, kinds: dict[str, dict[str, str]]) -> list[tuple[str, int]]:
-    """Who is at the other end of a rule, at which ports. A rule that leaves out one of them would allow everything."""
+    """Returns the peers and ports of a rule; a rule without either would allow everything, and fails here."""
     return [(name, port["port"]) for peer in rule[side] for name in peers(peer, kinds) for port in rule["ports"]]
 
 
 def peers(peer: dict, kinds: dict[str, dict[str, str]]) -> list[str]:
-    """The names of those whom a policy's peer means."""
+    """Returns the names of the pods or ranges that a policy's peer selects."""
     if block := peer.get("ipBlock"):
         return ["outside" if "except" in block else block["cidr"]]
     if namespace := peer.get("namespaceSelector"):

@@ -1,12 +1,12 @@
-"""Words and metric names of PromQL expressions; promtool can check one, but does not say what it names."""
+"""Tokens and metric names of PromQL expressions: promtool validates expressions, but does not list their metrics."""
 
 import re
 
-# Words of the language that are followed by a list of labels.
+# Keywords that a list of labels follows.
 BEFORE_LABELS = {"by", "without", "on", "ignoring", "group_left", "group_right"}
-# Words that can stand where a metric's name can, and are none.
+# Words that can stand where a metric's name can, but are not one.
 KEYWORDS = BEFORE_LABELS | {"bool", "offset", "and", "or", "unless", "atan2", "inf", "nan"}
-# With `by (…)` between its name and its bracket, an aggregation does not look like a function.
+# An aggregation with `by (…)` between its name and its bracket does not look like a function.
 KEYWORDS |= {"sum", "min", "max", "avg", "count", "stddev", "stdvar", "group"}
 KEYWORDS |= {"count_values", "topk", "bottomk", "quantile"}
 
@@ -21,12 +21,12 @@ TOKEN = re.compile(
 
 
 def tokens(expression: str) -> list[tuple[str, str]]:
-    """The words of an expression with their kinds; what is none is an error."""
+    """Returns the tokens of an expression with their kinds; raises ValueError for anything else."""
     found, at = [], 0
     while at < len(expression):
         match = TOKEN.match(expression, at)
         if not match:
-            raise ValueError(f"not understood: {expression[at : at + 40]!r} in {expression}")
+            raise ValueError(f"unknown token: {expression[at : at + 40]!r} in {expression}")
         at = match.end()
         if match.lastgroup != "space":
             found.append((match.lastgroup, match.group()))
@@ -34,7 +34,7 @@ def tokens(expression: str) -> list[tuple[str, str]]:
 
 
 def metrics_of(expression: str) -> set[str]:
-    """The metrics that an expression names: what is neither a function nor a word of the language nor a label."""
+    """Returns the metrics of an expression: the names that are no function, keyword or label."""
     words = tokens(expression)
     names, inside = set(), []
     for number, (kind, word) in enumerate(words):
@@ -52,5 +52,5 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def is_metric(word: str) -> bool:
-    """Neither a word of the language nor a variable of a dashboard."""
+    """Returns whether a word is neither a keyword nor a variable of a dashboard."""
     return word.lower() not in KEYWORDS and not word.startswith("$")

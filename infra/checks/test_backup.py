@@ -1,4 +1,4 @@
-"""backup and restore on a real PostgreSQL, with a stand-in for the program: money is neither lost nor moved twice."""
+"""backup and restore on a real PostgreSQL, with a substitute for the program: no money is lost or moved twice."""
 
 import contextlib
 import os
@@ -10,10 +10,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import house
+import project
 import pytest
 
-# Letters that mean something in a URL.
+# A password of characters that have a meaning in a URL, and its escaped form.
 PASSWORD, QUOTED = "p@ss/w:rd%", "p%40ss%2Fw%3Ard%25"
 LEDGER = """
 INSERT INTO accounts (id, kind, user_id, asset, hash) VALUES
@@ -27,19 +27,19 @@ INSERT INTO transfers (posting_id, number, asset, from_account, to_account, amou
 """
 BALANCES = "SELECT string_agg(kind || ' ' || balance, ', ' ORDER BY id) FROM accounts"
 RIGHT, DOUBLED = "issued -100.25, available 60.25, held 40", "issued -200.50, available 120.50, held 80"
-# Writes down how it was called; migrates as far as a restore needs it; finds the ledger as the test wants it.
+# Records its calls, applies the roles instead of migrating, and verifies a ledger with the result that a test wants.
 TICKBELL = f"""#!/bin/sh
 echo "$* ${{DATABASE_URL##*/}}" >>"$0.calls"
 case $1 in
   migrate) exec "$(dirname "$0")/psql" --quiet --set ON_ERROR_STOP=1 --single-transaction "$DATABASE_URL" \\
-             --output /dev/null --file {house.ROOT}/infra/postgres/roles.sql 2>/dev/null ;;
-  ledger) exit "$(cat "$0.finds" 2>/dev/null || echo 0)" ;;
+             --output /dev/null --file {project.ROOT / project.ROLES_SQL} 2>/dev/null ;;
+  ledger) exit "$(cat "$0.verify-status" 2>/dev/null || echo 0)" ;;
 esac
 """
 
 
 class Server:
-    """A PostgreSQL, the owner of whose databases is nobody special."""
+    """A PostgreSQL server whose databases belong to an ordinary role."""
 
     def __init__(self, folder: Path):
         self.programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
@@ -70,15 +70,15 @@ class Server:
 
     def sql(self, database: str, text: str) -> str:
         flags = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1")
-        return house.output(self.programs / "psql", *flags, self.url(database), stdin=text).strip()
+        return project.output(self.programs / "psql", *flags, self.url(database), stdin=text).strip()
 
     def migrated(self, name: str) -> None:
-        """A new database with this commit's schema."""
+        """Creates a database with this commit's schema."""
         self.sql("postgres", f"CREATE DATABASE {name}")
-        for file in sorted((house.ROOT / "services/store/migrations").glob("*.sql")):
+        for file in sorted((project.ROOT / project.MIGRATIONS).glob("*.sql")):
             self.sql(name, f"BEGIN; {file.read_text()} COMMIT;")
         self.sql(name, "CREATE TABLE _sqlx_migrations (version bigint PRIMARY KEY)")
-        self.sql(name, f"BEGIN; {(house.ROOT / 'infra/postgres/roles.sql').read_text()} COMMIT;")
+        self.sql(name, f"BEGIN; {(project.ROOT / project.ROLES_SQL).read_text()} COMMIT;")
 
 
 def exists(name: str) -> bool:
@@ -89,7 +89,7 @@ def exists(name: str) -> bool:
 
 @pytest.fixture(scope="module")
 def server():
-    # Not pytest's folder, which the server's user may not enter.
+    # The server's user may not enter pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="tickbell-", dir="/tmp"))
     folder.chmod(0o755)
     server = Server(folder)
@@ -98,8 +98,8 @@ def server():
     shutil.rmtree(folder)
 
 
-class Place:
-    """A database with money in it, a folder for backups, and the scripts."""
+class Workspace:
+    """A database with money in it, a folder for backups, and the scripts under test."""
 
     def __init__(self, server: Server, folder: Path):
         self.server, self.folder = server, folder
@@ -112,7 +112,7 @@ class Place:
 
     def run(self, script: str, **variables: str) -> subprocess.CompletedProcess:
         given = {"DATABASE_URL": self.server.url("tickbell"), "TICKBELL": str(self.program)} | variables
-        return house.run(house.ROOT / "infra/pipelines" / script, env={"PATH": os.environ["PATH"]} | given)
+        return project.run(project.ROOT / "infra/scripts" / script, env={"PATH": os.environ["PATH"]} | given)
 
     def must(self, script: str, **variables: str) -> None:
         done = self.run(script, **variables)
@@ -131,20 +131,20 @@ class Place:
 
 
 @pytest.fixture
-def place(server, tmp_path):
-    place = Place(server, tmp_path)
-    yield place
-    for name in place.databases():
+def workspace(server, tmp_path):
+    workspace = Workspace(server, tmp_path)
+    yield workspace
+    for name in workspace.databases():
         server.sql("postgres", f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-def backed_up(place) -> Place:
-    place.back_up()
-    return place
+def backed_up(workspace) -> Workspace:
+    workspace.back_up()
+    return workspace
 
 
-def test_what_is_restored_is_what_was_backed_up(backed_up):
+def test_a_restore_equals_what_was_backed_up(backed_up):
     backed_up.must("restore", FROM=str(backed_up.file))
     sql = backed_up.server.sql
     assert sql("tickbell_restored", BALANCES) == sql("tickbell", BALANCES) == RIGHT
@@ -162,7 +162,7 @@ def test_a_restored_database_is_migrated_and_then_verified(backed_up):
     assert backed_up.databases() == {"tickbell", "tickbell_tried"}
 
 
-def test_nobody_may_call_what_runs_with_the_owners_rights_in_a_restored_database(backed_up):
+def test_no_role_may_execute_security_definer_functions_of_a_restored_database(backed_up):
     backed_up.must("restore", FROM=str(backed_up.file))
     question = """SELECT count(*), count(*) FILTER (WHERE has_function_privilege('pg_monitor', oid, 'EXECUTE'))
                   FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"""
@@ -170,25 +170,25 @@ def test_nobody_may_call_what_runs_with_the_owners_rights_in_a_restored_database
     assert int(functions) >= 3 and int(allowed) == 0
 
 
-def test_a_backup_is_for_its_owner_alone(backed_up):
+def test_only_the_owner_can_read_a_backup(backed_up):
     assert backed_up.file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in backed_up.file.parent.iterdir()] == ["now.dump"]
 
 
-def test_a_backup_that_fails_leaves_no_file(place):
-    done = place.run("backup", TO=str(place.file), DATABASE_URL=place.server.url("nothing"))
+def test_a_backup_that_fails_leaves_no_file(workspace):
+    done = workspace.run("backup", TO=str(workspace.file), DATABASE_URL=workspace.server.url("nothing"))
     assert done.returncode != 0 and "nothing" in done.stderr
-    assert list(place.file.parent.iterdir()) == []
+    assert list(workspace.file.parent.iterdir()) == []
 
 
-def test_where_the_database_is_must_be_said(place):
-    done = place.run("backup", DATABASE_URL="", DATA=str(place.folder))
+def test_the_database_must_be_named_or_found_in_the_data_folder(workspace):
+    done = workspace.run("backup", DATABASE_URL="", DATA=str(workspace.folder))
     assert done.returncode == 1 and "DATABASE_URL" in done.stderr
-    (place.folder / "env").write_text(f"NATS_URL=nats://x\nDATABASE_URL={place.server.url('tickbell')}\n")
-    place.must("backup", DATABASE_URL="", DATA=str(place.folder), TO=str(place.file))
+    (workspace.folder / "env").write_text(f"NATS_URL=nats://x\nDATABASE_URL={workspace.server.url('tickbell')}\n")
+    workspace.must("backup", DATABASE_URL="", DATA=str(workspace.folder), TO=str(workspace.file))
 
 
-def test_a_database_that_is_there_already_is_not_touched(backed_up):
+def test_an_existing_database_is_not_touched(backed_up):
     backed_up.server.sql("postgres", "CREATE DATABASE tickbell_restored")
     done = backed_up.run("restore", FROM=str(backed_up.file))
     assert done.returncode == 1 and "Drop tickbell_restored first" in done.stderr
@@ -197,14 +197,14 @@ def test_a_database_that_is_there_already_is_not_touched(backed_up):
     assert done.returncode == 1 and backed_up.server.sql("tickbell", BALANCES) == RIGHT
 
 
-def test_a_file_that_is_no_backup_leaves_no_database(place):
-    place.folder.joinpath("no.dump").write_text("no")
-    assert place.run("restore", FROM=str(place.folder / "no.dump")).returncode != 0
-    assert place.run("restore", FROM=str(place.folder / "missing")).returncode == 1
-    assert place.databases() == {"tickbell"}
+def test_a_file_that_is_not_a_backup_leaves_no_database(workspace):
+    workspace.folder.joinpath("no.dump").write_text("no")
+    assert workspace.run("restore", FROM=str(workspace.folder / "no.dump")).returncode != 0
+    assert workspace.run("restore", FROM=str(workspace.folder / "missing")).returncode == 1
+    assert workspace.databases() == {"tickbell"}
 
 
-def test_a_switch_puts_the_backup_in_the_place_of_the_database_and_ends_its_sessions(backed_up):
+def test_a_switch_replaces_the_database_by_the_backup_and_ends_its_sessions(backed_up):
     sql = backed_up.server.sql
     sql("tickbell", "INSERT INTO settlement_prices (symbol, price, at, sequence) VALUES ('BTC-USD', 1, now(), 1)")
     command = [backed_up.server.programs / "psql", backed_up.server.url("tickbell"), "--command", "SELECT pg_sleep(60)"]
@@ -216,25 +216,25 @@ def test_a_switch_puts_the_backup_in_the_place_of_the_database_and_ends_its_sess
     assert before.startswith("tickbell_before_") and sql(before, "SELECT count(*) FROM settlement_prices") == "1"
 
 
-def test_a_ledger_that_is_wrong_takes_nobodys_place(backed_up):
-    Path(f"{backed_up.program}.finds").write_text("1")
+def test_a_database_with_a_wrong_ledger_is_not_switched_to(backed_up):
+    Path(f"{backed_up.program}.verify-status").write_text("1")
     done = backed_up.run("restore", FROM=str(backed_up.file), SWITCH="1")
-    assert done.returncode == 1 and "is not right" in done.stderr
+    assert done.returncode == 1 and "is wrong" in done.stderr
     assert backed_up.databases() == {"tickbell", "tickbell_restored"}
 
 
-def test_tables_whose_rows_the_runbook_takes_over_have_no_triggers(place):
-    tables = set(re.findall(r"--table=(\w+)", (house.ROOT / "RUNBOOK.md").read_text()))
+def test_tables_whose_rows_the_runbook_takes_over_have_no_triggers(workspace):
+    tables = set(re.findall(r"--table=(\w+)", (project.ROOT / "RUNBOOK.md").read_text()))
     assert tables == {"users", "orders", "deposits"}
-    found = place.server.sql("tickbell", "SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal")
+    found = workspace.server.sql("tickbell", "SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal")
     assert found and not tables & set(found.split())
 
 
 def test_data_alone_would_move_balances_twice(backed_up):
-    # Why restore takes no dump of data alone, and the runbook warns of it: triggers are there before such data is.
+    # This is why restore refuses a dump of data alone and the runbook warns of it: triggers would exist before the data.
     backed_up.server.migrated("tickbell_data")
     tables = [f"--table={name}" for name in ("accounts", "postings", "transfers")]
     where = f"--dbname={backed_up.server.url('tickbell_data')}"
     restore = [backed_up.server.programs / "pg_restore", "--data-only", "--single-transaction", where]
-    house.output(*restore, *tables, backed_up.file)
+    project.output(*restore, *tables, backed_up.file)
     assert backed_up.server.sql("tickbell_data", BALANCES) == DOUBLED

@@ -1,34 +1,34 @@
-"""compose.yaml: every role is there, is given what it reads, starts in order, and can do no more than it must."""
+"""compose.yaml: every service is present, gets its settings, starts in order, and has no more rights than it needs."""
 
 import json
 import re
 from functools import cache
 from urllib.parse import urlsplit
 
-import house
+import project
 import pytest
 import yaml
 
 VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?::-([^}]*))?\}|\$\w+")
-# Where servers listen that are configured by nobody here.
+# The ports of servers that run with their default configuration.
 FOREIGN_PORTS = {"postgres": {5432}, "mailpit": {1025, 8025}, "otel-collector": {4318}}
-# Each runs once and ends; others wait for it to have done so.
+# Services that run once to completion, which others wait for.
 ONE_SHOTS = {"migrate", "streams", "opensearch-setup"}
-# A role under another name: what is a CronJob in a cluster.
+# A second price-ingestor, which is a CronJob in a cluster.
 SECOND_INGESTOR = "price-poller"
 
 
 def defaults() -> dict[str, set[str | None]]:
-    """Every variable that the file takes, with its defaults."""
+    """Returns every variable of the file, with its defaults."""
     found: dict[str, set[str | None]] = {}
-    for match in VARIABLE.finditer((house.ROOT / "compose.yaml").read_text()):
+    for match in VARIABLE.finditer((project.ROOT / "compose.yaml").read_text()):
         if match[0] != "$$":
             found.setdefault(match[1] or match[0], set()).add(match[2])
     return found
 
 
 def interpolated(value):
-    """A value of the file with every variable's default in its place."""
+    """Replaces every variable of a value by its default."""
     if isinstance(value, dict):
         return {key: interpolated(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -39,22 +39,22 @@ def interpolated(value):
 
 
 @cache
-def project() -> dict:
-    """The file as Compose reads it where there is no .env."""
-    return interpolated(yaml.safe_load((house.ROOT / "compose.yaml").read_text()))
+def compose_file() -> dict:
+    """Returns the file as Compose reads it without an .env."""
+    return interpolated(yaml.safe_load((project.ROOT / "compose.yaml").read_text()))
 
 
 def services() -> dict[str, dict]:
-    return project()["services"]
+    return compose_file()["services"]
 
 
 def own() -> dict[str, dict]:
-    """Containers of our own image."""
+    """Returns the containers of our own image."""
     return {name: service for name, service in services().items() if service["image"] == "tickbell:local"}
 
 
 def environment(service: dict) -> dict[str, str]:
-    return house.image_environment() | service.get("environment", {})
+    return project.image_environment() | service.get("environment", {})
 
 
 def depends(service: dict) -> dict[str, str]:
@@ -69,32 +69,32 @@ OWN = sorted(own())
 ALL = sorted(services())
 
 
-def test_compose_would_take_it(tmp_path):
+def test_the_file_fits_the_compose_schema(tmp_path):
     file = tmp_path / "compose.json"
-    file.write_text(json.dumps(project()))
-    for compose in (house.ROOT / "compose.yaml", file):
-        house.output(house.tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", compose)
+    file.write_text(json.dumps(compose_file()))
+    for compose in (project.ROOT / "compose.yaml", file):
+        project.output(project.tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", compose)
 
 
-def test_every_role_has_a_container():
+def test_every_service_has_a_container():
     long_running = {name: own()[name]["command"][0] for name in OWN if name not in ONE_SHOTS}
-    assert long_running == {role: role for role in house.roles()} | {SECOND_INGESTOR: "price-ingestor"}
-    assert not [name for name in long_running if "profiles" in services()[name]], "a role that is not started"
+    assert long_running == {service: service for service in project.services()} | {SECOND_INGESTOR: "price-ingestor"}
+    assert not [name for name in long_running if "profiles" in services()[name]], "a service that is not started"
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_the_program_takes_its_command_and_settings(name):
-    assert house.check_settings(own()[name]["command"], environment(own()[name])) is None
+def test_the_program_accepts_its_command_and_settings(name):
+    assert project.check_settings(own()[name]["command"], environment(own()[name])) is None
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_its_variables_are_settings(name):
-    unknown = set(environment(own()[name])) - house.setting_variables()
-    assert not unknown, f"no settings: {unknown}"
+    unknown = set(environment(own()[name])) - project.setting_variables()
+    assert not unknown, f"these are not settings: {unknown}"
 
 
 def test_every_variable_has_a_default_that_is_documented():
-    lines = (house.ROOT / ".env.example").read_text().splitlines()
+    lines = (project.ROOT / ".env.example").read_text().splitlines()
     documented = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert {name: {value} for name, value in documented.items()} == defaults()
 
@@ -103,19 +103,19 @@ def test_own_containers_share_one_image_that_is_built_once():
     assert [name for name in OWN if "build" in own()[name]] == ["migrate"], "Compose would build it several times"
     assert {own()[name]["pull_policy"] for name in OWN} == {"never"}, "a registry would be asked for our local image"
     build = own()["migrate"]["build"]
-    assert (house.ROOT / build["context"] / build["dockerfile"]).is_file()
-    arguments = {text.split("=")[0] for stage in house.dockerfile() for word, text in stage if word == "ARG"}
+    assert (project.ROOT / build["context"] / build["dockerfile"]).is_file()
+    arguments = {text.split("=")[0] for stage in project.dockerfile() for word, text in stage if word == "ARG"}
     assert set(build["args"]) <= arguments
 
 
 @pytest.mark.parametrize("name", sorted(set(ALL) - set(OWN)))
-def test_a_foreign_image_has_an_exact_tag(name):
+def test_a_third_party_image_has_an_exact_tag(name):
     image = services()[name]["image"]
     assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine[\d.]+)?$", image), image
 
 
 def mounts() -> list[tuple[str, str, str, bool]]:
-    """Service, source, target and whether it is read-only."""
+    """Returns every mount as service, source, target and whether it is read-only."""
     found = []
     for name, service in services().items():
         for line in service.get("volumes", []):
@@ -124,15 +124,15 @@ def mounts() -> list[tuple[str, str, str, bool]]:
     return found
 
 
-def test_what_is_mounted_is_there():
+def test_mounted_files_exist():
     files = [(name, source, read_only) for name, source, _, read_only in mounts() if source.startswith(".")]
     files += [(name, service["env_file"], True) for name, service in services().items() if "env_file" in service]
-    missing = [(name, source) for name, source, _ in files if not (house.ROOT / source).exists()]
+    missing = [(name, source) for name, source, _ in files if not (project.ROOT / source).exists()]
     assert not missing
     assert all(read_only for *_, read_only in files), "a container could write into the clone"
 
 
-def test_what_a_command_names_is_mounted():
+def test_files_in_commands_are_mounted():
     places = {}
     for name, source, target, _ in mounts():
         if source.startswith("."):
@@ -141,16 +141,18 @@ def test_what_a_command_names_is_mounted():
         words = " ".join([*service.get("command", []), *service.get("entrypoint", [])])
         for target, source in places.get(name, []):
             for inside in re.findall(rf"{re.escape(target)}/(\S+)", words):
-                assert (house.ROOT / source / inside).is_file(), f"{name} reads {target}/{inside}"
+                assert (project.ROOT / source / inside).is_file(), f"{name} reads {target}/{inside}"
 
 
 def test_volumes_and_networks_are_declared_and_used():
     named = {source for _, source, _, _ in mounts() if not source.startswith((".", "/"))}
-    assert named == set(project()["volumes"])
-    assert {network for service in services().values() for network in service["networks"]} == set(project()["networks"])
+    assert named == set(compose_file()["volumes"])
+    assert {network for service in services().values() for network in service["networks"]} == set(
+        compose_file()["networks"]
+    )
 
 
-def test_only_own_files_and_docker_logs_of_the_host_are_seen():
+def test_only_docker_logs_and_node_metrics_read_host_folders():
     seen = {(name, source) for name, source, _, _ in mounts() if source.startswith("/")}
     assert seen == {("fluent-bit", "/var/lib/docker/containers"), ("node-exporter", "/")}
 
@@ -158,7 +160,7 @@ def test_only_own_files_and_docker_logs_of_the_host_are_seen():
 # --- Order ----------------------------------------------------------------------------------------------------------
 
 
-def test_nothing_waits_for_itself():
+def test_dependencies_have_no_circle():
     waiting = {name: set(depends(service)) for name, service in services().items()}
     while waiting:
         ready = [name for name, others in waiting.items() if not others & set(waiting)]
@@ -168,7 +170,7 @@ def test_nothing_waits_for_itself():
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_it_waits_in_the_right_way(name):
+def test_it_waits_with_the_right_condition(name):
     profiles = set(services()[name].get("profiles", []))
     for other, condition in depends(services()[name]).items():
         ends, probed = other in ONE_SHOTS, "test" in services()[other].get("healthcheck", {})
@@ -178,7 +180,7 @@ def test_it_waits_in_the_right_way(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_it_waits_for_what_it_reads(name):
+def test_it_waits_for_the_servers_of_its_settings(name):
     variables, waits = set(environment(own()[name])), set(depends(own()[name]))
     if "NATS_URL" in variables:
         assert {"nats"} | ({"streams"} - {name}) <= waits
@@ -191,8 +193,8 @@ def test_it_waits_for_what_it_reads(name):
 
 
 @pytest.mark.parametrize("name", sorted(ONE_SHOTS))
-def test_a_one_shot_is_waited_for(name):
-    # `up --wait` takes an end for a failure unless another service waits for exactly that.
+def test_another_service_waits_for_a_one_shot(name):
+    # `up --wait` reports a container that exits as a failure, unless another service waits for its completion.
     waiting = [other for other, service in services().items() if name in depends(service)]
     assert waiting
     assert services()[name]["restart"] == "no"
@@ -201,7 +203,7 @@ def test_a_one_shot_is_waited_for(name):
 
 # --- Health, shutdown and limits ------------------------------------------------------------------------------------
 
-# Their images hold a program and nothing that could ask it.
+# Their images hold a program and nothing that could probe it.
 NO_SHELL = {"jaeger", "otel-collector", "fluent-bit", "nats-exporter"}
 
 
@@ -210,21 +212,21 @@ def test_its_health_is_checked(name):
     test = services()[name]["healthcheck"]["test"]
     assert test[0] == "CMD"
     if name in OWN:
-        assert test[1:] == json.loads(dict(house.dockerfile()[-1])["HEALTHCHECK"].partition("CMD ")[2])
+        assert test[1:] == json.loads(dict(project.dockerfile()[-1])["HEALTHCHECK"].partition("CMD ")[2])
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_it_is_given_time_to_drain(name):
-    keys = [key for key in house.setting_keys() if key.endswith(("drain_seconds", "lame_duck_seconds"))]
+    keys = [key for key in project.setting_keys() if key.endswith(("drain_seconds", "lame_duck_seconds"))]
     assert len(keys) == 2
-    said = environment(own()[name])
+    variables_of = environment(own()[name])
     variables = {key: "TICKBELL_" + key.upper().replace(".", "__") for key in keys}
-    drain = sum(int(said.get(variables[key], house.setting_keys()[key])) for key in keys)
+    drain = sum(int(variables_of.get(variables[key], project.setting_keys()[key])) for key in keys)
     assert seconds(own()[name]["stop_grace_period"]) > drain
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_it_can_do_no_more_than_it_must(name):
+def test_it_has_no_more_rights_than_it_needs(name):
     service = services()[name]
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
@@ -235,28 +237,28 @@ def test_it_can_do_no_more_than_it_must(name):
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_ours_writes_nothing_and_is_nobody(name):
-    assert own()[name]["user"] == dict(house.dockerfile()[-1])["USER"]
+def test_own_containers_are_read_only_and_unprivileged(name):
+    assert own()[name]["user"] == dict(project.dockerfile()[-1])["USER"]
     assert own()[name]["read_only"] is True
     assert "volumes" not in own()[name]
 
 
-# --- Who reaches whom -----------------------------------------------------------------------------------------------
+# --- Connections --------------------------------------------------------------------------------------------------
 
 
 def reached(texts: list[str]) -> set[tuple[str, int]]:
-    """Hosts and ports of our network that are named by URLs."""
+    """Returns the hosts and ports of the compose networks in the URLs of these texts."""
     urls = [urlsplit(url) for text in texts for url in re.findall(r"\w+://\S+", str(text))]
     return {(url.hostname, url.port) for url in urls if url.hostname in services()}
 
 
 def nats_file(name: str) -> str:
-    return (house.ROOT / "infra/nats" / name).read_text()
+    return (project.ROOT / "infra/nats" / name).read_text()
 
 
 def listening(name: str) -> set[int]:
     if name in OWN:
-        return house.image_ports()
+        return project.image_ports()
     if name == "nats":
         return {
             int(port) for port in re.findall(r'^(?:listen|http): ".*:(\d+)"', nats_file("compose.conf"), re.MULTILINE)
@@ -265,7 +267,7 @@ def listening(name: str) -> set[int]:
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_it_talks_to_ports_that_are_there(name):
+def test_it_connects_to_ports_that_are_open(name):
     for host, port in reached([*environment(own()[name]).values(), *own()[name]["command"]]):
         assert port in listening(host), f"{name} → {host}:{port}"
         assert set(services()[host]["networks"]) & set(own()[name]["networks"]), f"{name} cannot reach {host}"
@@ -281,13 +283,13 @@ def test_ports_are_published_on_this_machine_only():
                 assert int(inside) in listening(name)
 
 
-def test_published_ports_do_not_meet():
+def test_published_ports_are_distinct():
     published = [port.split(":")[1] for service in services().values() for port in service.get("ports", [])]
     assert len(published) == len(set(published))
 
 
-def test_servers_are_out_of_reach():
-    assert project()["networks"]["back"] == {"internal": True}
+def test_servers_are_on_the_internal_network_only():
+    assert compose_file()["networks"]["back"] == {"internal": True}
     for name in ("nats", "postgres"):
         assert services()[name]["networks"] == ["back"]
         assert "ports" not in services()[name]
@@ -300,7 +302,7 @@ def test_every_user_of_the_broker_has_a_password():
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if "NATS_URL" in own()[name].get("environment", {})])
-def test_a_role_is_its_own_user_of_the_broker(name):
+def test_a_service_is_its_own_user_of_the_broker(name):
     user = urlsplit(environment(own()[name])["NATS_URL"]).username
     assert user in re.findall(r"user: ([\w-]+)", nats_file("users.conf"))
     assert user == ("operator" if name == "streams" else own()[name]["command"][0])

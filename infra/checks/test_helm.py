@@ -1,4 +1,4 @@
-"""The Helm charts: tickbell renders to the same objects as Kustomize, and refuses values that make no sense."""
+"""The Helm charts: `tickbell` renders the same objects as Kustomize, and rejects invalid values."""
 
 import difflib
 import json
@@ -7,19 +7,19 @@ import re
 import shutil
 from functools import cache
 
-import house
 import manifests
+import project
 import pytest
 import yaml
 
-CHART = house.ROOT / "k8s/charts/tickbell"
-COMPONENTS = house.ROOT / "k8s/overlays/components"
-# Helm without a cluster believes in whatever version it was built for.
+CHART = project.ROOT / "k8s/charts/tickbell"
+COMPONENTS = project.ROOT / "k8s/overlays/components"
+# Without a cluster, Helm assumes the version of Kubernetes that it was built for.
 KUBERNETES = "1.34.0"
-# For laptops: servers and passwords that no chart should bring.
+# For laptops: servers and passwords that no chart should contain.
 KUSTOMIZE_ONLY = {"sandbox"}
 
-# Values of overlays, none of them a default, and what they are called in the chart.
+# Values of overlays, none of them a default; CHART_VALUES holds the same under the names of the chart.
 OVERLAY_VALUES = {
     "environment": "trial",
     "host": "prices.example.org",
@@ -64,7 +64,7 @@ CHART_VALUES = {
 }
 GATEWAY_API = {"className": "cilium", "namespace": "cilium-system", "issuer": "internal"}
 ON = {"enabled": True}
-# What components of Kustomize are in values of the chart.
+# The components of Kustomize, each with the values of the chart that correspond to it.
 TOGGLES = {
     "coinnews": {"services": {"coinnews": ON}},
     "real-prices": {"services": {"price-ingestor": {"needs": ["nats", "https"]}}, "pricePoller": {"asks": "https"}},
@@ -88,7 +88,7 @@ TOGGLES = {
 
 
 def merged(first: dict, second: dict) -> dict:
-    """Two trees of values; the second wins."""
+    """Merges two trees of values; the second wins."""
     both = {
         key: merged(first[key], second[key]) for key in first.keys() & second.keys() if isinstance(first[key], dict)
     }
@@ -96,30 +96,30 @@ def merged(first: dict, second: dict) -> dict:
 
 
 def template(*arguments: object, values: dict | None = None, chart: object = CHART):
-    """What `helm template` says to values."""
+    """Returns the result of `helm template` with values."""
     return templated(yaml.safe_dump(values or {}), chart, *arguments)
 
 
 @cache
 def templated(values: str, chart: object, *arguments: object):
-    command = [house.tool("helm"), "template", "tickbell", chart, "--namespace", "tickbell"]
-    return house.run(*command, "--kube-version", KUBERNETES, *arguments, "--values", "-", stdin=values)
+    command = [project.tool("helm"), "template", "tickbell", chart, "--namespace", "tickbell"]
+    return project.run(*command, "--kube-version", KUBERNETES, *arguments, "--values", "-", stdin=values)
 
 
 def rendered(*arguments: object, values: dict | None = None) -> list[dict]:
-    """The objects that the chart makes of values."""
+    """Returns the objects that the chart renders from values."""
     done = template(*arguments, values=values)
     assert done.returncode == 0, done.stderr
-    return house.documents(done.stdout)
+    return project.documents(done.stdout)
 
 
 def kustomized(components: list[str], folder) -> list[dict]:
-    """The objects of the base with components."""
+    """Returns the objects of the base with components."""
     pairs = [f"{key}={value}" for key, value in OVERLAY_VALUES.items()]
     local = {"annotations": {"config.kubernetes.io/local-config": "true"}}
     content = {
         "namespace": "tickbell",
-        "resources": [os.path.relpath(house.ROOT / "k8s/base", folder)],
+        "resources": [os.path.relpath(project.ROOT / "k8s/base", folder)],
         "components": [os.path.relpath(COMPONENTS / path, folder) for path in components],
         "labels": [{"pairs": {"app.kubernetes.io/part-of": "tickbell"}}],
         "images": [{"name": "ghcr.io/tickbell/tickbell", "newTag": CHART_VALUES["image"]["tag"]}],
@@ -131,16 +131,16 @@ def kustomized(components: list[str], folder) -> list[dict]:
 
 # --- The same objects ------------------------------------------------------------------------------------------------
 
-# The hash in the name of the settings: Kustomize and Helm make it differently.
+# The hash in the name of the settings, which Kustomize and Helm compute differently.
 SETTINGS = re.compile(r"^tickbell-settings-[a-z0-9]{10}$")
-# What Helm adds to every object.
+# The labels that Helm adds to every object.
 HELMS = {"helm.sh/chart", "app.kubernetes.io/managed-by"}
-# Lists whose order means nothing to Kubernetes: rules, ports and peers of policies, and what is found by its name.
+# Lists whose order has no meaning: rules, ports and peers of policies, and items that have names.
 SETS = {"ports", "ingress", "egress", "from", "to", "values", "env", "volumes"}
 
 
 def normal(value: object, key: str = "") -> object:
-    """A value without what may differ, which is no more than the three lines above and the annotations of hooks."""
+    """Normalizes a value: only what the three lines above name and the annotations of hooks may differ."""
     if isinstance(value, list):
         items = [normal(item) for item in value]
         return sorted(items, key=lambda item: json.dumps(item, sort_keys=True)) if key in SETS else items
@@ -152,17 +152,17 @@ def normal(value: object, key: str = "") -> object:
     if key == "labels":
         return {name: text for name, text in pairs.items() if name not in HELMS}
     if key == "metadata" and "annotations" in pairs:
-        kept = {name: text for name, text in pairs["annotations"].items() if not name.startswith("helm.sh/hook")}
-        pairs = {**pairs, "annotations": kept} if kept else {k: v for k, v in pairs.items() if k != "annotations"}
+        others = {name: text for name, text in pairs["annotations"].items() if not name.startswith("helm.sh/hook")}
+        pairs = {**pairs, "annotations": others} if others else {k: v for k, v in pairs.items() if k != "annotations"}
     return pairs
 
 
 def comparable(objects: list[dict]) -> dict[str, str]:
-    """Every object as text, by its kind and name."""
+    """Returns every object as text, by its kind and name."""
     found = {}
     for item in map(normal, objects):
         name = f"{item['apiVersion']} {manifests.title(item)}"
-        assert name not in found, f"{name} is there twice"
+        assert name not in found, f"{name} is defined twice"
         found[name] = json.dumps(item, sort_keys=True, indent=1)
     return found
 
@@ -191,7 +191,7 @@ def test_a_component_is_the_same_in_both(components, tmp_path):
 
 
 def test_the_base_is_the_same_in_both():
-    assert_same(manifests.build(house.ROOT / "k8s/base"), rendered(values={"administrator": ON}))
+    assert_same(manifests.build(project.ROOT / "k8s/base"), rendered(values={"administrator": ON}))
 
 
 def test_every_component_is_compared():
@@ -207,26 +207,26 @@ def test_every_component_is_compared():
 @pytest.mark.parametrize("name", ["", "-staging", "-production"])
 def test_helm_lint_finds_nothing(name):
     chosen = ["--values", CHART / f"values{name}.yaml"]
-    house.output(house.tool("helm"), "lint", "--strict", "--kube-version", KUBERNETES, *chosen, CHART)
+    project.output(project.tool("helm"), "lint", "--strict", "--kube-version", KUBERNETES, *chosen, CHART)
 
 
-def test_whatever_is_switched_on_is_valid(tmp_path):
+def test_every_option_renders_valid_objects(tmp_path):
     toggled = [rendered(values=merged(CHART_VALUES, toggle)) for toggle in TOGGLES.values()]
     distinct = {json.dumps(item, sort_keys=True) for objects in toggled for item in objects}
     manifests.validate([json.loads(text) for text in distinct], tmp_path)
 
 
-def test_the_package_holds_what_the_folder_links_to(tmp_path):
-    house.output(house.tool("helm"), "package", CHART, "--destination", tmp_path)
+def test_the_package_contains_linked_files(tmp_path):
+    project.output(project.tool("helm"), "package", CHART, "--destination", tmp_path)
     (package,) = tmp_path.iterdir()
     values = {"jetstream": ON, "monitoring": ON, "administrator": ON}
     done = template(values=values, chart=package)
-    kinds = {item["kind"] for item in house.documents(done.stdout)}
+    kinds = {item["kind"] for item in project.documents(done.stdout)}
     assert {"Stream", "Consumer", "PrometheusRule", "Role"} <= kinds
-    assert comparable(house.documents(done.stdout)) == comparable(rendered(values=values))
+    assert comparable(project.documents(done.stdout)) == comparable(rendered(values=values))
 
 
-def test_what_migrate_reads_is_there_before_it():
+def test_the_objects_that_migrate_reads_are_created_before_it():
     # Hooks run by weight, and all of them before the rest of the release.
     values = merged(TOGGLES["external-secrets external-secrets/vault"], {"administrator": ON})
     hooks = {manifests.title(item): hook for item in rendered(values=values) if (hook := hook_of(item))}
@@ -244,14 +244,14 @@ def test_what_migrate_reads_is_there_before_it():
 
 
 def hook_of(item: dict) -> tuple[set[str], int] | None:
-    """When an object is made, if it is a hook, and how early among the hooks."""
+    """Returns the events and the weight of a hook, or None."""
     annotations = item["metadata"].get("annotations", {})
     if "helm.sh/hook" not in annotations:
         return None
     return set(annotations["helm.sh/hook"].split(",")), int(annotations["helm.sh/hook-weight"])
 
 
-def test_a_database_of_the_release_is_there_before_migrate():
+def test_the_database_of_a_release_is_created_before_migrate():
     values = {"postgres": {"kind": "cloudnativePg"}}
     (job,) = manifests.of_kind(rendered(values=values), "Job")
     assert hook_of(job) == ({"post-install", "pre-upgrade"}, 0)
@@ -278,25 +278,25 @@ def schema() -> dict:
     return json.loads((CHART / "values.schema.json").read_text())
 
 
-def test_every_role_is_a_service_of_the_chart():
-    assert set(defaults()["services"]) == set(house.roles())
-    assert set(schema()["properties"]["services"]["properties"]) == set(house.roles())
+def test_every_service_is_a_service_of_the_chart():
+    assert set(defaults()["services"]) == set(project.services())
+    assert set(schema()["properties"]["services"]["properties"]) == set(project.services())
 
 
 def test_values_name_images_ports_and_settings_that_exist():
     values = defaults()
-    assert f"{values['image']['repository']}:" in (house.ROOT / "k8s/base/service/deployment.yaml").read_text()
+    assert f"{values['image']['repository']}:" in (project.ROOT / "k8s/base/service/deployment.yaml").read_text()
     ports = {service["http"]["port"] for service in values["services"].values() if "http" in service}
-    assert ports | {8081} == house.image_ports()
+    assert ports | {8081} == project.image_ports()
     for name in ("", "-staging", "-production"):
         own = yaml.safe_load((CHART / f"values{name}.yaml").read_text())
         used = set(own["settings"]) | {key for item in own["services"].values() for key in item.get("env", {})}
-        assert used - {"COINNEWS_URL"} <= house.setting_variables()
+        assert used - {"COINNEWS_URL"} <= project.setting_variables()
 
 
 def test_every_value_is_explained():
-    # By a comment above it. `enabled` needs none, nor does what is named by others: settings, quantities, annotations,
-    # and the keys of a service, which are explained once.
+    # A comment above each value explains it. Exceptions are `enabled`, names that others define (settings, quantities,
+    # annotations), and the keys of a service, which are explained once.
     lines = (CHART / "values.yaml").read_text().splitlines()
     inside = 99
     for number, line in enumerate(lines):
@@ -306,7 +306,7 @@ def test_every_value_is_explained():
         inside = inside if depth > inside else 99
         above = lines[number - 1].startswith(" " * depth + "#")
         assert above or depth > inside or key == "enabled", f"values.yaml:{number + 1}: {key} has no comment"
-        if key in ("settings", "tags", "resources", "annotations", "parameters", *house.roles()):
+        if key in ("settings", "tags", "resources", "annotations", "parameters", *project.services()):
             inside = min(inside, depth)
 
 
@@ -323,23 +323,23 @@ def test_the_schema_is_closed_everywhere():
     walk(schema(), "")
 
 
-# Values that need not be there.
+# Optional values.
 OPTIONAL = {"global", "http", "terminationGracePeriodSeconds"}
 
 REFUSED = {
-    "a key that is none": ({"services": {"gatway": {}}}, "'gatway' not allowed"),
+    "an unknown key": ({"services": {"gatway": {}}}, "'gatway' not allowed"),
     "a misspelt key in a service": ({"services": {"gateway": {"replica": 3}}}, "'replica' not allowed"),
     "text for a number": ({"services": {"gateway": {"replicas": "three"}}}, "got string, want integer"),
-    "a colour that is none": ({"blueGreen": {"active": "red"}}, "must be one of 'blue', 'green'"),
-    "a route that is none": ({"route": {"kind": "loadBalancer"}}, "'none', 'gatewayApi', 'ingress'"),
-    "a store that is none": ({"externalSecrets": {"store": "gcp"}}, "'none', 'vault', 'aws'"),
-    "a need that is none": ({"services": {"gateway": {"needs": ["kafka"]}}}, "/services/gateway/needs/0"),
+    "an unknown colour": ({"blueGreen": {"active": "red"}}, "must be one of 'blue', 'green'"),
+    "an unknown kind of route": ({"route": {"kind": "loadBalancer"}}, "'none', 'gatewayApi', 'ingress'"),
+    "an unknown store": ({"externalSecrets": {"store": "gcp"}}, "'none', 'vault', 'aws'"),
+    "an unknown need": ({"services": {"gateway": {"needs": ["kafka"]}}}, "/services/gateway/needs/0"),
     "a host that is a URL": ({"route": {"host": "https://a.example"}}, "/route/host"),
     "a number as a setting": ({"settings": {"TICKBELL_GATEWAY__DRAIN_SECONDS": 5}}, "got number, want string"),
-    "a setting that is none": ({"settings": {"tickbell_nats__ca": ""}}, "tickbell_nats__ca"),
+    "an unknown setting": ({"settings": {"tickbell_nats__ca": ""}}, "tickbell_nats__ca"),
     "a service that is missing": ({"services": {"notifier": None}}, "missing property 'notifier'"),
     "resources without bounds": ({"migrate": {"resources": {"limits": None}}}, "missing property 'limits'"),
-    "two streams' copies": ({"jetstream": {"replicas": 2}}, "/jetstream/replicas"),
+    "two replicas of a stream": ({"jetstream": {"replicas": 2}}, "/jetstream/replicas"),
     "a key of AWS": ({"externalSecrets": {"aws": {"accessKey": "A"}}}, "'accessKey' not allowed"),
     "a tag that moves": ({"image": {"tag": "latest"}}, "image.tag: latest moves"),
     "a secret": ({"settings": {"TICKBELL_LINKS__SECRET": "x" * 16}}, "belongs into the Secret"),
@@ -347,11 +347,11 @@ REFUSED = {
         {"services": {"notifier": {"env": {"TICKBELL_SMTP__URL": "smtps://a:b@c"}}}},
         "services.notifier.env: TICKBELL_SMTP__URL may hold a password",
     ),
-    "colours by two": (merged(TOGGLES["blue-green"], TOGGLES["hpa argo-rollouts"]), "enable one of them"),
+    "two owners of the colours": (merged(TOGGLES["blue-green"], TOGGLES["hpa argo-rollouts"]), "enable one of them"),
     "a Rollout without a size": ({"argoRollouts": ON}, "argoRollouts wants hpa.enabled"),
-    "bounds that cross": ({"hpa": {"minReplicas": 50}}, "hpa.minReplicas is above hpa.maxReplicas"),
-    "a file of no volume": ({"ca": {"configMap": ""}}, "settings.TICKBELL_NATS__CA names a file"),
-    "a drain that is cut off": (
+    "a minimum above its maximum": ({"hpa": {"minReplicas": 50}}, "hpa.minReplicas is above hpa.maxReplicas"),
+    "a file without a volume": ({"ca": {"configMap": ""}}, "settings.TICKBELL_NATS__CA names a file"),
+    "a grace period shorter than the drain": (
         {"services": {"gateway": {"terminationGracePeriodSeconds": 20}}},
         "must be above 30, how long it drains",
     ),
@@ -367,8 +367,8 @@ def test_a_bad_value_is_refused_and_named(what):
 
 # --- The chart of monitoring -----------------------------------------------------------------------------------------
 
-MONITORING = house.ROOT / "k8s/charts/monitoring"
-SOURCES = house.ROOT / "infra/monitoring"
+MONITORING = project.ROOT / "k8s/charts/monitoring"
+SOURCES = project.ROOT / "infra/monitoring"
 
 
 def monitoring_values(name: str = "") -> dict:
@@ -381,8 +381,8 @@ def dependencies() -> list[dict]:
 
 
 @pytest.fixture(scope="session")
-def hollow(tmp_path_factory):
-    """The chart with empty ones in the place of its dependencies, which only a network can give."""
+def chart_without_dependencies(tmp_path_factory):
+    """The chart with empty charts in place of its dependencies, which only the network could provide."""
     folder = tmp_path_factory.mktemp("charts") / "monitoring"
     shutil.copytree(MONITORING, folder)
     for item in dependencies():
@@ -393,10 +393,12 @@ def hollow(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["", "-staging"])
-def test_our_part_of_monitoring_is_valid(name, hollow, tmp_path):
-    chosen = ["--values", hollow / f"values{name}.yaml"]
-    house.output(house.tool("helm"), "lint", "--strict", "--kube-version", KUBERNETES, *chosen, hollow)
-    objects = house.documents(template(*chosen, chart=hollow).stdout)
+def test_our_objects_of_the_monitoring_chart_are_valid(name, chart_without_dependencies, tmp_path):
+    chosen = ["--values", chart_without_dependencies / f"values{name}.yaml"]
+    project.output(
+        project.tool("helm"), "lint", "--strict", "--kube-version", KUBERNETES, *chosen, chart_without_dependencies
+    )
+    objects = project.documents(template(*chosen, chart=chart_without_dependencies).stdout)
     assert len(objects) >= 10 + len(list((SOURCES / "grafana/dashboards").iterdir()))
     manifests.validate(objects, tmp_path)
 
@@ -408,12 +410,12 @@ def test_dependencies_are_pinned_and_configured():
         assert item["name"] in monitoring_values()
 
 
-def test_configuration_is_that_of_the_monitoring_folder(hollow):
-    # Links, so there is no second copy to forget; and what is rendered holds every file whole.
+def test_configuration_is_that_of_the_monitoring_folder(chart_without_dependencies):
+    # The files are links, so that there is no second copy; the rendered objects contain every file whole.
     links = list((MONITORING / "files").iterdir())
     assert links and all(path.is_symlink() and path.resolve().is_relative_to(SOURCES) for path in links)
     texts = set()
-    for item in house.documents(template(chart=hollow).stdout):
+    for item in project.documents(template(chart=chart_without_dependencies).stdout):
         texts |= {text.strip() for text in (item.get("data") or item.get("stringData") or {}).values()}
     for link in links:
         wanted = [path for path in link.iterdir() if path.is_file()] if link.is_dir() else [link]
@@ -421,15 +423,17 @@ def test_configuration_is_that_of_the_monitoring_folder(hollow):
             if path.name not in ("datasources.yml", "victoria-metrics.env"):
                 assert path.read_text().strip() in texts, f"{path.name} is not rendered"
     flags = dict(re.findall(r"^(VM_\w+)=(.*)$", (MONITORING / "files/victoria-metrics.env").read_text(), re.MULTILINE))
-    assert flags in [item.get("data") for item in house.documents(template(chart=hollow).stdout)]
+    assert flags in [item.get("data") for item in project.documents(template(chart=chart_without_dependencies).stdout)]
     assert (
         int(flags["VM_retentionPeriod"]) == monitoring_values()["victoria-metrics-single"]["server"]["retentionPeriod"]
     )
 
 
 @pytest.mark.parametrize("name", ["", "-staging"])
-def test_grafana_finds_every_data_source(name, hollow):
-    objects = house.documents(template("--values", hollow / f"values{name}.yaml", chart=hollow).stdout)
+def test_grafana_finds_every_data_source(name, chart_without_dependencies):
+    objects = project.documents(
+        template("--values", chart_without_dependencies / f"values{name}.yaml", chart=chart_without_dependencies).stdout
+    )
     found = yaml.safe_load(manifests.named(objects, "ConfigMap", "grafana-datasources")["data"]["datasources.yml"])
     wanted = yaml.safe_load((MONITORING / "files/datasources.yml").read_text())
     urls = monitoring_values(name)["datasources"]
@@ -439,18 +443,18 @@ def test_grafana_finds_every_data_source(name, hollow):
     assert found == wanted
 
 
-def test_charts_are_told_names_that_are_there(hollow):
-    made = {manifests.title(item) for item in house.documents(template(chart=hollow).stdout)}
+def test_dependencies_refer_to_objects_that_exist(chart_without_dependencies):
+    made = {manifests.title(item) for item in project.documents(template(chart=chart_without_dependencies).stdout)}
     values = monitoring_values()
     stack, collector = values["kube-prometheus-stack"], values["opentelemetry-collector"]
-    told = {
+    referenced = {
         f"Secret {stack['alertmanager']['alertmanagerSpec']['configSecret']}",
         f"Secret {values['prometheus-blackbox-exporter']['configExistingSecretName']}",
         f"ConfigMap {collector['configMap']['existingName']}",
         f"ConfigMap {values['fluent-bit']['existingConfigMap']}",
         f"ConfigMap {values['victoria-metrics-single']['server']['envFrom'][0]['configMapRef']['name']}",
     }
-    assert told <= made
+    assert referenced <= made
     # Tickbell sends its traces to this Service.
     endpoint = defaults()["telemetry"]["otlpEndpoint"]
     assert endpoint == f"http://{collector['fullnameOverride']}.monitoring:4318/v1/traces"
@@ -472,7 +476,7 @@ def test_configuration_finds_its_variables(name):
         assert wanted and wanted == given[key], key
 
 
-# Where a chart wants variables.
+# The key under which each dependency takes environment variables.
 LISTS = {"opentelemetry-collector": "extraEnvs", "fluent-bit": "env"}
 
 

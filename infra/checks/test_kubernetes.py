@@ -1,11 +1,11 @@
-"""What k8s/ renders to, overlay by overlay: valid, restricted, closed and complete."""
+"""The objects that k8s/ renders, by overlay: valid, restricted, isolated and complete."""
 
 import json
 import re
 from collections import Counter
 
-import house
 import manifests
+import project
 import pytest
 from manifests import containers, named, of_kind, overlay, template, templates, title
 
@@ -13,12 +13,12 @@ OVERLAYS = ["local", "staging", "production"]
 CLUSTERS = ["staging", "production"]
 EVERYTHING = [*OVERLAYS, *manifests.ALTERNATIVES]
 IMAGE = "ghcr.io/tickbell/tickbell"
-# Who talks to which server.
-BROKER = {"price-ingestor", "price-poller", "alert-engine", "history-writer", "trade-settler", "notifier", "gateway"}
-DATABASE = {"alert-engine", "history-writer", "trade-settler", "notifier", "gateway", "migrate"}
-# Many instances share the work of these; of the others one works, however many there are.
+# The services that connect to the broker, and those that connect to the database.
+BROKER = set(project.services()) - project.WITHOUT_BROKER | {"price-poller"}
+DATABASE = set(project.services()) - project.WITHOUT_DATABASE | {"migrate"}
+# The instances of these share their work; of the others one instance is the leader.
 SCALABLE = {"gateway", "notifier"}
-# What the contract of the public API has; health and metrics are not among it.
+# The paths of the public API. Health and metrics are not public.
 PUBLIC = {"/", "/openapi.json", "/docs", "/v1", "/confirm", "/unsubscribe", "/join", "/reset"}
 
 
@@ -39,7 +39,7 @@ def test_every_object_is_found_by_its_label():
             assert labels.get("app.kubernetes.io/part-of") == "tickbell", f"{title(item)} in {name}"
 
 
-# Checkov asks these, and the answer is no.
+# Checks of checkov that do not apply, with the reason.
 SKIPPED = {
     "CKV_K8S_15": "a tag is a commit and never moves, so there is nothing to pull again",
     "CKV_K8S_43": "an image of ours is made after this file; its tag is the commit",
@@ -49,13 +49,13 @@ SKIPPED = {
 
 
 def test_checkov_finds_nothing(tmp_path):
-    # Without custom resources: a template of External Secrets makes checkov pass over the whole file.
+    # Without custom resources, because a template of External Secrets makes checkov skip the whole file.
     objects = [item for name in EVERYTHING for item in manifests.rendered(name) if manifests.is_core(item)]
     distinct = {json.dumps(item, sort_keys=True) for item in objects}
     file = tmp_path / "manifests.yaml"
     file.write_text("---\n".join(f"{text}\n" for text in distinct))
-    command = [house.tool("checkov"), "--skip-download", "--framework", "kubernetes", "--output", "json", "--compact"]
-    report = json.loads(house.run(*command, "--skip-check", ",".join(SKIPPED), "--file", file).stdout)
+    command = [project.tool("checkov"), "--skip-download", "--framework", "kubernetes", "--output", "json", "--compact"]
+    report = json.loads(project.run(*command, "--skip-check", ",".join(SKIPPED), "--file", file).stdout)
     assert report["summary"]["parsing_errors"] == 0 and report["summary"]["resource_count"] >= len(distinct) / 2
     failed = report["results"]["failed_checks"]
     assert [f"{item['check_id']} {item['check_name']}: {item['resource']}" for item in failed] == []
@@ -65,7 +65,7 @@ def test_checkov_finds_nothing(tmp_path):
 
 
 def violations(pod: dict) -> list[str]:
-    """What the Pod Security Standard `restricted` has against a pod, and what we ask besides."""
+    """Returns how a pod violates the Pod Security Standard `restricted` and our own stricter rules."""
     found = [f"{key} is set" for key in ("hostNetwork", "hostPID", "hostIPC", "hostUsers") if pod.get(key)]
     allowed = {
         "configMap",
@@ -130,28 +130,28 @@ def test_the_namespace_admits_nothing_else(name):
 
 
 def wanted_edges(name: str) -> Counter:
-    """The edges of the design in an overlay. One that has two reasons stands twice."""
+    """Returns the connections that the design allows in an overlay, with the number of rules that allow each."""
     objects = overlay(name)
     running = set(manifests.pods(objects))
-    found = Counter((role, "nats", port) for role in BROKER for port in (4222, 8222))
-    found.update((role, "postgres", 5432) for role in DATABASE)
+    found = Counter((service, "nats", port) for service in BROKER for port in (4222, 8222))
+    found.update((service, "postgres", 5432) for service in DATABASE)
     found.update((kind, "kube-system/kube-dns", 53) for kind in running for _ in ("UDP", "TCP"))
-    found.update(("monitoring/prometheus", role, 8081) for role in running & set(house.roles()))
+    found.update(("monitoring/prometheus", service, 8081) for service in running & set(project.services()))
     found["envoy-gateway-system", "gateway", 8080] += 1
     if "coinnews" in running:
         found["price-poller", "coinnews", 8090] += 1
     else:
-        found.update((role, "outside", 443) for role in ("price-poller", "price-ingestor"))
+        found.update((service, "outside", 443) for service in ("price-poller", "price-ingestor"))
     if name == "local":
         found.update(("streams", "nats", port) for port in (4222, 8222))
         found["notifier", "mailpit", 1025] += 1
         return found
     found.update(("notifier", "outside", port) for port in (465, 587))
-    # Traces and errors.
-    telling = running - {"nats", "postgres", "migrate"}
-    found.update((kind, "monitoring/opentelemetry-collector", 4318) for kind in telling)
-    found.update((kind, "outside", 443) for kind in telling)
-    # What the servers and those who look after them need.
+    # Traces go to the collector, errors to Sentry.
+    reporting = running - {"nats", "postgres", "migrate"}
+    found.update((kind, "monitoring/opentelemetry-collector", 4318) for kind in reporting)
+    found.update((kind, "outside", 443) for kind in reporting)
+    # The connections of the servers, their operators and their exporters.
     found["nats", "nats", 6222] += 1
     found["nack", "nats", 4222] += 1
     found["keda/keda-operator", "nats", 8222] += 1
@@ -165,7 +165,7 @@ def wanted_edges(name: str) -> Counter:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_each_edge_of_the_design_is_allowed_once_at_each_end_and_nothing_else(name):
+def test_policies_allow_exactly_the_connections_of_the_design_at_both_ends(name):
     leaving, arriving = manifests.edges(overlay(name))
     inside = set(manifests.pods(overlay(name)))
     wanted = wanted_edges(name)
@@ -174,7 +174,7 @@ def test_each_edge_of_the_design_is_allowed_once_at_each_end_and_nothing_else(na
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_what_no_policy_names_does_not_pass(name):
+def test_traffic_that_no_policy_names_is_denied(name):
     objects = overlay(name)
     deny = named(objects, "NetworkPolicy", "default-deny")["spec"]
     assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
@@ -186,7 +186,7 @@ def test_what_no_policy_names_does_not_pass(name):
         assert len(own) == 1 and manifests.matches(own[0]["spec"]["podSelector"], labels), f"{kind} has no policy"
 
 
-def test_alternatives_change_only_their_own_edges():
+def test_alternatives_change_only_their_own_connections():
     usual = manifests.edges(overlay("staging"))
     for name in manifests.ALTERNATIVES:
         objects = manifests.rendered(name)
@@ -197,7 +197,7 @@ def test_alternatives_change_only_their_own_edges():
                 ("10.1.0.0/20", "gateway", 8080)
             }
         elif name == "managed-postgres":
-            assert new[0] == {(role, "10.1.16.0/20", 5432) for role in DATABASE} and not new[1]
+            assert new[0] == {(service, "10.1.16.0/20", 5432) for service in DATABASE} and not new[1]
             assert all("postgres" in edge for edge in gone[0] | gone[1])
         elif name == "argo-rollouts":
             assert {edge for edge in new[0] if edge[2] != 53} == new[1] == {("smoke", "gateway", 8080)}
@@ -206,7 +206,7 @@ def test_alternatives_change_only_their_own_edges():
 
 
 @pytest.mark.parametrize("name", [*CLUSTERS, "ingress"])
-def test_the_world_reaches_the_public_paths_only(name):
+def test_only_public_paths_are_reachable_from_outside(name):
     objects = manifests.rendered(name)
     if name == "ingress":
         rules = named(objects, "Ingress", "gateway")["spec"]["rules"]
@@ -222,9 +222,9 @@ def test_the_world_reaches_the_public_paths_only(name):
     assert services == [], "a Service that is reached from outside by itself"
 
 
-def test_every_page_that_a_mail_links_to_is_reached():
-    sources = "".join(path.read_text() for path in (house.ROOT / "services/gateway/src").glob("*pages.rs"))
-    pages = set(re.findall(r'\.route\("(/\w+)/', sources))
+def test_every_page_that_a_mail_links_to_is_public():
+    gateway = "".join(path.read_text() for path in project.sources("services/gateway"))
+    pages = set(re.findall(r'\.route\("(/\w+)/\{', gateway))
     assert {"/confirm", "/unsubscribe"} <= pages <= PUBLIC
 
 
@@ -232,17 +232,17 @@ def test_every_page_that_a_mail_links_to_is_reached():
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_role_has_all_that_a_role_has(name):
+def test_every_service_has_a_deployment_an_account_a_budget_and_a_scrape_target(name):
     objects = overlay(name)
-    # The coinnews API of our own is for where no real one is polled.
-    roles = set(house.roles()) - ({"coinnews"} if name == "production" else set())
+    # Our own coinnews API only runs where no real one is polled.
+    roles = set(project.services()) - (project.DEMO_SERVICES if name == "production" else set())
     ours = [item for item in of_kind(objects, "Deployment") if "tickbell.dev/program" in item["metadata"]["labels"]]
     assert {template(item)["metadata"]["labels"]["app.kubernetes.io/name"] for item in ours} == roles
     for deployment in ours:
         pod = template(deployment)
-        labels, role = pod["metadata"]["labels"], pod["metadata"]["labels"]["app.kubernetes.io/name"]
-        assert containers(pod["spec"])[0]["args"][0] == labels["app.kubernetes.io/component"] == role
-        assert pod["spec"]["serviceAccountName"] == role and named(objects, "ServiceAccount", role)
+        labels, service = pod["metadata"]["labels"], pod["metadata"]["labels"]["app.kubernetes.io/name"]
+        assert containers(pod["spec"])[0]["args"][0] == labels["app.kubernetes.io/component"] == service
+        assert pod["spec"]["serviceAccountName"] == service and named(objects, "ServiceAccount", service)
         budgets = [item for item in of_kind(objects, "PodDisruptionBudget") if selects(item, labels)]
         assert len(budgets) == 1, f"{title(deployment)} has {len(budgets)} disruption budgets"
         assert len(scraped(objects, labels)) == 1, f"{title(deployment)} is scraped by {scraped(objects, labels)}"
@@ -253,7 +253,7 @@ def selects(item: dict, labels: dict) -> bool:
 
 
 def scraped(objects: list[dict], labels: dict) -> list[str]:
-    """The Services by which a monitor finds a pod. Where nothing is monitored they are still there."""
+    """Returns the Services through which Prometheus finds a pod. They exist even where monitoring is off."""
     selector = {"matchLabels": {"app.kubernetes.io/part-of": "tickbell"}}
     for monitor in of_kind(objects, "ServiceMonitor"):
         assert monitor["spec"]["selector"] == selector
@@ -268,7 +268,7 @@ def scraped(objects: list[dict], labels: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_services_are_replaced_without_a_gap(name):
+def test_deployments_are_replaced_without_a_gap(name):
     for deployment in of_kind(overlay(name), "Deployment"):
         spec, pod = deployment["spec"], template(deployment)["spec"]
         container = containers(pod)[0]
@@ -284,31 +284,31 @@ def test_services_are_replaced_without_a_gap(name):
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_probes_and_services_name_ports_that_the_program_listens_on(name):
+def test_probes_and_services_name_ports_on_which_the_program_listens(name):
     objects = overlay(name)
     listening = {
-        key: int(value.rsplit(":", 1)[1]) for key, value in house.image_environment().items() if "LISTEN" in key
+        key: int(value.rsplit(":", 1)[1]) for key, value in project.image_environment().items() if "LISTEN" in key
     }
     for where, pod in templates(objects):
         container = containers(pod["spec"])[0]
         ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
-        role = pod["metadata"]["labels"]["app.kubernetes.io/name"]
-        if role in house.roles():
-            own = listening.get(f"TICKBELL_{role.upper().replace('-', '_')}__LISTEN")
+        component = pod["metadata"]["labels"]["app.kubernetes.io/name"]
+        if component in project.services():
+            own = listening.get(f"TICKBELL_{component.upper().replace('-', '_')}__LISTEN")
             assert ports == {"admin": listening["TICKBELL_ADMIN__LISTEN"]} | ({"http": own} if own else {}), where
         for service in of_kind(objects, "Service"):
             if manifests.matches({"matchLabels": service["spec"]["selector"]}, pod["metadata"]["labels"]):
                 named_ports = {port.get("targetPort", port["name"]) for port in service["spec"]["ports"]}
                 assert named_ports <= set(ports), f"{title(service)} names ports that {where} has not"
-    sources = [path.read_text() for path in house.ROOT.glob("services/platform/src/*.rs")]
+    texts = [path.read_text() for path in project.sources("services")]
     for path in ("/healthz", "/readyz", "/metrics"):
-        assert any(f'"{path}"' in text for text in sources), f"nothing serves {path}"
+        assert any(f'"{path}"' in text for text in texts), f"nothing serves {path}"
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_a_pod_may_finish_before_it_is_killed(name):
+def test_the_grace_period_is_longer_than_the_drain(name):
     objects = overlay(name)
-    settings = {key: int(value) for key, value in house.setting_keys().items() if str(value).isdigit()}
+    settings = {key: int(value) for key, value in project.setting_keys().items() if str(value).isdigit()}
     rendered = named(objects, "ConfigMap", "tickbell-settings")["data"]
     lame_duck = int(rendered["TICKBELL_GATEWAY__LAME_DUCK_SECONDS"])
     drain = int(rendered["TICKBELL_GATEWAY__DRAIN_SECONDS"])
@@ -330,7 +330,7 @@ def test_prices_are_polled_every_three_minutes(name):
 
 
 @pytest.mark.parametrize("name", [*CLUSTERS, *manifests.ALTERNATIVES])
-def test_one_scaler_at_most_looks_after_a_deployment(name):
+def test_at_most_one_autoscaler_targets_a_deployment(name):
     objects = manifests.rendered(name)
     targets = [item["spec"]["scaleTargetRef"] for item in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")]
     targets = [(target.get("kind", "Deployment"), target["name"]) for target in targets]
@@ -339,14 +339,14 @@ def test_one_scaler_at_most_looks_after_a_deployment(name):
         found = named(objects, kind, target)
         assert "replicas" not in found["spec"], f"{title(found)} would be reset at every deployment"
         assert found["metadata"]["labels"]["app.kubernetes.io/name"] in SCALABLE
-    consumers = re.findall(r"^      ([a-z-]+):$", (house.ROOT / "schemas/streams.yaml").read_text(), re.MULTILINE)
+    consumers = re.findall(r"^      ([a-z-]+):$", (project.ROOT / "schemas/streams.yaml").read_text(), re.MULTILINE)
     for scaled in of_kind(objects, "ScaledObject"):
         for trigger in scaled["spec"]["triggers"]:
             assert trigger["metadata"]["consumer"] in consumers
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_both_colours_are_alike_and_one_value_chooses(name):
+def test_both_colours_are_equal_and_one_value_selects_the_live_one(name):
     objects = overlay(name)
     blue, green = (json.dumps(named(objects, "Deployment", f"gateway-{colour}")) for colour in ("blue", "green"))
     assert blue.replace("blue", "green") == green
@@ -358,7 +358,7 @@ def test_both_colours_are_alike_and_one_value_chooses(name):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_the_database_has_a_connection_for_everybody(name):
+def test_the_database_has_enough_connections_for_all_pods(name):
     objects = overlay(name)
     most = {item["spec"]["scaleTargetRef"]["name"]: item["spec"] for item in of_kind(objects, "ScaledObject")}
     most = {target: spec["maxReplicaCount"] for target, spec in most.items()}
@@ -371,7 +371,7 @@ def test_the_database_has_a_connection_for_everybody(name):
             pods += replicas + deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
     each = int(named(objects, "ConfigMap", "tickbell-settings")["data"]["TICKBELL_DATABASE__MAX_CONNECTIONS"])
     parameters = named(objects, "Cluster", "tickbell-postgres")["spec"]["postgresql"]["parameters"]
-    # Two of each process that are not in its pool, and some for the operator, the exporter and people.
+    # Each process has two connections outside its pool; 20 are for the operator, the exporter and administrators.
     assert pods * (each + 2) + 20 <= int(parameters["max_connections"])
 
 

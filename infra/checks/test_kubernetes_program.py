@@ -1,4 +1,4 @@
-"""What k8s/ renders to is true to the program, to what else is in the house, and to the store of secrets."""
+"""The objects that k8s/ renders match the program, the other files of the project, and the store of secrets."""
 
 import base64
 import json
@@ -6,8 +6,8 @@ import os
 import re
 import textwrap
 
-import house
 import manifests
+import project
 import pytest
 import yaml
 from manifests import containers, named, of_kind, overlay, templates, title
@@ -26,24 +26,24 @@ SAMPLES = {
 }
 # The keys of each Secret that a pod reads.
 SECRETS = {
-    "tickbell-price-ingestor": ["NATS_URL"],
-    "tickbell-alert-engine": ["NATS_URL", "DATABASE_URL"],
-    "tickbell-history-writer": ["NATS_URL", "DATABASE_URL"],
-    "tickbell-trade-settler": ["NATS_URL", "DATABASE_URL"],
+    f"tickbell-{service}": ["NATS_URL"] + ["DATABASE_URL"] * (service not in project.WITHOUT_DATABASE)
+    for service in project.services()
+    if service not in project.WITHOUT_BROKER
+} | {
     "tickbell-notifier": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"],
     "tickbell-gateway": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"],
     "tickbell-migrate": ["NATS_URL", "DATABASE_URL"],
     "tickbell-telemetry": ["TICKBELL_TELEMETRY__SENTRY_DSN"],
 }
-# Made by cert-manager, because the Gateway is annotated with an issuer.
+# cert-manager creates these, because the Gateway is annotated with an issuer.
 CERTIFICATES = {"tickbell-gateway-tls"}
 
 
-# --- True to the program ---------------------------------------------------------------------------------------------
+# --- Matches the program ---------------------------------------------------------------------------------------------
 
 
 def secrets(name: str) -> dict[str, dict[str, str]]:
-    """The content of each Secret: what the sandbox makes up, elsewhere samples."""
+    """Returns the content of each Secret: that of the sandbox, or samples in other overlays."""
     if name != "local":
         return {secret: {key: SAMPLES[key] for key in keys} for secret, keys in SECRETS.items()}
     decode = {manifests.plain(item["metadata"]["name"]): item["data"] for item in of_kind(overlay(name), "Secret")}
@@ -53,14 +53,14 @@ def secrets(name: str) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_container_passes_the_programs_own_check(name):
+def test_the_program_accepts_the_settings_of_every_container(name):
     refused = {}
     for where, pod in templates(overlay(name)):
         for container in containers(pod["spec"]):
             if container["image"].startswith(IMAGE):
                 variables = manifests.environment(container, overlay(name), secrets(name))
-                if said := house.check_settings(manifests.arguments(container, variables), variables):
-                    refused[where] = said
+                if objections := project.check_settings(manifests.arguments(container, variables), variables):
+                    refused[where] = objections
     assert refused == {}
 
 
@@ -72,11 +72,11 @@ def test_every_variable_is_a_setting(name):
             if container["image"].startswith(IMAGE):
                 used |= set(manifests.environment(container, overlay(name), secrets(name)))
     ours = {variable for variable in used if variable.startswith("TICKBELL_")}
-    assert len(ours) > 5 and ours <= house.setting_variables()
+    assert len(ours) > 5 and ours <= project.setting_variables()
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_environment_and_address_are_said_everywhere_alike(name):
+def test_environment_and_address_are_the_same_everywhere(name):
     settings = named(overlay(name), "ConfigMap", "tickbell-settings")["data"]
     (host,) = named(overlay(name), "HTTPRoute", "gateway")["spec"]["hostnames"]
     assert settings["TICKBELL_LINKS__BASE_URL"] == f"https://{host}"
@@ -87,56 +87,56 @@ def test_environment_and_address_are_said_everywhere_alike(name):
 
 
 def test_the_streams_are_those_of_the_program():
-    exported = house.output(house.tickbell(), "streams", "export", "--format", "nack")
-    assert (house.ROOT / "k8s/streams/streams.yaml").read_text() == exported
+    exported = project.output(project.tickbell(), "streams", "export", "--format", "nack")
+    assert (project.ROOT / "k8s/streams/streams.yaml").read_text() == exported
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_the_controller_keeps_three_copies_of_every_stream(name):
+def test_every_stream_has_three_replicas(name):
     streams = of_kind(overlay(name), "Stream")
-    assert len(streams) == len(yaml.safe_load((house.ROOT / "schemas/streams.yaml").read_text())["streams"])
+    assert len(streams) == len(yaml.safe_load((project.ROOT / "schemas/streams.yaml").read_text())["streams"])
     assert {stream["spec"]["replicas"] for stream in streams} == {3}
-    # The controller reads times with Go's parser, which knows no days.
+    # The controller parses durations with Go's parser, which has no days.
     for item in streams + of_kind(overlay(name), "Consumer"):
         for key in ("maxAge", "duplicateWindow", "ackWait"):
             assert re.fullmatch(r"(\d+(h|m|s|ms))+", item["spec"].get(key, "1s")), f"{title(item)}: {key}"
     assert named(overlay(name), "ConfigMap", "tickbell-settings")["data"]["TICKBELL_STREAMS__MANAGE"] == "false"
 
 
-def test_the_brokers_of_the_sandbox_and_of_production_are_alike_where_it_counts():
+def test_the_brokers_of_the_sandbox_and_of_production_are_equally_durable():
     file = manifests.OVERLAYS / "components/sandbox/nats.conf"
-    house.output(house.tool("nats-server"), "-t", "-c", file)
+    project.output(project.tool("nats-server"), "-t", "-c", file)
     assert re.search(r"^ *sync_interval: always$", file.read_text(), re.MULTILINE)
-    values = yaml.safe_load((house.ROOT / "infra/nats/values.yaml").read_text())
+    values = yaml.safe_load((project.ROOT / "infra/nats/values.yaml").read_text())
     replicas = {item["spec"]["replicas"] for item in of_kind(overlay("production"), "Stream")}
     assert replicas == {values["config"]["cluster"]["replicas"]}
 
 
 def test_every_broker_has_room_for_all_streams():
-    # nats-server reserves a stream's max_bytes, and refuses a stream for which nothing is left.
-    streams = yaml.safe_load((house.ROOT / "schemas/streams.yaml").read_text())["streams"].values()
+    # nats-server reserves the max_bytes of a stream, and rejects a stream that does not fit.
+    streams = yaml.safe_load((project.ROOT / "schemas/streams.yaml").read_text())["streams"].values()
     sizes = [re.fullmatch(r"(\d+)(GiB|MiB)", stream["max_bytes"]).groups() for stream in streams]
     needed = sum(int(number) / {"GiB": 1, "MiB": 1024}[unit] for number, unit in sizes)
     sandbox = (manifests.OVERLAYS / "components/sandbox/nats.conf").read_text()
-    for text in ((house.ROOT / "infra/nats/jetstream.conf").read_text(), sandbox):
+    for text in ((project.ROOT / "infra/nats/jetstream.conf").read_text(), sandbox):
         assert needed < int(re.search(r"max_file_store: (\d+)Gi?B", text)[1])
     claims = named(overlay("local"), "StatefulSet", "nats")["spec"]["volumeClaimTemplates"]
     volumes = {claim["spec"]["resources"]["requests"]["storage"] for claim in claims}
     assert {int(re.search(r"max_file_store: (\d+)GiB", sandbox)[1]) + 1} == {int(size[:-2]) for size in volumes}
-    store = yaml.safe_load((house.ROOT / "infra/nats/values.yaml").read_text())["config"]["jetstream"]["fileStore"]
+    store = yaml.safe_load((project.ROOT / "infra/nats/values.yaml").read_text())["config"]["jetstream"]["fileStore"]
     assert needed < int(store["maxSize"][:-2]) < int(store["pvc"]["size"][:-2])
 
 
 def test_the_rules_are_those_of_infra_monitoring():
     file = manifests.OVERLAYS / "components/monitoring/rules.yaml"
     documents = []
-    for path in sorted((house.ROOT / "infra/monitoring/rules").glob("*.yml")):
+    for path in sorted((project.ROOT / "infra/monitoring/rules").glob("*.yml")):
         metadata = f"metadata:\n  name: tickbell-{path.stem}\n  labels:\n    app.kubernetes.io/part-of: tickbell\n"
         spec = textwrap.indent(path.read_text().rstrip() + "\n", "  ")
         documents.append(f"apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n{metadata}spec:\n{spec}")
-    header = "# Written from infra/monitoring/rules by `UPDATE_RULES=1 pytest infra/checks/test_kubernetes_program.py -k rules`.\n"
+    header = "# Generated from infra/monitoring/rules by `make monitoring`.\n"
     text = header + "---\n".join(documents)
-    if os.environ.get("UPDATE_RULES"):
+    if os.environ.get("UPDATE"):
         file.write_text(text)
     assert documents and file.read_text() == text
 
@@ -145,29 +145,29 @@ def test_the_rules_are_those_of_infra_monitoring():
 
 
 @pytest.mark.parametrize("name", [*CLUSTERS, *manifests.ALTERNATIVES])
-def test_every_secret_is_a_name_that_the_store_fills(name):
+def test_the_store_fills_every_secret(name):
     objects = manifests.rendered(name)
     assert of_kind(objects, "Secret") == []
     filled = {item["spec"]["target"]["name"] for item in of_kind(objects, "ExternalSecret")}
     used = set().union(*map(manifests.secret_references, objects))
     assert len(used) > 5 and used - CERTIFICATES <= filled
     assert set(SECRETS) <= filled
-    values = (house.ROOT / "infra/nats/values.yaml").read_text()
+    values = (project.ROOT / "infra/nats/values.yaml").read_text()
     assert set(re.findall(r"(?:secretKeyRef: \{ name|secretName): ([a-z-]+)", values)) <= filled
     (store,) = of_kind(objects, "SecretStore")
     assert {item["spec"]["secretStoreRef"]["name"] for item in of_kind(objects, "ExternalSecret")} == {
         store["metadata"]["name"]
     }
-    assert "secretRef" not in json.dumps(store), "the operator is trusted by who it is, not by a key"
+    assert "secretRef" not in json.dumps(store), "the operator authenticates by its service account, not by a key"
 
 
-def test_the_store_that_terraform_makes_has_every_entry():
-    text = (house.ROOT / "infra/terraform/modules/secrets/main.tf").read_text()
+def test_the_store_of_terraform_has_every_entry():
+    text = (project.ROOT / "infra/terraform/modules/secrets/main.tf").read_text()
     made = {
         name: re.findall(r'"([\w.]+)"', keys)
         for name, keys in re.findall(r"^    ([a-z-]+) *= \[([^]]*)]", text, re.MULTILINE)
     }
-    # Its database is not in the cluster.
+    # The database of Terraform is outside the cluster.
     objects = manifests.rendered("managed-postgres")
     entries = {item["spec"]["dataFrom"][0]["extract"]["key"] for item in of_kind(objects, "ExternalSecret")}
     assert {entry.rpartition("/")[2] for entry in entries} <= set(made)
@@ -178,20 +178,22 @@ def test_the_store_that_terraform_makes_has_every_entry():
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_images_are_known_and_pinned(name):
     objects = overlay(name)
-    compose = (house.ROOT / "compose.yaml").read_text()
+    compose = (project.ROOT / "compose.yaml").read_text()
     known = dict(re.findall(r"^ +image: ([\w./-]+):([\w.-]+)$", compose, re.MULTILINE))
     tags = {"local": "local"}
     images = {container["image"] for _, pod in templates(objects) for container in containers(pod["spec"])}
     for image in images:
         repository, _, tag = image.rpartition(":")
-        # The tag of ours is a commit, which only `make deploy` knows.
+        # The tag of our image is a commit, which `make deploy` sets.
         assert tag == (tags.get(name, "set-by-deploy") if repository == IMAGE else known.get(repository)), image
     for cluster in of_kind(objects, "Cluster"):
         version = re.fullmatch(r"ghcr\.io/cloudnative-pg/postgresql:([\d.]+)-.+", cluster["spec"]["imageName"])
-        assert version and known["postgres"].startswith(version[1] + "-"), "compose and clusters run one PostgreSQL"
+        assert version and known["postgres"].startswith(version[1] + "-"), (
+            "compose and clusters must run the same PostgreSQL"
+        )
 
 
-def test_an_image_is_exchanged_everywhere():
+def test_alternatives_use_only_our_own_image():
     for name in manifests.ALTERNATIVES:
         objects = manifests.rendered(name)
         images = {container["image"] for _, pod in templates(objects) for container in containers(pod["spec"])}

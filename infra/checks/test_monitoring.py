@@ -1,4 +1,4 @@
-"""The monitoring files are valid, and all that they name is there: metrics, roles, data sources, runbook sections."""
+"""The monitoring files are valid, and what they name exists: metrics, services, data sources, runbook sections."""
 
 import json
 import re
@@ -6,23 +6,21 @@ import sys
 from functools import cache
 from itertools import chain
 
-import house
+import project
 import pytest
 import yaml
 from promql import metrics_of
 
-FOLDER = house.ROOT / "infra/monitoring"
+FOLDER = project.ROOT / "infra/monitoring"
 RULE_FILES = sorted((FOLDER / "rules").glob("*.yml"))
 TEST_FILES = sorted((FOLDER / "rules/tests").glob("*.yml"))
 DASHBOARDS = sorted((FOLDER / "grafana/dashboards").glob("*.json"))
-# The repository's page; every alert's runbook_url is a section of it.
+# The runbook's page in the repository; every alert's runbook_url is a section of it.
 RUNBOOK = "https://github.com/tickbell/tickbell/blob/main/RUNBOOK.md"
-# Roles that production does not run, or that are no longer there when Prometheus comes (a CronJob's).
-NOT_ALWAYS_THERE = {"coinnews"}
-# Labels that come from the scrape, or from what a histogram is.
+# Labels that the scrape adds, or that histograms have.
 SCRAPED = {"namespace", "role", "instance", "le"}
 UNITS = {"short", "none", "ops", "reqps", "s", "percent", "percentunit", "bytes", "Bps", "bool_yes_no"}
-# A marker that Debian's Prometheus 2 and the Prometheus 3 of the images disagree about: 1 and 1.0.
+# The bound of a bucket that Debian's Prometheus 2 writes as 1 and the Prometheus 3 of the images as 1.0.
 WHOLE_LE = re.compile(r'\ble\s*=~?\s*"\d+(\.0)?"')
 
 
@@ -38,16 +36,16 @@ def alerts() -> dict[str, dict]:
 
 @cache
 def known_metrics() -> set[str]:
-    """Ours, those of the exporters' list, and what recording rules make."""
+    """Returns our metrics, those of the exporters, and those of recording rules."""
     listed = chain.from_iterable(exporter["metrics"] for exporter in exporters())
-    return house.own_metrics() | set(listed) | {rule["record"] for rule in rules() if "record" in rule}
+    return project.own_metrics() | set(listed) | {rule["record"] for rule in rules() if "record" in rule}
 
 
 @cache
 def used_metrics() -> set[str]:
-    """Every metric that a rule or a dashboard asks for."""
-    asked = [rule["expr"] for rule in rules()] + [expression for _, expression in dashboard_queries()]
-    return set().union(*map(metrics_of, asked))
+    """Returns every metric that a rule or a dashboard queries."""
+    expressions = [rule["expr"] for rule in rules()] + [expression for _, expression in dashboard_queries()]
+    return set().union(*map(metrics_of, expressions))
 
 
 def exporters() -> list[dict]:
@@ -63,7 +61,7 @@ def panels(dashboard: dict) -> list[dict]:
 
 
 def dashboard_queries() -> list[tuple[str, str]]:
-    """Where a PromQL expression of a dashboard stands, and the expression."""
+    """Returns every PromQL expression of the dashboards, with its location."""
     found = []
     for file, dashboard in dashboards().items():
         for panel in panels(dashboard):
@@ -76,7 +74,7 @@ def dashboard_queries() -> list[tuple[str, str]]:
     return found
 
 
-# The tokenizer itself: everything below rests on it.
+# The tokenizer itself, because the tests below depend on it.
 @pytest.mark.parametrize(
     ("expression", "names"),
     [
@@ -94,25 +92,25 @@ def test_metric_names_are_found_in_promql(expression, names):
     assert metrics_of(expression) == set(names.split())
 
 
-def test_prometheus_takes_its_configuration_and_every_rule():
-    house.output(house.tool("promtool"), "check", "config", FOLDER / "prometheus/prometheus.yml")
-    house.output(house.tool("promtool"), "check", "rules", "--lint=all", *RULE_FILES)
+def test_prometheus_accepts_its_configuration_and_every_rule():
+    project.output(project.tool("promtool"), "check", "config", FOLDER / "prometheus/prometheus.yml")
+    project.output(project.tool("promtool"), "check", "rules", "--lint=all", *RULE_FILES)
 
 
 @pytest.mark.parametrize("path", TEST_FILES, ids=lambda path: path.stem)
-def test_rules_do_what_their_unit_tests_say(path):
-    house.output(house.tool("promtool"), "test", "rules", path)
+def test_rules_pass_their_unit_tests(path):
+    project.output(project.tool("promtool"), "test", "rules", path)
 
 
-def test_every_alert_has_a_test_that_rings_and_one_that_does_not():
-    rings, quiet = set(), set()
+def test_every_alert_has_a_test_that_fires_and_one_that_stays_quiet():
+    firing, quiet = set(), set()
     for path in TEST_FILES:
         for group in yaml.safe_load(path.read_text())["tests"]:
             for case in group["alert_rule_test"]:
-                (rings if case["exp_alerts"] else quiet).add(case["alertname"])
-                told = "fires" if case["exp_alerts"] else "is quiet"
-                assert group["name"].startswith(f"{case['alertname']} {told}"), f"{path.name}: {group['name']}"
-    assert rings == set(alerts()), "alerts without a test that fires, or tests without an alert"
+                (firing if case["exp_alerts"] else quiet).add(case["alertname"])
+                expected = "fires" if case["exp_alerts"] else "is quiet"
+                assert group["name"].startswith(f"{case['alertname']} {expected}"), f"{path.name}: {group['name']}"
+    assert firing == set(alerts()), "alerts without a test that fires, or tests without an alert"
     assert quiet == set(alerts()), "alerts without a test that stays quiet, or tests without an alert"
 
 
@@ -122,18 +120,18 @@ def test_alert_names_are_unique():
 
 
 @pytest.mark.parametrize("name", sorted(alerts()))
-def test_an_alert_says_how_bad_what_and_what_to_do(name):
+def test_an_alert_has_a_severity_a_summary_and_a_runbook_section(name):
     rule = alerts()[name]
     assert rule["labels"]["severity"] in {"page", "warning"}
     assert re.fullmatch("[a-z]+", rule["labels"]["component"])
-    notes = rule["annotations"]
-    assert notes["summary"] and len(notes["summary"]) < 140 and not notes["summary"].endswith(".")
-    assert notes["description"].rstrip().endswith(".")
-    assert notes["runbook_url"] == f"{RUNBOOK}#{name.lower()}"
+    annotations = rule["annotations"]
+    assert annotations["summary"] and len(annotations["summary"]) < 140 and not annotations["summary"].endswith(".")
+    assert annotations["description"].rstrip().endswith(".")
+    assert annotations["runbook_url"] == f"{RUNBOOK}#{name.lower()}"
 
 
 def test_the_runbook_has_a_section_for_every_alert():
-    runbook = house.ROOT / "RUNBOOK.md"
+    runbook = project.ROOT / "RUNBOOK.md"
     assert runbook.is_file(), "RUNBOOK.md is not written yet"
     sections = set(re.findall(r"^### (\w+)$", runbook.read_text(), re.MULTILINE))
     assert not set(alerts()) - sections, "alerts without a section `### Name`"
@@ -151,16 +149,16 @@ def test_dashboards_name_only_metrics_that_exist():
         assert not unknown, f"{where}: {unknown}"
 
 
-def test_rules_and_dashboards_choose_by_labels_that_are_recorded():
-    # An alert on a label that nobody records would be quiet for ever.
+def test_rules_and_dashboards_select_by_labels_that_are_recorded():
+    # An alert on a label that is never recorded would never fire.
     for expression in [*(rule["expr"] for rule in rules()), *(query for _, query in dashboard_queries())]:
-        for name, chosen in re.findall(r"\b(tickbell_\w+)\{([^}]*)\}", expression):
-            recorded = house.own_labels().get(re.sub("_(bucket|sum|count)$", "", name), set())
-            unknown = set(re.findall(r"(\w+) *[=!]", chosen)) - recorded - SCRAPED
+        for name, matchers in re.findall(r"\b(tickbell_\w+)\{([^}]*)\}", expression):
+            recorded = project.own_labels().get(re.sub("_(bucket|sum|count)$", "", name), set())
+            unknown = set(re.findall(r"(\w+) *[=!]", matchers)) - recorded - SCRAPED
             assert not unknown, f"{name} has no label {unknown}: {expression}"
 
 
-def test_the_list_of_exporters_holds_what_is_used_and_nothing_else():
+def test_the_list_of_exporters_contains_exactly_the_metrics_in_use():
     for exporter in exporters():
         assert exporter["version"] and exporter["seen"], exporter["name"]
         unused = set(exporter["metrics"]) - used_metrics() - {"ALERTS"}
@@ -169,7 +167,7 @@ def test_the_list_of_exporters_holds_what_is_used_and_nothing_else():
 
 def test_every_metric_of_ours_is_on_a_dashboard_or_in_a_rule():
     suffix = re.compile("_(bucket|sum|count)$")
-    ours = {suffix.sub("", name) for name in house.own_metrics()}
+    ours = {suffix.sub("", name) for name in project.own_metrics()}
     assert not ours - {suffix.sub("", name) for name in used_metrics()}
 
 
@@ -178,16 +176,16 @@ def test_whole_numbers_of_buckets_are_written_for_both_prometheus_versions():
         assert not WHOLE_LE.search(expression), f'{where}: write le=~"1(\\\\.0)?"'
 
 
-def test_every_role_is_scraped_and_missed():
+def test_every_service_is_scraped_and_its_absence_alerts():
     configuration = yaml.safe_load((FOLDER / "prometheus/prometheus.yml").read_text())
     job = next(job for job in configuration["scrape_configs"] if job["job_name"] == "tickbell")
     scraped = {static["labels"]["role"]: static["targets"] for static in job["static_configs"]}
-    assert scraped == {role: [f"{role}:8081"] for role in {*house.roles(), "coinnews", "price-poller"}}
-    missed = set(re.findall(r'role="([\w-]+)"', alerts()["ServiceAbsent"]["expr"]))
-    assert missed == set(house.roles()) - NOT_ALWAYS_THERE
+    assert scraped == {service: [f"{service}:8081"] for service in {*project.services(), "price-poller"}}
+    watched = set(re.findall(r'role="([\w-]+)"', alerts()["ServiceAbsent"]["expr"]))
+    assert watched == set(project.services()) - project.DEMO_SERVICES
 
 
-def test_jobs_that_rules_name_are_jobs():
+def test_jobs_that_rules_name_are_scraped():
     configuration = yaml.safe_load((FOLDER / "prometheus/prometheus.yml").read_text())
     jobs = {job["job_name"] for job in configuration["scrape_configs"]}
     named = set()
@@ -198,8 +196,8 @@ def test_jobs_that_rules_name_are_jobs():
 
 
 @pytest.mark.parametrize("name", ["alertmanager.yml", "compose.yml"])
-def test_alertmanager_takes_its_configuration(name):
-    house.output(house.tool("amtool"), "check-config", FOLDER / "alertmanager" / name)
+def test_alertmanager_accepts_its_configuration(name):
+    project.output(project.tool("amtool"), "check-config", FOLDER / "alertmanager" / name)
 
 
 @pytest.mark.parametrize(
@@ -211,15 +209,15 @@ def test_alertmanager_takes_its_configuration(name):
         ("severity=info", "nobody"),
     ],
 )
-def test_an_alert_goes_to_who_must_act(labels, receiver):
+def test_an_alert_goes_to_the_receiver_of_its_severity(labels, receiver):
     path = FOLDER / "alertmanager/alertmanager.yml"
     assert (
-        house.output(house.tool("amtool"), "config", "routes", "test", f"--config.file={path}", labels).strip()
+        project.output(project.tool("amtool"), "config", "routes", "test", f"--config.file={path}", labels).strip()
         == receiver
     )
 
 
-def test_compose_routes_and_inhibits_as_production_does():
+def test_compose_routes_and_inhibits_like_production():
     production, compose = (alertmanager(name) for name in ("alertmanager.yml", "compose.yml"))
     for part in ("route", "inhibit_rules", "templates"):
         assert production[part] == compose[part]
@@ -249,26 +247,26 @@ def alertmanager(name: str) -> dict:
 
 
 def test_dashboards_are_what_the_generator_writes():
-    house.output(sys.executable, FOLDER / "grafana/generate.py", "--check")
+    project.output(sys.executable, FOLDER / "grafana/generate.py", "--check")
 
 
-def test_dashboards_have_uids_and_titles_of_their_own():
+def test_dashboards_have_distinct_uids_and_titles():
     for key in ("uid", "title"):
         values = [dashboard[key] for dashboard in dashboards().values()]
         assert len(values) >= 6 and len(values) == len(set(values))
 
 
 @pytest.mark.parametrize("name", sorted(dashboards()))
-def test_a_panel_says_what_it_shows_in_which_unit_and_lies_beside_the_others(name):
+def test_a_panel_has_a_description_and_a_unit_and_does_not_overlap(name):
     dashboard = dashboards()[name]
     taken: set[tuple[int, int]] = set()
     titles = [panel["title"] for panel in panels(dashboard)]
     assert len(titles) == len(set(titles))
     for panel in dashboard["panels"]:
-        place = panel["gridPos"]
-        assert place["x"] + place["w"] <= 24
-        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
-        assert not cells & taken, f"{panel['title']} lies upon another"
+        position = panel["gridPos"]
+        assert position["x"] + position["w"] <= 24
+        cells = {(position["x"] + x, position["y"] + y) for x in range(position["w"]) for y in range(position["h"])}
+        assert not cells & taken, f"{panel['title']} overlaps another"
         taken |= cells
     for panel in panels(dashboard):
         assert panel["description"].endswith("."), panel["title"]
@@ -276,7 +274,7 @@ def test_a_panel_says_what_it_shows_in_which_unit_and_lies_beside_the_others(nam
         assert panel["targets"], panel["title"]
 
 
-def test_dashboards_ask_data_sources_that_are_provisioned():
+def test_dashboards_query_data_sources_that_are_provisioned():
     provisioned = yaml.safe_load((FOLDER / "grafana/provisioning/datasources/datasources.yml").read_text())[
         "datasources"
     ]
@@ -286,22 +284,22 @@ def test_dashboards_ask_data_sources_that_are_provisioned():
         chosen = next(item for item in dashboard["templating"]["list"] if item["name"] == "datasource")
         assert types[chosen["current"]["value"]] == chosen["query"]
         for panel in panels(dashboard):
-            for asked in [panel["datasource"], *(target["datasource"] for target in panel["targets"])]:
+            for source in [panel["datasource"], *(target["datasource"] for target in panel["targets"])]:
                 known = types | {"${datasource}": chosen["query"]}
-                assert known.get(asked["uid"]) == asked["type"], f"{name}: {panel['title']} asks {asked}"
+                assert known.get(source["uid"]) == source["type"], f"{name}: {panel['title']} queries {source}"
 
 
 def test_variables_of_dashboards_are_declared():
     for name, dashboard in dashboards().items():
         declared = {variable["name"] for variable in dashboard["templating"]["list"]}
-        told = json.dumps([panels(dashboard), dashboard["templating"]])
-        # What begins with two underscores is Grafana's own.
-        named = {variable for variable in re.findall(r"\$\{?(\w+)", told) if not variable.startswith("__")}
+        text = json.dumps([panels(dashboard), dashboard["templating"]])
+        # Names with two leading underscores are Grafana's own.
+        named = {variable for variable in re.findall(r"\$\{?(\w+)", text) if not variable.startswith("__")}
         assert named <= declared, f"{name}: {named - declared}"
         assert declared <= named | {"datasource"}, f"{name}: nothing uses {declared - named}"
 
 
-def test_the_fields_of_our_log_lines_are_those_that_are_shipped():
+def test_fluent_bit_parses_the_fields_of_our_log_lines():
     line = log_line()
     for name in ("compose.yaml", "kubernetes.yaml"):
         parser = next(it for it in fluent_bit(name)["parsers"] if it["name"] == "tickbell")
@@ -314,32 +312,36 @@ def test_the_fields_of_our_log_lines_are_those_that_are_shipped():
 
 
 def log_line() -> dict:
-    """The first line that the program logs when there is no broker."""
+    """Returns the first line that the program logs without a broker."""
     environment = {"PATH": "/usr/bin:/bin", "TICKBELL_TELEMETRY__LOG_FORMAT": "json"}
-    said = house.run(
-        "timeout", "2", house.tickbell(), "price-ingestor", "--nats-url", "nats://127.0.0.1:1", env=environment
+    done = project.run(
+        "timeout", "2", project.tickbell(), "price-ingestor", "--nats-url", "nats://127.0.0.1:1", env=environment
     )
-    return json.loads(said.stderr.splitlines()[0])
+    return json.loads(done.stderr.splitlines()[0])
 
 
 def fluent_bit(name: str) -> dict:
     return yaml.safe_load((FOLDER / "fluent-bit" / name).read_text())
 
 
-def test_logs_are_shipped_from_compose_as_from_the_cluster():
+def test_compose_and_the_cluster_ship_logs_alike():
     compose, cluster = fluent_bit("compose.yaml"), fluent_bit("kubernetes.yaml")
     assert compose["service"] == cluster["service"]
     assert compose["pipeline"]["filters"][-2:] == cluster["pipeline"]["filters"][-2:]
     signed = {"tls", "tls.verify", "aws_auth", "aws_region"}
-    (here,), (there,) = compose["pipeline"]["outputs"], cluster["pipeline"]["outputs"]
-    assert here == {key: value for key, value in there.items() if key not in signed} and signed <= there.keys()
-    for told in (compose, cluster):
-        parsers = {parser["name"] for parser in told["parsers"]} | {"cri"}
-        used = [part for part in told["pipeline"]["inputs"] + told["pipeline"]["filters"] if "parser" in part]
+    (local,), (remote,) = compose["pipeline"]["outputs"], cluster["pipeline"]["outputs"]
+    assert local == {key: value for key, value in remote.items() if key not in signed} and signed <= remote.keys()
+    for configuration in (compose, cluster):
+        parsers = {parser["name"] for parser in configuration["parsers"]} | {"cri"}
+        used = [
+            part
+            for part in configuration["pipeline"]["inputs"] + configuration["pipeline"]["filters"]
+            if "parser" in part
+        ]
         assert {part["parser"] for part in used} <= parsers
 
 
-def test_what_is_shipped_falls_under_the_template_and_the_retention():
+def test_shipped_indices_match_the_template_and_the_retention_policy():
     prefix = fluent_bit("compose.yaml")["pipeline"]["outputs"][0]["logstash_prefix"]
     template = json.loads((FOLDER / "opensearch/index-template.json").read_text())
     policy = json.loads((FOLDER / "opensearch/retention-policy.json").read_text())["policy"]
@@ -352,17 +354,17 @@ def test_what_is_shipped_falls_under_the_template_and_the_retention():
 
 
 def test_the_collector_uses_what_it_declares_and_limits_memory_first():
-    told = yaml.safe_load((FOLDER / "otel/collector.yaml").read_text())
-    assert set(told["service"]["extensions"]) == set(told["extensions"])
+    configuration = yaml.safe_load((FOLDER / "otel/collector.yaml").read_text())
+    assert set(configuration["service"]["extensions"]) == set(configuration["extensions"])
     used: dict[str, set] = {"receivers": set(), "processors": set(), "exporters": set()}
-    for pipeline in told["service"]["pipelines"].values():
+    for pipeline in configuration["service"]["pipelines"].values():
         assert pipeline["processors"][0] == "memory_limiter" and pipeline["processors"][-1] == "batch"
         for kind, names in used.items():
             names |= set(pipeline[kind])
-    assert {kind: set(told[kind]) for kind in used} == used
+    assert {kind: set(configuration[kind]) for kind in used} == used
 
 
-def test_the_long_term_store_keeps_a_sample_a_minute_for_a_year_and_more():
+def test_the_long_term_store_retains_one_sample_a_minute_for_over_a_year():
     lines = (FOLDER / "victoria-metrics/victoria-metrics.env").read_text().splitlines()
     flags = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert all(key.startswith("VM_") for key in flags)

@@ -1,37 +1,37 @@
-"""Both pipelines: valid, alike, calling make targets that exist, careful with secrets and with production."""
+"""Both pipelines: valid, equal, calling make targets that exist, and careful with secrets and production."""
 
 import re
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
-import house
+import project
 import pytest
 import yaml
 
-# The stages, each with a job that stands for it; a later one never starts before an earlier one is done.
+# One job of each stage, in their order; a later one never starts before an earlier one has succeeded.
 ORDER = ["lint", "integration", "publish", "staging", "end-to-end", "production", "smoke", "rollback"]
 GITLAB = [
     ".gitlab-ci.yml",
-    *sorted(f"infra/pipelines/{path.name}" for path in house.ROOT.glob("infra/pipelines/*.yml")),
+    *sorted(f"infra/pipelines/{path.name}" for path in project.ROOT.glob("infra/pipelines/*.yml")),
 ]
-GITHUB = sorted(f".github/workflows/{path.name}" for path in house.ROOT.glob(".github/workflows/*.yml"))
-# What make runs; a file of shell that is no script of its own ends in .sh.
-SCRIPTS = sorted(path for path in house.ROOT.glob("infra/pipelines/*") if path.suffix == "")
-SHELL = sorted([*SCRIPTS, *house.ROOT.glob("infra/pipelines/*.sh")])
+GITHUB = sorted(f".github/workflows/{path.name}" for path in project.ROOT.glob(".github/workflows/*.yml"))
+# The scripts that make runs. Shell files that scripts source end in .sh.
+SCRIPTS = sorted(path for path in project.ROOT.glob("infra/scripts/*") if path.suffix == "")
+SHELL = sorted([*SCRIPTS, *project.ROOT.glob("infra/scripts/*.sh")])
 VERSION_TAG = "/^v[0-9]/"
 
 
 class Job(NamedTuple):
-    """What is the same in both kinds."""
+    """The parts of a job that both pipelines have."""
 
     commands: tuple[str, ...]
     needs: frozenset[str]
 
 
 def read(name: str) -> dict:
-    # `on` is a word for true in YAML 1.1; GitHub reads it as text, and so must a key be here.
-    return {str(key): value for key, value in yaml.safe_load((house.ROOT / name).read_text()).items()}
+    # YAML 1.1 parses the key `on` as true; GitHub reads it as text, so keys are turned into text here.
+    return {str(key): value for key, value in yaml.safe_load((project.ROOT / name).read_text()).items()}
 
 
 def makes(lines: list[str]) -> tuple[str, ...]:
@@ -40,7 +40,7 @@ def makes(lines: list[str]) -> tuple[str, ...]:
 
 @cache
 def gitlab_jobs() -> dict[str, dict]:
-    """Every job with what it extends."""
+    """Returns every job merged with the jobs that it extends."""
     parts: dict[str, dict] = {}
     for name in GITLAB:
         parts |= {key: value for key, value in read(name).items() if isinstance(value, dict)}
@@ -57,7 +57,7 @@ def gitlab_jobs() -> dict[str, dict]:
 
 @cache
 def github_jobs() -> dict[str, dict]:
-    """Every job of the release, with those of the workflow that it calls in the caller's place."""
+    """Returns every job of the release; jobs of a called workflow replace their caller."""
     jobs, called = {}, {}
     for name, job in read(".github/workflows/release.yml")["jobs"].items():
         if "uses" in job:
@@ -84,7 +84,7 @@ def github() -> dict[str, Job]:
 
 
 def before(jobs: dict[str, Job], name: str) -> set[str]:
-    """Every job that must be done before this one."""
+    """Returns all jobs that must succeed before this one."""
     found: set[str] = set()
     for need in jobs[name].needs:
         found |= {need} | before(jobs, need)
@@ -95,14 +95,14 @@ def before(jobs: dict[str, Job], name: str) -> set[str]:
 
 
 def check(schema: str, files: list[str]) -> None:
-    house.output(house.tool("check-jsonschema"), "--builtin-schema", schema, *files)
+    project.output(project.tool("check-jsonschema"), "--builtin-schema", schema, *files)
 
 
-def test_gitlab_would_take_it():
+def test_the_files_fit_the_gitlab_schema():
     check("vendor.gitlab-ci", GITLAB)
 
 
-def test_all_parts_are_included():
+def test_every_gitlab_file_is_included():
     assert sorted(part["local"] for part in read(".gitlab-ci.yml")["include"]) == GITLAB[1:]
 
 
@@ -110,47 +110,47 @@ def test_jobs_have_stages_that_are_declared():
     assert {job["stage"] for job in gitlab_jobs().values()} == set(read(".gitlab-ci.yml")["stages"])
 
 
-def test_github_would_take_it():
+def test_the_files_fit_the_github_schemas():
     check("vendor.github-workflows", GITHUB)
-    check("vendor.github-actions", sorted(map(str, house.ROOT.glob(".github/actions/*/action.yml"))))
+    check("vendor.github-actions", sorted(map(str, project.ROOT.glob(".github/actions/*/action.yml"))))
     check("vendor.dependabot", [".github/dependabot.yml"])
-    house.output(house.tool("actionlint"))
+    project.output(project.tool("actionlint"))
 
 
-def test_no_job_hangs_for_hours():
+def test_every_job_has_a_timeout():
     assert read(".gitlab-ci.yml")["default"]["timeout"]
     assert not [name for name, job in github_jobs().items() if "timeout-minutes" not in job]
 
 
 @pytest.mark.parametrize("script", SHELL, ids=lambda path: path.name)
-def test_shellcheck_has_nothing_to_say(script):
-    house.output(house.tool("shellcheck"), script)
+def test_shellcheck_finds_nothing(script):
+    project.output(project.tool("shellcheck"), script)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_a_script_stops_at_its_first_mistake(script):
+def test_a_script_stops_at_its_first_failure(script):
     assert "set -euo pipefail" in script.read_text()
-    assert script.stat().st_mode & 0o111, "it cannot be run"
+    assert script.stat().st_mode & 0o111, "it is not executable"
 
 
-# --- The same as a developer's, and as each other ---------------------------------------------------------------------
+# --- Equal to each other, and to a developer's commands -----------------------------------------------------------------
 
 
 def targets() -> set[str]:
-    return set(re.findall(r"^([a-z][a-z-]*):", (house.ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z][a-z-]*):", (project.ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("target", sorted({line.split()[1] for job in gitlab().values() for line in job.commands}))
-def test_make_knows(target):
+def test_the_make_target_exists(target):
     assert target in targets()
 
 
-def test_every_script_has_its_target():
-    makefile = (house.ROOT / "Makefile").read_text()
-    assert not [path.name for path in SCRIPTS if f"infra/pipelines/{path.name}" not in makefile]
+def test_every_script_has_a_make_target():
+    makefile = (project.ROOT / "Makefile").read_text()
+    assert not [path.name for path in SCRIPTS if f"infra/scripts/{path.name}" not in makefile]
 
 
-def test_both_do_the_same():
+def test_both_pipelines_run_the_same_commands():
     assert {name: job.commands for name, job in gitlab().items()} == {
         name: job.commands for name, job in github().items()
     }
@@ -158,7 +158,7 @@ def test_both_do_the_same():
 
 
 @pytest.mark.parametrize("name", sorted(gitlab()))
-def test_both_do_it_in_the_same_order(name):
+def test_both_pipelines_have_the_same_order(name):
     assert before(gitlab(), name) == before(github(), name)
 
 
@@ -171,9 +171,9 @@ def test_stages_follow_each_other(jobs):
 # --- Images and artefacts ---------------------------------------------------------------------------------------------
 
 
-def test_artefacts_are_kept_for_thirty_days():
-    kept = {name: job["artifacts"]["expire_in"] for name, job in gitlab_jobs().items() if "artifacts" in job}
-    assert kept == {"publish": "30 days", "sbom": "30 days"}
+def test_artefacts_expire_after_thirty_days():
+    expiry = {name: job["artifacts"]["expire_in"] for name, job in gitlab_jobs().items() if "artifacts" in job}
+    assert expiry == {"publish": "30 days", "sbom": "30 days"}
     uploads = {
         name: step["with"]["retention-days"]
         for name, job in github_jobs().items()
@@ -183,7 +183,7 @@ def test_artefacts_are_kept_for_thirty_days():
     assert uploads == {"publish": 30, "sbom": 30}
 
 
-def test_artefacts_are_what_scripts_make():
+def test_artefacts_are_written_by_scripts():
     paths = {path for job in gitlab_jobs().values() for path in job.get("artifacts", {}).get("paths", [])}
     uploaded = {
         step["with"]["path"]
@@ -201,14 +201,14 @@ def test_artefacts_are_what_scripts_make():
     assert read(".github/workflows/release.yml")["env"]["TICKBELL"] in paths
 
 
-def test_the_image_goes_to_the_registry_by_its_commit():
+def test_the_image_is_tagged_with_its_commit():
     assert gitlab_jobs()["publish"]["variables"]["PUSH"] == "1"
     assert [step["env"] for step in github_jobs()["publish"]["steps"] if step.get("run") == "make image"] == [
         {"PUSH": "1"}
     ]
     assert read(".gitlab-ci.yml")["variables"]["COMMIT"] == "$CI_COMMIT_SHA"
     assert read(".github/workflows/release.yml")["env"]["COMMIT"] == "${{ github.sha }}"
-    script = (house.ROOT / "infra/pipelines/image").read_text()
+    script = (project.ROOT / "infra/scripts/image").read_text()
     assert {"--provenance", "--sbom"} <= set(script.split())
 
 
@@ -219,7 +219,7 @@ def for_environment(environment: str) -> set[str]:
     return {name for name, job in gitlab().items() if any(f"ENV={environment}" in line for line in job.commands)}
 
 
-def test_production_is_a_decision_on_a_tag():
+def test_production_is_deployed_by_hand_from_a_tag():
     assert for_environment("production") == {"production", "rollback"}
     assert gitlab_jobs()["production"]["rules"] == [{"if": f"$CI_COMMIT_TAG =~ {VERSION_TAG}", "when": "manual"}]
     when = github_jobs()["production"]["if"]
@@ -227,7 +227,7 @@ def test_production_is_a_decision_on_a_tag():
     assert set(read(".github/workflows/release.yml")["True"]) == {"push", "workflow_dispatch"}
 
 
-def test_what_follows_production_has_no_way_around_it():
+def test_smoke_and_rollback_need_production():
     for name in ("smoke", "rollback"):
         assert "production" in before(gitlab(), name)
         rules = gitlab_jobs()[name]["rules"]
@@ -235,7 +235,7 @@ def test_what_follows_production_has_no_way_around_it():
     assert "if" not in github_jobs()["smoke"], "it would run although production was not deployed"
 
 
-def test_a_rollback_follows_a_failed_smoke_test_alone():
+def test_only_a_failed_smoke_test_starts_a_rollback():
     assert gitlab()["rollback"].needs == {"smoke"}
     assert [rule["when"] for rule in gitlab_jobs()["rollback"]["rules"]] == ["on_failure"]
     assert github_jobs()["rollback"]["if"] == "failure() && needs.smoke.result == 'failure'"
@@ -267,7 +267,7 @@ def test_deployments_do_not_overlap():
 
 
 def pairs(value, path: str = ""):
-    """Every text in a document with the way to it."""
+    """Yields every text of a document with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from pairs(inner, f"{path}/{key}")
@@ -280,12 +280,12 @@ def pairs(value, path: str = ""):
 
 @pytest.mark.parametrize("name", [*GITLAB, *GITHUB])
 def test_it_holds_no_secret(name):
-    text = (house.ROOT / name).read_text()
+    text = (project.ROOT / name).read_text()
     assert not re.search(r"AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY|SESSION_TOKEN)|aws-access-key|AKIA|secrets\.", text)
     for path, value in pairs(read(name)):
         key = path.rsplit("/", 1)[-1].lower()
         if re.search("password|secret|token$|credential", key) and key not in {"persist-credentials", "id-token"}:
-            assert re.fullmatch(r"\$\{\{ .+ \}\}|\$\w+", value), f"{path} is written down"
+            assert re.fullmatch(r"\$\{\{ .+ \}\}|\$\w+", value), f"{path} is a literal"
 
 
 def test_no_secret_is_an_argument():
@@ -298,7 +298,7 @@ def uses(job: dict) -> list[str]:
     return [step["uses"].split("@")[0] for step in job["steps"] if "uses" in step]
 
 
-def test_jobs_may_do_no_more_than_they_must():
+def test_jobs_have_no_more_permissions_than_they_need():
     for name in GITHUB:
         assert read(name)["permissions"] == {"contents": "read"}
     for name, job in github_jobs().items():
@@ -317,7 +317,7 @@ def test_no_job_leaves_its_token_in_the_clone():
                 assert step["with"]["persist-credentials"] is False, name
 
 
-def test_everything_foreign_is_pinned():
+def test_third_party_actions_and_images_are_pinned():
     actions = [step["uses"] for job in github_jobs().values() for step in job["steps"] if "uses" in step]
     actions += [step["uses"] for step in read(".github/actions/rust/action.yml")["runs"]["steps"] if "uses" in step]
     for action in actions:

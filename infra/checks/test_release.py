@@ -1,20 +1,21 @@
-"""deploy, promote and rollback against a stand-in for kubectl, which plays a small cluster and writes down every call."""
+"""deploy, promote and rollback against a fake kubectl, which simulates a small cluster and records every call."""
 
 import json
 import os
 import sys
 from pathlib import Path
 
-import house
 import manifests
+import project
 import pytest
 import yaml
 
 OLD, NEW = "a" * 40, "b" * 40
 IMAGE = "ghcr.io/tickbell/tickbell"
-CONSUMERS = ["alert-engine", "history-writer", "notifier", "price-ingestor", "trade-settler"]
+# The Deployments of production that have no colours.
+UNCOLOURED = [name for name in project.services() if name != "gateway" and name not in project.DEMO_SERVICES]
 
-# The cluster is a JSON file: {objects: {"kind/name": object}, broken: [...], smoke: [exit statuses], calls: [...]}.
+# The fake cluster is a JSON file: {objects: {"kind/name": object}, broken: [...], smoke: [statuses], calls: [...]}.
 KUBECTL = f"""#!{sys.executable} -IS
 import json, os, re, signal, sys
 
@@ -55,7 +56,7 @@ def image(item):
     return (spec.get("jobTemplate") or item)["spec"]["template"]["spec"]["containers"][0]["image"]
 
 
-def note(text):
+def record(text):
     cluster["calls"].append(text)
 
 
@@ -94,8 +95,8 @@ if verb == "apply":
         name = item["kind"].lower() + "/" + item["metadata"]["name"]
         before = objects.get(name, {{}})
         applied.append(name)
-        kept = before.get("metadata", {{}}).get("annotations", {{}})
-        item["metadata"]["annotations"] = kept | item["metadata"].get("annotations", {{}})
+        annotations = before.get("metadata", {{}}).get("annotations", {{}})
+        item["metadata"]["annotations"] = annotations | item["metadata"].get("annotations", {{}})
         if item["kind"] == "Deployment":
             changed = bool(before) and before["spec"]["template"] != item["spec"]["template"]
             item["revision"] = str(int(before.get("revision", "1")) + changed)
@@ -103,17 +104,17 @@ if verb == "apply":
             item["spec"].setdefault("replicas", before.get("spec", {{}}).get("replicas", 3))
             item["status"] = {{"readyReplicas": item["spec"]["replicas"]}}
         objects[name] = item
-    note("apply " + " ".join(sorted(applied)))
+    record("apply " + " ".join(sorted(applied)))
 elif verb == "annotate":
     annotations = objects["service/gateway"]["metadata"].setdefault("annotations", {{}})
     annotations.update(pair.split("=", 1) for pair in arguments[4:])
 elif verb == "patch":
-    note(" ".join(arguments[:3]) + " " + option("--patch"))
+    record(" ".join(arguments[:3]) + " " + option("--patch"))
     patch, item = json.loads(option("--patch"))["spec"], objects[arguments[1] + "/" + arguments[2]]["spec"]
     item.setdefault("selector", {{}}).update(patch.pop("selector", {{}}))
     item.update(patch)
 elif verb == "rollout":
-    note(" ".join(arguments[1:3]))
+    record(" ".join(arguments[1:3]))
     if arguments[1] == "status" and arguments[2].rpartition("/")[2] in cluster["broken"]:
         done("not ready", 1)
     if arguments[1] == "undo":
@@ -122,27 +123,27 @@ elif verb == "rollout":
         item["revision"] = str(int(item["revision"]) + 1)
         item["history"][item["revision"]] = item["spec"]["template"]
 elif verb == "set":
-    note(" ".join(arguments[2:]))
+    record(" ".join(arguments[2:]))
     containers = objects[arguments[2]]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     containers[0]["image"] = arguments[3].partition("=")[2]
 elif verb == "delete":
-    note(" ".join(arguments[:3]))
+    record(" ".join(arguments[:3]))
     objects.pop("job/migrate", None)
 elif verb == "wait":
-    note(" ".join(arguments[:2]))
+    record(" ".join(arguments[:2]))
 elif verb == "port-forward":
-    note(" ".join(arguments[:2]))
+    record(" ".join(arguments[:2]))
     if arguments[1].rpartition("/")[2] in cluster["broken"]:
         done("error: no pod", 1)
     json.dump(cluster, open(path, "w"))
     print("Forwarding from 127.0.0.1:4711 -> 8080", flush=True)
     signal.pause()
 elif verb == "logs":
-    note("logs")
+    record("logs")
 done()
 """
 
-# Ends as the cluster's list of outcomes says, one after the other; then well.
+# Exits with the statuses of the cluster's list, one per call; then with 0.
 TICKBELL = f"""#!{sys.executable} -IS
 import json, os, sys
 assert sys.argv[1:] == ["smoke", "http://127.0.0.1:4711"], sys.argv
@@ -154,7 +155,7 @@ sys.exit(status)
 
 
 class Cluster:
-    """The stand-in's state, and the scripts that work on it."""
+    """The fake cluster, and the scripts that are run against it."""
 
     def __init__(self, folder: Path):
         self.file = folder / "cluster.json"
@@ -174,10 +175,10 @@ class Cluster:
         self.file.write_text(json.dumps(state | changes))
 
     def run(self, script: str, commit: str = NEW, env: str = "staging", **variables: str):
-        """Runs a script of infra/pipelines; returns how it ended, and the calls that it made."""
+        """Runs a script of infra/scripts; returns its result, and the calls that it made."""
         self.write(calls=[])
         extra = {"ENV": env, "COMMIT": commit} | variables
-        done = house.run(house.ROOT / "infra/pipelines" / script, env=self.environment | extra)
+        done = project.run(project.ROOT / "infra/scripts" / script, env=self.environment | extra)
         return done, self.read()["calls"]
 
     def must(self, script: str, **variables: str) -> list[str]:
@@ -220,7 +221,7 @@ def cluster(tmp_path, running_state) -> Cluster:
 
 @pytest.fixture(scope="session")
 def deployed_state(tmp_path_factory, running_state) -> dict:
-    """The same with a second deployment, which nobody has promoted."""
+    """The same after a second deployment, which is not promoted."""
     cluster = Cluster(tmp_path_factory.mktemp("second"))
     cluster.write(**running_state)
     calls = cluster.must("deploy", commit=NEW)
@@ -234,7 +235,7 @@ def deployed(tmp_path, deployed_state) -> Cluster:
     return cluster
 
 
-def test_the_first_deployment_applies_everything_but_the_administrators(running_state):
+def test_the_first_deployment_applies_everything_but_administrator_objects(running_state):
     objects = running_state["objects"]
     assert {"deployment/gateway-blue", "deployment/gateway-green"} <= set(objects)
     assert not [name for name in objects if name.split("/")[0] in ("namespace", "priorityclass", "role", "rolebinding")]
@@ -255,14 +256,14 @@ def test_a_deployment_goes_step_by_step(deployed_state):
     order = [call.split()[0] for call in calls]
     assert order[:7] == ["apply", "wait", "wait", "wait", "wait", "delete", "apply"] and order[7] == "apply"
     waited = {call.rpartition("/")[2] for call in calls[8:]}
-    assert waited >= {*CONSUMERS, "gateway-green"} and "gateway-blue" not in waited
+    assert waited >= {*UNCOLOURED, "gateway-green"} and "gateway-blue" not in waited
 
 
-def test_a_deployment_does_not_touch_what_is_live(deployed):
+def test_a_deployment_does_not_touch_the_live_colour(deployed):
     assert deployed.live() == "blue"
     assert deployed.image("deployment/gateway-blue") == OLD
     assert deployed.image("deployment/gateway-green") == NEW
-    assert {deployed.image(f"deployment/{name}") for name in CONSUMERS} == {NEW}
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {NEW}
     names = [call for call in deployed.read()["calls"] if "gateway-blue" in call and "deployment" in call]
     assert names == []
 
@@ -287,7 +288,7 @@ def test_a_service_that_does_not_become_ready_fails_the_deployment(cluster):
     assert cluster.image("deployment/notifier") == OLD
 
 
-def test_a_promotion_tries_the_idle_colour_and_then_switches(deployed):
+def test_a_promotion_tests_the_idle_colour_and_then_switches(deployed):
     calls = deployed.must("promote")
     assert calls == [
         "rollout status deployment/gateway-green".removeprefix("rollout "),
@@ -299,7 +300,7 @@ def test_a_promotion_tries_the_idle_colour_and_then_switches(deployed):
     assert deployed.must("promote") == []
 
 
-def test_a_promotion_brings_the_idle_colour_to_the_live_ones_size_first(deployed):
+def test_a_promotion_first_scales_the_idle_colour_like_the_live_one(deployed):
     state = deployed.read()
     state["objects"]["deployment/gateway-blue"]["spec"]["replicas"] = 8
     deployed.write(**state)
@@ -308,22 +309,22 @@ def test_a_promotion_brings_the_idle_colour_to_the_live_ones_size_first(deployed
 
 
 @pytest.mark.parametrize("broken", [{"smoke": [1]}, {"broken": ["gateway-green"]}])
-def test_a_colour_that_does_not_answer_is_not_promoted(deployed, broken):
+def test_a_colour_that_fails_the_smoke_test_is_not_promoted(deployed, broken):
     deployed.write(**broken)
     done, calls = deployed.run("promote")
-    assert done.returncode == 1 and "blue stays" in done.stderr
+    assert done.returncode == 1 and "blue stays live" in done.stderr
     assert not [call for call in calls if call.startswith("patch service")]
     assert deployed.live() == "blue"
 
 
-def test_a_switch_after_which_nothing_answers_is_taken_back(deployed):
+def test_a_switch_that_fails_the_smoke_test_is_reverted(deployed):
     deployed.write(smoke=[0, 1])
     done, _ = deployed.run("promote")
     assert done.returncode == 1 and deployed.live() == "blue"
     assert deployed.must("promote") and deployed.live() == "green"
 
 
-def test_what_was_not_deployed_last_is_not_promoted(deployed):
+def test_only_the_last_deployment_is_promoted(deployed):
     state = deployed.read()
     state["objects"]["service/gateway"]["metadata"]["annotations"]["tickbell.dev/commit"] = "c" * 40
     deployed.write(**state)
@@ -335,17 +336,17 @@ def test_a_rollback_switches_first_and_then_undoes_the_rest(deployed):
     deployed.must("promote")
     calls = deployed.must("rollback")
     assert calls[0].startswith("patch service gateway") and deployed.live() == "blue"
-    everything = [f"deployment/{name}" for name in [*CONSUMERS, "gateway-blue"]] + ["cronjob/price-poller"]
+    everything = [f"deployment/{name}" for name in [*UNCOLOURED, "gateway-blue"]] + ["cronjob/price-poller"]
     assert {deployed.image(name) for name in everything} == {OLD}
     assert deployed.must("rollback") == [], "a second one does nothing"
     done, _ = deployed.run("promote")
-    assert done.returncode == 1, "what was taken back is not promoted"
+    assert done.returncode == 1, "a deployment that was rolled back is not promoted"
 
 
 def test_a_rollback_before_the_promotion_leaves_the_gateways_alone(deployed):
     calls = deployed.must("rollback")
     assert not [call for call in calls if call.startswith("patch")] and deployed.live() == "blue"
-    assert {deployed.image(f"deployment/{name}") for name in CONSUMERS} == {OLD}
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {OLD}
 
 
 def test_a_rollback_does_not_switch_to_a_colour_without_pods(deployed):
@@ -357,18 +358,18 @@ def test_a_rollback_does_not_switch_to_a_colour_without_pods(deployed):
     assert done.returncode == 1 and calls == [] and deployed.live() == "green"
 
 
-def test_a_rollback_of_a_repeated_deployment_goes_to_what_was_live(deployed):
+def test_a_rollback_of_a_repeated_deployment_restores_the_live_version(deployed):
     deployed.must("deploy", commit="c" * 40)
     deployed.must("rollback")
-    assert {deployed.image(f"deployment/{name}") for name in CONSUMERS} == {OLD}
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {OLD}
 
 
-def test_a_deployment_of_what_runs_already_is_not_undone_too_far(deployed):
+def test_a_rollback_of_a_deployment_without_changes_changes_nothing(deployed):
     deployed.must("promote")
     deployed.must("deploy", commit=NEW)
     deployed.must("promote")
     deployed.must("rollback")
-    assert {deployed.image(f"deployment/{name}") for name in CONSUMERS} == {NEW}
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {NEW}
 
 
 def test_the_next_deployment_goes_to_the_other_colour(deployed):
@@ -393,41 +394,41 @@ def test_before_the_first_deployment_there_is_nothing_to_do(empty, script):
     assert done.returncode == 1 and calls == []
 
 
-def test_a_dry_run_asks_and_changes_nothing(empty):
-    before = house.output("git", "status", "--short", "k8s")
+def test_a_dry_run_makes_no_calls(empty):
+    before = project.output("git", "status", "--short", "k8s")
     done, calls = empty.run("deploy", DRY_RUN="1")
     assert done.returncode == 0 and calls == []
     images = {container["image"] for item in yaml.safe_load_all(done.stdout) for container in pod(item)}
     assert images == {f"{IMAGE}:{NEW}"}
     assert "+ kubectl --namespace tickbell apply" in done.stderr
-    assert house.output("git", "status", "--short", "k8s") == before
+    assert project.output("git", "status", "--short", "k8s") == before
 
 
-def test_a_tag_that_is_no_commit_is_refused(empty):
+def test_a_tag_that_is_not_a_commit_is_refused(empty):
     done, calls = empty.run("deploy", commit="latest")
     assert done.returncode == 1 and calls == []
 
 
-def test_the_smoke_test_is_the_programs(tmp_path):
+def test_smoke_runs_the_programs_smoke_test(tmp_path):
     program = tmp_path / "tickbell"
     program.write_text('#!/bin/sh\necho "$@"\n')
     program.chmod(0o755)
-    smoke = house.ROOT / "infra/pipelines/smoke"
+    smoke = project.ROOT / "infra/scripts/smoke"
     environment = {"PATH": os.environ["PATH"], "TICKBELL": str(program), "URL": "https://api.example"}
-    assert house.output(smoke, env=environment) == "smoke https://api.example\n"
-    told = house.output(smoke, env=environment | {"SUBSCRIBE": "ada@example.com"})
-    assert told == "smoke https://api.example --subscribe ada@example.com\n"
-    assert house.run(smoke, env=environment | {"URL": ""}).returncode == 64
+    assert project.output(smoke, env=environment) == "smoke https://api.example\n"
+    with_rule = project.output(smoke, env=environment | {"SUBSCRIBE": "ada@example.com"})
+    assert with_rule == "smoke https://api.example --subscribe ada@example.com\n"
+    assert project.run(smoke, env=environment | {"URL": ""}).returncode == 64
 
 
 def test_an_operators_command_runs_as_a_job_that_can_be_removed(tmp_path):
     environment = {"PATH": os.environ["PATH"], "ENV": "staging", "DRY_RUN": "1", "RUN": "dlq list --json"}
-    objects = house.documents(house.output(house.ROOT / "infra/pipelines/operate", env=environment))
+    objects = project.documents(project.output(project.ROOT / "infra/scripts/operate", env=environment))
     manifests.validate(objects, tmp_path)
     (job,) = manifests.of_kind(objects, "Job")
     (container,) = pod(job)
     assert container["args"] == ["dlq", "list", "--json"]
-    assert house.check_settings(container["args"], {}) is None
+    assert project.check_settings(container["args"], {}) is None
     rules = [rule for role in manifests.of_kind(manifests.overlay("staging"), "Role") for rule in role["rules"]]
     removable = {name for rule in rules if "delete" in rule["verbs"] for name in rule.get("resourceNames", [])}
     assert {item["metadata"]["name"] for item in objects} <= removable

@@ -1,6 +1,6 @@
-"""The infrastructure on AWS: that its files fit each other, the contract with the cluster, and the rules of the house.
+"""The infrastructure on AWS: its files fit each other, the contract with the cluster, and the rules of the project.
 
-What only AWS can say, whether an apply succeeds, is not tested here.
+Only AWS can tell whether an apply succeeds, so that is not tested here.
 """
 
 import base64
@@ -15,14 +15,14 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import house
+import project
 import pytest
 
-TERRAFORM = house.ROOT / "infra/terraform"
+TERRAFORM = project.ROOT / "infra/terraform"
 ENVIRONMENTS = ["production", "staging"]
-# Roots are what is applied; modules are what they are made of.
+# Roots are applied; modules are their parts.
 ROOTS = ["account", *(f"envs/{name}" for name in ENVIRONMENTS)]
-# What a metric of CloudWatch must watch, because no exporter in the cluster can see it.
+# The metrics of CloudWatch that need an alarm, because no exporter in the cluster has them.
 WATCHED = {
     ("AWS/RDS", "FreeStorageSpace"),
     ("AWS/RDS", "CPUUtilization"),
@@ -38,15 +38,15 @@ WATCHED = {
 
 @cache
 def parsed() -> dict[str, dict]:
-    """Every .tf file as JSON, by its path without the ending."""
+    """Returns every .tf file as JSON, by its path without the suffix."""
     with TemporaryDirectory() as folder:
         source, target = Path(folder, "tf"), Path(folder, "json")
-        # The converter takes every file of a folder, and there are others than .tf.
+        # The converter reads every file of a folder, so the .tf files are copied apart.
         for file in TERRAFORM.rglob("*.tf"):
             copy = source / file.relative_to(TERRAFORM)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(file, copy)
-        house.output(house.tool("hcl2tojson"), source, target)
+        project.output(project.tool("hcl2tojson"), source, target)
         return {
             str(file.relative_to(target).with_suffix("")): json.loads(file.read_text())
             for file in target.rglob("*.json")
@@ -54,7 +54,7 @@ def parsed() -> dict[str, dict]:
 
 
 def folders() -> list[str]:
-    """Every root and every module."""
+    """Returns every root and every module."""
     return sorted({str(Path(name).parent) for name in parsed()})
 
 
@@ -62,19 +62,19 @@ MODULES = sorted(f"modules/{path.name}" for path in TERRAFORM.glob("modules/*"))
 
 
 def blocks(folder: str, kind: str) -> list[dict]:
-    """Blocks of one kind in one folder: {name: body}, or {type: {name: body}} for resources and data."""
+    """Returns the blocks of one kind in one folder: {name: body}, or {type: {name: body}} for resources and data."""
     return [
         block for name, file in parsed().items() if str(Path(name).parent) == folder for block in file.get(kind, [])
     ]
 
 
 def named(folder: str, kind: str) -> dict[str, dict]:
-    """Variables, outputs or module calls of a folder, by name."""
+    """Returns the variables, outputs or module calls of a folder, by name."""
     return {name: body for block in blocks(folder, kind) for name, body in block.items()}
 
 
 def resources(folder: str, wanted: str) -> list[dict]:
-    """Resources of one type in one folder."""
+    """Returns the resources of one type in one folder."""
     return [
         body
         for block in blocks(folder, "resource")
@@ -85,24 +85,24 @@ def resources(folder: str, wanted: str) -> list[dict]:
 
 
 def arguments(call: dict) -> set[str]:
-    """What a call of a module passes to it."""
+    """Returns the names of the arguments of a module call."""
     own = {"source", "providers", "for_each", "count", "depends_on", "__start_line__", "__end_line__"}
     return set(call) - own
 
 
 def called(folder: str, call: dict) -> str:
-    """The folder of the module that a call names."""
+    """Returns the folder of the module that a call names."""
     return str((TERRAFORM / folder / call["source"][0]).resolve().relative_to(TERRAFORM))
 
 
 def text(folder: str) -> str:
-    """All that is written in the .tf files of a folder, without comments."""
+    """Returns the text of all .tf files of a folder, without comments."""
     whole = "\n".join(file.read_text() for file in sorted((TERRAFORM / folder).glob("*.tf")))
     return re.sub(r"^\s*#.*$", "", whole, flags=re.MULTILINE)
 
 
 def settings(environment: str) -> dict:
-    """The literal arguments of an environment."""
+    """Returns the literal arguments of an environment."""
     return named(f"envs/{environment}", "module")["tickbell"]
 
 
@@ -111,17 +111,17 @@ def settings(environment: str) -> dict:
 
 def test_every_file_is_formatted():
     files = [str(file) for file in TERRAFORM.rglob("*.tf")]
-    local = house.ROOT / ".tools/bin/hclfmt"
+    local = project.ROOT / ".tools/bin/hclfmt"
     if local.is_file():
-        done = house.run(local, "-require-no-change", *files)
+        done = project.run(local, "-require-no-change", *files)
     else:
-        done = house.run(house.tool("terraform"), "fmt", "-check", "-recursive", TERRAFORM)
+        done = project.run(project.tool("terraform"), "fmt", "-check", "-recursive", TERRAFORM)
     assert done.returncode == 0, f"run `terraform fmt -recursive infra/terraform`:\n{done.stderr or done.stdout}"
 
 
 def test_checkov_finds_nothing():
-    done = house.run(
-        house.tool("checkov"),
+    done = project.run(
+        project.tool("checkov"),
         "--directory",
         TERRAFORM,
         "--framework",
@@ -156,7 +156,7 @@ def test_every_skip_of_checkov_has_a_reason():
 
 
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES])
-def test_every_variable_and_output_says_what_it_is(folder):
+def test_every_variable_and_output_has_a_description(folder):
     for name, variable in named(folder, "variable").items():
         assert variable.get("type"), f"{folder}: variable {name} has no type"
         assert len(variable.get("description", [""])[0].strip()) >= 8, f"{folder}: variable {name} is not described"
@@ -164,7 +164,7 @@ def test_every_variable_and_output_says_what_it_is(folder):
         assert len(output.get("description", [""])[0].strip()) >= 8, f"{folder}: output {name} is not described"
 
 
-# `environment` only hands on; the modules that it calls know the ranges.
+# `environment` only passes values on; the modules that it calls validate them.
 @pytest.mark.parametrize("folder", [name for name in [*ROOTS, *MODULES] if name != "modules/environment"])
 def test_every_number_has_a_range(folder):
     numbers = {name: body for name, body in named(folder, "variable").items() if body["type"] == ["${number}"]}
@@ -172,14 +172,14 @@ def test_every_number_has_a_range(folder):
 
 
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES])
-def test_versions_are_pinned_alike(folder):
+def test_versions_are_pinned_and_equal(folder):
     (terraform,) = blocks(folder, "terraform")
     assert terraform["required_version"] == ["~> 1.11"]
     (providers,) = terraform["required_providers"]
     assert providers == {"aws": [{"source": "hashicorp/aws", "version": "~> 6.25"}]}
 
 
-# --- Fit -------------------------------------------------------------------------------------------------------------
+# --- Consistency -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES])
@@ -187,7 +187,7 @@ def test_every_variable_is_used(folder):
     written = text(folder)
     unused = []
     for name in named(folder, "variable"):
-        # Its own block speaks of it too, in the validation.
+        # The block of a variable may name it in its validation, which does not count.
         elsewhere = re.sub(rf'variable "{name}" {{\n.*?\n}}', "", written, flags=re.DOTALL)
         if not re.search(rf"\bvar\.{name}\b", elsewhere):
             unused.append(name)
@@ -197,13 +197,13 @@ def test_every_variable_is_used(folder):
 
 
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES])
-def test_every_call_passes_what_the_module_knows(folder):
+def test_every_call_passes_the_arguments_of_the_module(folder):
     for name, call in named(folder, "module").items():
         variables = named(called(folder, call), "variable")
         assert variables, f"{folder}: module {name} has no variables: {call['source']}"
         required = {variable for variable, body in variables.items() if "default" not in body}
-        assert arguments(call) <= set(variables), f"{folder}: {name} is passed what it does not know"
-        assert required <= arguments(call), f"{folder}: {name} lacks what it needs"
+        assert arguments(call) <= set(variables), f"{folder}: {name} gets unknown arguments"
+        assert required <= arguments(call), f"{folder}: {name} lacks required arguments"
 
 
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES])
@@ -264,7 +264,7 @@ def test_subnets_fill_three_zones_and_do_not_overlap():
     everything = [subnet for kind in subnets.values() for subnet in kind]
     assert len(everything) == 9
     assert not [(a, b) for i, a in enumerate(everything) for b in everything[:i] if a.overlaps(b)]
-    # The ranges that network policies of the cluster are told.
+    # The ranges that the network policies of the cluster name.
     for kind, output in (("public", "public_cidr"), ("database", "database_cidr")):
         bits, number = re.search(
             r"cidrsubnet\(var\.cidr, *(\d+), *(\d+)\)", json.dumps(named("modules/network", "output")[output])
@@ -281,7 +281,7 @@ def test_there_are_three_zones():
     assert re.search(r"slice\(.+, 0, 3\)", text("modules/environment"))
 
 
-def test_production_survives_a_zone_and_a_wrong_hand():
+def test_production_survives_the_loss_of_a_zone_and_an_accidental_deletion():
     production = settings("production")
     assert production["protected"] == [True]
     assert production["nat_per_zone"] == [True]
@@ -324,12 +324,12 @@ def test_there_is_no_static_key_and_no_password():
     for folder in folders():
         assert not re.search(r"\b(access_key|secret_key|password|secret_string|auth_token)\s*=", text(folder)), folder
         assert not re.search(r"\b(AKIA|ASIA)[0-9A-Z]{16}\b", text(folder)), folder
-        # Numbers of accounts belong to an installation.
+        # Account numbers belong to an installation, not to the code.
         assert not re.search(r"\b\d{12}\b", text(folder)), folder
 
 
-def test_trust_is_narrow():
-    """Every role that a token can take names its subject and its audience."""
+def test_trust_policies_name_subject_and_audience():
+    """Every role that a web identity can assume names its subject and its audience."""
     for folder in folders():
         for block in blocks(folder, "data"):
             for body in block.get("aws_iam_policy_document", {}).values():
@@ -338,13 +338,13 @@ def test_trust_is_narrow():
                     assert written.count(":sub") == written.count(":aud") == written.count("AssumeRoleWithWebIdentity")
 
 
-def test_every_role_stays_below_the_ceiling():
+def test_every_role_has_the_permissions_boundary():
     for folder in folders():
         for role in resources(folder, "aws_iam_role"):
             assert "permissions_boundary" in role, f"{folder}: {role.get('name')}"
 
 
-# --- What the cluster counts on --------------------------------------------------------------------------------------
+# --- Contract with the cluster --------------------------------------------------------------------------------------
 
 
 def defined_secrets() -> dict[str, list[str]]:
@@ -354,21 +354,24 @@ def defined_secrets() -> dict[str, list[str]]:
 
 def test_every_secret_of_the_contract_is_defined():
     secrets = defined_secrets()
-    # Every service but coinnews, which talks to nobody.
-    assert {role for role in house.roles() if role != "coinnews"} | {"migrate", "nats", "nats-tls"} <= set(secrets)
-    variables = house.setting_variables() | {"NATS_URL", "DATABASE_URL"}
-    for role in [*house.roles(), "migrate", "telemetry"]:
-        assert set(secrets.get(role, [])) <= variables, role
+    assert set(project.services()) - project.WITHOUT_BROKER | {
+        "migrate",
+        "nats",
+        "nats-tls",
+    } <= set(secrets)
+    variables = project.setting_variables() | {"NATS_URL", "DATABASE_URL"}
+    for service in [*project.services(), "migrate", "telemetry"]:
+        assert set(secrets.get(service, [])) <= variables, service
     assert secrets["gateway"] == [key for key in secrets["notifier"] if key != "TICKBELL_SMTP__URL"]
 
 
 def test_the_broker_has_a_password_for_every_user():
-    users = set(re.findall(r"\$(NATS_PASSWORD_\w+)", (house.ROOT / "infra/nats/users.conf").read_text()))
+    users = set(re.findall(r"\$(NATS_PASSWORD_\w+)", (project.ROOT / "infra/nats/users.conf").read_text()))
     assert set(defined_secrets()["nats"]) == users
 
 
-def test_external_secrets_copies_only_what_is_defined():
-    manifests = house.ROOT / "k8s/overlays/components/external-secrets"
+def test_external_secrets_copies_only_defined_entries():
+    manifests = project.ROOT / "k8s/overlays/components/external-secrets"
     entries = {
         key for file in manifests.rglob("*.yaml") for key in re.findall(r"key: tickbell/\w+/(\S+)", file.read_text())
     }
@@ -376,15 +379,15 @@ def test_external_secrets_copies_only_what_is_defined():
     assert entries <= set(defined_secrets())
 
 
-def test_fill_secrets_writes_every_value_that_it_can_make():
+def test_fill_secrets_writes_every_value_that_it_can_generate():
     script = runpy.run_path(str(TERRAFORM / "fill-secrets"), run_name="fill_secrets")
     nats = {name: f"n-{name}" for name in script["NATS_USERS"]}
     database = {name: f"d-{name}" for name in script["DATABASE_ROLES"]}
     values = script["compose"](nats, database, "links", "smtps://mail.example", "nats", "db.example")
-    # The certificate and Sentry's address come from elsewhere (README.md).
+    # An administrator provides the certificate and Sentry's address (README.md).
     expected = {name: keys for name, keys in defined_secrets().items() if name not in ("nats-tls", "telemetry")}
     assert {name: list(value) for name, value in values.items()} == expected
-    for name in ("alert-engine", "history-writer", "trade-settler", "notifier", "gateway"):
+    for name in set(project.services()) - project.WITHOUT_DATABASE:
         role = f"tickbell_{name.replace('-', '_')}"
         assert values[name]["NATS_URL"] == f"tls://{name}:n-{name}@nats:4222"
         assert values[name]["DATABASE_URL"].startswith(
@@ -392,14 +395,14 @@ def test_fill_secrets_writes_every_value_that_it_can_make():
         )
         assert values["nats"][f"NATS_PASSWORD_{name.replace('-', '_').upper()}"] == f"n-{name}"
     assert values["gateway"]["TICKBELL_LINKS__SECRET"] == values["notifier"]["TICKBELL_LINKS__SECRET"]
-    roles = re.findall(r"'(tickbell_\w+)'", (house.ROOT / "infra/postgres/roles.sql").read_text().split(";")[1])
+    roles = re.findall(r"'(tickbell_\w+)'", (project.ROOT / project.ROLES_SQL).read_text().split(";")[1])
     assert set(roles) <= set(database)
     sql = script["login_sql"](database)
     assert not [secret for secret in database.values() if secret in sql]
 
 
 def test_scram_verifiers_are_those_of_the_rfc():
-    """Salt, rounds, password and server signature of the example in RFC 7677."""
+    """Uses the salt, rounds, password and server signature of the example in RFC 7677."""
     script = runpy.run_path(str(TERRAFORM / "fill-secrets"), run_name="fill_secrets")
     verifier = script["scram"]("pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="))
     method, salted, keys = verifier.split("$")
@@ -414,31 +417,31 @@ def test_scram_verifiers_are_those_of_the_rfc():
     assert hashlib.sha256(client).digest() == stored
 
 
-def test_what_prometheus_cannot_see_has_an_alarm():
+def test_metrics_outside_prometheus_have_an_alarm():
     written = text("modules/alarms")
     pairs = set(re.findall(r'namespace\s+= "([^"]+)"\s+metric\s+= "([^"]+)"', written))
     assert pairs >= WATCHED
-    # Each list of alarms becomes alarms, and each calls somebody.
+    # Each list creates alarms, and each alarm has an action.
     for alarm in resources("modules/alarms", "aws_cloudwatch_metric_alarm"):
         assert alarm["alarm_actions"] != [[]]
     lists = {alarm["for_each"][0] for alarm in resources("modules/alarms", "aws_cloudwatch_metric_alarm")}
     assert lists == {"${local.alarms}", "${local.global_alarms}"}
 
 
-def test_network_policies_count():
+def test_network_policies_are_enforced():
     assert re.search(r'vpc-cni = \{\s+enableNetworkPolicy = "true"', text("modules/eks"))
 
 
-def test_pods_cannot_take_the_role_of_their_node():
+def test_pods_cannot_assume_the_role_of_their_node():
     (template,) = resources("modules/eks", "aws_launch_template")
     (options,) = template["metadata_options"]
     assert options["http_tokens"] == ["required"]
     assert options["http_put_response_hop_limit"] == [1]
 
 
-def test_manifests_name_the_bucket_and_the_roles_that_are_made():
+def test_manifests_name_the_bucket_and_the_roles_of_terraform():
     workloads = re.findall(r"^    ([a-z-]+) = {\n      service_account", text("modules/workloads"), re.MULTILINE)
-    manifests = [file for file in (house.ROOT / "k8s").rglob("*.yaml") if "charts/monitoring/charts" not in str(file)]
+    manifests = [file for file in (project.ROOT / "k8s").rglob("*.yaml") if "charts/monitoring/charts" not in str(file)]
     roles = {
         role
         for file in manifests
@@ -448,21 +451,21 @@ def test_manifests_name_the_bucket_and_the_roles_that_are_made():
     backups = r'"\$\{local\.name\}-(\w+)-\$\{local\.account\}"\n\s+kms_key_arn'
     bucket = re.search(backups, text("modules/environment"))[1]
     for name in ENVIRONMENTS:
-        overlay = (house.ROOT / f"k8s/overlays/{name}/kustomization.yaml").read_text()
+        overlay = (project.ROOT / f"k8s/overlays/{name}/kustomization.yaml").read_text()
         assert f"backups=s3://tickbell-{name}-{bucket}-" in overlay
 
 
-def test_the_groups_of_the_cluster_are_those_of_its_rules():
-    access = (house.ROOT / "k8s/base/access.yaml").read_text()
+def test_the_groups_of_the_cluster_are_those_of_access_yaml():
+    access = (project.ROOT / "k8s/base/access.yaml").read_text()
     groups = set(re.findall(r"name: (tickbell-\w+)", access))
     assert groups == set(re.findall(r"(tickbell-(?:deployers|readers))\s+=", text("modules/environment")))
 
 
 def test_the_load_balancer_reaches_the_port_of_the_gateway():
-    port = house.setting_keys()["gateway.listen"].rsplit(":", 1)[1]
+    port = project.setting_keys()["gateway.listen"].rsplit(":", 1)[1]
     assert named("modules/ingress", "variable")["gateway_port"]["default"] == [int(port)]
 
 
-def test_the_health_check_asks_for_a_page_that_exists():
+def test_the_health_check_requests_a_page_that_exists():
     path = named("modules/dns", "variable")["health_path"]["default"][0]
-    assert f'"{path}"' in "".join(file.read_text() for file in (house.ROOT / "services/gateway/src").rglob("*.rs"))
+    assert f'"{path}"' in "".join(file.read_text() for file in (project.ROOT / "services/gateway/src").rglob("*.rs"))

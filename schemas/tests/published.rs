@@ -48,11 +48,11 @@ fn the_schema_files_are_those_of_the_types() {
     fn check<E: Event>() {
         let path = file("events", E::TYPE);
         let text = serde_json::to_string_pretty(&schema::<E>()).expect("JSON") + "\n";
-        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        if std::env::var_os("UPDATE").is_some() {
             fs::write(&path, &text).expect("written");
         }
         let published = fs::read_to_string(&path).unwrap_or_default();
-        assert_eq!(published, text, "{} is stale: run the test with UPDATE_SCHEMAS=1", path.display());
+        assert_eq!(published, text, "{} is stale: run the test with UPDATE=1", path.display());
     }
     for_each_event!(check);
 }

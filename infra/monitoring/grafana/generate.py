@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes dashboards/*.json out of sources/*.yml; with --check only says whether they are fresh.
+"""Generates dashboards/*.json from sources/*.yml; with --check only reports whether they are up to date.
 
 A source has `title`, `description`, `variables` (name: query) and `rows` of `panels`. A panel has `title`, `description`,
 `unit` and `queries` (legend: expression), and may have `kind` (timeseries, stat, gauge, table, heatmap, logs), `width`
-(of 24) and `height`, `thresholds` (colour: from where; null is the beginning), `decimals`, `stack`.
+(of 24) and `height`, `thresholds` (colour: lower bound; null is the lowest), `decimals`, `stack`.
 """
 
 import json
@@ -14,7 +14,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 RUNBOOK = "https://github.com/tickbell/tickbell/blob/main/RUNBOOK.md"
-# The user chooses between what Prometheus keeps for days and what VictoriaMetrics keeps for a year.
+# The user chooses between Prometheus, with the last days, and VictoriaMetrics, with a year.
 METRICS = {"type": "prometheus", "uid": "${datasource}"}
 LOGS = {"type": "grafana-opensearch-datasource", "uid": "logs"}
 GRAFANA = {"type": "grafana", "uid": "-- Grafana --"}
@@ -22,15 +22,15 @@ HEIGHTS = {"stat": 4, "gauge": 4, "logs": 12}
 
 
 def main() -> int:
-    """Writes or checks; status 1 when something is not fresh."""
+    """Writes or checks the dashboards; returns status 1 if one is stale."""
     wanted = {f"{source.stem}.json": render(source) for source in sorted((HERE / "sources").glob("*.yml"))}
     folder = HERE / "dashboards"
-    there = {path.name: path.read_text() for path in folder.glob("*.json")}
+    existing = {path.name: path.read_text() for path in folder.glob("*.json")}
     if "--check" in sys.argv[1:]:
-        stale = sorted(name for name in wanted.keys() | there.keys() if wanted.get(name) != there.get(name))
-        print("\n".join(f"{name} is not what generate.py writes" for name in stale))
+        stale = sorted(name for name in wanted.keys() | existing.keys() if wanted.get(name) != existing.get(name))
+        print("\n".join(f"{name} is stale: run `make monitoring`" for name in stale))
         return 1 if stale else 0
-    for name in there.keys() - wanted.keys():
+    for name in existing.keys() - wanted.keys():
         (folder / name).unlink()
     for name, text in wanted.items():
         (folder / name).write_text(text)
@@ -38,12 +38,12 @@ def main() -> int:
 
 
 def render(source: Path) -> str:
-    """A dashboard as Grafana reads it."""
-    told = yaml.safe_load(source.read_text())
+    """Returns the dashboard of a source as Grafana reads it."""
+    definition = yaml.safe_load(source.read_text())
     document = {
         "uid": f"tickbell-{source.stem}",
-        "title": f"Tickbell / {told['title']}",
-        "description": told["description"],
+        "title": f"Tickbell / {definition['title']}",
+        "description": definition["description"],
         "tags": ["tickbell"],
         "schemaVersion": 41,
         "version": 1,
@@ -54,21 +54,21 @@ def render(source: Path) -> str:
         "timezone": "utc",
         "links": links(),
         "annotations": {"list": [firing_alerts()]},
-        "templating": {"list": [datasource(), *(variable(*item) for item in told.get("variables", {}).items())]},
-        "panels": layout(told["rows"]),
+        "templating": {"list": [datasource(), *(variable(*item) for item in definition.get("variables", {}).items())]},
+        "panels": layout(definition["rows"]),
     }
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def links() -> list[dict]:
-    """To the other dashboards, with time and variables kept, and to the runbook."""
+    """Returns the links to the other dashboards, with the same time and variables, and to the runbook."""
     others = {"type": "dashboards", "tags": ["tickbell"], "title": "Tickbell", "asDropdown": False, "icon": "dashboard"}
     runbook = {"type": "link", "title": "Runbook", "url": RUNBOOK, "icon": "doc", "targetBlank": True}
     return [{**others, "includeVars": True, "keepTime": True}, runbook]
 
 
 def firing_alerts() -> dict:
-    """When somebody was paged, as a mark in every graph."""
+    """Returns the annotation that marks pages in every graph."""
     return {
         "name": "Pages",
         "enable": True,
@@ -82,7 +82,7 @@ def firing_alerts() -> dict:
 
 
 def datasource() -> dict:
-    """Which store of metrics is asked."""
+    """Returns the variable that selects the store of metrics."""
     return {
         "name": "datasource",
         "label": "metrics",
@@ -93,7 +93,7 @@ def datasource() -> dict:
 
 
 def variable(name: str, query: str) -> dict:
-    """A choice of label values; all of them at first."""
+    """Returns a variable of label values, with all of them selected by default."""
     return {
         "name": name,
         "type": "query",
@@ -109,40 +109,40 @@ def variable(name: str, query: str) -> dict:
 
 
 def layout(rows: list[dict]) -> list[dict]:
-    """Rows from the top, panels from the left, each line as high as its highest panel."""
+    """Places rows from the top and panels from the left; each line is as high as its highest panel."""
     panels, y = [], 0
     for row in rows:
-        place = {"h": 1, "w": 24, "x": 0, "y": y}
-        panels.append({"type": "row", "title": row["title"], "collapsed": False, "gridPos": place, "panels": []})
+        position = {"h": 1, "w": 24, "x": 0, "y": y}
+        panels.append({"type": "row", "title": row["title"], "collapsed": False, "gridPos": position, "panels": []})
         x, y, line = 0, y + 1, 0
-        for told in row["panels"]:
-            width = told.get("width", 12)
-            height = told.get("height", HEIGHTS.get(told.get("kind"), 8))
+        for definition in row["panels"]:
+            width = definition.get("width", 12)
+            height = definition.get("height", HEIGHTS.get(definition.get("kind"), 8))
             if x + width > 24:
                 x, y, line = 0, y + line, 0
-            panels.append({**panel(told), "gridPos": {"h": height, "w": width, "x": x, "y": y}})
+            panels.append({**panel(definition), "gridPos": {"h": height, "w": width, "x": x, "y": y}})
             x, line = x + width, max(line, height)
         y += line
-    return [{"id": number, **told} for number, told in enumerate(panels, start=1)]
+    return [{"id": number, **item} for number, item in enumerate(panels, start=1)]
 
 
-def panel(told: dict) -> dict:
-    """One panel without its place."""
-    kind = told.get("kind", "timeseries")
+def panel(definition: dict) -> dict:
+    """Returns a panel without its position."""
+    kind = definition.get("kind", "timeseries")
     source = LOGS if kind == "logs" else METRICS
     return {
         "type": kind,
-        "title": told["title"],
-        "description": told["description"],
+        "title": definition["title"],
+        "description": definition["description"],
         "datasource": source,
-        "targets": [target(kind, source, *item) for item in enumerate(told["queries"].items())],
-        "fieldConfig": {"defaults": field(kind, told), "overrides": []},
-        "options": options(kind, told),
+        "targets": [target(kind, source, *item) for item in enumerate(definition["queries"].items())],
+        "fieldConfig": {"defaults": field(kind, definition), "overrides": []},
+        "options": options(kind, definition),
     }
 
 
 def target(kind: str, source: dict, number: int, query: tuple[str, str]) -> dict:
-    """One query of a panel."""
+    """Returns a query of a panel."""
     legend, expression = query
     made = {"refId": "ABCDEFGH"[number], "datasource": source}
     if kind == "logs":
@@ -155,26 +155,26 @@ def target(kind: str, source: dict, number: int, query: tuple[str, str]) -> dict
     return made
 
 
-def field(kind: str, told: dict) -> dict:
-    """How values look: their unit, where they turn yellow or red, how lines are drawn."""
-    steps = [{"color": colour, "value": at} for colour, at in told.get("thresholds", {}).items()]
+def field(kind: str, definition: dict) -> dict:
+    """Returns the display of values: their unit, thresholds and line style."""
+    steps = [{"color": colour, "value": at} for colour, at in definition.get("thresholds", {}).items()]
     if not steps or steps[0]["value"] is not None:
         steps.insert(0, {"color": "green", "value": None})
-    made = {"unit": told["unit"], "thresholds": {"mode": "absolute", "steps": steps}}
-    if "decimals" in told:
-        made["decimals"] = told["decimals"]
-    if told["unit"] == "percentunit":
+    made = {"unit": definition["unit"], "thresholds": {"mode": "absolute", "steps": steps}}
+    if "decimals" in definition:
+        made["decimals"] = definition["decimals"]
+    if definition["unit"] == "percentunit":
         made |= {"min": 0} | ({"max": 1} if kind == "gauge" else {})
     if kind == "timeseries":
         made["color"] = {"mode": "palette-classic"}
         made["custom"] = {
             "drawStyle": "line",
             "lineWidth": 1,
-            "fillOpacity": 25 if told.get("stack") else 8,
+            "fillOpacity": 25 if definition.get("stack") else 8,
             "showPoints": "never",
             "spanNulls": False,
-            "stacking": {"mode": "normal" if told.get("stack") else "none"},
-            "thresholdsStyle": {"mode": "line" if "thresholds" in told else "off"},
+            "stacking": {"mode": "normal" if definition.get("stack") else "none"},
+            "thresholdsStyle": {"mode": "line" if "thresholds" in definition else "off"},
         }
         made.setdefault("min", 0)
     elif kind in ("stat", "gauge"):
@@ -182,18 +182,23 @@ def field(kind: str, told: dict) -> dict:
     return made
 
 
-def options(kind: str, told: dict) -> dict:
-    """What a kind of panel shows."""
+def options(kind: str, definition: dict) -> dict:
+    """Returns the options of a kind of panel."""
     last = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
     return {
         "timeseries": {
             "legend": {"displayMode": "table", "placement": "bottom", "calcs": ["mean", "max", "lastNotNull"]},
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
-        "stat": {**last, "colorMode": "value" if "thresholds" in told else "none", "graphMode": "area"},
+        "stat": {**last, "colorMode": "value" if "thresholds" in definition else "none", "graphMode": "area"},
         "gauge": {**last, "showThresholdMarkers": True},
         "table": {"showHeader": True},
-        "heatmap": {"calculate": False, "yAxis": {"unit": told["unit"]}, "cellGap": 1, "color": {"scheme": "Blues"}},
+        "heatmap": {
+            "calculate": False,
+            "yAxis": {"unit": definition["unit"]},
+            "cellGap": 1,
+            "color": {"scheme": "Blues"},
+        },
         "logs": {"showTime": True, "wrapLogMessage": True, "sortOrder": "Descending", "enableLogDetails": True},
     }[kind]
 

@@ -1,5 +1,5 @@
 # What an account has once, whatever runs in it: the state's bucket, the image's repository, the providers that vouch
-# for pipelines, and the ceiling of every role. People apply this, not a pipeline: it makes the pipeline's own rights.
+# for pipelines, and the ceiling of every role. It is applied by hand, not by a pipeline, because it defines the pipeline's own rights.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -100,7 +100,7 @@ resource "aws_iam_openid_connect_provider" "gitlab" {
   client_id_list = ["https://gitlab.com"]
 }
 
-# Learns what each service costs and says when one suddenly costs more.
+# Learns the usual costs of each service and reports anomalies.
 resource "aws_ce_anomaly_monitor" "this" {
   name              = "tickbell-services"
   monitor_type      = "DIMENSIONAL"

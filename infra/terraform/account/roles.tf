@@ -184,7 +184,7 @@ data "aws_iam_policy_document" "apply" {
     resources = ["${module.state.arn}/${local.state_key[each.key]}"]
   }
 
-  # Roles of this environment, all below the ceiling (the boundary says so).
+  # Roles of this environment, all of which need the permissions boundary.
   statement {
     sid = "RolesOfThisEnvironment"
     actions = [
@@ -236,7 +236,7 @@ data "aws_iam_policy_document" "apply" {
     }
   }
 
-  # It uses the state's key and pulls the image; the rest of the account's own is changed by people.
+  # It uses the state's key and pulls the image; the other resources of the account are changed by hand.
   statement {
     sid    = "NotTheAccountsOwn"
     effect = "Deny"
@@ -257,7 +257,7 @@ data "aws_iam_policy_document" "apply" {
     }
   }
 
-  # Values of secrets are written by people (fill-secrets) and read by the cluster.
+  # fill-secrets writes the values of secrets by hand, and the cluster reads them.
   statement {
     sid       = "NoSecretValues"
     effect    = "Deny"
@@ -318,7 +318,7 @@ data "aws_iam_policy_document" "image" {
     resources = [module.images.arn]
   }
 
-  # This one knows no resources.
+  # This action supports no resources.
   statement {
     sid       = "LogIn"
     actions   = ["ecr:GetAuthorizationToken"]

@@ -50,7 +50,7 @@ variable "image_reader_accounts" {
 }
 
 variable "alarm_emails" {
-  description = "Addresses that hear of costs that nobody expected."
+  description = "Mail addresses for reports of unexpected costs."
   type        = set(string)
 
   validation {

@@ -38,7 +38,7 @@ pub struct System {
     _place: SemaphorePermit<'static>,
 }
 
-/// The program of the next release, when these tests are those of the release before: see infra/pipelines/previous.
+/// The program of the next release, when these tests are those of the release before: see infra/scripts/previous.
 const NEXT_RELEASE: &str = "TICKBELL_NEXT_RELEASE";
 
 /// One of the two servers that `up` starts.

@@ -1,4 +1,4 @@
 output "tickbell" {
-  description = "Everything that the cluster's charts, DNS and people need to know; no secret is among it."
+  description = "The values that the cluster's charts, DNS and operators need, without secrets."
   value       = module.tickbell
 }

@@ -34,7 +34,7 @@ variable "repositories" {
 }
 
 variable "people" {
-  description = "Roles of people: admins may do everything in the cluster and in OpenSearch, readers only look."
+  description = "IAM roles of users: admins have all rights in the cluster and in OpenSearch, readers may only read."
   type = object({
     admin_role_arns  = list(string)
     reader_role_arns = optional(list(string), [])

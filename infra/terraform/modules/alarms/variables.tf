@@ -11,7 +11,7 @@ variable "emails" {
     condition = length(var.emails) > 0 && alltrue([
       for email in var.emails : can(regex("^[^@\\s]+@[^@\\s]+$", email))
     ])
-    error_message = "At least one mail address: an alarm that nobody hears is none."
+    error_message = "At least one mail address is needed, or no alarm reaches anybody."
   }
 }
 
@@ -24,7 +24,7 @@ variable "kms_key_arns" {
 }
 
 variable "database" {
-  description = "RDS instance to watch, and the free disk below which somebody is called."
+  description = "RDS instance to watch, and the free disk below which the alarm fires."
   type = object({
     identifier  = string
     min_free_gb = number
@@ -37,7 +37,7 @@ variable "database" {
 }
 
 variable "search" {
-  description = "OpenSearch domain to watch, and the free disk per node below which somebody is called."
+  description = "OpenSearch domain to watch, and the free disk per node below which the alarm fires."
   type = object({
     domain_name = string
     min_free_gb = number

@@ -3,7 +3,7 @@
 resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV_AWS_144: One region by design; the database's backups are copied to a second one by RDS.
   # checkov:skip=CKV2_AWS_62: Nothing here acts on new objects.
-  # checkov:skip=CKV_AWS_145: Without a key of ours, S3's own is used: log delivery knows no other.
+  # checkov:skip=CKV_AWS_145: Without a key of ours, S3's own is used, because log delivery supports no other.
   # checkov:skip=CKV_AWS_18: The log bucket itself has no access log: it would log its own logging.
   bucket              = var.name
   force_destroy       = var.destroy_with_contents

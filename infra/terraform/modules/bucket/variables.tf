@@ -43,7 +43,7 @@ variable "archive_after_days" {
 }
 
 variable "old_versions_days" {
-  description = "How long a replaced or removed object can be taken back."
+  description = "How long a replaced or deleted object can be restored, in days."
   type        = number
   default     = 30
 
@@ -71,7 +71,7 @@ variable "access_log_bucket" {
 }
 
 variable "destroy_with_contents" {
-  description = "Whether terraform destroy may remove the bucket with what is in it."
+  description = "Whether terraform destroy may delete the bucket with its objects."
   type        = bool
   default     = false
 }

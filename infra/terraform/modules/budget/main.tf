@@ -1,4 +1,4 @@
-# Says so before the month is over: at four fifths of the budget spent, and when the forecast passes it.
+# Notifies before the month is over: at 80 % of the budget, and when the forecast exceeds it.
 
 resource "aws_budgets_budget" "this" {
   name         = var.name

@@ -19,6 +19,6 @@ variable "monthly_usd" {
 }
 
 variable "topic_arn" {
-  description = "Topic that is told."
+  description = "Topic of the notifications."
   type        = string
 }

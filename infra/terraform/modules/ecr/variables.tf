@@ -20,7 +20,7 @@ variable "reader_accounts" {
 }
 
 variable "images_kept" {
-  description = "Images that are kept; a rollback goes back no further."
+  description = "Number of images that are retained, which limits how far a rollback can go back."
   type        = number
   default     = 100
 

@@ -1,4 +1,4 @@
-# The control plane, who may enter it, and the identity provider behind IRSA.
+# The control plane, its access entries, and the identity provider behind IRSA.
 
 data "aws_partition" "current" {}
 

@@ -97,7 +97,7 @@ resource "aws_eks_node_group" "services" {
     max_unavailable = 1
   }
 
-  # A node that stays sick is replaced.
+  # A node that stays unhealthy is replaced.
   node_repair_config {
     enabled = true
   }

@@ -103,14 +103,14 @@ variable "stateful_pool" {
 }
 
 variable "admin_role_arns" {
-  description = "Roles of people who may do everything in the cluster."
+  description = "IAM roles of users with all rights in the cluster."
   type        = list(string)
 
   validation {
     condition = length(var.admin_role_arns) > 0 && alltrue([
       for arn in var.admin_role_arns : can(regex(":role/", arn))
     ])
-    error_message = "At least one role (roles, not users): nobody else could ever enter the cluster."
+    error_message = "At least one role is needed (roles, not users), or the cluster is inaccessible."
   }
 }
 
@@ -125,7 +125,7 @@ variable "group_role_arns" {
     condition = alltrue([
       for group in keys(var.group_role_arns) : contains(["tickbell-deployers", "tickbell-readers"], group)
     ])
-    error_message = "The cluster knows the groups tickbell-deployers and tickbell-readers."
+    error_message = "The cluster has the groups tickbell-deployers and tickbell-readers."
   }
 }
 
@@ -139,12 +139,12 @@ variable "kms_key_arns" {
 }
 
 variable "log_retention_days" {
-  description = "How long the control plane's logs are kept; the audit log is among them."
+  description = "Retention of the control plane's logs, including the audit log, in days."
   type        = number
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 731], var.log_retention_days)
-    error_message = "CloudWatch knows 30, 60, 90, 180, 365, 400 and 731 days (and more that nobody here needs)."
+    error_message = "CloudWatch supports 30, 60, 90, 180, 365, 400 and 731 days (and others that are not needed here)."
   }
 }
 

@@ -14,7 +14,7 @@ output "cluster_name" {
 }
 
 output "vpc_id" {
-  description = "The VPC; pods cannot ask the metadata service, so the load balancer controller is told."
+  description = "The VPC, for the load balancer controller: pods cannot query the metadata service."
   value       = module.network.vpc_id
 }
 

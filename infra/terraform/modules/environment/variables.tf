@@ -22,7 +22,7 @@ variable "repositories" {
 }
 
 variable "people" {
-  description = "Roles of people: admins may do everything in the cluster and in OpenSearch, readers only look."
+  description = "IAM roles of users: admins have all rights in the cluster and in OpenSearch, readers may only read."
   type = object({
     admin_role_arns  = list(string)
     reader_role_arns = optional(list(string), [])
@@ -117,12 +117,12 @@ variable "search" {
 }
 
 variable "log_retention_days" {
-  description = "How long audit, flow and service logs are kept."
+  description = "Retention of audit, flow and service logs, in days."
   type        = number
 }
 
 variable "monthly_budget_usd" {
-  description = "What a month may cost before somebody is told."
+  description = "Monthly costs above which a notification is sent."
   type        = number
 }
 

@@ -78,7 +78,7 @@ resource "aws_iam_role" "this" {
   lifecycle {
     precondition {
       condition     = var.github != null || var.gitlab != null
-      error_message = "Somebody must be able to take the role."
+      error_message = "At least one principal must be able to assume the role."
     }
   }
 }

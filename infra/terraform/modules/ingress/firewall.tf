@@ -197,7 +197,7 @@ resource "aws_wafv2_web_acl_logging_configuration" "this" {
   resource_arn            = aws_wafv2_web_acl.this.arn
   log_destination_configs = [aws_cloudwatch_log_group.firewall.arn]
 
-  # Links in mails carry their token in the query, and people's tokens come in a header.
+  # Links in mails have their token in the query, and users send theirs in a header.
   redacted_fields {
     query_string {}
   }

@@ -36,7 +36,7 @@ variable "requests_per_5_minutes" {
 }
 
 variable "subscriptions_per_5_minutes" {
-  description = "New rules that one address may ask for in five minutes; each of them sends a mail to somebody."
+  description = "New alerts that one address may create in five minutes; each of them sends a mail."
   type        = number
   default     = 60
 
@@ -52,11 +52,11 @@ variable "log_kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "How long the firewall's log is kept."
+  description = "Retention of the firewall's log, in days."
   type        = number
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 731], var.log_retention_days)
-    error_message = "CloudWatch knows 30, 60, 90, 180, 365, 400 and 731 days."
+    error_message = "CloudWatch supports 30, 60, 90, 180, 365, 400 and 731 days."
   }
 }

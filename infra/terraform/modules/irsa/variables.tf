@@ -17,7 +17,7 @@ variable "oidc" {
 }
 
 variable "service_account" {
-  description = "Who may take the role, as namespace:name. A list where one chart uses several service accounts."
+  description = "Service accounts that may assume the role, as namespace:name. A list where one chart uses several."
   type        = list(string)
 
   validation {
@@ -35,7 +35,7 @@ variable "policy" {
 }
 
 variable "has_policy" {
-  description = "Whether policy is given. Said apart, because the document is not known before the first apply."
+  description = "Whether policy is set. A separate variable, because the document is unknown before the first apply."
   type        = bool
   default     = true
 }

@@ -1,4 +1,4 @@
-# A key per purpose, so that reading backups does not imply reading secrets. Who may use a key is said twice: here
+# A key per purpose, so that reading backups does not imply reading secrets. The users of a key are defined twice: here
 # (which services and roles) and in IAM (which identities of this account).
 
 data "aws_caller_identity" "current" {}
@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "key" {
   # checkov:skip=CKV_AWS_356: The same.
   for_each = var.purposes
 
-  # Without this statement nobody could ever change the key again. It hands the decision to IAM.
+  # Without this statement the key could never be changed again. It delegates the decision to IAM.
   statement {
     sid       = "AccountDecidesByIam"
     actions   = ["kms:*"]

@@ -29,7 +29,7 @@ variable "region" {
 }
 
 variable "deletion_window_days" {
-  description = "How long a deleted key can be taken back. What it encrypted is lost after that."
+  description = "How long a deleted key can be restored, in days. After that, what it encrypted is lost."
   type        = number
   default     = 30
 

@@ -16,7 +16,7 @@ locals {
 resource "aws_security_group" "this" {
   # checkov:skip=CKV2_AWS_5: The domain's vpc_options attach it; this check does not look there.
   name        = "${var.name}-opensearch"
-  description = "HTTPS from the cluster; it calls nobody"
+  description = "HTTPS from the cluster, without egress"
   vpc_id      = var.vpc_id
 
   tags = { Name = "${var.name}-opensearch" }
@@ -31,7 +31,7 @@ resource "aws_vpc_security_group_ingress_rule" "clients" {
   to_port                      = 443
 }
 
-# The administrator is a role that people take for an hour, not a user with a password.
+# The administrator is a role that users assume for an hour, not a user with a password.
 data "aws_iam_policy_document" "admin_trust" {
   statement {
     actions = ["sts:AssumeRole"]

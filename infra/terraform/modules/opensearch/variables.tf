@@ -70,7 +70,7 @@ variable "writer_role_arn" {
 }
 
 variable "reader_role_arns" {
-  description = "Roles of people and of Grafana that may search; inside OpenSearch they are mapped like the writer."
+  description = "Roles of users and of Grafana that may search; inside OpenSearch they are mapped like the writer."
   type        = list(string)
   default     = []
 }
@@ -86,12 +86,12 @@ variable "log_kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "How long the domain's own logs are kept; what the domain holds is kept by its ISM policy."
+  description = "Retention of the domain's own logs, in days; its ISM policy defines that of the stored logs."
   type        = number
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 731], var.log_retention_days)
-    error_message = "CloudWatch knows 30, 60, 90, 180, 365, 400 and 731 days."
+    error_message = "CloudWatch supports 30, 60, 90, 180, 365, 400 and 731 days."
   }
 }
 
@@ -101,7 +101,7 @@ variable "admin_principal_arns" {
 
   validation {
     condition     = length(var.admin_principal_arns) > 0
-    error_message = "Somebody must be able to map roles."
+    error_message = "At least one principal must be able to map roles."
   }
 }
 

@@ -15,7 +15,7 @@ resource "aws_db_subnet_group" "this" {
 
 resource "aws_security_group" "this" {
   name        = "${var.name}-postgres"
-  description = "PostgreSQL, from the cluster only; it calls nobody"
+  description = "PostgreSQL, from the cluster only, without egress"
   vpc_id      = var.vpc_id
 
   tags = { Name = "${var.name}-postgres" }

@@ -50,7 +50,7 @@ variable "instance_class" {
 }
 
 variable "storage_gb" {
-  description = "Disk at the start, and what it may grow to by itself."
+  description = "Initial disk size, and the limit of its automatic growth."
   type = object({
     initial = number
     maximum = number
@@ -98,17 +98,17 @@ variable "log_kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "How long exported logs are kept."
+  description = "Retention of exported logs, in days."
   type        = number
 
   validation {
     condition     = contains([30, 60, 90, 180, 365, 400, 731], var.log_retention_days)
-    error_message = "CloudWatch knows 30, 60, 90, 180, 365, 400 and 731 days."
+    error_message = "CloudWatch supports 30, 60, 90, 180, 365, 400 and 731 days."
   }
 }
 
 variable "iam_authentication" {
-  description = "Whether people may connect with a token of their IAM role instead of a password."
+  description = "Whether users may connect with a token of their IAM role instead of a password."
   type        = bool
   default     = true
 }

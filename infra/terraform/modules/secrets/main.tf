@@ -25,7 +25,7 @@ locals {
     ]
     nats-tls  = ["tls.crt", "tls.key", "ca.crt"]
     telemetry = ["TICKBELL_TELEMETRY__SENTRY_DSN"]
-    # For people: `tickbell status`, `doctor` and `dlq`.
+    # For operators: `tickbell status`, `doctor` and `dlq`.
     operator = ["NATS_URL", "DATABASE_URL"]
     # The exporter's role, tickbell_monitor.
     monitor = ["DATABASE_URL"]

@@ -9,12 +9,12 @@ variable "kms_key_arn" {
 }
 
 variable "reader_role_arns" {
-  description = "Roles that may read values: External Secrets, and the people who administer."
+  description = "Roles that may read values: External Secrets, and the administrators."
   type        = list(string)
 
   validation {
     condition     = length(var.reader_role_arns) > 0
-    error_message = "Secrets that nobody may read are of no use."
+    error_message = "At least one role must be able to read the secrets."
   }
 }
 

@@ -8,7 +8,7 @@ locals {
 }
 
 data "aws_iam_policy_document" "load_balancer_controller" {
-  # checkov:skip=CKV_AWS_356: Only for what reads and knows no resources.
+  # checkov:skip=CKV_AWS_356: Only for read actions that support no resources.
   # None of these can be narrowed; all of them only read.
   statement {
     sid = "SeeWhatIsThere"
@@ -90,7 +90,7 @@ data "aws_iam_policy_document" "load_balancer_controller" {
       values   = [var.name]
     }
 
-    # Not the tag that says whose it is.
+    # But not the tag with the owner.
     condition {
       test     = "ForAllValues:StringNotEquals"
       variable = "aws:TagKeys"

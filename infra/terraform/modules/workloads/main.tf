@@ -12,7 +12,7 @@ locals {
 
   asgs = "arn:${local.partition}:autoscaling:${local.region}:${local.account}"
 
-  # Role -> who takes it, and what it may do.
+  # Role -> the service account that assumes it, and its policy.
   roles = {
     aws-load-balancer-controller = {
       service_account = "kube-system:aws-load-balancer-controller"
@@ -79,7 +79,7 @@ data "aws_iam_policy_document" "external_dns" {
     actions   = ["route53:ChangeResourceRecordSets"]
     resources = [var.zone.arn]
 
-    # The addresses that people use, and the records that prove certificates, stay Terraform's.
+    # Terraform manages the public addresses and the records that validate certificates.
     condition {
       test     = "ForAllValues:StringNotEquals"
       variable = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
@@ -141,7 +141,7 @@ data "aws_iam_policy_document" "fluent_bit" {
 }
 
 data "aws_iam_policy_document" "cluster_autoscaler" {
-  # checkov:skip=CKV_AWS_356: Only for what reads and knows no resources.
+  # checkov:skip=CKV_AWS_356: Only for read actions that support no resources.
   statement {
     sid     = "ResizePools"
     actions = ["autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup"]

@@ -4,6 +4,6 @@ output "role_arns" {
 }
 
 output "service_accounts" {
-  description = "Who may take which role, as namespace:name. The charts must use these names."
+  description = "The service account of each role, as namespace:name. The charts must use these names."
   value       = { for workload, role in local.roles : workload => role.service_account }
 }

@@ -84,7 +84,7 @@ tickbell-settings-{{ include "tickbell.settings" . | sha256sum | trunc 10 }}
 {{- define "tickbell.pod" -}}
 serviceAccountName: {{ .role }}
 automountServiceAccountToken: false
-# Variables of a Service called tickbell-… would be read as misspelt settings.
+# Service links of a Service named tickbell-… would look like misspelt settings.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
@@ -161,7 +161,7 @@ spec:
   {{- with .service.terminationGracePeriodSeconds }}
   terminationGracePeriodSeconds: {{ . }}
   {{- end }}
-  # Each release spreads by itself: the pods that a rollout replaces do not count.
+  # Each revision is spread separately: the pods that a rollout replaces do not count.
   topologySpreadConstraints:
     {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
     - topologyKey: {{ . }}
@@ -188,7 +188,7 @@ spec:
         - name: http
           containerPort: {{ .port }}
         {{- end }}
-      # Long enough to connect to a broker that is itself just starting.
+      # Long enough to connect to a broker that is also starting.
       startupProbe:
         httpGet:
           path: /healthz
@@ -196,7 +196,7 @@ spec:
         periodSeconds: 2
         timeoutSeconds: 2
         failureThreshold: 60
-      # Says only that the process answers: a restart does not mend a broker or a database.
+      # Only checks that the process answers, because a restart does not repair a broker or a database.
       livenessProbe:
         httpGet:
           path: /healthz
@@ -244,7 +244,7 @@ spec:
   ports:
     - port: 8090
 {{- else }}
-# Outside, and never in a private network.
+# Outside, never in a private network.
 - to:
     - ipBlock:
         cidr: 0.0.0.0/0

@@ -1,0 +1,35 @@
+"""The metrics that a healthy system must expose, because a dashboard or a rule reads them."""
+
+import re
+
+import project
+
+from runtime_check.namespaces import Failure
+
+
+def read_by_monitoring() -> set[str]:
+    """Returns the metrics of our own that a file under infra/monitoring names."""
+    words: set[str] = set()
+    for file in (project.ROOT / "infra/monitoring").rglob("*"):
+        if file.suffix in (".json", ".yaml", ".yml"):
+            words |= set(re.findall(r"\btickbell_\w+", file.read_text()))
+    return words & project.own_metrics()
+
+
+def exposed(page: str) -> set[str]:
+    """Returns the metric names of a page in Prometheus' text format."""
+    return set(re.findall(r"^(\w+)[{ ]", page, re.MULTILINE))
+
+
+def compare(pages: dict[str, str]) -> str:
+    """Returns how many metrics were found as text; fails if one is missing."""
+    for service, page in pages.items():
+        if "tickbell_build_info" not in exposed(page):
+            raise Failure(f"/metrics of {service} has no tickbell_build_info")
+        if re.search(r"^tickbell_broker_sync_always(\{.*\})? 0", page, re.MULTILINE):
+            raise Failure(f"{service} reports that the broker acknowledges before it syncs to disk")
+    wanted = read_by_monitoring()
+    found = set().union(*(exposed(page) for page in pages.values()))
+    if missing := sorted(wanted - found):
+        raise Failure(f"dashboards or rules read metrics that no service exposes: {', '.join(missing)}")
+    return f"{len(found & project.own_metrics())} metrics of our own, {len(wanted)} of them read by monitoring"
