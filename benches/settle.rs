@@ -24,6 +24,10 @@ use events::{
     Amount, Asset, DepositRequested, OrderPlaced, OrderRequest, OutboundMessage, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
+use ledger::{
+    order_book::OrderBook,
+    rows::{AssetRow, Changes, LedgerState},
+};
 use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
@@ -32,7 +36,7 @@ use store::{
     trading::settlement::{self, Batch},
 };
 use tokio::sync::Mutex;
-use trade_settler::{SERVICE, Settings, book::Book};
+use trade_settler::{SERVICE, Settings};
 use uuid::Uuid;
 
 use crate::system::System;
@@ -156,12 +160,12 @@ impl Market {
     }
 
     /// The settler's core with the price and the money, and what that wrote.
-    fn book(&self, assets: Vec<settlement::AssetRow>) -> anyhow::Result<(Book, settlement::Changes)> {
-        let memory = settlement::LedgerState { assets, ..Default::default() };
-        let mut book = Book::recall(memory, Settings::default().policy(), 0)?;
-        book.tick(&self.tick, 1, Timestamp::LAST);
+    fn book(&self, assets: Vec<AssetRow>) -> anyhow::Result<(OrderBook, Changes)> {
+        let saved = LedgerState { assets, ..Default::default() };
+        let mut book = OrderBook::restore(saved, Settings::default().policy(), 0)?;
+        book.apply_tick(&self.tick, 1, Timestamp::LAST);
         for deposit in &self.deposits {
-            book.deposit(deposit)?;
+            book.apply_deposit(deposit)?;
         }
         let changes = book.take_changes();
         Ok((book, changes))
@@ -242,8 +246,8 @@ async fn prepare(
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone()));
-        let facts = book.take_facts().iter().map(|fact| fact.to_message()).collect();
-        Batch { facts, changes: book.take_changes(), ..Batch::default() }
+        let events = book.take_events().iter().map(|event| event.to_message()).collect();
+        Batch { events, changes: book.take_changes(), ..Batch::default() }
     };
     Ok((store, orders.chunks(size).map(decide).collect()))
 }

@@ -1,12 +1,9 @@
-//! Ticks and rules in, alerts out.
+//! The alert-engine: reads ticks and changes of rules, publishes alerts.
 //!
-//! [`book`] decides, one tick at a time; [`index`] and [`market`] are what makes that cheap; `session` reads the
-//! streams, saves a batch in one transaction, and publishes what fired.
+//! [`rules::Engine`] decides one event at a time; `consumer_run` reads the streams, saves each batch in one transaction and
+//! publishes the alerts.
 
-pub mod book;
-pub mod index;
-pub mod market;
-mod session;
+mod consumer_run;
 
 use platform::{
     Broker, Health, ServiceError, Shutdown,
@@ -16,14 +13,14 @@ use platform::{
 use serde::Deserialize;
 use store::Store;
 
-/// Folder, crate, subcommand, Deployment, durable consumer and `service.name`.
+/// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "alert-engine";
 
-/// How the engine works.
+/// The settings of the alert-engine.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How many ticks are decided in one transaction at most, 1 to 20000.
+    /// The maximum number of ticks per transaction, 1 to 20000.
     pub batch: usize,
 }
 
@@ -34,13 +31,13 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses values out of range.
+    /// Returns an error when a value is out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         require_range("alert_engine.batch", self.batch, 1, 20_000)
     }
 }
 
-/// Decides alerts until shutdown. One instance works, others stand by.
+/// Evaluates rules until shutdown. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
@@ -51,5 +48,5 @@ pub async fn run(
     let check = health.check(SERVICE);
     store::consumer::dead_letters::register_metrics(SERVICE);
     metrics::counter!("tickbell_alerts_fired_total").increment(0);
-    supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
+    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings)).await
 }

@@ -2,11 +2,12 @@
 
 use axum::{Json, extract::State};
 use events::{Amount, Asset, Price, Side, Size, Symbol, Timestamp, TradeSettled};
+use ledger::rows::AssetRow;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use store::trading::{
     balances::{self, Balance, Posting},
-    settlement::{self, AssetRow},
+    settlement,
 };
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

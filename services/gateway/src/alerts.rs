@@ -1,5 +1,6 @@
 //! `/v1/alerts`: subscribe, look, pause, resume, delete, and what has fired.
 
+use ::rules::Suppression;
 use axum::{
     Json,
     extract::State,
@@ -12,10 +13,7 @@ use events::{
 };
 use rust_decimal::Decimal;
 use serde::Serialize;
-use store::rules::{
-    self, Changed, Created, RuleRecord,
-    engine_state::{self, Suppression},
-};
+use store::rules::{self, Changed, Created, RuleRecord};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -134,8 +132,8 @@ pub(crate) struct Firing {
     suppressed: Option<&'static str>,
 }
 
-impl From<engine_state::Firing> for Firing {
-    fn from(firing: engine_state::Firing) -> Self {
+impl From<::rules::Firing> for Firing {
+    fn from(firing: ::rules::Firing) -> Self {
         Self {
             id: AlertFired::id_of(firing.rule_id, firing.number),
             number: firing.number,

@@ -5,10 +5,8 @@ use events::{
     Amount, OrderRequest, Price, Side, Size, Symbol,
     order_request::{OrderKind, OrderRequestFields, OrderSize, OrderType, TimeInForce},
 };
-use store::{
-    Store,
-    trading::{balances, settlement::AssetRow},
-};
+use ledger::rows::AssetRow;
+use store::{Store, trading::balances};
 
 use crate::{
     fields::{Fields, REQUIRED},

@@ -1,11 +1,10 @@
-//! Ticks in, price history and candles out.
+//! The history-writer: reads ticks, writes the price history and candles.
 //!
-//! [`candles`] folds; `session` reads the stream and writes a batch in one transaction; `partitions` keeps the months
-//! of the table made ahead and drops what is older than the retention.
+//! `consumer_run` reads the stream and saves each batch in one transaction. `partitions` creates the monthly partitions of the
+//! table ahead of time and drops those older than the retention. Candles are folded by [`market_data::candles`].
 
-pub mod candles;
+mod consumer_run;
 mod partitions;
-mod session;
 
 use platform::{
     Broker, Health, ServiceError, Shutdown,
@@ -15,17 +14,17 @@ use platform::{
 use serde::Deserialize;
 use store::Store;
 
-/// Folder, crate, subcommand, Deployment, durable consumer and `service.name`.
+/// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "history-writer";
 
-/// How history is written and how long it is kept.
+/// The settings of the history-writer.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// How many ticks are written in one transaction at most, 1 to 20000.
+    /// The maximum number of ticks per transaction, 1 to 20000.
     pub batch: usize,
-    /// Ticks older than so many days are dropped, a whole month's partition at a time; 0 keeps everything. Candles
-    /// are kept.
+    /// The number of days after which ticks are dropped, a whole month's partition at a time, 0 to 36500; 0 keeps all ticks.
+    /// Candles are never dropped.
     pub retention_days: u32,
 }
 
@@ -36,14 +35,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses values out of range.
+    /// Returns an error when a value is out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         require_range("history.batch", self.batch, 1, 20_000)?;
         require_range("history.retention_days", self.retention_days, 0, 36_500)
     }
 }
 
-/// Writes history until shutdown. One instance works, others stand by.
+/// Writes history until shutdown. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
@@ -53,5 +52,5 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
     store::consumer::dead_letters::register_metrics(SERVICE);
-    supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings)).await
+    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings)).await
 }

@@ -1,21 +1,17 @@
-//! Orders and ticks in, trades and the ledger out.
+//! The trade-settler: reads orders and ticks, writes trades and the ledger.
 //!
-//! [`book`] decides, one event at a time; [`queue`] is what makes a tick cheap, [`amounts`] what makes it exact, [`ledger`]
-//! what is posted and [`seal`] what makes a changed row visible. `session` reads the streams in one order, saves a batch in
-//! one transaction, and publishes what has become of orders. [`audit`] re-computes the ledger from its rows.
+//! [`ledger::order_book`] decides one event at a time; `consumer_run` reads the streams in one order, saves each batch in one
+//! transaction and publishes what has become of orders. [`verify`] runs the audit of the ledger.
 
-pub mod amounts;
-pub mod audit;
-pub mod book;
-pub mod ledger;
-pub mod queue;
-pub mod seal;
-mod session;
+mod consumer_run;
+mod input;
+mod redelivery_window;
 pub mod verify;
 
 use std::time::Duration;
 
 use events::Period;
+use ledger::{amounts::Rates, order_book::Policy};
 use platform::{
     Broker, Health, ServiceError, Shutdown,
     settings::{SettingsError, require_range},
@@ -24,29 +20,27 @@ use platform::{
 use serde::Deserialize;
 use store::Store;
 
-use crate::{amounts::Rates, book::Policy};
-
-/// Folder, crate, subcommand, Deployment, durable consumer and `service.name`.
+/// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "trade-settler";
 
-/// How orders are settled.
+/// The settings of the trade-settler.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// What a trade is charged, in basis points (hundredths of a percent) of its worth, 0 to 1000.
+    /// The fee of a trade, in basis points (hundredths of a percent) of its value, 0 to 1000.
     pub fee_bp: u32,
-    /// Between what a market buy pays and a market sell gets, in basis points of the price, 0 to 2000.
+    /// The spread between the prices of a market buy and a market sell, in basis points of the price, 0 to 2000.
     pub spread_bp: u32,
-    /// How much further than the latest price funds of a market order must suffice, in basis points, 0 to 5000 and at least
-    /// half the spread.
+    /// The slippage beyond the latest price that the funds of a market order must cover, in basis points, 0 to 5000 and at
+    /// least half the spread.
     pub slippage_bp: u32,
-    /// A price that is older than this fills nothing, by the newest tick of any symbol, 1 to 86400.
+    /// The age in seconds beyond which a price fills nothing, counted back from the newest tick of any symbol, 1 to 86400.
     pub max_price_age_seconds: u32,
-    /// How many orders of one user may wait, 1 to 100000.
+    /// The number of orders that one user may have open, 1 to 100000.
     pub max_open_orders: usize,
-    /// How many orders and ticks are decided in one transaction, about, 1 to 20000.
+    /// The approximate number of orders and ticks per transaction, 1 to 20000.
     pub batch: usize,
-    /// How often the whole ledger is verified, 0 to 10080; 0 is never.
+    /// The time between two audits of the whole ledger in minutes, 0 to 10080; 0 turns them off.
     pub verify_every_minutes: u64,
 }
 
@@ -65,7 +59,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses values out of range.
+    /// Returns an error when a value is out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         require_range("trade_settler.fee_bp", self.fee_bp, 0, 1_000)?;
         require_range("trade_settler.spread_bp", self.spread_bp, 0, 2_000)?;
@@ -76,7 +70,7 @@ impl Settings {
         require_range("trade_settler.verify_every_minutes", self.verify_every_minutes, 0, 10_080)
     }
 
-    /// The same as the core has it.
+    /// Returns the policy of the order book.
     pub fn policy(&self) -> Policy {
         Policy {
             rates: Rates { fee_bp: self.fee_bp, spread_bp: self.spread_bp, slippage_bp: self.slippage_bp },
@@ -86,7 +80,7 @@ impl Settings {
     }
 }
 
-/// Settles until shutdown. One instance works, others stand by.
+/// Settles orders until shutdown. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
@@ -96,14 +90,15 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
     store::consumer::dead_letters::register_metrics(SERVICE);
-    session::register_metrics();
+    consumer_run::register_metrics();
     verify::register_metrics();
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
-    let settle = supervise(SERVICE, &check, &shutdown, || session::run(&broker, &store, &check, &settings, &shutdown));
+    let settle =
+        supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings, &shutdown));
     let verify = async {
         match settings.verify_every_minutes {
             0 => shutdown.cancelled().await,
-            _ => verify::regularly(&store, every, &shutdown).await,
+            _ => verify::run_periodically(&store, every, &shutdown).await,
         }
     };
     tokio::select! {
@@ -117,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_setting_is_named_with_its_value_and_what_is_allowed() {
+    fn an_out_of_range_setting_is_named_with_its_value_and_range() {
         Settings::default().validate().expect("settings");
         let said = |settings: Settings| settings.validate().expect_err("out of range").to_string();
         let fee = said(Settings { fee_bp: 1_001, ..Settings::default() });

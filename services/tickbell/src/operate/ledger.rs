@@ -4,11 +4,9 @@ use std::io::{IsTerminal, stderr};
 
 use clap::Subcommand;
 use indicatif::{ProgressBar, ProgressStyle};
+use ledger::hash_chain::Hash;
 use serde_json::json;
-use trade_settler::{
-    seal::Hash,
-    verify::{Against, Report, verify},
-};
+use trade_settler::verify::{Report, VerifyOptions, verify};
 
 use super::{broker, settings, store};
 use crate::{
@@ -56,8 +54,8 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
         bar.set_length(all);
         bar.set_position(seen);
     };
-    let against = Against { broker: broker.as_ref(), head: head.map(Vec::from) };
-    let report = verify(&store, against, progress).await?;
+    let options = VerifyOptions { broker: broker.as_ref(), expected_hash: head.map(Vec::from) };
+    let report = verify(&store, options, progress).await?;
     bar.finish_and_clear();
     say(&if output.json { as_json(&report) } else { in_words(&report) });
     let Some(first) = report.findings.named.first() else { return Ok(Exit::Done) };
@@ -110,7 +108,7 @@ mod tests {
     #[test]
     fn a_head_is_read_as_it_is_said() {
         let hash: Hash = std::array::from_fn(|index| 7 * index as u8);
-        assert_eq!(head(&trade_settler::seal::hex(&hash)), Ok(hash));
+        assert_eq!(head(&ledger::hash_chain::hex(&hash)), Ok(hash));
         for bad in ["", "00", &"0g".repeat(32), &"00".repeat(33)] {
             head(bad).expect_err(bad);
         }

@@ -1,159 +1,19 @@
-//! The alert-engine's memory: what it knows of each market and each rule, saved in the transaction that moves its
-//! positions.
+//! The state of the alert-engine, saved in the transaction that advances the engine's positions.
 
-use events::{Price, Rule, RuleStatus, Symbol, Timestamp, Venue};
-use rust_decimal::Decimal;
+use events::{Price, Rule, RuleStatus, Timestamp};
+use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppression};
 use sqlx::{Row, postgres::PgRow, types::Json};
-use uuid::Uuid;
 
 use crate::{Error, Store, Tx, bigint, optional_price, pg::row};
 
-/// The last judged tick of one symbol at one venue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MarketState {
-    /// What.
-    pub symbol: Symbol,
-    /// Where.
-    pub venue: Venue,
-    /// The sequence of its first tick; the smallest of a symbol is its primary venue's.
-    pub first_sequence: u64,
-    /// The sequence of the last judged tick.
-    pub last_sequence: u64,
-    /// Its time.
-    pub last_at: Timestamp,
-    /// Its price.
-    pub last_price: Price,
-}
-
-/// The last judged price at or before `slot * grain_seconds`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sample {
-    /// What.
-    pub symbol: Symbol,
-    /// Where.
-    pub venue: Venue,
-    /// 1 for windows up to an hour, 60 for longer ones.
-    pub grain_seconds: i32,
-    /// Unix time divided by the grain, rounded up.
-    pub slot: i64,
-    /// When the price was made.
-    pub at: Timestamp,
-    /// The price.
-    pub price: Price,
-}
-
-/// Samples of one market and grain below a slot, which no window looks back to any more.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpiredSamples {
-    /// What.
-    pub symbol: Symbol,
-    /// Where.
-    pub venue: Venue,
-    /// Which samples.
-    pub grain_seconds: i32,
-    /// Samples of smaller slots go.
-    pub before_slot: i64,
-}
-
-/// What the engine remembers of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleState {
-    /// The rule.
-    pub rule_id: Uuid,
-    /// The last change of the rule that was followed.
-    pub revision: i64,
-    /// Where the rule stands.
-    pub status: RuleStatus,
-    /// Ticks of stream `TICKS` up to this sequence are not judged.
-    pub active_after: u64,
-    /// The anchor.
-    pub reference: Option<(Price, Timestamp)>,
-    /// How often it has fired, suppressed firings included.
-    pub firings: i64,
-    /// The time of the last firing that was not suppressed.
-    pub last_fired_at: Option<Timestamp>,
-}
-
-/// One firing as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Firing {
-    /// Whose.
-    pub rule_id: Uuid,
-    /// Counts from 1.
-    pub number: i64,
-    /// What was watched.
-    pub symbol: Symbol,
-    /// Whose price fired.
-    pub venue: Venue,
-    /// The tick's time.
-    pub fired_at: Timestamp,
-    /// The tick's price.
-    pub price: Price,
-    /// What it was measured against.
-    pub reference: Option<(Price, Timestamp)>,
-    /// The change, to 4 places.
-    pub change_percent: Option<Decimal>,
-    /// The tick's place in stream `TICKS`.
-    pub sequence: u64,
-    /// Why nobody is told, if nobody is.
-    pub suppressed: Option<Suppression>,
-}
-
-/// Why a firing is recorded and not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Suppression {
-    /// It came too soon after the last one.
-    Cooldown,
-}
-
-impl Suppression {
-    /// As it is stored and shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Cooldown => "cooldown",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        (text == "cooldown").then_some(Self::Cooldown)
-    }
-}
-
-/// All that the engine remembers, read at the beginning of a session.
-#[derive(Debug, Default)]
-pub struct EngineState {
-    /// Every market that has ticked.
-    pub markets: Vec<MarketState>,
-    /// In order of slot.
-    pub samples: Vec<Sample>,
-    /// Every rule that is not deleted, with what is remembered of it; those that are done too, so that a change that
-    /// crosses with the last firing does not begin them anew.
-    pub rules: Vec<(Rule, RuleState)>,
-}
-
-/// What a batch has changed.
-#[derive(Debug, Default, Clone)]
-pub struct Changes {
-    /// Markets that ticked.
-    pub markets: Vec<MarketState>,
-    /// Samples that were taken or replaced.
-    pub samples: Vec<Sample>,
-    /// Samples that are too old.
-    pub forgotten: Vec<ExpiredSamples>,
-    /// Rules whose state changed.
-    pub rules: Vec<RuleState>,
-    /// Firings, suppressed ones too.
-    pub firings: Vec<Firing>,
-}
-
-/// Forgets sequences of a stream `TICKS` that is no more: every rule and market counts from the new one's start.
+/// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.
 pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
     sqlx::query("UPDATE rule_states SET active_after = 0").execute(store.pool()).await?;
     sqlx::query("UPDATE markets SET last_sequence = 1").execute(store.pool()).await?;
     Ok(())
 }
 
-/// Reads the engine's memory.
+/// Loads the engine's state.
 pub async fn load(store: &Store) -> Result<EngineState, Error> {
     let markets = sqlx::query(
         "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM markets
@@ -174,16 +34,16 @@ pub async fn load(store: &Store) -> Result<EngineState, Error> {
     })
 }
 
-/// Saves what a batch has changed.
+/// Saves the changes of a batch.
 pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
     save_markets(tx, &changes.markets).await?;
     save_samples(tx, &changes.samples).await?;
-    for forgotten in &changes.forgotten {
+    for expired in &changes.expired_samples {
         sqlx::query("DELETE FROM market_samples WHERE symbol = $1 AND venue = $2 AND grain_seconds = $3 AND slot < $4")
-            .bind(forgotten.symbol.as_str())
-            .bind(forgotten.venue.as_str())
-            .bind(forgotten.grain_seconds)
-            .bind(forgotten.before_slot)
+            .bind(expired.symbol.as_str())
+            .bind(expired.venue.as_str())
+            .bind(expired.grain_seconds)
+            .bind(expired.before_slot)
             .execute(&mut **tx)
             .await?;
     }

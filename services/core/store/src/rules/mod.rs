@@ -2,13 +2,13 @@
 
 pub mod engine_state;
 
+use ::rules::Firing;
 use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleChange};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Error, Store, Tx, outbox,
-    rules::engine_state::Firing,
     trading::orders::{self, NewOrder, Placed},
 };
 

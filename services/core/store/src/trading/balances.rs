@@ -3,15 +3,12 @@
 use std::sync::PoisonError;
 
 use events::{Amount, Asset, Price, Side, Size, Symbol, Timestamp};
+use ledger::rows::{AssetRow, TradeRow};
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{
-    Error, Store,
-    pg::row,
-    trading::settlement::{AssetRow, TradeRow},
-};
+use crate::{Error, Store, pg::row};
 
 /// What an account holds of an asset.
 #[derive(Debug, Clone, PartialEq, Eq)]

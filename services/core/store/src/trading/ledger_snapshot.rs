@@ -1,9 +1,10 @@
-//! The ledger as it is at one moment, read row by row by whoever verifies it. What a parser could refuse is text here: a row
-//! that cannot be read must be named, and not end the verification.
+//! The ledger at one moment, read row by row for an audit. Fields that a parser could refuse are text: a row that cannot be
+//! parsed must be named and must not end the audit.
 
 use std::borrow::Cow;
 
-use events::{DepositRequested, OrderPlaced, OrderRequest};
+use events::{DepositRequested, OrderPlaced};
+use ledger::rows::{AccountRow, AssetRow, DepositRow, OrderRow, OrderStateRow, PostingRow, TradeRow, TransferRow};
 use rust_decimal::Decimal;
 use sqlx::{Executor, Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
 use uuid::Uuid;
@@ -11,116 +12,62 @@ use uuid::Uuid;
 use crate::{
     Error, Store, bigint,
     pg::row,
-    trading::{
-        balances::known_asset,
-        settlement::{AccountRow, AssetRow, PostingRow, TradeRow, TransferRow, account},
-    },
+    trading::{balances::known_asset, settlement::account},
 };
 
-/// A deposit as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DepositRow {
-    /// Which.
-    pub id: Uuid,
-    /// Whose account.
-    pub user_id: Uuid,
-    /// Of what.
-    pub asset: String,
-    /// How much.
-    pub amount: Decimal,
-}
-
-/// An order as it was placed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderRow {
-    /// Whose.
-    pub user_id: Uuid,
-    /// What it is to do, as JSON.
-    pub terms: String,
-    /// The hash of that, by [`crate::trading::orders::fingerprint`].
-    pub fingerprint: Vec<u8>,
-}
-
-impl OrderRow {
-    /// What it is to do, where that can be read.
-    pub fn terms(&self) -> Option<OrderRequest> {
-        serde_json::from_str(&self.terms).ok()
-    }
-}
-
-/// What the settler has made of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateRow {
-    /// Which.
-    pub order_id: Uuid,
-    /// Whose.
-    pub user_id: Uuid,
-    /// Where it stands.
-    pub status: String,
-    /// Why it is rejected.
-    pub reason: Option<String>,
-    /// What it holds.
-    pub held_asset: Option<String>,
-    /// How much.
-    pub held: Decimal,
-    /// Whether there is a trade of it.
-    pub is_traded: bool,
-    /// The order that this is the state of, if it is there.
-    pub order: Option<OrderRow>,
-}
-
-/// One moment of the database. Nothing that is committed later is seen.
+/// A view of the database at one moment: what is committed later is not seen.
 pub struct Snapshot {
     connection: PoolConnection<Postgres>,
 }
 
-/// Takes a snapshot.
+/// Begins a snapshot.
 pub async fn begin(store: &Store) -> Result<Snapshot, Error> {
     let mut connection = store.connection().await?;
-    // The transaction must not outlive this: its connection is closed, not handed on.
+    // The transaction must not outlive the snapshot, so its connection is closed and not returned to the pool.
     connection.close_on_drop();
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
     Ok(Snapshot { connection })
 }
 
 impl Snapshot {
-    /// The number of the last posting; 0 before the first.
+    /// Returns the number of the last posting; 0 before the first.
     pub async fn last_posting(&mut self) -> Result<i64, Error> {
         let query = sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM postings");
         Ok(query.fetch_one(&mut *self.connection).await?)
     }
 
-    /// The number of the last posting that was ever added, by the batches that postings were added in; 0 before the first.
+    /// Returns the number of the last posting that was ever added, as the table of batches says it; 0 before the first.
     pub async fn last_of_batches(&mut self) -> Result<i64, Error> {
         let query = sqlx::query_scalar("SELECT coalesce(max(last_posting), 0) FROM posting_batches");
         Ok(query.fetch_one(&mut *self.connection).await?)
     }
 
-    /// How far the settler has applied a stream.
+    /// Returns the position of a consumer.
     pub async fn position(&mut self, consumer: &str) -> Result<u64, Error> {
         let query = sqlx::query_scalar::<_, i64>("SELECT stream_position FROM positions WHERE consumer = $1");
         Ok(query.bind(consumer).fetch_optional(&mut *self.connection).await?.unwrap_or_default() as u64)
     }
 
-    /// Every account with its balance, by number.
+    /// Lists every account with its balance, by number.
     pub async fn accounts(&mut self) -> Result<Vec<(AccountRow, Decimal)>, Error> {
         let rows = sqlx::query("SELECT * FROM accounts ORDER BY id").fetch_all(&mut *self.connection).await?;
         rows.iter().map(|row| Ok((account(row)?, row.try_get("balance")?))).collect()
     }
 
-    /// What accounts may hold, and with how many places.
+    /// Lists the assets that accounts may hold, with their decimal places.
     pub async fn assets(&mut self) -> Result<Vec<AssetRow>, Error> {
         let rows = sqlx::query("SELECT code, scale FROM assets").fetch_all(&mut *self.connection).await?;
         rows.iter().map(known_asset).collect()
     }
 
-    /// The next postings behind a number.
+    /// Lists the next postings after a number.
     pub async fn postings(&mut self, after: i64, most: i64) -> Result<Vec<PostingRow>, Error> {
         let query = sqlx::query("SELECT * FROM postings WHERE id > $1 ORDER BY id LIMIT $2").bind(after).bind(most);
         query.fetch_all(&mut *self.connection).await?.iter().map(posting).collect()
     }
 
-    /// The transfers of the postings from one number to another; of all that are left with `None` as the last.
+    /// Lists the transfers of the postings from one number to another; without a last number, at most a million from the first
+    /// one on.
     pub async fn transfers(&mut self, first: i64, last: Option<i64>) -> Result<Vec<TransferRow>, Error> {
         let query = sqlx::query(
             "SELECT * FROM transfers WHERE posting_id BETWEEN $1 AND $2 ORDER BY posting_id, number LIMIT 1000000",
@@ -129,7 +76,7 @@ impl Snapshot {
         rows.iter().map(transfer).collect()
     }
 
-    /// The trades of the postings from one number to another.
+    /// Lists the trades of the postings from one number to another.
     pub async fn trades(&mut self, first: i64, last: i64) -> Result<Vec<TradeRow>, Error> {
         let query = sqlx::query(
             "SELECT t.* FROM postings p JOIN trades t ON t.order_id = p.cause WHERE p.kind = 'fill' AND p.id BETWEEN $1 AND $2",
@@ -137,8 +84,8 @@ impl Snapshot {
         query.bind(first).bind(last).fetch_all(&mut *self.connection).await?.iter().map(trade).collect()
     }
 
-    /// Trades whose posting is none of them.
-    pub async fn strayed_trades(&mut self) -> Result<Vec<Uuid>, Error> {
+    /// Lists the orders of trades whose posting is missing or belongs to another order, at most 100.
+    pub async fn orphaned_trades(&mut self) -> Result<Vec<Uuid>, Error> {
         let query = sqlx::query_scalar(
             "SELECT t.order_id FROM trades t LEFT JOIN postings p ON p.id = t.posting_id AND p.kind = 'fill'
              WHERE p.cause IS DISTINCT FROM t.order_id ORDER BY t.order_id LIMIT 100",
@@ -146,7 +93,7 @@ impl Snapshot {
         Ok(query.fetch_all(&mut *self.connection).await?)
     }
 
-    /// Trades of orders that nothing has become of.
+    /// Lists the orders of trades without an order state, at most 100.
     pub async fn trades_without_state(&mut self) -> Result<Vec<Uuid>, Error> {
         let query = sqlx::query_scalar(
             "SELECT t.order_id FROM trades t LEFT JOIN order_states s ON s.order_id = t.order_id
@@ -155,7 +102,7 @@ impl Snapshot {
         Ok(query.fetch_all(&mut *self.connection).await?)
     }
 
-    /// The orders of the postings from one number to another, with their ids.
+    /// Lists the orders of the postings from one number to another, with their ids.
     pub async fn orders(&mut self, first: i64, last: i64) -> Result<Vec<(Uuid, OrderRow)>, Error> {
         let query = sqlx::query(
             "SELECT o.id, o.user_id AS owner, o.terms::text AS terms, o.fingerprint FROM orders o
@@ -165,7 +112,7 @@ impl Snapshot {
         rows.iter().map(|found| Ok((found.try_get("id")?, order(found)?))).collect()
     }
 
-    /// The deposits of the postings from one number to another.
+    /// Lists the deposits of the postings from one number to another.
     pub async fn deposits(&mut self, first: i64, last: i64) -> Result<Vec<DepositRow>, Error> {
         let query = sqlx::query(
             "SELECT d.* FROM postings p JOIN deposits d ON d.id = p.cause
@@ -174,8 +121,8 @@ impl Snapshot {
         query.bind(first).bind(last).fetch_all(&mut *self.connection).await?.iter().map(deposit).collect()
     }
 
-    /// The states of orders, behind one order.
-    pub async fn order_states(&mut self, after: Uuid, most: i64) -> Result<Vec<StateRow>, Error> {
+    /// Lists the next order states after an order.
+    pub async fn order_states(&mut self, after: Uuid, most: i64) -> Result<Vec<OrderStateRow>, Error> {
         let query = sqlx::query(
             "SELECT s.*, t.order_id IS NOT NULL AS is_traded, o.user_id AS owner, o.terms::text AS terms, o.fingerprint
              FROM order_states s LEFT JOIN orders o ON o.id = s.order_id LEFT JOIN trades t ON t.order_id = s.order_id
@@ -184,8 +131,8 @@ impl Snapshot {
         query.bind(after).bind(most).fetch_all(&mut *self.connection).await?.iter().map(state).collect()
     }
 
-    /// Which of these orders the table lacks, or has as somebody else's or with other terms, or without a state.
-    pub async fn orders_amiss(&mut self, orders: &[OrderPlaced]) -> Result<Vec<Uuid>, Error> {
+    /// Returns those of these orders that the table lacks, or has with another user, another request or no state.
+    pub async fn mismatched_orders(&mut self, orders: &[OrderPlaced]) -> Result<Vec<Uuid>, Error> {
         let query = sqlx::query_scalar(
             "SELECT given.id FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) AS given (id, user_id, terms)
              LEFT JOIN orders o ON o.id = given.id AND o.user_id = given.user_id AND o.terms = given.terms
@@ -198,9 +145,9 @@ impl Snapshot {
         Ok(query.fetch_all(&mut *self.connection).await?)
     }
 
-    /// Which of these deposits, each with its place in a stream, the table lacks or has otherwise, or are neither posted nor
-    /// given up.
-    pub async fn deposits_amiss(
+    /// Returns those of these deposits, each given with its sequence, that the table lacks or has with other fields, or that are
+    /// neither posted nor dead-lettered.
+    pub async fn mismatched_deposits(
         &mut self,
         stream: &str,
         deposits: &[(u64, DepositRequested)],
@@ -281,9 +228,9 @@ fn order(found: &PgRow) -> Result<OrderRow, Error> {
     })
 }
 
-fn state(found: &PgRow) -> Result<StateRow, Error> {
+fn state(found: &PgRow) -> Result<OrderStateRow, Error> {
     let owner: Option<Uuid> = found.try_get("owner")?;
-    Ok(StateRow {
+    Ok(OrderStateRow {
         order_id: found.try_get("order_id")?,
         user_id: found.try_get("user_id")?,
         status: found.try_get("status")?,

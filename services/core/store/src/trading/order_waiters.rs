@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use ledger::rows::Changes;
 use sqlx::postgres::PgListener;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{debug, warn};
@@ -20,7 +21,7 @@ use crate::{
         balances::Trade,
         deposits,
         orders::{self, Decision, OrderRecord, OrderState},
-        settlement::{Changes, SETTLED},
+        settlement::SETTLED,
     },
 };
 

@@ -5,8 +5,8 @@ use events::{
     Amount, Asset, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OutboundMessage, RejectReason, Symbol,
     Timestamp, order::AlertTrigger,
 };
+use ledger::hash_chain::fingerprint;
 use rust_decimal::Decimal;
-use sha2::{Digest, Sha256};
 use sqlx::{PgExecutor, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
@@ -15,10 +15,7 @@ use crate::{
     outbox::{self, relay},
     pg::row,
     rules::SERVICE,
-    trading::{
-        balances::{self, Trade},
-        settlement,
-    },
+    trading::balances::{self, Trade},
 };
 
 /// An order that is to be saved.
@@ -88,8 +85,8 @@ impl OrderRecord {
 
 impl OrderState {
     /// What the settler has saved.
-    pub(crate) fn of(saved: &settlement::OrderState) -> Result<Self, Error> {
-        let settlement::OrderState { status, reason, held, tick_sequence, updated_at, .. } = saved;
+    pub(crate) fn of(saved: &ledger::rows::OrderState) -> Result<Self, Error> {
+        let ledger::rows::OrderState { status, reason, held, tick_sequence, updated_at, .. } = saved;
         let held = held.as_ref().map(|(asset, amount)| Ok::<_, Error>((asset.clone(), Amount::new(*amount)?)));
         Ok(Self {
             status: *status,
@@ -151,12 +148,6 @@ pub struct OrderFilter {
     pub symbol: Option<Symbol>,
     /// Those older than this one.
     pub before: Option<Uuid>,
-}
-
-/// The hash of an order's terms as it is kept, to find terms that were changed: of their JSON as [`OrderRequest`] writes it. Old
-/// orders keep theirs: a field that terms get later must not be written where it is not given.
-pub fn fingerprint(terms: &OrderRequest) -> Result<[u8; 32], Error> {
-    Ok(Sha256::digest(serde_json::to_vec(terms)?).into())
 }
 
 macro_rules! decision_columns {
@@ -405,18 +396,4 @@ fn state(row: &PgRow) -> Result<OrderState, Error> {
         tick_sequence: row.try_get::<i64, _>("decided_after")? as u64,
         updated_at: row::time(row, "updated_at")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_fingerprint_of_terms_stays_what_it_was() {
-        let terms = r#"{"type": "limit", "side": "buy", "symbol": "BTC-USD", "price": 4000, "size": "0.10",
-            "client_order_id": "a-1"}"#;
-        let hash = fingerprint(&serde_json::from_str(terms).expect("terms")).expect("a hash");
-        let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "6562ace3a459b566b66db4c48dc38cdb0e788d1df97fe347361458f11be293b5");
-    }
 }

@@ -1,30 +1,30 @@
-//! A batch as one statement, which is a transaction by itself: all orders of a batch wait for each of its round trips, and so
-//! do those that have come meanwhile.
+//! A batch as one statement, which is a transaction by itself. Every round trip would delay all orders of the batch, and those
+//! that have arrived meanwhile.
 
 use events::{OutboundMessage, RejectReason, Timestamp};
+use ledger::rows::{Changes, OrderState, PriceRow};
 use rust_decimal::Decimal;
 use sqlx::{PgExecutor, Postgres, QueryBuilder, query_builder::Separated};
 
-use super::{Changes, OrderState, PriceRow};
 use crate::{
     Error, bigint,
     consumer::position::{self, Advance},
     outbox,
 };
 
-/// The statement as far as it is written, with what is bound to it.
+/// The statement as far as it is written, with its bound values.
 pub(super) struct Statement {
     query: QueryBuilder<Postgres>,
     advances: Vec<Advance>,
 }
 
 impl Statement {
-    /// Writes all of a batch. The lines that must not be crossed are the database's: its triggers run when all of it is there.
+    /// Writes the statement for a batch. The database enforces its constraints by triggers that run when all rows are there.
     pub(super) fn new(
         service: &'static str,
         advances: Vec<Advance>,
         changes: &Changes,
-        facts: &[OutboundMessage],
+        events: &[OutboundMessage],
     ) -> Result<Self, Error> {
         let mut statement = Self { query: QueryBuilder::new("WITH moved AS ("), advances };
         position::push(&mut statement.query, &statement.advances);
@@ -38,9 +38,9 @@ impl Statement {
         if !changes.prices.is_empty() {
             statement.add_prices(&changes.prices);
         }
-        if !facts.is_empty() {
+        if !events.is_empty() {
             statement.query.push(", told AS (");
-            outbox::push_together(&mut statement.query, service, facts)?;
+            outbox::push_together(&mut statement.query, service, events)?;
             statement.query.push(")");
         }
         statement.add_fence(changes.orders.len());
@@ -57,7 +57,7 @@ impl Statement {
         }
     }
 
-    /// Accounts that are opened, postings and their transfers.
+    /// Adds the opened accounts, the postings and their transfers.
     fn add_postings(&mut self, changes: &Changes) {
         let Changes { accounts, postings, transfers, .. } = changes;
         self.insert("opened", "accounts (id, kind, user_id, asset, hash)", "", |columns| {
@@ -91,7 +91,7 @@ impl Statement {
         });
     }
 
-    /// Where orders stand, and how those that are filled traded.
+    /// Adds the states of orders and the trades of those that are filled.
     fn add_orders(&mut self, changes: &Changes) {
         let Changes { orders, trades, .. } = changes;
         let into = "trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, tick_sequence,
@@ -120,7 +120,7 @@ impl Statement {
             tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at
             WHERE order_states.status = 'open' AND order_states.revision < EXCLUDED.revision RETURNING 1";
         let held_asset = |order: &OrderState| order.held.as_ref().map(|(asset, _)| asset.to_string());
-        let until = |order: &OrderState| order.parked.and_then(|(_, until)| until).map(Timestamp::datetime);
+        let until = |order: &OrderState| order.awaiting_alert?.expires_at.map(Timestamp::datetime);
         self.insert("decided", into, again, |columns| {
             columns
                 .push_bind(column(orders, |order| order.order_id))
@@ -128,10 +128,10 @@ impl Statement {
                 .push_bind(column(orders, |order| order.revision))
                 .push_bind(column(orders, |order| order.status.as_str()))
                 .push_bind(column(orders, |order| order.reason.map(RejectReason::as_str)))
-                .push_bind(column(orders, |order| order.place))
+                .push_bind(column(orders, |order| order.queue_rank))
                 .push_bind(column(orders, held_asset))
                 .push_bind(column(orders, |order| order.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held)))
-                .push_bind(column(orders, |order| order.parked.map(|(rule, _)| rule)))
+                .push_bind(column(orders, |order| order.awaiting_alert.map(|alert| alert.rule_id)))
                 .push_bind(column(orders, until))
                 .push_bind(column(orders, |order| bigint(order.tick_sequence)))
                 .push_bind(column(orders, |order| order.updated_at.datetime()));
@@ -150,7 +150,7 @@ impl Statement {
         });
     }
 
-    /// Refuses all of it when another instance has moved a consumer since, or has decided one of the orders.
+    /// Makes the statement fail when another instance has advanced a consumer since, or has decided one of the orders.
     fn add_fence(&mut self, orders: usize) {
         let consumers = self.advances.len();
         self.query.push(" SELECT fence((SELECT count(*) FROM moved) = ").push_bind(bigint(consumers as u64));
@@ -160,7 +160,7 @@ impl Statement {
         self.query.push(")");
     }
 
-    /// One part of the statement: rows that are given as one array for each column.
+    /// Adds one part of the statement: rows that are bound as one array for each column.
     fn insert(
         &mut self,
         name: &str,
@@ -174,7 +174,7 @@ impl Statement {
     }
 }
 
-/// SQLSTATE serialization_failure, which at this isolation only `fence` gives.
+/// The SQLSTATE serialization_failure, which at this isolation level only the function `fence` raises.
 const FENCED: &str = "40001";
 
 fn column<'a, R, V>(rows: &'a [R], value: impl Fn(&'a R) -> V) -> Vec<V> {

@@ -1,0 +1,304 @@
+//! What a verification finds in rows that somebody has changed, and has sealed again: hashes have no key.
+
+use std::collections::HashMap;
+
+use events::Timestamp;
+use ledger::{
+    audit::{Audit, Findings, PostingRecord},
+    hash_chain,
+    rows::{AccountRow, DepositRow, OrderRow, OrderStateRow, PostingRow, TradeRow, TransferRow},
+};
+use rust_decimal::Decimal;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::{
+    harness::{ADA, Harness},
+    memory_store,
+};
+
+/// The tables.
+struct Rows {
+    accounts: Vec<(AccountRow, Decimal)>,
+    postings: Vec<PostingRow>,
+    transfers: Vec<TransferRow>,
+    orders: HashMap<Uuid, OrderRow>,
+    states: Vec<OrderStateRow>,
+    trades: Vec<TradeRow>,
+    deposits: Vec<DepositRow>,
+    last_of_batches: i64,
+}
+
+/// Orders of every kind, and where each ends.
+struct Orders {
+    open: Uuid,
+    filled: Uuid,
+    cancelled: Uuid,
+}
+
+fn traded() -> (Rows, Orders) {
+    let mut harness = Harness::funded();
+    let filled = harness.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "4900" }));
+    harness.place(json!({ "side": "sell", "type": "stop", "size": "0.2", "stop_price": "4850" }));
+    let cancelled = harness.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "10" }));
+    harness.tick("4800", 1);
+    harness.cancel(cancelled, ADA);
+    harness.place(json!({ "side": "sell", "type": "market", "size": "0.01" }));
+    harness.place(json!({ "side": "buy", "type": "market", "funds": "100" }));
+    harness.place(json!({ "side": "buy", "type": "market", "size": "100" }));
+    let open = harness.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "4000" }));
+    (Rows::of(&harness), Orders { open, filled, cancelled })
+}
+
+impl Rows {
+    fn of(harness: &Harness) -> Self {
+        let order = |terms: &events::OrderRequest| OrderRow {
+            user_id: ADA,
+            terms: serde_json::to_string(terms).expect("JSON"),
+            fingerprint: hash_chain::fingerprint(terms).expect("a hash").into(),
+        };
+        let orders: HashMap<_, _> = harness.terms.iter().map(|(id, terms)| (*id, order(terms))).collect();
+        let state = |state: &ledger::rows::OrderState| OrderStateRow {
+            order_id: state.order_id,
+            user_id: state.user_id,
+            status: state.status.as_str().into(),
+            reason: state.reason.map(|reason| reason.as_str().into()),
+            held_asset: state.held.as_ref().map(|(asset, _)| asset.to_string()),
+            held: state.held.as_ref().map_or(Decimal::ZERO, |(_, held)| *held),
+            is_traded: harness.store.trades.values().any(|trade| trade.order_id == state.order_id),
+            order: orders.get(&state.order_id).cloned(),
+        };
+        let deposit = |(number, asset, amount): (u128, &str, i64)| DepositRow {
+            id: Uuid::from_u128(number),
+            user_id: ADA,
+            asset: asset.into(),
+            amount: amount.into(),
+        };
+        Self {
+            accounts: harness.store.accounts.values().cloned().collect(),
+            postings: harness.store.postings.clone(),
+            transfers: harness.store.transfers.clone(),
+            states: harness.store.orders.values().map(state).collect(),
+            orders,
+            trades: harness.store.trades.values().cloned().collect(),
+            deposits: [(1, "USD", 10_000), (2, "BTC", 2)].map(deposit).into(),
+            last_of_batches: harness.store.postings.len() as i64,
+        }
+    }
+
+    /// Does what somebody would who wants not to be found: all hashes are right again, and all balances.
+    fn seal(&mut self) {
+        self.transfers.iter_mut().for_each(|transfer| transfer.hash = hash_chain::transfer(transfer).into());
+        self.trades.iter_mut().for_each(|trade| trade.hash = hash_chain::trade(trade).into());
+        let mut previous = Vec::new();
+        for posting in &mut self.postings {
+            posting.previous_hash = previous;
+            let own = self.transfers.iter().filter(|transfer| transfer.posting_id == posting.id);
+            posting.hash = hash_chain::posting(posting, own.map(hash_chain::transfer)).into();
+            previous = posting.hash.clone();
+        }
+        for (account, balance) in &mut self.accounts {
+            let moved = |side: fn(&TransferRow) -> i64| -> Decimal {
+                self.transfers.iter().filter(|row| side(row) == account.id).map(|row| row.amount).sum()
+            };
+            *balance = moved(|row| row.to_account) - moved(|row| row.from_account);
+        }
+    }
+
+    fn findings(&self) -> Findings {
+        let mut audit = Audit::new(&self.accounts, memory_store::assets());
+        for posting in &self.postings {
+            let own = self.transfers.iter().filter(|transfer| transfer.posting_id == posting.id);
+            let trade = self.trades.iter().find(|trade| posting.kind == "fill" && trade.order_id == posting.cause);
+            audit.check_posting(&PostingRecord {
+                posting: posting.clone(),
+                transfers: own.cloned().collect(),
+                order: self.orders.get(&posting.cause).cloned(),
+                trade: trade.cloned(),
+                deposit: self.deposits.iter().find(|deposit| deposit.id == posting.cause).cloned(),
+            });
+        }
+        audit.require_up_to(self.last_of_batches);
+        self.states.iter().for_each(|state| audit.check_order(state));
+        audit.finish(&self.accounts)
+    }
+
+    /// The rows that are found to be wrong, each with why.
+    fn wrong(&self) -> Vec<String> {
+        self.findings().named.iter().map(ToString::to_string).collect()
+    }
+
+    fn account(&self, kind: &str, asset: &str) -> i64 {
+        let found = self.accounts.iter().find(|(row, _)| (&*row.kind, &*row.asset) == (kind, asset));
+        found.expect("an account").0.id
+    }
+
+    /// Adds a posting of Ada's that is right by itself.
+    fn post(&mut self, kind: &'static str, cause: Uuid, [from, to]: [&str; 2], amount: i64) {
+        let id = self.postings.len() as i64 + 1;
+        let [from_account, to_account] = [from, to].map(|kind| self.account(kind, "USD"));
+        let amount = amount.into();
+        let row = TransferRow {
+            posting_id: id,
+            number: 1,
+            asset: "USD".into(),
+            from_account,
+            to_account,
+            amount,
+            hash: vec![],
+        };
+        self.transfers.push(row);
+        let (at, hash) = (Timestamp::EPOCH, Vec::new());
+        let row = PostingRow { id, kind: kind.into(), user_id: ADA, cause, at, previous_hash: vec![], hash };
+        self.postings.push(row);
+        self.last_of_batches = id;
+        self.seal();
+    }
+
+    fn trade(&mut self, order: Uuid) -> &mut TradeRow {
+        self.trades.iter_mut().find(|trade| trade.order_id == order).expect("a trade")
+    }
+
+    fn state(&mut self, order: Uuid) -> &mut OrderStateRow {
+        self.states.iter_mut().find(|state| state.order_id == order).expect("a state")
+    }
+}
+
+#[test]
+fn what_the_settler_writes_is_right() {
+    let (mut rows, _) = traded();
+    assert_eq!(rows.wrong(), [""; 0]);
+    rows.seal();
+    assert_eq!(rows.wrong(), [""; 0]);
+}
+
+#[test]
+fn money_from_nowhere_is_found_whatever_it_is_called() {
+    for (kind, way) in [
+        ("release", ["house", "available"]),
+        ("release", ["fees", "available"]),
+        ("release", ["held", "available"]),
+        ("hold", ["house", "held"]),
+        ("hold", ["available", "house"]),
+        ("hold", ["held", "available"]),
+    ] {
+        let (mut rows, orders) = traded();
+        rows.post(kind, orders.cancelled, way, 5);
+        let last = format!("posting {}", rows.postings.len());
+        assert!(rows.wrong().iter().any(|wrong| wrong.starts_with(&last)), "{kind} {way:?}: {:?}", rows.wrong());
+    }
+}
+
+#[test]
+fn what_is_held_is_an_open_orders_and_nobody_elses() {
+    let (mut rows, orders) = traded();
+    rows.post("hold", orders.cancelled, ["available", "held"], 5);
+    let state = format!("state of order {}", orders.cancelled);
+    assert_eq!(rows.wrong(), [format!("{state}: it holds nothing, and its postings hold 5 USD")]);
+
+    let (mut rows, _) = traded();
+    let unknown = Uuid::from_u128(77);
+    rows.post("hold", unknown, ["available", "held"], 5);
+    assert_eq!(rows.wrong().len(), 2, "no such order, and no state of it: {:?}", rows.wrong());
+
+    // Two orders exchange what they hold: the sum of it is what it was.
+    let (mut rows, orders) = traded();
+    rows.state(orders.open).held -= Decimal::ONE;
+    assert!(rows.wrong()[0].contains("it holds 399.4 USD, and its postings hold 400.4 USD"), "{:?}", rows.wrong());
+
+    let (mut rows, orders) = traded();
+    rows.states.retain(|state| state.order_id != orders.open);
+    assert_eq!(
+        rows.wrong(),
+        [format!("state of order {}: postings hold 400.4 USD for it, and it is missing", orders.open)]
+    );
+
+    let (mut rows, orders) = traded();
+    rows.orders.get_mut(&orders.open).expect("an order").user_id = Uuid::from_u128(5);
+    assert!(
+        rows.wrong()[0].starts_with(&format!("order {}: it is somebody else's", orders.open)),
+        "{:?}",
+        rows.wrong()
+    );
+}
+
+#[test]
+fn a_trade_moves_what_it_says_to_whom_it_says() {
+    type Change = fn(&mut TradeRow);
+    let changes: [Change; 8] = [
+        |trade| trade.fee -= Decimal::new(1, 2),
+        |trade| trade.quote_amount += Decimal::new(1, 2),
+        |trade| trade.size += Decimal::new(1, 8),
+        |trade| trade.price += Decimal::ONE,
+        |trade| trade.tick_price += Decimal::ONE,
+        |trade| trade.side = "sell".into(),
+        |trade| trade.symbol = "ETH-USD".into(),
+        |trade| trade.posting_id += 1,
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let (mut rows, orders) = traded();
+        change(rows.trade(orders.filled));
+        rows.seal();
+        let named = format!("trade of order {}", orders.filled);
+        assert!(rows.wrong().iter().any(|wrong| wrong.starts_with(&named)), "{number}: {:?}", rows.wrong());
+    }
+    // The house takes the fee for itself.
+    let (mut rows, orders) = traded();
+    let (fees, house) = (rows.account("fees", "USD"), rows.account("house", "USD"));
+    let posting = rows.trade(orders.filled).posting_id;
+    let own = rows.transfers.iter_mut().filter(|row| row.posting_id == posting && row.to_account == fees);
+    own.for_each(|row| row.to_account = house);
+    rows.seal();
+    assert!(rows.wrong()[0].contains("is not what it says"), "{:?}", rows.wrong());
+}
+
+#[test]
+fn a_trade_is_what_its_order_asked_for_and_that_stays_what_it_was() {
+    let (mut rows, orders) = traded();
+    let other = json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "0.1", "price": "4700" });
+    let terms: events::OrderRequest = serde_json::from_value(other).expect("terms");
+    let order = rows.orders.get_mut(&orders.filled).expect("an order");
+    order.terms = serde_json::to_string(&terms).expect("JSON");
+    rows.state(orders.filled).order = rows.orders.get(&orders.filled).cloned();
+    let wrong = rows.wrong();
+    assert!(wrong.iter().any(|wrong| wrong.contains("it is not what its order asks for")), "{wrong:?}");
+    assert!(wrong.contains(&format!("order {}: its terms are not those that it was placed with", orders.filled)));
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named() {
+    let (mut rows, orders) = traded();
+    rows.state(orders.open).order.as_mut().expect("an order").terms = r#"{"symbol": "no"}"#.into();
+    rows.state(orders.cancelled).reason = Some("mood".into());
+    let mut wrong = rows.wrong();
+    wrong.sort();
+    assert!(wrong[0].starts_with(&format!("order {}: its terms cannot be read", orders.open)), "{wrong:?}");
+    assert!(wrong[1].starts_with(&format!("state of order {}: its status or", orders.cancelled)), "{wrong:?}");
+}
+
+#[test]
+fn an_end_that_was_cut_off_is_missed() {
+    let (mut rows, _) = traded();
+    let last = rows.postings.pop().expect("a posting").id;
+    rows.transfers.retain(|transfer| transfer.posting_id != last);
+    rows.seal();
+    assert!(rows.wrong().contains(&format!("posting {last}: it is missing")), "{:?}", rows.wrong());
+}
+
+#[test]
+fn findings_have_a_bound() {
+    let (mut rows, _) = traded();
+    rows.postings.last_mut().expect("a posting").id = 9_000_000_000_000_000;
+    let wrong = rows.wrong();
+    assert!(wrong.len() < 10 && wrong.iter().any(|wrong| wrong.starts_with("postings ")), "{wrong:?}");
+
+    let (mut rows, orders) = traded();
+    let state = rows.state(orders.cancelled).clone();
+    rows.states.extend((0..20_000).map(|n| OrderStateRow {
+        order_id: Uuid::from_u128(n << 64),
+        order: None,
+        ..state.clone()
+    }));
+    let findings = rows.findings();
+    assert_eq!((findings.named.len(), findings.count()), (10_000, 20_000));
+}

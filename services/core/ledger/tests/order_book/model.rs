@@ -1,0 +1,263 @@
+//! What must become of orders, said as simply as possible: every order is looked at, for every tick, with decimals.
+
+use std::{cmp::Ordering, collections::HashMap};
+
+use events::{
+    AlertFired, OrderCancelRequested, OrderPlaced, OrderStatus, Period, Price, Side, Tick, Timestamp,
+    order_request::{OrderKind, OrderSize, TimeInForce},
+};
+use rust_decimal::{Decimal, RoundingStrategy};
+use uuid::Uuid;
+
+use crate::{harness::POLICY, memory_store};
+
+/// Users' money, the prices, and every order with its status.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    /// Free and bound, by user and asset.
+    pub(crate) balances: HashMap<(Uuid, String), (Decimal, Decimal)>,
+    /// Where each order stands.
+    pub(crate) statuses: HashMap<Uuid, OrderStatus>,
+    /// Those that wait for their price or their alert, in the order in which they began to, with what each holds.
+    pub(crate) waiting: Vec<(OrderPlaced, Decimal)>,
+    prices: HashMap<String, (Price, Timestamp)>,
+    newest: Timestamp,
+}
+
+fn basis(points: u32) -> Decimal {
+    Decimal::new(points.into(), 4)
+}
+
+fn money(value: Decimal) -> Decimal {
+    value.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven)
+}
+
+/// Worth and fee.
+fn notional(size: Decimal, price: Decimal) -> (Decimal, Decimal) {
+    (money(size * price), money(size * price * basis(POLICY.rates.fee_bp)))
+}
+
+fn size(order: &OrderPlaced) -> Option<Decimal> {
+    match order.terms.execution {
+        OrderKind::Market(OrderSize::Size(size)) | OrderKind::Limit { size, .. } | OrderKind::Stop { size, .. } => {
+            Some(size.decimal())
+        }
+        OrderKind::Market(OrderSize::Funds(_)) => None,
+    }
+}
+
+fn is_reached(order: &OrderPlaced, price: Price) -> bool {
+    match (order.terms.execution, order.terms.side) {
+        (OrderKind::Market(_), _) => true,
+        (OrderKind::Limit { price: limit, .. }, Side::Buy) => price <= limit,
+        (OrderKind::Limit { price: limit, .. }, Side::Sell) => price >= limit,
+        (OrderKind::Stop { stop_price, .. }, Side::Buy) => price >= stop_price,
+        (OrderKind::Stop { stop_price, .. }, Side::Sell) => price <= stop_price,
+    }
+}
+
+fn is_ioc(order: &OrderPlaced) -> bool {
+    matches!(order.terms.execution, OrderKind::Limit { time_in_force: TimeInForce::Ioc, .. })
+}
+
+/// The limit or the stop.
+fn waits_for(order: &OrderPlaced) -> Option<Price> {
+    match order.terms.execution {
+        OrderKind::Market(_) => None,
+        OrderKind::Limit { price, .. } | OrderKind::Stop { stop_price: price, .. } => Some(price),
+    }
+}
+
+impl Model {
+    fn balances(&mut self, user: Uuid, asset: &str) -> &mut (Decimal, Decimal) {
+        self.balances.entry((user, asset.to_owned())).or_default()
+    }
+
+    pub(crate) fn deposit(&mut self, user: Uuid, asset: &str, amount: Decimal) {
+        self.balances(user, asset).0 += amount;
+    }
+
+    fn fresh(&self, symbol: &str) -> Option<Price> {
+        let (price, at) = self.prices.get(symbol)?;
+        (at.after(POLICY.max_price_age) >= self.newest).then_some(*price)
+    }
+
+    pub(crate) fn place(&mut self, order: &OrderPlaced) {
+        let status = self.decide(order).unwrap_or(OrderStatus::Rejected);
+        self.statuses.insert(order.order_id, status);
+    }
+
+    /// None when it is rejected.
+    fn decide(&mut self, order: &OrderPlaced) -> Option<OrderStatus> {
+        let (symbol, user) = (&order.terms.symbol, order.user_id);
+        let awaits_alert = order.after_alert.is_some();
+        let fresh = self.fresh(symbol.as_str());
+        if matches!(order.terms.execution, OrderKind::Market(_)) && !awaits_alert {
+            fresh?;
+        }
+        let latest = self.prices.get(symbol.as_str()).map(|(price, _)| price.decimal());
+        let reference = match order.terms.execution {
+            // Of whatever age, for an order that waits for its alert.
+            OrderKind::Market(_) => latest? * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
+            OrderKind::Limit { price, .. } => price.decimal(),
+            OrderKind::Stop { stop_price, .. } => {
+                stop_price.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp))
+            }
+        };
+        let (asset, need) = match (order.terms.side, order.terms.execution, size(order)) {
+            (_, OrderKind::Market(OrderSize::Funds(funds)), _) => (symbol.quote(), funds.decimal()),
+            (side, _, Some(size)) => {
+                let (quote, fee) = notional(size, reference);
+                if quote.is_zero() {
+                    return None;
+                }
+                if side == Side::Buy { (symbol.quote(), quote + fee) } else { (symbol.base(), size) }
+            }
+            (_, _, None) => return None,
+        };
+        if self.balances(user, asset.as_str()).0 < need {
+            return None;
+        }
+        if let Some(price) = fresh.filter(|price| !awaits_alert && is_reached(order, *price)) {
+            return self.fill(order, price, None).then_some(OrderStatus::Filled);
+        }
+        if !awaits_alert && is_ioc(order) {
+            return Some(OrderStatus::Expired);
+        }
+        if self.waiting.iter().filter(|(other, _)| other.user_id == user).count() >= POLICY.max_open_orders {
+            return None;
+        }
+        let balances = self.balances(user, asset.as_str());
+        *balances = (balances.0 - need, balances.1 + need);
+        self.waiting.push((order.clone(), need));
+        Some(OrderStatus::Open)
+    }
+
+    /// Whether it could be filled; `held` is freed in any case.
+    fn fill(&mut self, order: &OrderPlaced, price: Price, held: Option<Decimal>) -> bool {
+        let (symbol, side, user) = (&order.terms.symbol, order.terms.side, order.user_id);
+        let (base, quote) = (symbol.base(), symbol.quote());
+        let pays = if side == Side::Buy { &quote } else { &base };
+        if let Some(held) = held {
+            let balances = self.balances(user, pays.as_str());
+            *balances = (balances.0 + held, balances.1 - held);
+        }
+        let half = basis(POLICY.rates.spread_bp) / Decimal::TWO;
+        let price = match (order.terms.execution, side) {
+            (OrderKind::Limit { .. }, _) => price.decimal(),
+            (_, Side::Buy) => price.decimal() * (Decimal::ONE + half),
+            (_, Side::Sell) => price.decimal() * (Decimal::ONE - half),
+        };
+        let scale = memory_store::assets().iter().find(|(asset, _)| *asset == base).map_or(0, |(_, scale)| *scale);
+        let size = size(order).unwrap_or_else(|| {
+            let OrderKind::Market(OrderSize::Funds(funds)) = order.terms.execution else { return Decimal::ZERO };
+            let cost = price * (Decimal::ONE + basis(POLICY.rates.fee_bp));
+            let down = |funds: Decimal| (funds / cost).round_dp_with_strategy(scale, RoundingStrategy::ToZero);
+            let most = down(funds.decimal());
+            let (quote, fee) = notional(most, price);
+            if quote + fee <= funds.decimal() { most } else { down(funds.decimal() - Decimal::new(1, 2)) }
+        });
+        let (worth, fee) = notional(size, price);
+        let paid = if side == Side::Buy { worth + fee } else { size };
+        if worth.is_zero() || self.balances(user, pays.as_str()).0 < paid {
+            return false;
+        }
+        match side {
+            Side::Buy => {
+                self.balances(user, quote.as_str()).0 -= paid;
+                self.balances(user, base.as_str()).0 += size;
+            }
+            Side::Sell => {
+                self.balances(user, base.as_str()).0 -= paid;
+                self.balances(user, quote.as_str()).0 += worth - fee;
+            }
+        }
+        true
+    }
+
+    /// Ends an order that waits, and gives back what it held.
+    fn end(&mut self, (order, held): (OrderPlaced, Decimal), status: OrderStatus) {
+        let pays = if order.terms.side == Side::Buy { order.terms.symbol.quote() } else { order.terms.symbol.base() };
+        let balances = self.balances(order.user_id, pays.as_str());
+        *balances = (balances.0 + held, balances.1 - held);
+        self.statuses.insert(order.order_id, status);
+    }
+
+    /// Fills an order that waits, or rejects it.
+    fn execute(&mut self, (order, held): (OrderPlaced, Decimal), price: Price) {
+        let filled = self.fill(&order, price, Some(held));
+        let status = if filled { OrderStatus::Filled } else { OrderStatus::Rejected };
+        self.statuses.insert(order.order_id, status);
+    }
+
+    pub(crate) fn cancel(&mut self, request: &OrderCancelRequested) {
+        let mine = |(order, _): &(OrderPlaced, Decimal)| {
+            (order.order_id, order.user_id) == (request.order_id, request.user_id)
+        };
+        if let Some(index) = self.waiting.iter().position(mine) {
+            let order = self.waiting.remove(index);
+            self.end(order, OrderStatus::Cancelled);
+        }
+    }
+
+    pub(crate) fn fire(&mut self, alert: &AlertFired) {
+        let its =
+            |(order, _): &(OrderPlaced, Decimal)| order.after_alert.is_some_and(|after| after.rule_id == alert.rule_id);
+        let Some(index) = self.waiting.iter().position(its) else { return };
+        let order = &mut self.waiting[index].0;
+        order.after_alert = None;
+        let (is_market, is_ioc) = (matches!(order.terms.execution, OrderKind::Market(_)), is_ioc(order));
+        let (order, fresh) = (order.clone(), self.fresh(self.waiting[index].0.terms.symbol.as_str()));
+        match fresh.filter(|price| is_reached(&order, *price)) {
+            Some(price) => {
+                let order = self.waiting.remove(index);
+                self.execute(order, price);
+            }
+            None if is_market || is_ioc => {
+                let order = self.waiting.remove(index);
+                self.end(order, if is_market { OrderStatus::Rejected } else { OrderStatus::Expired });
+            }
+            // It keeps the place that it has had.
+            None => {}
+        }
+    }
+
+    /// Takes those that wait out which are meant.
+    fn take(&mut self, which: impl Fn(&OrderPlaced) -> bool) -> Vec<(OrderPlaced, Decimal)> {
+        let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|(order, _)| which(order));
+        self.waiting = waiting;
+        taken
+    }
+
+    pub(crate) fn tick(&mut self, tick: &Tick) {
+        let symbol = tick.symbol.as_str();
+        if self.prices.get(symbol).is_some_and(|(_, at)| *at > tick.at) {
+            return;
+        }
+        self.prices.insert(symbol.to_owned(), (tick.price, tick.at));
+        self.newest = self.newest.max(tick.at);
+        let newest = self.newest;
+        let is_over = |order: &OrderPlaced| {
+            let until = order.after_alert.and_then(|after| after.expires_at);
+            until.is_some_and(|until| until.after(Period::seconds(3_600)) < newest)
+        };
+        for order in self.take(is_over) {
+            self.end(order, OrderStatus::Expired);
+        }
+        if self.fresh(symbol).is_none() {
+            return;
+        }
+        let mut reached = self.take(|order| {
+            order.after_alert.is_none() && order.terms.symbol == tick.symbol && is_reached(order, tick.price)
+        });
+        // Those above the price from the highest, those below it from the lowest, those at it; a stable sort.
+        reached.sort_by_key(|(order, _)| match waits_for(order).map(|price| price.cmp(&tick.price)) {
+            Some(Ordering::Greater) => (0, waits_for(order).map(|price| -price.decimal())),
+            Some(Ordering::Less) => (1, waits_for(order).map(Price::decimal)),
+            Some(Ordering::Equal) | None => (2, None),
+        });
+        for order in reached {
+            self.execute(order, tick.price);
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The rule engine: takes ticks and changes of rules one at a time, in order, and returns the firings.
+//!
+//! The same ticks and changes in the same order give the same firings, also when the engine is saved and restored
+//! between any two of them. That makes a restart and a replay harmless.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use events::{
+    Baseline, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Venue, money::change_percent,
+    rule::Change,
+};
+use uuid::Uuid;
+
+use crate::{
+    index::{Index, Matches},
+    market::{Market, Reference},
+    state::{Changes, EngineState, Firing, RuleState, Suppression},
+};
+
+/// A firing with its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleFiring {
+    /// The rule that fired.
+    pub rule: Arc<Rule>,
+    /// The firing, which may be suppressed.
+    pub firing: Firing,
+}
+
+/// All rules and markets.
+#[derive(Debug, Default)]
+pub struct Engine {
+    symbols: HashMap<Symbol, Markets>,
+    rules: HashMap<Uuid, RuleEntry>,
+    dirty_markets: BTreeSet<(Symbol, Venue)>,
+    dirty_rules: BTreeSet<Uuid>,
+    firings: Vec<Firing>,
+}
+
+/// The markets of one symbol, by venue.
+#[derive(Debug, Default)]
+struct Markets {
+    /// The first venue that quoted the symbol; rules without a venue watch it.
+    primary: Option<Venue>,
+    venues: BTreeMap<Venue, (Market, Index)>,
+    /// The active rules whose market has not ticked yet.
+    awaiting_first_tick: BTreeSet<Uuid>,
+}
+
+#[derive(Debug)]
+struct RuleEntry {
+    rule: Arc<Rule>,
+    state: RuleState,
+}
+
+impl Engine {
+    /// Restores the engine from its saved state.
+    pub fn restore(saved: EngineState) -> Self {
+        let mut engine = Self::default();
+        for state in saved.markets {
+            let markets = engine.symbols.entry(state.symbol.clone()).or_default();
+            // Markets come in the order of their first tick.
+            markets.primary.get_or_insert(state.venue.clone());
+            markets.venues.insert(state.venue.clone(), (Market::restore(state), Index::default()));
+        }
+        for sample in saved.samples {
+            let markets = engine.symbols.get_mut(&sample.symbol);
+            if let Some((market, _)) = markets.and_then(|markets| markets.venues.get_mut(&sample.venue)) {
+                market.restore_sample(&sample);
+            }
+        }
+        for (rule, state) in saved.rules {
+            let id = rule.id;
+            engine.rules.insert(id, RuleEntry { rule: Arc::new(rule), state });
+            engine.index_restored(id);
+        }
+        engine
+    }
+
+    /// Returns the number of rules that are evaluated against ticks.
+    pub fn active_rules(&self) -> usize {
+        self.rules.values().filter(|entry| entry.state.status == RuleStatus::Active).count()
+    }
+
+    /// Applies a change of a rule, unless a later one was applied before. A rule that becomes active is evaluated against
+    /// ticks of sequences above `after`.
+    pub fn apply_change(&mut self, change: RuleChanged, after: u64) {
+        let RuleChanged { rule, revision, status, .. } = change;
+        let id = rule.id;
+        match self.rules.get_mut(&id) {
+            Some(entry) if entry.state.revision >= revision => return,
+            Some(entry) => {
+                let finished = matches!(entry.state.status, RuleStatus::Done | RuleStatus::Expired);
+                entry.state.revision = revision;
+                self.dirty_rules.insert(id);
+                if finished && status != RuleStatus::Deleted {
+                    return;
+                }
+                self.unindex(id);
+            }
+            // The rule was created and deleted before its creation was read.
+            None if status == RuleStatus::Deleted => return,
+            None => {
+                let state = RuleState {
+                    rule_id: id,
+                    revision,
+                    status,
+                    active_after: after,
+                    reference: None,
+                    firings: 0,
+                    last_fired_at: None,
+                };
+                self.rules.insert(id, RuleEntry { rule: Arc::new(rule), state });
+                self.dirty_rules.insert(id);
+            }
+        }
+        self.set_status(id, status);
+        if status == RuleStatus::Active {
+            self.activate(id, after);
+        }
+    }
+
+    /// Evaluates the rules of a tick's market and returns the firings, in the order of the rules' ids.
+    pub fn evaluate(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
+        let markets = self.symbols.entry(tick.symbol.clone()).or_default();
+        if !markets.venues.contains_key(&tick.venue) {
+            self.open_market(tick, sequence)
+        } else if markets.venues.get(&tick.venue).is_some_and(|(market, _)| tick.at < market.last().1) {
+            Vec::new() // A late tick is stored in the history and evaluates nothing.
+        } else {
+            self.evaluate_in_market(tick, sequence)
+        }
+    }
+
+    /// Takes what has changed since the last call, for the store to save.
+    pub fn take_changes(&mut self) -> Changes {
+        let mut changes = Changes { firings: std::mem::take(&mut self.firings), ..Changes::default() };
+        for (symbol, venue) in std::mem::take(&mut self.dirty_markets) {
+            let markets = self.symbols.get_mut(&symbol);
+            if let Some((market, _)) = markets.and_then(|markets| markets.venues.get_mut(&venue)) {
+                changes.markets.push(market.state().clone());
+                changes.samples.extend(market.take_unsaved_samples());
+                changes.expired_samples.extend(market.prune());
+            }
+        }
+        for id in std::mem::take(&mut self.dirty_rules) {
+            let Some(entry) = self.rules.get(&id) else { continue };
+            changes.rules.push(entry.state.clone());
+            if entry.state.status == RuleStatus::Deleted {
+                self.rules.remove(&id);
+            }
+        }
+        changes
+    }
+
+    fn open_market(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
+        let (symbol, venue) = (&tick.symbol, &tick.venue);
+        let market = Market::open(symbol.clone(), venue.clone(), sequence, tick.price, tick.at);
+        let markets = self.symbols.entry(symbol.clone()).or_default();
+        markets.primary.get_or_insert(venue.clone());
+        markets.venues.insert(venue.clone(), (market, Index::default()));
+        self.dirty_markets.insert((symbol.clone(), venue.clone()));
+        for id in std::mem::take(&mut markets.awaiting_first_tick) {
+            self.index_unevaluated(id);
+        }
+        self.expire_rules(tick);
+        let Some((_, index)) = self.market_mut(symbol, venue) else { return Vec::new() };
+        let matches = index.evaluate(None, tick.price, tick.at);
+        self.apply_matches(tick, sequence, matches)
+    }
+
+    fn evaluate_in_market(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
+        self.expire_rules(tick);
+        let Some((market, index)) = self.market_mut(&tick.symbol, &tick.venue) else { return Vec::new() };
+        let matches = index.evaluate(Some(market), tick.price, tick.at);
+        market.record(sequence, tick.price, tick.at);
+        self.dirty_markets.insert((tick.symbol.clone(), tick.venue.clone()));
+        self.apply_matches(tick, sequence, matches)
+    }
+
+    fn apply_matches(&mut self, tick: &Tick, sequence: u64, mut matches: Matches) -> Vec<RuleFiring> {
+        for id in matches.newly_anchored {
+            self.set_reference(id, Some((tick.price, tick.at)));
+        }
+        matches.fired.sort_unstable_by_key(|(id, _)| *id);
+        matches.fired.into_iter().filter_map(|(id, reference)| self.fire_rule(id, reference, tick, sequence)).collect()
+    }
+
+    fn fire_rule(&mut self, id: Uuid, reference: Option<Reference>, tick: &Tick, sequence: u64) -> Option<RuleFiring> {
+        let entry = self.rules.get_mut(&id)?;
+        let (rule, state) = (entry.rule.clone(), &mut entry.state);
+        let reference = reference.or(if is_anchored(rule.condition) { state.reference } else { None });
+        let in_cooldown = state.last_fired_at.is_some_and(|last| tick.at < last.after(rule.cooldown));
+        state.firings += 1;
+        let firing = Firing {
+            rule_id: id,
+            number: state.firings,
+            symbol: tick.symbol.clone(),
+            venue: tick.venue.clone(),
+            fired_at: tick.at,
+            price: tick.price,
+            reference,
+            change_percent: reference.map(|(reference, _)| change_percent(tick.price, reference)),
+            sequence,
+            suppressed: in_cooldown.then_some(Suppression::Cooldown),
+        };
+        self.dirty_rules.insert(id);
+        self.firings.push(firing.clone());
+        if !in_cooldown {
+            state.last_fired_at = Some(tick.at);
+            if rule.repeat == Repeat::Once {
+                self.unindex(id);
+                self.set_status(id, RuleStatus::Done);
+            } else if is_anchored(rule.condition) {
+                self.unindex(id);
+                self.set_reference(id, Some((tick.price, tick.at)));
+                self.index_unevaluated(id);
+            }
+        }
+        Some(RuleFiring { rule, firing })
+    }
+
+    fn expire_rules(&mut self, tick: &Tick) {
+        while let Some((_, index)) = self.market_mut(&tick.symbol, &tick.venue)
+            && let Some(id) = index.next_expired(tick.at)
+        {
+            self.unindex(id);
+            self.set_status(id, RuleStatus::Expired);
+        }
+    }
+
+    fn activate(&mut self, id: Uuid, after: u64) {
+        let Some(entry) = self.rules.get_mut(&id) else { return };
+        entry.state.active_after = after;
+        let rule = entry.rule.clone();
+        let last = self.market_of(&rule).map(|(market, _)| market.last());
+        self.set_reference(id, if is_anchored(rule.condition) { last } else { None });
+        self.index_unevaluated(id);
+    }
+
+    /// Indexes an active rule that no tick was evaluated against since it became active.
+    fn index_unevaluated(&mut self, id: Uuid) {
+        let Some(entry) = self.rules.get(&id) else { return };
+        let (rule, reference) = (entry.rule.clone(), entry.state.reference.map(|(price, _)| price));
+        match self.market_of(&rule) {
+            Some((_, index)) => {
+                index.add(id, rule.condition, reference);
+                if let Some(at) = rule.expires_at {
+                    index.add_expiry(id, at);
+                }
+            }
+            None => _ = self.symbols.entry(rule.symbol.clone()).or_default().awaiting_first_tick.insert(id),
+        }
+    }
+
+    /// Indexes a restored rule. Whether a tick was evaluated against it follows from the market's last sequence.
+    fn index_restored(&mut self, id: Uuid) {
+        let Some(entry) = self.rules.get(&id) else { return };
+        if entry.state.status != RuleStatus::Active {
+            return;
+        }
+        let (rule, active_after, reference) = (entry.rule.clone(), entry.state.active_after, entry.state.reference);
+        match self.market_of(&rule) {
+            Some((market, index)) if reference.is_none() && market.state().last_sequence > active_after => {
+                index.add_evaluated(id, rule.condition, market);
+                if let Some(at) = rule.expires_at {
+                    index.add_expiry(id, at);
+                }
+            }
+            _ => self.index_unevaluated(id),
+        }
+    }
+
+    fn unindex(&mut self, id: Uuid) {
+        let Some(entry) = self.rules.get(&id) else { return };
+        let (rule, reference) = (entry.rule.clone(), entry.state.reference.map(|(price, _)| price));
+        if let Some((_, index)) = self.market_of(&rule) {
+            index.remove(id, rule.condition, reference);
+            if let Some(at) = rule.expires_at {
+                index.remove_expiry(id, at);
+            }
+        }
+        if let Some(markets) = self.symbols.get_mut(&rule.symbol) {
+            markets.awaiting_first_tick.remove(&id);
+        }
+    }
+
+    fn set_status(&mut self, id: Uuid, status: RuleStatus) {
+        if let Some(entry) = self.rules.get_mut(&id) {
+            entry.state.status = status;
+            self.dirty_rules.insert(id);
+        }
+    }
+
+    fn set_reference(&mut self, id: Uuid, reference: Option<Reference>) {
+        if let Some(entry) = self.rules.get_mut(&id) {
+            entry.state.reference = reference;
+            self.dirty_rules.insert(id);
+        }
+    }
+
+    /// Returns the market that a rule watches, once it has ticked.
+    fn market_of(&mut self, rule: &Rule) -> Option<(&mut Market, &mut Index)> {
+        let markets = self.symbols.get_mut(&rule.symbol)?;
+        let venue = rule.venue.as_ref().or(markets.primary.as_ref())?.clone();
+        markets.venues.get_mut(&venue).map(|(market, index)| (market, index))
+    }
+
+    fn market_mut(&mut self, symbol: &Symbol, venue: &Venue) -> Option<(&mut Market, &mut Index)> {
+        self.symbols.get_mut(symbol)?.venues.get_mut(venue).map(|(market, index)| (market, index))
+    }
+}
+
+fn is_anchored(condition: Condition) -> bool {
+    matches!(condition, Condition::Change(Change { since: Baseline::Anchor, .. }))
+}

@@ -1,0 +1,174 @@
+//! One symbol at one venue: its last evaluated tick, and the prices that windows look back to.
+
+use std::collections::VecDeque;
+
+use events::{Period, Price, Symbol, Timestamp, Venue};
+
+use crate::state::{ExpiredSamples, MarketState, Sample};
+
+/// Windows up to this long look back in whole seconds, longer ones in whole minutes.
+const FINE_WINDOW: Period = Period::HOUR;
+const LONGEST_WINDOW: Period = Period::seconds(7 * 86_400);
+/// Old samples are deleted only so many at a time, because each deletion is a statement of its own.
+const PRUNE_AT_LEAST: usize = 256;
+
+/// A price and its time, which a change is measured from.
+pub type Reference = (Price, Timestamp);
+
+/// The memory of one market.
+#[derive(Debug)]
+pub(crate) struct Market {
+    state: MarketState,
+    fine: Samples,
+    coarse: Samples,
+}
+
+impl Market {
+    /// Opens a market at its first tick.
+    pub(crate) fn open(symbol: Symbol, venue: Venue, sequence: u64, price: Price, at: Timestamp) -> Self {
+        let state = MarketState {
+            symbol,
+            venue,
+            first_sequence: sequence,
+            last_sequence: sequence,
+            last_at: at,
+            last_price: price,
+        };
+        let mut market = Self::restore(state);
+        market.add_sample(price, at);
+        market
+    }
+
+    /// Restores a market from its saved state; its samples follow by [`Market::restore_sample`].
+    pub(crate) fn restore(state: MarketState) -> Self {
+        Self {
+            state,
+            fine: Samples::new(Period::SECOND, FINE_WINDOW),
+            coarse: Samples::new(Period::MINUTE, LONGEST_WINDOW),
+        }
+    }
+
+    /// Restores a saved sample; samples come in the order of their slots.
+    pub(crate) fn restore_sample(&mut self, sample: &Sample) {
+        let samples = if sample.grain_seconds == 1 { &mut self.fine } else { &mut self.coarse };
+        samples.entries.push_back(SampleEntry { slot: sample.slot, price: sample.price, at: sample.at });
+    }
+
+    /// Returns the state to save.
+    pub(crate) fn state(&self) -> &MarketState {
+        &self.state
+    }
+
+    /// Returns the last evaluated price.
+    pub(crate) fn last(&self) -> Reference {
+        (self.state.last_price, self.state.last_at)
+    }
+
+    /// Records an evaluated tick, which is not older than the last one.
+    pub(crate) fn record(&mut self, sequence: u64, price: Price, at: Timestamp) {
+        self.state.last_sequence = sequence;
+        self.state.last_price = price;
+        self.state.last_at = at;
+        self.add_sample(price, at);
+    }
+
+    /// Returns the last evaluated price at or before one window before `at`, on the window's grain.
+    pub(crate) fn window_ago(&self, window: Period, at: Timestamp) -> Option<Reference> {
+        let samples = if window <= FINE_WINDOW { &self.fine } else { &self.coarse };
+        samples.at_or_before(at.before(window, samples.grain)?)
+    }
+
+    /// Takes the samples that were added or replaced since the last call.
+    pub(crate) fn take_unsaved_samples(&mut self) -> Vec<Sample> {
+        let MarketState { symbol, venue, .. } = &self.state;
+        [&mut self.fine, &mut self.coarse]
+            .into_iter()
+            .flat_map(|samples| {
+                let grain_seconds = samples.grain.as_seconds() as i32;
+                samples.unsaved.drain(..).map(move |entry| (grain_seconds, entry))
+            })
+            .map(|(grain_seconds, SampleEntry { slot, price, at })| Sample {
+                symbol: symbol.clone(),
+                venue: venue.clone(),
+                grain_seconds,
+                slot,
+                at,
+                price,
+            })
+            .collect()
+    }
+
+    /// Drops the samples that no window looks back to any more, and returns what to delete.
+    pub(crate) fn prune(&mut self) -> Vec<ExpiredSamples> {
+        let MarketState { symbol, venue, last_at, .. } = &self.state;
+        [&mut self.fine, &mut self.coarse]
+            .into_iter()
+            .filter_map(|samples| {
+                let before_slot = samples.prune(*last_at)?;
+                let grain_seconds = samples.grain.as_seconds() as i32;
+                Some(ExpiredSamples { symbol: symbol.clone(), venue: venue.clone(), grain_seconds, before_slot })
+            })
+            .collect()
+    }
+
+    fn add_sample(&mut self, price: Price, at: Timestamp) {
+        self.fine.add(price, at);
+        self.coarse.add(price, at);
+    }
+}
+
+/// At most one price per slot of a grain: the last one at or before the slot's end.
+#[derive(Debug)]
+struct Samples {
+    grain: Period,
+    longest: Period,
+    entries: VecDeque<SampleEntry>,
+    unsaved: Vec<SampleEntry>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct SampleEntry {
+    /// The end of the slot, in grains since 1970.
+    slot: i64,
+    price: Price,
+    at: Timestamp,
+}
+
+impl Samples {
+    fn new(grain: Period, longest: Period) -> Self {
+        Self { grain, longest, entries: VecDeque::new(), unsaved: Vec::new() }
+    }
+
+    fn add(&mut self, price: Price, at: Timestamp) {
+        // The slot is rounded up: a window that ends at the end of the slot sees the price, one that ends at its start does not.
+        let slot = (at.micros() + self.grain.micros() - 1).div_euclid(self.grain.micros());
+        let entry = SampleEntry { slot, price, at };
+        if self.entries.back().is_some_and(|last| last.slot == slot) {
+            self.entries.pop_back();
+        }
+        if self.unsaved.last().is_some_and(|last| last.slot == slot) {
+            self.unsaved.pop();
+        }
+        self.entries.push_back(entry);
+        self.unsaved.push(entry);
+    }
+
+    /// Returns the last price at or before `cut`, which is a multiple of the grain.
+    fn at_or_before(&self, cut: Timestamp) -> Option<Reference> {
+        let slot = cut.micros() / self.grain.micros();
+        let behind = self.entries.partition_point(|entry| entry.slot <= slot);
+        let entry = self.entries.get(behind.checked_sub(1)?)?;
+        Some((entry.price, entry.at))
+    }
+
+    fn prune(&mut self, now: Timestamp) -> Option<i64> {
+        let cut = now.before(self.longest, self.grain)?.micros() / self.grain.micros();
+        // The longest window may still look back to the last sample at or before the cut.
+        let old = self.entries.partition_point(|entry| entry.slot <= cut).saturating_sub(1);
+        if old < PRUNE_AT_LEAST {
+            return None;
+        }
+        self.entries.drain(..old);
+        self.entries.front().map(|first| first.slot)
+    }
+}

@@ -1,0 +1,80 @@
+//! Reads the messages of the three streams.
+
+use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Tick, Timestamp};
+use ledger::order_book::DepositError;
+use platform::{Message, broker::ordered_consumer::DecodeError};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{SERVICE, consumer_run::CONSUMERS};
+
+/// The reason why a message can never be applied.
+#[derive(Debug, Error)]
+pub(crate) enum InputError {
+    /// The message cannot be decoded, or its type does not belong into its stream.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+    /// The deposit can never be posted.
+    #[error(transparent)]
+    Deposit(#[from] DepositError),
+}
+
+/// An event to apply to the order book.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Tick(Box<Tick>),
+    Alert(Box<AlertFired>),
+    Placed(Box<OrderPlaced>),
+    Cancel(Box<OrderCancelRequested>),
+    Deposit(Box<DepositRequested>),
+    /// An event that changes no order.
+    Ignored,
+}
+
+impl Input {
+    /// Returns the symbol that an order trades.
+    pub(crate) fn symbol(&self) -> Option<&Symbol> {
+        if let Self::Placed(placed) = self { Some(&placed.terms.symbol) } else { None }
+    }
+
+    /// Returns the asset of a deposit.
+    pub(crate) fn asset(&self) -> Option<&Asset> {
+        if let Self::Deposit(request) = self { Some(&request.asset) } else { None }
+    }
+
+    /// Returns the id of an order that is placed.
+    pub(crate) fn order(&self) -> Option<Uuid> {
+        if let Self::Placed(placed) = self { Some(placed.order_id) } else { None }
+    }
+
+    /// Returns the id of a deposit.
+    pub(crate) fn deposit(&self) -> Option<Uuid> {
+        if let Self::Deposit(request) = self { Some(request.deposit_id) } else { None }
+    }
+
+    /// Returns the time of the event.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        Some(match self {
+            Self::Tick(event) => event.ce_time(),
+            Self::Alert(event) => event.ce_time(),
+            Self::Placed(event) => event.ce_time(),
+            Self::Cancel(event) => event.ce_time(),
+            Self::Deposit(event) => event.ce_time(),
+            Self::Ignored => return None,
+        })
+    }
+}
+
+/// Decodes a message of one of the [`CONSUMERS`].
+pub(crate) fn decode(consumer: usize, message: &Message) -> Result<Input, InputError> {
+    Ok(match (CONSUMERS[consumer], message.class()) {
+        // Gaps in a feed are announced in the stream of ticks.
+        (SERVICE, class) if class.starts_with("feed-") => Input::Ignored,
+        (SERVICE, _) => Input::Tick(message.event().map(Box::new)?),
+        ("trade-settler-alerts", _) => Input::Alert(message.event().map(Box::new)?),
+        (_, OrderPlaced::TYPE) => Input::Placed(message.event().map(Box::new)?),
+        (_, OrderCancelRequested::TYPE) => Input::Cancel(message.event().map(Box::new)?),
+        (_, DepositRequested::TYPE) => Input::Deposit(message.event().map(Box::new)?),
+        (_, class) => return Err(DecodeError::Class(class.to_owned()).into()),
+    })
+}
