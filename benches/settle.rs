@@ -32,8 +32,9 @@ use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
     Store,
+    consumer::runner::Commit,
     consumer::{leader_lock, position},
-    trading::settlement::{self, Batch},
+    trading::settlement,
 };
 use tokio::sync::Mutex;
 use trade_settler::{SERVICE, Settings};
@@ -235,21 +236,25 @@ async fn prepare(
     name: &str,
     size: usize,
     most: usize,
-) -> anyhow::Result<(Store, Vec<Batch>)> {
+) -> anyhow::Result<(Store, Vec<Commit<Changes>>)> {
     let (server, _) = url.rsplit_once('/').context("a database URL")?;
     let url = format!("{server}/{name}");
     Store::create_database(&url).await?;
     let store = connect(&url).await?;
     store.migrate().await?;
     let (mut book, changes) = market.book(settlement::all_assets(&store).await?)?;
-    settlement::connect(&store).await?.settle(SERVICE, Batch { changes, ..Batch::default() }).await?;
+    settlement::connect(&store).await?.settle(commit(changes, Vec::new())).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone()));
         let events = book.take_events().iter().map(|event| event.to_message()).collect();
-        Batch { events, changes: book.take_changes(), ..Batch::default() }
+        commit(book.take_changes(), events)
     };
     Ok((store, orders.chunks(size).map(decide).collect()))
+}
+
+fn commit(changes: Changes, events: Vec<OutboundMessage>) -> Commit<Changes> {
+    Commit { service: SERVICE, advances: Vec::new(), effects: changes, events, dead_letters: Vec::new() }
 }
 
 async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow::Result<f64> {
@@ -257,7 +262,7 @@ async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow:
     let settling = settlement::connect(&store).await?;
     let began = Instant::now();
     for batch in batches {
-        settling.settle(SERVICE, batch).await?;
+        settling.settle(batch).await?;
     }
     Ok(market.orders.len().min(most) as f64 / began.elapsed().as_secs_f64())
 }
@@ -273,7 +278,7 @@ async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f
         loop {
             let mut turn = turns.lock().await;
             let Some(batch) = turn.next() else { return anyhow::Ok(()) };
-            settling.settle(SERVICE, batch).await?;
+            settling.settle(batch).await?;
         }
     };
     futures::future::try_join_all((0..8).map(|_| worker())).await?;

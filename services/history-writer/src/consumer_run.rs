@@ -1,37 +1,30 @@
-//! One consumer run of the writer: from the committed position on, until something fails.
+//! How ticks become rows of history, candles and latest prices.
 
 use std::{
     collections::{BTreeSet, HashMap},
     time::Duration,
 };
 
-use events::{DeadLetter, Symbol, Tick, Venue};
+use events::{Event, Symbol, Tick, Timestamp, Venue};
+use futures::future::BoxFuture;
 use market_data::{InstrumentId, Month, StoredTick, candles};
-use platform::{Batch, Broker, Check, Message, OrderedConsumer, ServiceError};
+use platform::{Broker, Check, Message, ServiceError, broker::ordered_consumer::DecodeError};
 use store::{
     Error, Store, Tx,
     consumer::{
-        dead_letters, leader_lock,
-        position::{self, Advance, advance},
+        position,
+        runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, lead},
     },
     market::history,
-    outbox::relay,
 };
-use tokio::time::{Instant, interval};
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::{SERVICE, Settings, partitions::Partitions};
 
-/// How often partitions are maintained while no tick comes.
+/// How often partitions are maintained.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 
 type Instruments = HashMap<(Symbol, Venue), InstrumentId>;
-
-/// What one transaction saves.
-struct Decided {
-    ticks: Vec<StoredTick>,
-    dead_letters: Vec<DeadLetter>,
-}
 
 pub(crate) async fn run(
     broker: &Broker,
@@ -39,63 +32,90 @@ pub(crate) async fn run(
     check: &Check,
     settings: &Settings,
 ) -> Result<(), ServiceError> {
-    let mut leader_lock = leader_lock::acquire(store, SERVICE, check).await?;
-    relay::publish_pending(store, SERVICE, broker).await?;
-    let mut position = position::read(store, SERVICE, OrderedConsumer::stream_created(broker, SERVICE).await?).await?;
-    let mut partitions = Partitions::open(store, settings.retention_days).await?;
-    let mut instruments = history::list_instruments(store).await?;
-    let mut consumer = OrderedConsumer::open(broker, SERVICE, position).await?;
-    info!(service = SERVICE, position, instruments = instruments.len(), "state restored");
-    check.ready();
-    let lost = leader_lock.lost();
-    tokio::pin!(lost);
-    let mut maintenance = interval(MAINTAIN_EVERY);
-    loop {
-        let batch = tokio::select! {
-            fault = &mut lost => return Err(fault),
-            _ = maintenance.tick() => {
-                partitions.maintain(store).await?;
-                continue;
-            }
-            batch = consumer.next(settings.batch) => batch,
-        };
-        let began = Instant::now();
-        let decided = decide(&batch, consumer.stream());
-        let months: BTreeSet<Month> = decided.ticks.iter().map(|stored| Month::of(stored.tick.at)).collect();
-        partitions.create_missing(store, months).await?;
-        let last_event_at = decided.ticks.last().map(|stored| stored.tick.at);
-        let moved = Advance { consumer: SERVICE, from: position, to: batch.last, last_event_at };
-        let (has_dead_letters, known) = (!decided.dead_letters.is_empty(), instruments.clone());
-        instruments = store
-            .transaction(move |tx| {
-                Box::pin(async move {
-                    advance(tx, &[moved]).await?;
-                    save(tx, decided, known).await
-                })
-            })
-            .await?;
-        position = batch.last;
-        if has_dead_letters {
-            relay::publish_pending(store, SERVICE, broker).await?;
-        }
-        consumer.acknowledge(&batch).await;
-        record_metrics(&batch, &consumer, began);
+    let plan = Plan { maintain_every: Some(MAINTAIN_EVERY), ..Plan::new(SERVICE, &[SERVICE], settings.batch) };
+    let work = async {
+        let service = HistoryWriter { store: store.clone(), retention_days: settings.retention_days };
+        let run = ConsumerRun::open(&service, store, broker, plan).await?;
+        check.ready();
+        run.run().await
+    };
+    lead(store, broker, SERVICE, check, work).await.map(|never| match never {})
+}
+
+struct HistoryWriter {
+    store: Store,
+    retention_days: u32,
+}
+
+struct State {
+    partitions: Partitions,
+    instruments: Instruments,
+}
+
+impl ConsumerService for HistoryWriter {
+    type Event = Tick;
+    type State = State;
+    type Effects = Effects;
+    type Saved = Instruments;
+    type Reject = DecodeError;
+
+    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
+        Ok(position::read(&self.store, consumer, stream_created).await?)
+    }
+
+    async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {
+        let partitions = Partitions::open(&self.store, self.retention_days).await?;
+        Ok(State { partitions, instruments: history::list_instruments(&self.store).await? })
+    }
+
+    fn decode(&self, _consumer: usize, message: &Message) -> Result<Tick, DecodeError> {
+        message.event()
+    }
+
+    fn event_time(&self, tick: &Tick) -> Option<Timestamp> {
+        Some(tick.ce_time())
+    }
+
+    async fn prepare(&self, state: &mut State, ticks: &[&Tick]) -> Result<(), ServiceError> {
+        let months: BTreeSet<Month> = ticks.iter().map(|tick| Month::of(tick.at)).collect();
+        Ok(state.partitions.create_missing(&self.store, months).await?)
+    }
+
+    fn decide(
+        &self,
+        _state: &mut State,
+        tick: Tick,
+        message: &Message,
+        decided: &mut Decided<Effects>,
+    ) -> Result<(), DecodeError> {
+        let trade_id = trade_id(message, &tick);
+        decided.effects.ticks.push(StoredTick { trade_id, sequence: message.sequence, tick });
+        Ok(())
+    }
+
+    fn finish(&self, state: &mut State, decided: &mut Decided<Effects>) {
+        decided.effects.instruments = state.instruments.clone();
+    }
+
+    async fn maintain(&self, state: &mut State) -> Result<(), ServiceError> {
+        Ok(state.partitions.maintain(&self.store).await?)
+    }
+
+    fn commit(&self, _state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Instruments, Error>> {
+        let store = self.store.clone();
+        Box::pin(async move { commit.in_transaction(&store, |tx, effects| Box::pin(save(tx, effects))).await })
+    }
+
+    fn committed(&self, state: &mut State, saved: Instruments) {
+        state.instruments = saved;
     }
 }
 
-/// Reads the messages of a batch. A message that is no tick becomes a dead letter.
-fn decide(batch: &Batch, stream: &str) -> Decided {
-    let mut decided = Decided { ticks: Vec::with_capacity(batch.messages.len()), dead_letters: Vec::new() };
-    for message in &batch.messages {
-        match message.event::<Tick>() {
-            Ok(tick) => {
-                let trade_id = trade_id(message, &tick);
-                decided.ticks.push(StoredTick { trade_id, sequence: message.sequence, tick });
-            }
-            Err(reason) => decided.dead_letters.push(message.dead_letter(SERVICE, stream, &reason)),
-        }
-    }
-    decided
+/// The ticks of one batch, and the instruments that are known before it.
+#[derive(Default)]
+struct Effects {
+    ticks: Vec<StoredTick>,
+    instruments: Instruments,
 }
 
 /// Returns the trade id of a tick: the one in the message's id, or one derived from the content of a tick that was published
@@ -105,9 +125,8 @@ fn trade_id(message: &Message, tick: &Tick) -> String {
 }
 
 /// Saves the ticks that are not stored yet, with their candles and latest prices, and returns all instruments.
-async fn save(tx: &mut Tx, decided: Decided, mut instruments: Instruments) -> Result<Instruments, Error> {
-    let Decided { ticks, dead_letters } = decided;
-    dead_letters::add(tx, SERVICE, &dead_letters).await?;
+async fn save(tx: &mut Tx, effects: Effects) -> Result<Instruments, Error> {
+    let Effects { ticks, mut instruments } = effects;
     let mut rows = Vec::with_capacity(ticks.len());
     for stored in ticks {
         let key = (stored.tick.symbol.clone(), stored.tick.venue.clone());
@@ -142,10 +161,4 @@ fn newest_per_instrument(rows: Vec<(InstrumentId, StoredTick)>) -> Vec<(Instrume
         }
     }
     newest.into_iter().collect()
-}
-
-fn record_metrics(batch: &Batch, consumer: &OrderedConsumer, began: Instant) {
-    metrics::gauge!("tickbell_consumer_lag", "consumer" => SERVICE).set(consumer.pending() as f64); // float: a gauge is one
-    metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => SERVICE).record(began.elapsed());
-    metrics::histogram!("tickbell_batch_messages", "consumer" => SERVICE).record(batch.messages.len() as f64); // float: a histogram's
 }

@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
 
     async fn commit(&mut self, gathered: Gathered) -> Result<Batch, ServiceError> {
         let Gathered { batch, told, dead, last_event_at, events: _ } = gathered;
-        let done = Advance { consumer: self.consumer, from: self.position, to: batch.last, last_event_at };
+        let done = Advance { consumer: self.consumer.into(), from: self.position, to: batch.last, last_event_at };
         let wake = !told.is_empty();
         self.store
             .transaction(move |tx| {
@@ -166,7 +166,7 @@ impl<'a> Reader<'a> {
                 })
             })
             .await?;
-        self.position = done.to;
+        self.position = batch.last;
         if wake {
             self.due.notify_one();
         }

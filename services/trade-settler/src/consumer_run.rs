@@ -1,29 +1,28 @@
-//! One consumer run of the settler: from the committed positions on, until something fails.
+//! What the settler decides about orders, deposits, alerts and ticks, and how a batch is saved.
 
-use std::{collections::HashSet, mem, pin::pin, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
-use events::{DeadLetter, OrderStatus, OutboundMessage, RejectReason, Timestamp};
-use futures::future::OptionFuture;
+use events::{OrderStatus, OutboundMessage, RejectReason, Timestamp};
+use futures::future::BoxFuture;
 use ledger::{
     order_book::{OrderBook, OrderEvent, RestoreError},
     rows::Changes,
 };
 use platform::{
-    Broker, Check, Message, OrderedConsumer, ServiceError, Shutdown, StreamMerge,
+    Broker, Check, Message, ServiceError, Shutdown,
     broker::with_trace_context,
     clock,
     telemetry::trace_context::{set_parent, traceparent},
 };
 use store::{
-    Store,
+    Error, Store,
     consumer::{
-        leader_lock,
-        position::{self, Advance},
+        position,
+        runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, Publish, lead},
     },
     outbox::relay,
-    trading::settlement::{self, Batch, SettlementConnection},
+    trading::settlement::{self, SettlementConnection},
 };
-use tokio::time::Instant;
 use tracing::{info, info_span};
 use uuid::Uuid;
 
@@ -46,36 +45,6 @@ const TICKS: usize = 0;
 /// The index of the consumer of orders and deposits.
 const ORDERS: usize = 2;
 
-/// The streams, the order book, and the positions up to which it is saved.
-struct ConsumerRun<'a> {
-    store: &'a Store,
-    connection: SettlementConnection,
-    book: OrderBook,
-    merge: StreamMerge,
-    /// The positions after the last batch, which is committed or being committed.
-    positions: [u64; CONSUMERS.len()],
-    redelivery_window: RedeliveryWindow,
-}
-
-/// What one transaction saves.
-struct Decided {
-    changes: Changes,
-    events: Vec<OutboundMessage>,
-    dead_letters: Vec<DeadLetter>,
-    to: [Option<u64>; CONSUMERS.len()],
-    last_event_at: [Option<Timestamp>; CONSUMERS.len()],
-    /// The times at which the broker stored the orders, deposits and alerts of the batch.
-    requested_at: Vec<Timestamp>,
-    began: Instant,
-}
-
-/// What is left to do when a batch is committed.
-struct Committed {
-    to: [Option<u64>; CONSUMERS.len()],
-    requested_at: Vec<Timestamp>,
-    began: Instant,
-}
-
 pub(crate) async fn run(
     broker: &Broker,
     store: &Store,
@@ -83,175 +52,158 @@ pub(crate) async fn run(
     settings: &Settings,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let mut leader_lock = leader_lock::acquire(store, SERVICE, check).await?;
-    let mut positions = [0; CONSUMERS.len()];
-    let mut consumers = Vec::with_capacity(CONSUMERS.len());
-    for (consumer, position) in CONSUMERS.into_iter().zip(&mut positions) {
-        *position = position::read(store, consumer, OrderedConsumer::stream_created(broker, consumer).await?).await?;
-        consumers.push(OrderedConsumer::open(broker, consumer, *position).await?);
-    }
-    if positions[TICKS] == 0 {
-        settlement::reset_sequences(store).await?;
-    }
-    let saved = settlement::load(store).await?;
-    let book = OrderBook::restore(saved, settings.policy(), positions[TICKS]).map_err(|error| match error {
-        // The run succeeds once the row is restored. Without the order its funds would be held for ever.
-        RestoreError::Missing(_) => ServiceError::transient("restore the open orders", error),
-        _ => ServiceError::permanent("restore the ledger; run `tickbell ledger verify`", error),
-    })?;
-    info!(service = SERVICE, open_orders = book.open_orders(), ?positions, "state restored");
-    let merge = StreamMerge::new(consumers);
-    let redelivery_window = RedeliveryWindow::new(merge.lag(ORDERS));
-    let connection = settlement::connect(store).await?;
-    let mut run = ConsumerRun { store, connection, book, merge, positions, redelivery_window };
-    check.ready();
-    tokio::select! {
-        fault = leader_lock.lost() => Err(fault),
-        ended = run.settle(settings.batch) => ended,
-        ended = relay::run(store, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
-    }
+    let service = TradeSettler { store: store.clone(), settings: settings.clone() };
+    let plan = Plan {
+        decide_ahead_from: Some(OVERLAP_FROM),
+        publish: Publish::ByRelay,
+        ..Plan::new(SERVICE, &CONSUMERS, settings.batch)
+    };
+    let work = async {
+        let run = ConsumerRun::open(&service, store, broker, plan).await?;
+        check.ready();
+        tokio::select! {
+            ended = run.run() => ended.map(|never| match never {}),
+            ended = relay::run(store, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
+        }
+    };
+    lead(store, broker, SERVICE, check, work).await
 }
 
-impl ConsumerRun<'_> {
-    /// Decides, commits and acknowledges batch after batch. The messages that arrive during a commit make the next batch; only
-    /// when many messages are pending is the next batch decided during the commit.
-    async fn settle(&mut self, max_messages: usize) -> Result<(), ServiceError> {
-        let mut commit = pin!(OptionFuture::from(None));
-        loop {
-            if self.pending() < OVERLAP_FROM
-                && let Some(committed) = commit.as_mut().await
-            {
-                self.finish(committed?).await;
-                commit.set(None.into());
-            }
-            let messages = tokio::select! {
-                Some(committed) = &mut commit => {
-                    self.finish(committed?).await;
-                    commit.set(None.into());
-                    continue;
-                }
-                messages = self.merge.next(max_messages) => messages?,
-            };
-            let decided = self.decide(messages).await?;
-            if let Some(committed) = commit.as_mut().await {
-                self.finish(committed?).await;
-            }
-            commit.set(Some(self.save(decided)).into());
-        }
+struct TradeSettler {
+    store: Store,
+    settings: Settings,
+}
+
+struct State {
+    book: OrderBook,
+    connection: SettlementConnection,
+    redelivery_window: RedeliveryWindow,
+    /// The orders and deposits of the current messages that are settled already.
+    settled: HashSet<Uuid>,
+}
+
+/// What one batch saves.
+#[derive(Default)]
+struct Effects {
+    changes: Changes,
+    /// The times at which the broker stored the orders, deposits and alerts of the batch.
+    requested_at: Vec<Timestamp>,
+}
+
+impl ConsumerService for TradeSettler {
+    type Event = Input;
+    type State = State;
+    type Effects = Effects;
+    /// The times at which the broker stored what is now decided.
+    type Saved = Vec<Timestamp>;
+    type Reject = InputError;
+
+    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
+        Ok(position::read(&self.store, consumer, stream_created).await?)
     }
 
-    /// Returns the number of stored messages that are not taken yet, as far as the broker has announced them.
-    fn pending(&self) -> u64 {
-        (0..CONSUMERS.len()).map(|consumer| self.merge.lag(consumer)).sum()
+    async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
+        if positions[TICKS] == 0 {
+            settlement::reset_sequences(&self.store).await?;
+        }
+        let saved = settlement::load(&self.store).await?;
+        let book =
+            OrderBook::restore(saved, self.settings.policy(), positions[TICKS]).map_err(|error| match error {
+                // The run succeeds once the row is restored. Without the order its funds would be held for ever.
+                RestoreError::Missing(_) => ServiceError::transient("restore the open orders", error),
+                _ => ServiceError::permanent("restore the ledger; run `tickbell ledger verify`", error),
+            })?;
+        info!(service = SERVICE, open_orders = book.open_orders(), "order book restored");
+        let connection = settlement::connect(&self.store).await?;
+        Ok(State { book, connection, redelivery_window: RedeliveryWindow::new(0), settled: HashSet::new() })
     }
 
-    /// Applies the messages of a batch to the order book. A message that can never be applied becomes a dead letter.
-    async fn decide(&mut self, messages: Vec<(usize, Message)>) -> Result<Decided, ServiceError> {
-        let inputs: Vec<_> =
-            messages.iter().map(|(consumer, message)| (*consumer, message, decode(*consumer, message))).collect();
-        let settled = self.prepare(inputs.iter().filter_map(|(.., input)| input.as_ref().ok())).await?;
-        let mut decided = Decided {
-            changes: Changes::default(),
-            events: Vec::new(),
-            dead_letters: Vec::new(),
-            to: [None; CONSUMERS.len()],
-            last_event_at: [None; CONSUMERS.len()],
-            requested_at: Vec::new(),
-            began: Instant::now(),
-        };
-        for (consumer, message, input) in inputs {
-            decided.to[consumer] = Some(message.sequence);
-            if consumer == TICKS {
-                self.book.advance_ticks(message.sequence);
-            } else {
-                decided.requested_at.push(message.stored_at);
-            }
-            match input.and_then(|input| self.apply(input, message, &settled, &mut decided.last_event_at[consumer])) {
-                Ok(()) => decided.events.extend(self.book.take_events().iter().map(|event| outbound(event, message))),
-                Err(reason) => {
-                    decided.dead_letters.push(message.dead_letter(SERVICE, self.merge.stream(consumer), &reason));
-                }
-            }
-        }
-        decided.changes = self.book.take_changes();
-        Ok(decided)
+    fn opened(&self, state: &mut State, pending: &[u64]) {
+        state.redelivery_window = RedeliveryWindow::new(pending[ORDERS]);
     }
 
-    /// Loads new assets that a batch names, and returns the orders and deposits of the batch that are settled already.
-    async fn prepare(&mut self, inputs: impl Iterator<Item = &Input> + Clone) -> Result<HashSet<Uuid>, ServiceError> {
-        let symbols = inputs.clone().filter_map(Input::symbol);
-        let unknown =
-            symbols.filter(|symbol| !self.book.has_asset(&symbol.base()) || !self.book.has_asset(&symbol.quote()));
-        if unknown.count() > 0 || inputs.clone().filter_map(Input::asset).any(|asset| !self.book.has_asset(asset)) {
-            self.book.add_assets(settlement::all_assets(self.store).await?);
+    fn decode(&self, consumer: usize, message: &Message) -> Result<Input, InputError> {
+        decode(consumer, message)
+    }
+
+    fn event_time(&self, input: &Input) -> Option<Timestamp> {
+        input.at()
+    }
+
+    /// Loads new assets that the events name, and finds out which of their orders and deposits are settled already.
+    async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
+        let State { book, redelivery_window, settled, .. } = state;
+        let symbols = inputs.iter().filter_map(|input| input.symbol());
+        let mut assets = symbols.flat_map(|symbol| [symbol.base(), symbol.quote()]);
+        let mut deposited = inputs.iter().filter_map(|input| input.asset());
+        if assets.any(|asset| !book.has_asset(&asset)) || deposited.any(|asset| !book.has_asset(asset)) {
+            book.add_assets(settlement::all_assets(&self.store).await?);
         }
-        let (orders, deposits) = (inputs.clone().filter_map(Input::order), inputs.filter_map(Input::deposit));
-        let lookups = self.redelivery_window.take_lookups(orders, deposits);
+        let orders = inputs.iter().filter_map(|input| input.order());
+        let lookups = redelivery_window.take_lookups(orders, inputs.iter().filter_map(|input| input.deposit()));
         let found = if lookups.is_empty() {
             Vec::new()
         } else {
-            settlement::find_settled(self.store, &lookups.orders, &lookups.deposits).await?
+            settlement::find_settled(&self.store, &lookups.orders, &lookups.deposits).await?
         };
-        Ok(self.redelivery_window.settled(found))
-    }
-
-    /// Applies one event, unless its order or deposit is settled already.
-    fn apply(
-        &mut self,
-        input: Input,
-        message: &Message,
-        settled: &HashSet<Uuid>,
-        last_event_at: &mut Option<Timestamp>,
-    ) -> Result<(), InputError> {
-        *last_event_at = input.at().or(*last_event_at);
-        match input {
-            Input::Tick(tick) => self.book.apply_tick(&tick, message.sequence, message.stored_at),
-            Input::Ignored => {}
-            Input::Alert(alert) => self.book.apply_alert(&alert),
-            Input::Placed(placed) if settled.contains(&placed.order_id) => {}
-            Input::Placed(placed) => self.book.place(*placed),
-            Input::Cancel(request) => self.book.cancel(&request),
-            Input::Deposit(request) if settled.contains(&request.deposit_id) => {}
-            Input::Deposit(request) => self.book.apply_deposit(&request)?,
-        }
+        *settled = redelivery_window.settled(found);
         Ok(())
     }
 
-    /// Begins to commit a batch. From here on the next batch may be decided.
-    fn save(&mut self, decided: Decided) -> impl Future<Output = Result<Committed, store::Error>> + use<> {
-        let Decided { events, dead_letters, to, last_event_at, requested_at, changes, began } = decided;
-        let orders = changes.orders.iter().map(|order| order.order_id);
-        self.redelivery_window.begin_commit(orders.chain(changes.postings.iter().map(|posting| posting.cause)));
-        let mut advances = Vec::with_capacity(CONSUMERS.len());
-        for (index, consumer) in CONSUMERS.into_iter().enumerate() {
-            if let Some(to) = to[index] {
-                let from = mem::replace(&mut self.positions[index], to);
-                advances.push(Advance { consumer, from, to, last_event_at: last_event_at[index] });
-            }
+    fn observe(&self, state: &mut State, consumer: usize, message: &Message) {
+        if consumer == TICKS {
+            state.book.advance_ticks(message.sequence);
         }
-        count_changes(&changes);
-        let committed = Committed { to, requested_at, began };
-        let commit = self.connection.settle(SERVICE, Batch { advances, changes, events, dead_letters });
-        async move { commit.await.map(|()| committed) }
     }
 
-    /// Acknowledges a committed batch and records its metrics.
-    async fn finish(&mut self, committed: Committed) {
-        self.redelivery_window.end_commit();
-        let now = clock::now();
-        for (index, consumer) in CONSUMERS.into_iter().enumerate() {
-            if let Some(to) = committed.to[index] {
-                self.merge.acknowledge(index, to).await;
-            }
-            metrics::gauge!("tickbell_consumer_lag", "consumer" => consumer).set(self.merge.lag(index) as f64); // float: a gauge is one
+    fn decide(
+        &self,
+        state: &mut State,
+        input: Input,
+        message: &Message,
+        decided: &mut Decided<Effects>,
+    ) -> Result<(), InputError> {
+        let State { book, settled, .. } = state;
+        if !matches!(input, Input::Tick(_) | Input::Ignored) {
+            decided.effects.requested_at.push(message.stored_at);
         }
+        match input {
+            Input::Tick(tick) => book.apply_tick(&tick, message.sequence, message.stored_at),
+            Input::Ignored => {}
+            Input::Alert(alert) => book.apply_alert(&alert),
+            Input::Placed(placed) if settled.contains(&placed.order_id) => {}
+            Input::Placed(placed) => book.place(*placed),
+            Input::Cancel(request) => book.cancel(&request),
+            Input::Deposit(request) if settled.contains(&request.deposit_id) => {}
+            Input::Deposit(request) => book.apply_deposit(&request)?,
+        }
+        decided.events.extend(book.take_events().iter().map(|event| outbound(event, message)));
+        Ok(())
+    }
+
+    fn finish(&self, state: &mut State, decided: &mut Decided<Effects>) {
+        decided.effects.changes = state.book.take_changes();
+    }
+
+    fn commit(&self, state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Vec<Timestamp>, Error>> {
+        let Commit { service, advances, effects: Effects { changes, requested_at }, events, dead_letters } = commit;
+        let orders = changes.orders.iter().map(|order| order.order_id);
+        state.redelivery_window.begin_commit(orders.chain(changes.postings.iter().map(|posting| posting.cause)));
+        count_changes(&changes);
+        let commit = Commit { service, advances, effects: changes, events, dead_letters };
+        let settled = state.connection.settle(commit);
+        Box::pin(async move { settled.await.map(|()| requested_at) })
+    }
+
+    fn committed(&self, state: &mut State, requested_at: Vec<Timestamp>) {
+        state.redelivery_window.end_commit();
+        let now = clock::now();
         let latency = metrics::histogram!("tickbell_order_latency_seconds");
-        for stored_at in committed.requested_at {
+        for stored_at in requested_at {
             let micros = now.micros().saturating_sub(stored_at.micros());
             latency.record(Duration::from_micros(micros.max(0).unsigned_abs()));
         }
-        metrics::gauge!("tickbell_open_orders").set(self.book.open_orders() as f64); // float: a gauge is one
-        metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => SERVICE).record(committed.began.elapsed());
+        metrics::gauge!("tickbell_open_orders").set(state.book.open_orders() as f64); // float: a gauge is one
     }
 }
 

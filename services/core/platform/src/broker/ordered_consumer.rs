@@ -139,7 +139,8 @@ impl OrderedConsumer {
         let first = topology::first_sequence(&self.broker, &self.stream_name).await?;
         if self.after > 0 && first > self.after + 1 {
             let gone = first - self.after - 1;
-            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name.clone()).increment(gone);
+            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name.clone())
+                .increment(gone);
             warn!(
                 consumer = &*self.consumer_name,
                 stream = self.stream_name,
@@ -210,7 +211,8 @@ impl OrderedConsumer {
                 Err(failure) => failure,
             };
             self.open = None;
-            metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone()).increment(1);
+            metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone())
+                .increment(1);
             warn!(consumer = &*self.consumer_name, after = self.after, failure, "reading anew from here");
             while let Err(fault) = self.reset().await {
                 let wait = delays.next().unwrap_or(LINGER);

@@ -30,7 +30,7 @@ use std::{convert::Infallible, fmt::Display, future::Future, mem, pin::pin, sync
 use events::{DeadLetter, OutboundMessage, Timestamp};
 use futures::future::{BoxFuture, OptionFuture};
 use platform::{Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Interval, interval, timeout_at};
 
 use crate::{
     Error, Store, Tx,
@@ -70,6 +70,9 @@ pub trait ConsumerService: Sync {
     /// Restores the state as of the consumers' positions.
     fn restore(&self, positions: &[u64]) -> impl Future<Output = Result<Self::State, ServiceError>> + Send;
 
+    /// Follows the opening of the consumers. `pending` is the number of messages that each of them has yet to deliver.
+    fn opened(&self, _state: &mut Self::State, _pending: &[u64]) {}
+
     /// Decodes a message of the consumer with this index.
     fn decode(&self, consumer: usize, message: &Message) -> Result<Self::Event, Self::Reject>;
 
@@ -85,6 +88,9 @@ pub trait ConsumerService: Sync {
         async { Ok(()) }
     }
 
+    /// Notes that a message is next, before it is decided, and also when it cannot be decoded.
+    fn observe(&self, _state: &mut Self::State, _consumer: usize, _message: &Message) {}
+
     /// Decides about one event. What follows from it is kept in the state or added to `decided`.
     fn decide(
         &self,
@@ -97,8 +103,17 @@ pub trait ConsumerService: Sync {
     /// Follows the end of a batch: what the state has kept of its effects moves to `decided`.
     fn finish(&self, _state: &mut Self::State, _decided: &mut Decided<Self::Effects>) {}
 
+    /// Does what is due from time to time ([`Plan::maintain_every`]), while nothing of the run is being committed.
+    fn maintain(&self, _state: &mut Self::State) -> impl Future<Output = Result<(), ServiceError>> + Send {
+        async { Ok(()) }
+    }
+
     /// Commits a batch. The work runs in a task of its own, to its end, also when its caller is dropped.
-    fn commit(&self, commit: Commit<Self::Effects>) -> BoxFuture<'static, Result<Self::Saved, Error>>;
+    fn commit(
+        &self,
+        state: &mut Self::State,
+        commit: Commit<Self::Effects>,
+    ) -> BoxFuture<'static, Result<Self::Saved, Error>>;
 
     /// Follows a commit.
     fn committed(&self, _state: &mut Self::State, _saved: Self::Saved) {}
@@ -163,8 +178,25 @@ pub struct Plan {
     pub gather: Duration,
     /// The number of waiting messages from which the next batch is decided while one is committed.
     pub decide_ahead_from: Option<u64>,
+    /// How often [`ConsumerService::maintain`] is called, where the service has something to maintain.
+    pub maintain_every: Option<Duration>,
     /// Who publishes what is committed.
     pub publish: Publish,
+}
+
+impl Plan {
+    /// Returns the plan of a service that commits one batch after the other and publishes each before it is acknowledged.
+    pub fn new(service: &'static str, consumers: &[&str], batch: usize) -> Self {
+        Self {
+            service,
+            consumers: consumers.iter().map(|name| ConsumerName::from(*name)).collect(),
+            batch,
+            gather: Duration::ZERO,
+            decide_ahead_from: None,
+            maintain_every: None,
+            publish: Publish::BeforeAcknowledge,
+        }
+    }
 }
 
 /// Who publishes what a batch has committed.
@@ -242,13 +274,16 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             let created = OrderedConsumer::stream_created(broker, consumer).await?;
             positions.push(service.read_position(consumer, created).await?);
         }
-        let state = service.restore(&positions).await?;
+        let mut state = service.restore(&positions).await?;
         let mut consumers = Vec::with_capacity(plan.consumers.len());
         for (consumer, position) in plan.consumers.iter().zip(&positions) {
             consumers.push(OrderedConsumer::open(broker, consumer, *position).await?);
         }
         tracing::info!(service = plan.service, consumers = ?plan.consumers, ?positions, "state restored");
-        Ok(Self { service, store, broker, plan, state, streams: StreamMerge::new(consumers), positions })
+        let streams = StreamMerge::new(consumers);
+        let pending: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
+        service.opened(&mut state, &pending);
+        Ok(Self { service, store, broker, plan, state, streams, positions })
     }
 
     /// Takes batch after batch through to its acknowledgement. What arrives while one is committed is the next one; only
@@ -256,6 +291,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     pub async fn run(mut self) -> Result<Infallible, ServiceError> {
         let mut commit = pin!(OptionFuture::from(None));
         let mut gather_until = Instant::now();
+        let mut maintenance = self.plan.maintain_every.map(interval);
         loop {
             if !self.decides_ahead()
                 && let Some(committed) = commit.as_mut().await
@@ -267,6 +303,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 Some(committed) = &mut commit => {
                     commit.set(None.into());
                     self.finish(committed?).await?;
+                    continue;
+                }
+                () = tick(&mut maintenance), if self.plan.decide_ahead_from.is_none() => {
+                    self.service.maintain(&mut self.state).await?;
                     continue;
                 }
                 messages = self.streams.next(self.plan.batch) => messages?,
@@ -333,6 +373,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             let before = batch.progress[*consumer].and_then(|progress| progress.event_time);
             batch.progress[*consumer] =
                 Some(Progress { sequence: message.sequence, event_time: event_time.or(before) });
+            self.service.observe(&mut self.state, *consumer, message);
             let decided =
                 event.and_then(|event| self.service.decide(&mut self.state, event, message, &mut batch.decided));
             if let Err(reason) = decided {
@@ -344,7 +385,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     }
 
     /// Begins to commit a batch; from here on the next one may be decided.
-    fn commit(&mut self, batch: Batch<S::Effects>) -> impl Future<Output = Result<Committed<S::Saved>, Error>> + use<S> {
+    fn commit(
+        &mut self,
+        batch: Batch<S::Effects>,
+    ) -> impl Future<Output = Result<Committed<S::Saved>, Error>> + use<S> {
         let Batch { decided: Decided { effects, events }, dead_letters, progress, messages, began } = batch;
         let mut advances = Vec::with_capacity(progress.len());
         for (index, progress) in progress.iter().enumerate() {
@@ -356,7 +400,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         }
         let publishes = !events.is_empty() || !dead_letters.is_empty();
         let commit = Commit { service: self.plan.service, advances, effects, events, dead_letters };
-        let saving = self.service.commit(commit);
+        let saving = self.service.commit(&mut self.state, commit);
         async move {
             let saved = saving.await?;
             Ok(Committed { saved, progress, publishes, messages, began })
@@ -381,5 +425,13 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => consumer.clone()).record(began.elapsed());
         metrics::histogram!("tickbell_batch_messages", "consumer" => consumer.clone()).record(messages as f64); // float: a histogram's
         Ok(())
+    }
+}
+
+/// Waits for the next tick of an interval, without end where there is none.
+async fn tick(interval: &mut Option<Interval>) {
+    match interval {
+        Some(interval) => _ = interval.tick().await,
+        None => std::future::pending().await,
     }
 }

@@ -4,7 +4,7 @@ mod batch_statement;
 
 use std::{borrow::Cow, sync::Arc};
 
-use events::{DeadLetter, OrderRequest, OrderStatus, OutboundMessage, Price, RejectReason, order::AlertTrigger};
+use events::{OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
 use ledger::rows::{AccountRow, AssetRow, Changes, LedgerState, OrderState, PriceRow};
 use rust_decimal::Decimal;
 use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use self::batch_statement::Statement;
 use crate::{
     Error, Store,
-    consumer::{dead_letters, position::Advance},
+    consumer::{dead_letters, runner::Commit},
     outbox::relay,
     pg::{row, transaction::in_task},
     trading::balances::known_asset,
@@ -22,19 +22,6 @@ use crate::{
 
 /// The PostgreSQL channel that announces settled orders and deposits.
 pub const SETTLED: &str = "orders_settled";
-
-/// The content of one transaction of the settler.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// The positions that the batch advances.
-    pub advances: Vec<Advance>,
-    /// The changes of accounts and orders.
-    pub changes: Changes,
-    /// The events to publish.
-    pub events: Vec<OutboundMessage>,
-    /// The messages that can never be settled.
-    pub dead_letters: Vec<DeadLetter>,
-}
 
 /// A connection that commits batches. It is never shared, so that PostgreSQL's caches for the batch statement stay filled.
 #[derive(Debug)]
@@ -44,17 +31,13 @@ pub struct SettlementConnection {
 }
 
 impl SettlementConnection {
-    /// Commits a batch of `service` and notifies those who wait for its orders.
+    /// Commits a batch and notifies those who wait for its orders.
     ///
     /// The commit runs in a task of its own, so that it goes on while the caller decides the next batch.
-    pub fn settle(
-        &self,
-        service: &'static str,
-        batch: Batch,
-    ) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+    pub fn settle(&self, commit: Commit<Changes>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
         let (store, connection) = (self.store.clone(), self.connection.clone());
         in_task(async move {
-            let Batch { advances, changes, events, dead_letters } = batch;
+            let Commit { service, advances, effects: changes, events, dead_letters } = commit;
             let statement = Statement::new(service, advances, &changes, &events)?;
             if dead_letters.is_empty() {
                 statement.execute(&mut **connection.lock().await).await?;
