@@ -1,4 +1,4 @@
-//! A rule has fired.
+//! The event of a firing.
 
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -7,46 +7,46 @@ use uuid::Uuid;
 
 use crate::{Condition, Event, OutboundMessage, Price, Symbol, Target, Timestamp, Venue};
 
-/// A rule's condition was met and its owner is to be told. Suppressed firings are recorded, not published.
+/// Reports that a rule fired and its owner is to be notified. Firings that a cooldown suppresses are recorded but not published.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertFired {
-    /// `<rule id>-<number>`.
+    /// The id of the firing, `<rule id>-<number>`.
     pub id: String,
-    /// The rule that fired.
+    /// The id of the rule that fired.
     pub rule_id: Uuid,
-    /// Counts the rule's firings from 1, suppressed ones too.
+    /// The number of the firing. Firings of a rule are counted from 1, suppressed ones too.
     pub number: i64,
-    /// What was watched.
+    /// The symbol that the rule watches.
     pub symbol: Symbol,
-    /// Whose price fired.
+    /// The venue of the tick that fired.
     pub venue: Venue,
-    /// What the rule waited for.
+    /// The condition of the rule.
     pub condition: Condition,
     /// The time of the tick that fired.
     pub fired_at: Timestamp,
-    /// Its price.
+    /// The price of the tick that fired, in units of the quote currency.
     pub price: Price,
-    /// What it was measured against; null for a `price` condition.
+    /// The price that the change is measured against; null for a `price` condition.
     pub reference_price: Option<Price>,
-    /// When that was.
+    /// The time of the reference price; null for a `price` condition.
     pub reference_at: Option<Timestamp>,
-    /// The change in percent, to 4 places; null for a `price` condition.
+    /// The change in percent, to 4 decimal places; null for a `price` condition.
     #[schemars(with = "Option<String>")]
     #[serde(with = "rust_decimal::serde::str_option")]
     pub change_percent: Option<Decimal>,
-    /// Where the tick is in stream `TICKS`.
+    /// The sequence of the tick in stream `TICKS`.
     pub stream_sequence: u64,
-    /// Whom to tell.
+    /// The targets to notify.
     pub targets: Vec<Target>,
 }
 
 impl AlertFired {
-    /// The identity of a rule's firing.
+    /// Returns the id of a firing.
     pub fn id_of(rule_id: Uuid, number: i64) -> String {
         format!("{rule_id}-{number}")
     }
 
-    /// The message to publish.
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.id.clone(), self)
     }

@@ -1,4 +1,4 @@
-//! What accounts hold: currencies, coins, shares.
+//! Assets that accounts hold: currencies, coins, shares.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use crate::Symbol;
 
-/// Text that is no asset.
+/// Text that is not an asset.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
 #[error("must be an asset like USD or BTC: 1 to 20 of A-Z and 0-9")]
 pub struct AssetError;
 
-/// An amount that is more exact than its asset.
+/// An amount with more decimal places than its asset allows.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[error("must have at most {places} decimal places, as {asset} has")]
 pub struct TooPrecise {
@@ -22,45 +22,45 @@ pub struct TooPrecise {
     places: u32,
 }
 
-/// Whether an amount has no more decimal places than its asset. Zeros at its end say nothing.
+/// Returns whether an amount has at most `places` decimal places. Trailing zeros do not count.
 pub fn is_within(amount: Decimal, places: u32) -> bool {
     amount.normalize().scale() <= places
 }
 
-/// What a symbol without a quote asset of its own is quoted in.
+/// The quote asset of a symbol that names none, like `SPY`.
 const DEFAULT_QUOTE: &str = "USD";
 
-/// An asset's code, `[A-Z0-9]{1,20}`: `USD`, `BTC`, `SPY`. Also a valid NATS token.
+/// The code of an asset, `[A-Z0-9]{1,20}`: `USD`, `BTC`, `SPY`. It is also a valid NATS token.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asset(Arc<str>);
 
 impl Asset {
-    /// The only way in.
+    /// Parses an asset code.
     pub fn parse(text: &str) -> Result<Self, AssetError> {
         let valid =
             (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
         if valid { Ok(Self(text.into())) } else { Err(AssetError) }
     }
 
-    /// The code as it stands.
+    /// Returns the code.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Refuses an amount with more decimal places than this has.
+    /// Returns an error for an amount with more than `places` decimal places.
     pub fn check(&self, amount: Decimal, places: u32) -> Result<(), TooPrecise> {
         if is_within(amount, places) { Ok(()) } else { Err(TooPrecise { asset: self.clone(), places }) }
     }
 }
 
 impl Symbol {
-    /// What is bought and sold: `BTC` of `BTC-USD`, `SPY` of `SPY`.
+    /// Returns the asset that is bought and sold: `BTC` of `BTC-USD`, `SPY` of `SPY`.
     pub fn base(&self) -> Asset {
         let base = self.as_str().split('-').next().unwrap_or_default();
         Asset(base.into())
     }
 
-    /// What it is paid with: `USD` of `BTC-USD`, and of a symbol that does not say.
+    /// Returns the asset that it is paid with: `USD` of `BTC-USD`, and of a symbol that names none.
     pub fn quote(&self) -> Asset {
         let quote = self.as_str().split_once('-').map_or(DEFAULT_QUOTE, |(_, quote)| quote);
         Asset(quote.into())

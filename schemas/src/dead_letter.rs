@@ -1,4 +1,4 @@
-//! A message that could never be processed, kept whole so that it can be looked at and replayed.
+//! The dead letter: a message that can never be processed, stored in full so that it can be inspected and replayed.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use schemars::JsonSchema;
@@ -6,41 +6,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, OutboundMessage, Timestamp};
 
-/// A service gave a message up.
+/// Reports that a service rejected a message that it can never process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetter {
-    /// Who gave up.
+    /// The name of the service that rejected the message.
     pub service: String,
-    /// The stream it came from.
+    /// The stream that the message was read from.
     pub stream: String,
-    /// Its sequence there.
+    /// The sequence of the message in that stream.
     pub sequence: u64,
-    /// Where it was published.
+    /// The subject that the message was published to.
     pub subject: String,
-    /// Its headers, in order.
+    /// The headers of the message, in order.
     pub headers: Vec<(String, String)>,
-    /// Its body.
+    /// The body of the message.
     pub body: Body,
-    /// What is wrong with it.
+    /// The reason of the rejection.
     pub reason: String,
-    /// How often it was tried.
+    /// The number of attempts at processing it.
     pub attempts: u32,
-    /// When the broker had stored it.
+    /// The time at which the broker stored the message.
     pub at: Timestamp,
 }
 
-/// Bytes in JSON: as text where they are text.
+/// The body of a message, as text where it is UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
-    /// UTF-8.
+    /// A body that is UTF-8 text.
     Text(String),
-    /// Anything else, in base64 (RFC 4648, padded).
+    /// Any other body, in base64 (RFC 4648, padded).
     Base64(String),
 }
 
 impl Body {
-    /// Text where it is text.
+    /// Makes text where the bytes are UTF-8, else base64.
     pub fn new(bytes: &[u8]) -> Self {
         match std::str::from_utf8(bytes) {
             Ok(text) => Self::Text(text.to_owned()),
@@ -48,7 +48,7 @@ impl Body {
         }
     }
 
-    /// The bytes, or what is wrong with the base64.
+    /// Returns the bytes.
     pub fn bytes(&self) -> Result<Vec<u8>, base64::DecodeError> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
@@ -58,8 +58,8 @@ impl Body {
 }
 
 impl DeadLetter {
-    /// The message to publish. The stream and sequence of what was given up are its identity, so that a message two
-    /// services give up is there once.
+    /// Returns the message to publish. Its identity is the stream and sequence of the rejected message, so that a message that
+    /// two services reject is stored once.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(format!("{}-{}", self.stream, self.sequence), self)
     }

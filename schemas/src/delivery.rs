@@ -1,4 +1,4 @@
-//! Somebody was told, or could not be.
+//! Deliveries: channels, targets, and the outcome of each attempt.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use crate::{Event, OutboundMessage, Timestamp};
 
-/// How a person is reached.
+/// The channel by which a recipient is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// A mail to an address.
+    /// Email.
     Email,
 }
 
@@ -24,34 +24,34 @@ impl fmt::Display for Channel {
     }
 }
 
-/// One person to tell, one way.
+/// A recipient on one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
-    /// How.
+    /// The channel.
     pub channel: Channel,
-    /// Where: for `email`, the address.
+    /// The address on the channel; for `email`, the email address.
     pub address: String,
 }
 
-/// How one attempt ended.
+/// The outcome of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// The other side took it.
+    /// The recipient's server accepted the message.
     Sent,
-    /// A passing fault; there will be another attempt.
+    /// A transient error occurred; another attempt follows.
     Retrying,
-    /// It may have been taken, the answer was lost; there will be another attempt under the same Message-ID.
+    /// The message may have been accepted, but the reply was lost; another attempt follows under the same Message-ID.
     Unknown,
-    /// It never will be taken.
+    /// The message cannot be delivered; no attempt follows.
     Failed,
 }
 
 impl Outcome {
-    /// Every one of them.
+    /// All outcomes.
     pub const ALL: [Self; 4] = [Self::Sent, Self::Retrying, Self::Unknown, Self::Failed];
 
-    /// As it is written everywhere.
+    /// Returns the outcome as it is written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sent => "sent",
@@ -62,27 +62,27 @@ impl Outcome {
     }
 }
 
-/// One attempt at one delivery has ended. The address is not repeated: it is in the delivery's row.
+/// Reports the outcome of one attempt at a delivery. It contains no address, because addresses are personal data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeliveryUpdated {
-    /// The delivery.
+    /// The id of the delivery.
     pub delivery_id: Uuid,
-    /// What it tells: an alert's id, or the rule whose confirmation it asks for.
+    /// The id of the firing, rule, order change, trade or account notice that the delivery is about.
     pub about: String,
-    /// How.
+    /// The channel of the delivery.
     pub channel: Channel,
-    /// Counts the attempts from 1.
+    /// The number of the attempt, counted from 1.
     pub attempt: i32,
-    /// How this one ended.
+    /// The outcome of the attempt.
     pub outcome: Outcome,
-    /// What the other side said.
+    /// The reply of the recipient's server, or the error.
     pub detail: String,
-    /// When, by the notifier's clock.
+    /// The time at which the attempt ended, by the notifier's clock.
     pub at: Timestamp,
 }
 
 impl DeliveryUpdated {
-    /// The message to publish; the delivery and its attempt are its identity.
+    /// Returns the message to publish, identified by the delivery and the attempt.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(format!("{}-{}", self.delivery_id, self.attempt), self)
     }

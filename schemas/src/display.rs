@@ -1,4 +1,4 @@
-//! Numbers, times and rules as a person says them.
+//! Numbers, times and rules as text for people.
 
 use crate::{
     Baseline, Condition, Direction, Period, Price, Symbol, Timestamp,
@@ -6,7 +6,7 @@ use crate::{
 };
 use rust_decimal::Decimal;
 
-/// With thousands separators and the digits it came with; zeros after the second decimal place say nothing and go:
+/// Writes a number with thousands separators and its own digits, without zeros behind the second decimal place:
 /// `6804.910` is `6,804.91`, `6800` is `6,800`, `0.00001234` stays.
 pub fn number(value: Decimal) -> String {
     let mut value = value;
@@ -30,12 +30,12 @@ pub fn number(value: Decimal) -> String {
     line
 }
 
-/// The currency that a symbol is quoted in: `USD` of `BTC-USD`, none of `SPY`.
+/// Returns the currency that a symbol is quoted in: `USD` of `BTC-USD`, none of `SPY`.
 pub fn currency(symbol: &Symbol) -> Option<&str> {
     symbol.as_str().split_once('-').map(|(_, quote)| quote)
 }
 
-/// A price with its currency: `6,804.91 USD`.
+/// Writes a price with its currency: `6,804.91 USD`.
 pub fn price(price: Price, symbol: &Symbol) -> String {
     let number = number(price.decimal());
     match currency(symbol) {
@@ -44,7 +44,7 @@ pub fn price(price: Price, symbol: &Symbol) -> String {
     }
 }
 
-/// A signed change, rounded half-even to one decimal place, below one percent to two: `+5.2 %`, `-0.25 %`.
+/// Writes a change with its sign, rounded half-even to one decimal place, below one percent to two: `+5.2 %`, `-0.25 %`.
 pub fn change(percent: Decimal) -> String {
     let places = if percent.abs() < Decimal::ONE { 2 } else { 1 };
     let mut rounded = percent.round_dp(places);
@@ -53,12 +53,17 @@ pub fn change(percent: Decimal) -> String {
     format!("{sign}{} %", number(rounded))
 }
 
-/// `5 Apr 2018 13:45:00 UTC`; fractions of a second only where there are some.
+/// Writes a time to the second, for emails: `5 Apr 2018 13:45:00 UTC`. The API and the ledger have the microseconds.
+pub fn time_to_the_second(at: Timestamp) -> String {
+    at.datetime().format("%-d %b %Y %H:%M:%S UTC").to_string()
+}
+
+/// Writes an exact time, with fractions of a second only where there are some: `5 Apr 2018 13:45:00.25 UTC`.
 pub fn time(at: Timestamp) -> String {
     at.datetime().format("%-d %b %Y %H:%M:%S%.f UTC").to_string()
 }
 
-/// How long from one time to a later one, in its two largest units: `2 hours and 5 minutes`.
+/// Writes the time between two timestamps, in its two largest units: `2 hours and 5 minutes`.
 pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
     let micros = (to.micros() - from.micros()).max(0);
     match micros / 1_000_000 {
@@ -68,12 +73,12 @@ pub fn elapsed(from: Timestamp, to: Timestamp) -> String {
     }
 }
 
-/// The length of a window or a cooldown.
-pub fn span(span: Period) -> String {
-    duration(span.as_seconds().into())
+/// Writes the length of a window or a cooldown.
+pub fn period(period: Period) -> String {
+    duration(period.as_seconds().into())
 }
 
-/// Whole seconds in their two largest units that are not empty.
+/// Writes whole seconds in their two largest units that are not zero.
 fn duration(seconds: u64) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")];
     let first = UNITS.iter().position(|(length, _)| seconds >= *length).unwrap_or(UNITS.len() - 1);
@@ -91,7 +96,7 @@ fn count(number: u64, unit: &str) -> String {
     if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
 }
 
-/// What a rule waits for, to go on after "You asked to be told when …".
+/// Describes the condition of a rule, to follow "You asked for an alert when …".
 pub fn rule(symbol: &Symbol, condition: &Condition) -> String {
     match condition {
         Condition::Change(Change { percent, direction, since }) => {
@@ -112,7 +117,7 @@ fn reference(since: Baseline) -> String {
     match since {
         Baseline::Previous => "from one price to the next".into(),
         Baseline::Anchor => "since the last alert".into(),
-        Baseline::Window(window) => format!("within {}", span(window)),
+        Baseline::Window(window) => format!("within {}", period(window)),
     }
 }
 
@@ -179,7 +184,8 @@ mod tests {
     }
 
     #[test]
-    fn times_are_exact_and_readable() {
+    fn times_are_readable_and_exact_where_they_must_be() {
+        assert_eq!(time_to_the_second(at("2018-12-31T23:59:59.999999Z")), "31 Dec 2018 23:59:59 UTC");
         assert_eq!(time(at("2018-04-05T13:45:00Z")), "5 Apr 2018 13:45:00 UTC");
         assert_eq!(time(at("2018-04-05T13:45:00.25Z")), "5 Apr 2018 13:45:00.250 UTC");
         assert_eq!(time(at("2018-12-31T23:59:59.000001Z")), "31 Dec 2018 23:59:59.000001 UTC");
@@ -203,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_has_its_words() {
+    fn every_condition_has_its_text() {
         let words = |direction, since| {
             let percent: Percent = "5.0".parse().expect("a percentage");
             rule(&symbol("BTC-USD"), &Condition::Change(Change { percent, direction, since }))

@@ -1,4 +1,4 @@
-//! How an event travels: JSON in the body, CloudEvents 1.0 attributes as headers (binary content mode,
+//! The envelope of events: JSON in the body, CloudEvents 1.0 attributes as headers (binary content mode,
 //! <https://github.com/cloudevents/spec/blob/main/cloudevents/bindings/nats-protocol-binding.md>).
 
 use schemars::JsonSchema;
@@ -6,40 +6,40 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::Timestamp;
 
-/// The header JetStream deduplicates by.
+/// The header by which JetStream deduplicates.
 pub const NATS_MSG_ID: &str = "Nats-Msg-Id";
-/// The event's identity, derived from its cause.
+/// The header with the event's identity, which is derived from its cause.
 pub const CE_ID: &str = "ce-id";
-/// The event's class and major version.
+/// The header with the event's class and major version.
 pub const CE_TYPE: &str = "ce-type";
-/// The W3C trace context of what caused the event.
+/// The header with the W3C trace context of the event's cause.
 pub const TRACEPARENT: &str = "traceparent";
 
-/// A fact, or a request that is one.
+/// A message with a class, a subject and a time. It reports what happened, or requests an action.
 pub trait Event: Serialize + DeserializeOwned + JsonSchema {
-    /// Class and major version, `tick.v1`; also the name of the published schema.
+    /// The class and major version, like `tick.v1`, which is also the name of the published schema.
     const TYPE: &'static str;
-    /// Which service makes it.
+    /// The service that publishes the event, for `ce-source`.
     const SOURCE: &'static str;
 
-    /// Where it is published.
+    /// Returns the NATS subject to publish to.
     fn subject(&self) -> String;
-    /// What it is about, for `ce-subject`: a symbol, a rule, a delivery.
+    /// Returns the symbol, rule, order or delivery that the event is about, for `ce-subject`.
     fn ce_subject(&self) -> String;
-    /// When it happened, in the event's own time.
+    /// Returns when it happened, in the event's own time, for `ce-time`.
     fn ce_time(&self) -> Timestamp;
 }
 
-/// A message ready to be published, once or, under the same id, again.
+/// A message that is ready to be published. Publishing it again under the same id has no further effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboundMessage {
-    /// Where it goes.
+    /// The NATS subject.
     pub subject: String,
-    /// Its identity: `Nats-Msg-Id` and `ce-id`.
+    /// The identity, which is `Nats-Msg-Id` and `ce-id`.
     pub id: String,
-    /// All headers; the trace context is added by whoever knows the cause.
+    /// The headers. The publisher adds the trace context of the cause.
     pub headers: Vec<(String, String)>,
-    /// JSON.
+    /// The body, in JSON.
     pub body: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ impl OutboundMessage {
     }
 }
 
-/// The URI that names an event's schema, in `ce-dataschema` and as the schema's `$id`.
+/// Returns the URI that names an event's schema, in `ce-dataschema` and as the schema's `$id`.
 pub fn schema_uri(event_type: &str) -> String {
     format!("urn:tickbell:schema:{event_type}")
 }

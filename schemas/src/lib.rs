@@ -1,7 +1,7 @@
-//! Every message on the wire, and nothing that touches a wire.
+//! The events and values that services exchange. The crate does no I/O.
 //!
-//! Values come in through the parsers of [`symbol`], [`money`] and [`time`] and are trusted from there on. Each event
-//! is a struct here, a published JSON Schema in `events/`, and golden samples in `samples/` that are decoded for ever.
+//! Values are made only by the parsers of [`symbol`], [`money`] and [`time`], and are trusted from there on. Each event is a
+//! struct here, a published JSON Schema in `events/`, and golden samples in `samples/` that every later version must decode.
 
 pub mod alert;
 pub mod asset;
@@ -9,6 +9,7 @@ pub mod dead_letter;
 pub mod delivery;
 pub mod display;
 pub mod envelope;
+pub mod link;
 pub mod money;
 pub mod order;
 pub mod order_request;

@@ -10,58 +10,58 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Decimal places that a price or a size may have.
+/// The number of decimal places of a price, a size or an amount.
 pub const PLACES: u32 = 12;
-/// A price or a size is below this many units.
+/// The exclusive upper bound of a price, a size or an amount, in units.
 pub const LIMIT: i64 = 100_000_000_000_000;
-/// Decimal places that a percentage may have.
+/// The number of decimal places of a percentage.
 pub const PERCENT_PLACES: u32 = 6;
-/// One whole in units of a price or a size.
+/// The number of smallest units in one unit of a price or a size.
 pub const UNIT: i128 = 10_i128.pow(PLACES);
-/// One percent in units of a percentage.
+/// The number of smallest units in one percent.
 pub const PERCENT_UNIT: i128 = 10_i128.pow(PERCENT_PLACES);
 
-/// Text or a number that is no amount.
+/// Text or a number that is not an amount.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum AmountError {
-    /// Not a number.
+    /// The text is not a number.
     #[error("must be a decimal like \"6804.91\"")]
     NotDecimal,
-    /// A price that is not above zero.
+    /// The price is not above zero.
     #[error("must be above 0")]
     NotPositive,
-    /// A size below zero.
+    /// The size or amount is negative.
     #[error("must not be negative")]
     Negative,
-    /// Too large to be a price or a size.
+    /// The value is too large.
     #[error("must be below {LIMIT}")]
     TooLarge,
-    /// More digits than can be kept exactly.
+    /// The value has more digits than can be stored exactly.
     #[error("must have at most {0} decimal places")]
     TooPrecise(u32),
-    /// A percentage outside its range.
+    /// The percentage is out of range.
     #[error("must be from 0.01 to 1000")]
     PercentRange,
 }
 
-/// What one unit of a symbol costs: above zero, below [`LIMIT`], at most [`PLACES`] places.
+/// The price of one unit of a symbol: above zero, below [`LIMIT`], at most [`PLACES`] places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Price(Decimal);
 
-/// How much was traded: not negative, below [`LIMIT`], at most [`PLACES`] places.
+/// The size of an order or a trade: not negative, below [`LIMIT`], at most [`PLACES`] places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(Decimal);
 
-/// How much of an asset: not negative, below [`LIMIT`], at most [`PLACES`] places.
+/// An amount of an asset: not negative, below [`LIMIT`], at most [`PLACES`] places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(Decimal);
 
-/// A change that a rule waits for, in percent: 0.01 to 1000, at most [`PERCENT_PLACES`] places.
+/// The change that a rule waits for, in percent: 0.01 to 1000, at most [`PERCENT_PLACES`] places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Percent(Decimal);
 
 impl Price {
-    /// The only way in; keeps the scale it is given (`167.4100` stays `167.4100`).
+    /// Checks a value. The price has the scale of the value (`167.4100` stays `167.4100`).
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
         if value.is_zero() || value.is_sign_negative() {
             return Err(AmountError::NotPositive);
@@ -69,28 +69,28 @@ impl Price {
         bounded(value).map(Self)
     }
 
-    /// The price as a whole number of 10⁻¹² units.
+    /// Returns the price as a whole number of 10⁻¹² units.
     pub fn units(self) -> i128 {
         units(self.0, PLACES)
     }
 }
 
 impl Size {
-    /// The only way in.
+    /// Checks a value.
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
         not_negative(value).map(Self)
     }
 }
 
 impl Amount {
-    /// The only way in.
+    /// Checks a value.
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
         not_negative(value).map(Self)
     }
 }
 
 impl Percent {
-    /// The only way in.
+    /// Checks a value.
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
         if value < Decimal::new(1, 2) || value > Decimal::ONE_THOUSAND {
             return Err(AmountError::PercentRange);
@@ -98,7 +98,7 @@ impl Percent {
         places(value, PERCENT_PLACES).map(Self)
     }
 
-    /// The percentage as a whole number of 10⁻⁶ percent.
+    /// Returns the percentage as a whole number of 10⁻⁶ percent.
     pub fn units(self) -> i128 {
         units(self.0, PERCENT_PLACES)
     }
@@ -122,7 +122,7 @@ fn places(value: Decimal, most: u32) -> Result<Decimal, AmountError> {
     if value.scale() <= most {
         return Ok(value);
     }
-    // Trailing zeros beyond the last place say nothing: 1.0000000000000 is 1.
+    // Trailing zeros beyond the last place are cut: 1.0000000000000 is 1.
     let plain = value.normalize();
     if plain.scale() <= most { Ok(plain) } else { Err(AmountError::TooPrecise(most)) }
 }
@@ -196,7 +196,7 @@ fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D:
 macro_rules! amount {
     ($name:ident) => {
         impl $name {
-            /// The exact value.
+            /// Returns the exact value.
             pub fn decimal(self) -> Decimal {
                 self.0
             }
@@ -243,7 +243,7 @@ amount!(Size);
 amount!(Amount);
 amount!(Percent);
 
-/// `(price - reference) / reference × 100`, rounded half-even to 4 places.
+/// Returns `(price - reference) / reference × 100`, rounded half-even to 4 places.
 pub fn change_percent(price: Price, reference: Price) -> Decimal {
     let reference = reference.units();
     let scaled = (price.units() - reference) * 1_000_000;
@@ -253,7 +253,7 @@ pub fn change_percent(price: Price, reference: Price) -> Decimal {
         std::cmp::Ordering::Greater => quotient + 1,
         std::cmp::Ordering::Equal => quotient + (quotient & 1),
     };
-    // A coin that goes from 1e-12 to 1e14 is no price we know of; its change is shown as the largest that fits.
+    // A change that does not fit, like from 1e-12 to 1e14, becomes the largest value that does.
     Decimal::try_from_i128_with_scale(rounded, 4).unwrap_or(Decimal::MAX)
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of the settler: orders, their cancellation, and the deposits that they are paid from.
+//! Requests to the trade settler: orders, cancellations, and deposits.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,68 +6,70 @@ use uuid::Uuid;
 
 use crate::{Amount, Asset, Event, OrderRequest, OutboundMessage, Symbol, Timestamp};
 
-/// The rule whose first firing places an order.
+/// Names the rule whose first firing triggers an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AlertTrigger {
-    /// Whose firing.
+    /// The id of the rule.
     pub rule_id: Uuid,
-    /// The rule judges no tick at or after this time, so the order waits no longer.
+    /// The time at which the rule expires, and with it the order; null when the rule does not expire.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
 }
 
-/// An order was saved and is to be settled.
+/// Describes an order that was accepted and is to be settled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderPlaced {
-    /// Drawn when the order is saved.
+    /// The id of the order, assigned when it is accepted.
     pub order_id: Uuid,
-    /// Whose.
+    /// The user who owns the order.
     pub user_id: Uuid,
-    /// What it is to do.
+    /// The order as it was requested.
     #[serde(flatten)]
     pub terms: OrderRequest,
-    /// The alert it waits for; null for an order that is placed by itself.
+    /// The alert whose first firing triggers the order; null for an order that does not wait for an alert.
     #[serde(default)]
     pub after_alert: Option<AlertTrigger>,
-    /// When, by the gateway's clock.
+    /// The time at which the order was accepted, by the gateway's clock.
     pub placed_at: Timestamp,
 }
 
-/// Somebody wants an order taken back, if it is not final by then; or the alert that was to place it has ended.
+/// Requests that an order is cancelled, unless it is final by then. The cause is its owner, or the end of the alert that it
+/// waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderCancelRequested {
-    /// Derived from the order: asking again is asking once.
+    /// The id of the request, derived from the order, so that a repeated request has no further effect.
     pub request_id: Uuid,
-    /// Which.
+    /// The id of the order.
     pub order_id: Uuid,
-    /// Whose.
+    /// The user who owns the order.
     pub user_id: Uuid,
-    /// What it trades.
+    /// The symbol of the order.
     pub symbol: Symbol,
-    /// When, by the gateway's clock.
+    /// The time of the request, by the gateway's clock.
     pub requested_at: Timestamp,
-    /// Its alert has ended: once that has fired, the order is placed like any other and stays.
+    /// Whether the request applies only while the order waits for its alert. It is true when the alert has ended: an order that
+    /// the alert has triggered before stays open.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_while_waiting_for_alert: bool,
 }
 
-/// An operator wants an account funded. It travels with the orders: what comes before an order is there when it is settled.
+/// Requests a deposit to an account. Deposits and orders share a stream, so a deposit before an order is available to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DepositRequested {
-    /// Drawn when it is asked for; the same deposit is posted once.
+    /// The id of the deposit. A deposit is posted once, however often it is requested.
     pub deposit_id: Uuid,
-    /// Whose account.
+    /// The user who owns the account.
     pub user_id: Uuid,
-    /// Of what.
+    /// The asset that is deposited.
     pub asset: Asset,
-    /// How much; within the asset's scale.
+    /// The amount, with at most as many decimal places as the asset allows.
     pub amount: Amount,
-    /// When, by the clock of whoever took it.
+    /// The time of the request, by the clock of the service that accepted it.
     pub requested_at: Timestamp,
 }
 
 impl OrderPlaced {
-    /// The message to publish.
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.order_id.to_string(), self)
     }
@@ -91,7 +93,7 @@ impl Event for OrderPlaced {
 }
 
 impl OrderCancelRequested {
-    /// The message to publish.
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.request_id.to_string(), self)
     }
@@ -115,7 +117,7 @@ impl Event for OrderCancelRequested {
 }
 
 impl DepositRequested {
-    /// The message to publish.
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.deposit_id.to_string(), self)
     }

@@ -1,4 +1,4 @@
-//! What somebody wants to buy or sell, and at which price.
+//! The request of an order: what to buy or sell, and at which price.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,59 +6,59 @@ use thiserror::Error;
 
 use crate::{Amount, Price, Size, Symbol};
 
-/// The longest `client_order_id`.
+/// The longest `client_order_id`, in characters.
 const CLIENT_ORDER_ID_LENGTH: usize = 64;
 
-/// OrderRequest that make no sense as a whole, though each of them does. A sentence begins with the field at fault.
+/// An order request whose fields contradict each other. The text begins with the field at fault.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum OrderRequestError {
-    /// Nothing says how much.
+    /// The size is missing.
     #[error("size must be given")]
     NoSize,
-    /// A market buy says both or neither.
+    /// A market buy has both a size and funds, or neither.
     #[error("size must be given, or funds in its place")]
     SizeOrFunds,
-    /// A size of nothing.
+    /// The size is zero.
     #[error("size must be above 0")]
     SizeOfNothing,
-    /// Funds of nothing.
+    /// The funds are zero.
     #[error("funds must be above 0")]
     FundsOfNothing,
-    /// Only a market buy can spend a sum.
+    /// Funds are given with another order than a market buy.
     #[error("funds must only be given with a market buy")]
     Funds,
-    /// A limit order without its limit.
+    /// A limit order has no price.
     #[error("price must be given with a limit order")]
     NoPrice,
-    /// A limit where there is none.
+    /// An order that is not a limit order has a price.
     #[error("price must only be given with a limit order")]
     Price,
-    /// A stop order without its stop.
+    /// A stop order has no stop price.
     #[error("stop_price must be given with a stop order")]
     NoStopPrice,
-    /// A stop where there is none.
+    /// An order that is not a stop order has a stop price.
     #[error("stop_price must only be given with a stop order")]
     StopPrice,
-    /// A stop order waits by its nature.
+    /// A stop order is immediate-or-cancel, though it must wait.
     #[error("time_in_force must be \"gtc\" with a stop order")]
     StopAtOnce,
-    /// A name that is too long or holds what is no text.
+    /// The client order id is empty, too long, or has other characters than printable ASCII.
     #[error("client_order_id must have 1 to {CLIENT_ORDER_ID_LENGTH} printable ASCII characters")]
     ClientOrderId,
 }
 
-/// Which way.
+/// The side of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Quote for base.
+    /// Buys the base asset for the quote asset.
     Buy,
-    /// Base for quote.
+    /// Sells the base asset for the quote asset.
     Sell,
 }
 
 impl Side {
-    /// As it is written everywhere.
+    /// Returns the side as it is written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Buy => "buy",
@@ -66,108 +66,108 @@ impl Side {
         }
     }
 
-    /// The side that is written so.
+    /// Parses a side as it is written in JSON.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Buy, Self::Sell].into_iter().find(|side| side.as_str() == text)
     }
 }
 
-/// What an order waits for, as it is written.
+/// The type of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderType {
-    /// Nothing: it takes the latest price.
+    /// Trades at the latest price.
     Market,
-    /// A price at least as good.
+    /// Trades once the price is `price` or better.
     Limit,
-    /// A price at least as bad; then it takes the latest one.
+    /// Becomes a market order once the price is `stop_price` or worse.
     Stop,
 }
 
-/// How long an order may wait.
+/// The time that an order remains open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TimeInForce {
-    /// Until it is cancelled.
+    /// Good till cancelled: the order remains open until it is filled or cancelled.
     #[default]
     Gtc,
-    /// Not at all: what cannot be filled at once expires.
+    /// Immediate or cancel: an order that cannot be filled at once expires.
     Ioc,
 }
 
-/// What an order is to do. A market buy may say what it spends in place of what it gets.
+/// The kind of an order, with its size and prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderKind {
-    /// At the latest price.
+    /// Trades at the latest price.
     Market(OrderSize),
-    /// At a tick's price that is the limit or better.
+    /// Trades at the first tick whose price is the limit or better.
     Limit {
-        /// How much of the base.
+        /// The size, in units of the base asset.
         size: Size,
-        /// The worst price.
+        /// The worst acceptable price.
         price: Price,
-        /// How long it may wait.
+        /// The time that the order remains open.
         time_in_force: TimeInForce,
     },
-    /// At the latest price, once a tick's is the stop or worse.
+    /// Trades at the latest price, once a tick's price is the stop price or worse.
     Stop {
-        /// How much of the base.
+        /// The size, in units of the base asset.
         size: Size,
-        /// When it becomes a market order.
+        /// The price at which it becomes a market order.
         stop_price: Price,
     },
 }
 
-/// How much a market order trades.
+/// The size of a market order, in the base or in the quote asset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderSize {
-    /// So much of the base.
+    /// The size, in units of the base asset.
     Size(Size),
-    /// For so much of the quote, fee included; only a buy.
+    /// The amount to spend, in units of the quote asset with the fee; only for a buy.
     Funds(Amount),
 }
 
-/// An order as it was asked for; it never changes, only its status does.
+/// Describes an order as it was requested. It never changes; only the order's status does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "OrderRequestFields", into = "OrderRequestFields")]
 pub struct OrderRequest {
-    /// What is traded.
+    /// The symbol to trade.
     pub symbol: Symbol,
-    /// Which way.
+    /// The side.
     pub side: Side,
-    /// How and how much.
+    /// The kind of the order, with its size and prices.
     pub execution: OrderKind,
-    /// Its owner's own name for it.
+    /// The owner's id for the order.
     pub client_order_id: Option<String>,
 }
 
-/// [`OrderRequest`] as they are written.
+/// Describes an order as it was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "OrderRequest")]
 pub struct OrderRequestFields {
-    /// What is traded.
+    /// The symbol to trade.
     pub symbol: Symbol,
-    /// Which way.
+    /// The side.
     pub side: Side,
-    /// What it waits for.
+    /// The type of the order.
     #[serde(rename = "type")]
     pub order_type: OrderType,
-    /// How much of the base; null for a market buy that says its funds.
+    /// The size, in units of the base asset; null for a market buy with `funds`.
     #[serde(default)]
     pub size: Option<Size>,
-    /// How much of the quote a market buy spends, fee included.
+    /// The amount that a market buy spends, in units of the quote asset with the fee; null for other orders.
     #[serde(default)]
     pub funds: Option<Amount>,
-    /// The limit of a limit order.
+    /// The worst acceptable price of a limit order; null for other orders.
     #[serde(default)]
     pub price: Option<Price>,
-    /// The stop of a stop order.
+    /// The price at which a stop order becomes a market order; null for other orders.
     #[serde(default)]
     pub stop_price: Option<Price>,
-    /// How long it may wait.
+    /// The time that the order remains open.
     #[serde(default)]
     pub time_in_force: TimeInForce,
-    /// Its owner's own name for it; the same name is the same order.
+    /// The owner's id for the order, 1 to 64 printable ASCII characters. A request that repeats an id places no second order.
     #[serde(default)]
     pub client_order_id: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What somebody wants to be told about.
+//! Rules: the conditions under which alerts fire.
 
 use std::{fmt, str::FromStr};
 
@@ -10,71 +10,71 @@ use uuid::Uuid;
 
 use crate::{Event, OrderRequest, OutboundMessage, Percent, Period, Price, Symbol, Timestamp, Venue};
 
-/// A rule that makes no sense as a whole, though each of its parts does.
+/// A condition whose fields contradict each other.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum RuleError {
-    /// A price cannot fall by all of itself.
+    /// The price would have to fall by 100 percent or more.
     #[error("percent must be below 100 when direction is \"down\"")]
     DownByAll,
-    /// A window outside its range.
+    /// The baseline is not valid, or its window is out of range.
     #[error("since must be \"previous\", \"anchor\" or a window from 10s to 7d")]
     Baseline,
 }
 
-/// One watch on one symbol, as it was made; it never changes, only its status does.
+/// Describes a rule as it was created. It never changes; only its status does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
-    /// Drawn when the rule is made.
+    /// The id of the rule.
     pub id: Uuid,
-    /// What is watched.
+    /// The symbol that the rule watches.
     pub symbol: Symbol,
-    /// Whose prices are judged; null means the symbol's primary venue, the first that quoted it.
+    /// The venue whose prices are evaluated; null means the symbol's primary venue, the first that quoted it.
     #[serde(default)]
     pub venue: Option<Venue>,
-    /// When it fires.
+    /// The condition under which the rule fires.
     pub condition: Condition,
-    /// How often it may.
+    /// Whether the rule fires once or every time.
     #[serde(default)]
     pub repeat: Repeat,
-    /// How long after a firing further ones are suppressed, in event time.
+    /// The time after a firing in which further firings are suppressed, in event time.
     #[serde(default)]
     pub cooldown: Period,
-    /// Ticks at or after this time are not judged.
+    /// The time from which on ticks are not evaluated any more; null when the rule does not expire.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
-    /// Whom it tells.
+    /// The recipient of the rule's alerts.
     pub notify: Notify,
-    /// What its first firing does besides.
+    /// The action that the first firing triggers; absent when there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<OnFire>,
 }
 
-/// What a rule's first firing does besides telling somebody.
+/// Describes the action that the first firing of a rule triggers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OnFire {
-    /// Places this order, whose funds are held from when the rule is made.
+    /// The order to place. Its funds are held from the creation of the rule on.
     pub order: OrderRequest,
 }
 
-/// When a rule fires.
+/// The condition under which a rule fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
-    /// The price has changed by so much.
+    /// The price has changed by a percentage.
     Change(Change),
-    /// The price has crossed a limit.
+    /// The price has reached a threshold.
     Price(PriceThreshold),
 }
 
-/// A change against a reference price.
+/// A change of the price in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "ChangeFields")]
 pub struct Change {
-    /// By how many percent at least.
+    /// The smallest change, in percent.
     pub percent: Percent,
-    /// Which way.
+    /// The direction of the change.
     pub direction: Direction,
-    /// Against which price.
+    /// The price that the change is measured against.
     pub since: Baseline,
 }
 
@@ -98,25 +98,25 @@ impl TryFrom<ChangeFields> for Change {
     }
 }
 
-/// A price that is reached or passed.
+/// A price threshold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceThreshold {
-    /// At or above.
+    /// The price is at or above the threshold.
     Above(Price),
-    /// At or below.
+    /// The price is at or below the threshold.
     Below(Price),
 }
 
-/// Which way a price changes.
+/// The direction of a change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
-    /// It rises.
+    /// The price rises.
     Up,
-    /// It falls.
+    /// The price falls.
     Down,
-    /// Either.
+    /// The price rises or falls.
     #[default]
     Any,
 }
@@ -124,12 +124,12 @@ pub enum Direction {
 /// The price that a change is measured against.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Baseline {
-    /// The previous judged tick.
+    /// The price of the previous evaluated tick.
     Previous,
-    /// The price known when the rule became active; after each firing, the price that fired.
+    /// The price at which the rule became active; after each firing, the price that fired.
     #[default]
     Anchor,
-    /// The price this long ago: 10 s to 7 d.
+    /// The price at the start of a window, from 10 seconds to 7 days ago.
     Window(Period),
 }
 
@@ -178,46 +178,46 @@ impl JsonSchema for Baseline {
     }
 }
 
-/// How often a rule may fire.
+/// Whether a rule fires once or every time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Repeat {
-    /// The first firing ends it.
+    /// The rule ends with its first firing.
     Once,
-    /// Every time its condition is met.
+    /// The rule fires every time its condition is met.
     #[default]
     Every,
 }
 
-/// Whom a rule tells.
+/// The recipient of a rule's alerts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notify {
-    /// An address, checked at the edge.
+    /// The email address.
     pub email: String,
 }
 
-/// Where a rule stands in its life.
+/// The status of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleStatus {
-    /// Waits for its address to be confirmed.
+    /// The rule waits for its address to be confirmed.
     Pending,
-    /// Judges ticks.
+    /// The rule evaluates ticks.
     Active,
-    /// Judges none until it is resumed.
+    /// The rule evaluates no ticks until it is resumed.
     Paused,
-    /// Fired once, as it was asked to.
+    /// The rule has fired and was to fire once.
     Done,
-    /// Its time is over.
+    /// The rule has expired.
     Expired,
-    /// Gone; its firings are kept.
+    /// The rule was deleted; its firings remain.
     Deleted,
 }
 
 impl RuleStatus {
     const ALL: [Self; 6] = [Self::Pending, Self::Active, Self::Paused, Self::Done, Self::Expired, Self::Deleted];
 
-    /// As it is written everywhere.
+    /// Returns the status as it is written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -229,45 +229,45 @@ impl RuleStatus {
         }
     }
 
-    /// The status that is written so.
+    /// Parses a status as it is written in JSON.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 }
 
-/// What happened to a rule.
+/// The change of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleChange {
-    /// Somebody subscribed.
+    /// The rule was created.
     Created,
-    /// The address said yes.
+    /// The address was confirmed.
     Confirmed,
-    /// Its owner wants quiet.
+    /// The owner paused the rule.
     Paused,
-    /// Its owner wants to be told again.
+    /// The owner resumed the rule.
     Resumed,
-    /// Its owner wants it gone, or the address unsubscribed.
+    /// The owner deleted the rule, or the address unsubscribed.
     Deleted,
 }
 
-/// A rule was made or its status changed.
+/// Reports that a rule was created or its status has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleChanged {
-    /// The whole rule.
+    /// The rule.
     pub rule: Rule,
-    /// Counts the rule's changes from 1; an older one that comes late is ignored.
+    /// The number of the change, counted from 1 for each rule. A change with a lower number than one seen before is ignored.
     pub revision: i64,
-    /// What happened.
+    /// The change.
     pub happened: RuleChange,
-    /// The status it has now: `pending`, `active`, `paused` or `deleted`.
+    /// The new status: `pending`, `active`, `paused` or `deleted`.
     pub status: RuleStatus,
-    /// When, by the gateway's clock.
+    /// The time of the change, by the gateway's clock.
     pub at: Timestamp,
 }
 
 impl RuleChanged {
-    /// The message to publish; the rule and its revision are its identity.
+    /// Returns the message to publish, identified by the rule and the revision.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(format!("{}-{}", self.rule.id, self.revision), self)
     }

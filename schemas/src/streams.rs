@@ -1,4 +1,4 @@
-//! The JetStream topology, read from `streams.yaml`, which is compiled in.
+//! The JetStream topology: the streams and consumers of `streams.yaml`, which is compiled in.
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -7,46 +7,46 @@ use thiserror::Error;
 
 use crate::Period;
 
-/// `streams.yaml` is not as it must be; only a change to that file can cause it.
+/// An error in `streams.yaml`; only a change of that file can cause it.
 #[derive(Debug, Error)]
 #[error("schemas/streams.yaml is not a topology")]
 pub struct TopologyError(#[from] serde_norway::Error);
 
-/// All streams by name.
+/// All streams and their consumers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Topology {
-    /// By name, like `TICKS`.
+    /// The streams by name, like `TICKS`.
     pub streams: BTreeMap<String, Stream>,
 }
 
-/// One stream.
+/// The declaration of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stream {
-    /// What it is for.
+    /// The purpose of the stream.
     pub description: String,
-    /// What it stores.
+    /// The subjects that the stream stores.
     pub subjects: Vec<String>,
-    /// How long; none means for ever.
+    /// The age at which messages are deleted; none means never.
     #[serde(default)]
     pub max_age: Option<Period>,
-    /// How much.
-    pub max_bytes: Bytes,
-    /// How many messages of one subject; none means all.
+    /// The size of the stream at which the oldest messages are deleted.
+    pub max_bytes: ByteSize,
+    /// The number of messages that are stored per subject; none means all.
     #[serde(default)]
     pub max_msgs_per_subject: Option<i64>,
-    /// The largest message.
-    pub max_msg_size: Bytes,
-    /// How long a repeated message id is recognised.
+    /// The size of the largest message.
+    pub max_msg_size: ByteSize,
+    /// The time for which the server recognises a repeated message id.
     pub duplicate_window: Period,
-    /// How blocks are kept on disk.
+    /// The compression on disk.
     #[serde(default)]
     pub compression: Compression,
-    /// On how many servers.
+    /// The number of servers that store the stream.
     #[serde(default = "one")]
     pub replicas: usize,
-    /// Its durable consumers by name.
+    /// The durable consumers of the stream by name.
     #[serde(default)]
     pub consumers: BTreeMap<String, Consumer>,
 }
@@ -55,34 +55,34 @@ fn one() -> usize {
     1
 }
 
-/// One durable pull consumer.
+/// The declaration of a durable pull consumer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
-    /// Which subjects.
+    /// The subjects that it reads.
     pub filter: String,
-    /// What an acknowledgement covers.
+    /// The messages that an acknowledgement covers.
     pub ack: Ack,
-    /// How long the broker waits for one.
+    /// The time after which the broker delivers an unacknowledged message again.
     pub ack_wait: Period,
-    /// How often a message is delivered at most; -1 means until it is acknowledged.
+    /// The number of deliveries of a message; -1 means until it is acknowledged.
     pub max_deliver: i64,
-    /// How many messages may be unacknowledged.
+    /// The number of messages that may be unacknowledged.
     pub max_ack_pending: i64,
 }
 
-/// How blocks are kept on disk.
+/// The compression of a stream on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// As they are.
+    /// No compression.
     #[default]
     None,
-    /// S2, a fast Snappy.
+    /// S2, a fast variant of Snappy.
     S2,
 }
 
-/// What an acknowledgement covers.
+/// The messages that an acknowledgement covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ack {
@@ -92,11 +92,11 @@ pub enum Ack {
     Explicit,
 }
 
-/// A size in bytes, written `64KiB`, `512MiB` or `4GiB`.
+/// A size, written `64KiB`, `512MiB` or `4GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bytes(pub u64);
+pub struct ByteSize(pub u64);
 
-impl FromStr for Bytes {
+impl FromStr for ByteSize {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         [("KiB", 10), ("MiB", 20), ("GiB", 30)]
@@ -107,26 +107,31 @@ impl FromStr for Bytes {
     }
 }
 
-impl<'de> Deserialize<'de> for Bytes {
+impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
 impl Topology {
-    /// The topology that this build was made with.
+    /// Returns the topology that was compiled in.
     pub fn declared() -> Result<Self, TopologyError> {
         Ok(serde_norway::from_str(include_str!("../streams.yaml"))?)
     }
 
-    /// The stream and declaration of a durable consumer. Consumer names are unique across streams.
+    /// Returns the number of durable consumers of all streams.
+    pub fn consumers(&self) -> usize {
+        self.streams.values().map(|stream| stream.consumers.len()).sum()
+    }
+
+    /// Returns the stream and the declaration of a durable consumer. Consumer names are unique across streams.
     pub fn consumer(&self, name: &str) -> Option<(&str, &Consumer)> {
         self.streams.iter().find_map(|(stream, declared)| Some((stream.as_str(), declared.consumers.get(name)?)))
     }
 }
 
 impl Period {
-    /// The same length as the standard library has it.
+    /// Returns the length as a type of the standard library.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.as_seconds() as u64)
     }

@@ -1,5 +1,4 @@
-//! What is quoted and where. Both are valid NATS tokens, file names and URL segments as they stand, so no other
-//! module escapes them.
+//! Symbols and venues. Both are valid NATS tokens, file names and URL segments without escaping.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -7,29 +6,29 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Text that is no symbol or venue.
+/// Text that is not a symbol or venue.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum NameError {
-    /// Not `BASE-QUOTE` or a ticker.
+    /// The text is neither `BASE-QUOTE` nor a ticker.
     #[error("must be a symbol like BTC-USD or SPY: one or two parts of 1 to 20 of A-Z and 0-9, joined by '-'")]
     Symbol,
-    /// Not a lower-case word.
+    /// The text is not a lower-case word.
     #[error("must be a venue like coinbase: 1 to 20 of a-z and 0-9")]
     Venue,
 }
 
-/// An instrument's name, `[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})?`: `BTC-USD`, `SPY`.
+/// The name of an instrument, `[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})?`: `BTC-USD`, `SPY`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Arc<str>);
 
-/// Where a price comes from, `[a-z0-9]{1,20}`: `coinbase`, `simulator`.
+/// The name of the exchange or source of a price, `[a-z0-9]{1,20}`: `coinbase`, `simulator`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Venue(Arc<str>);
 
 impl Symbol {
     const PATTERN: &str = "^[A-Z0-9]{1,20}(-[A-Z0-9]{1,20})?$";
 
-    /// The only way in. Exchange spellings are mapped at the edge, before this.
+    /// Parses a symbol. Spellings of exchanges are mapped before.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let mut parts = text.split('-');
         let valid =
@@ -41,7 +40,7 @@ impl Symbol {
 impl Venue {
     const PATTERN: &str = "^[a-z0-9]{1,20}$";
 
-    /// The only way in.
+    /// Parses a venue.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         if is_word(text, |b| b.is_ascii_lowercase()) { Ok(Self(text.into())) } else { Err(NameError::Venue) }
     }
@@ -54,7 +53,7 @@ fn is_word(part: &str, letter: fn(u8) -> bool) -> bool {
 macro_rules! name {
     ($name:ident) => {
         impl $name {
-            /// The name as it stands.
+            /// Returns the name.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

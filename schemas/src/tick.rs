@@ -1,73 +1,73 @@
-//! A price at an instant: what everything else follows from.
+//! The tick: one price of one symbol at one time.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Event, OutboundMessage, Price, Size, Symbol, Timestamp, Venue};
 
-/// One price of one symbol at one venue.
+/// Reports one price of one symbol at one venue.
 ///
-/// Its identity is not in the body: it is the message's id, `<venue>:<symbol>:<trade id>`.
+/// The identity of a tick is not in the body: it is the message's id, `<venue>:<symbol>:<trade id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Tick {
-    /// Where the price comes from.
+    /// The venue that made the price.
     pub venue: Venue,
-    /// What was quoted.
+    /// The symbol that the price is of.
     pub symbol: Symbol,
     /// The price, in units of the quote currency.
     pub price: Price,
-    /// How much was traded, in units of the base; null for quotes and polls.
+    /// The traded size, in units of the base asset; null for quotes and polls.
     #[serde(default)]
     pub size: Option<Size>,
-    /// When the price was made, by the venue's clock.
+    /// The time of the price, by the venue's clock.
     pub at: Timestamp,
-    /// When we received it, by ours.
+    /// The time at which the price ingestor received it, by its own clock.
     pub received_at: Timestamp,
-    /// What the price is.
+    /// The kind of the price.
     pub kind: TickKind,
-    /// How it came to us.
+    /// The way by which the price was received.
     pub source: TickSource,
 }
 
-/// What a price is.
+/// The kind of a price.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TickKind {
-    /// Somebody bought and somebody sold.
+    /// The price of a trade.
     Trade,
-    /// Somebody would.
+    /// The price of an offer.
     Quote,
-    /// A page said so when we asked.
+    /// The current price, as a polled API reported it.
     Poll,
 }
 
-/// How a price came to us.
+/// The way by which a price was received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TickSource {
-    /// As it happened.
+    /// Received from the venue when it was made.
     Live,
-    /// Asked for afterwards, to fill a gap.
+    /// Requested from the venue later, to fill a gap.
     Backfill,
-    /// From a recorded file.
+    /// Read from a recorded file.
     File,
-    /// From the simulator.
+    /// Made by the simulator.
     Simulator,
 }
 
 impl Tick {
-    /// The message to publish; `trade_id` is the venue's own number for it.
+    /// Returns the message to publish; `trade_id` is the venue's own id of the trade.
     pub fn to_message(&self, trade_id: &str) -> OutboundMessage {
         OutboundMessage::new(format!("{}:{}:{trade_id}", self.venue, self.symbol), self)
     }
 
-    /// The identity of a tick whose venue gives it none: its time, price and size.
+    /// Returns the trade id of a tick whose venue assigns none, derived from its time, price and size.
     pub fn derived_trade_id(&self) -> String {
         let size = self.size.map(|size| size.decimal().normalize().to_string()).unwrap_or_default();
         format!("{}/{}/{size}", self.at.micros(), self.price.decimal().normalize())
     }
 
-    /// What is unique within the venue and symbol, from the id of the message that carried the tick.
+    /// Returns the trade id, which is unique within venue and symbol, from the id of the message that carried the tick.
     pub fn trade_id<'id>(&self, id: &'id str) -> &'id str {
         id.strip_prefix(self.venue.as_str())
             .and_then(|rest| rest.strip_prefix(':')?.strip_prefix(self.symbol.as_str())?.strip_prefix(':'))

@@ -1,4 +1,4 @@
-//! Instants and spans of the event's own time. Nothing here reads a clock.
+//! Timestamps, periods and candle intervals of the event's own time. Nothing here reads a clock.
 
 use std::{fmt, str::FromStr};
 
@@ -7,16 +7,16 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Text that is no time, span or interval.
+/// Text that is not a timestamp, period or interval.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum TimeError {
-    /// Not RFC 3339, or outside 1970 to 9999.
+    /// The text is not an RFC 3339 time from 1970 to 9999.
     #[error("must be an RFC 3339 time from 1970 to 9999, like 2018-04-05T00:01:00Z")]
     Timestamp,
-    /// Not a whole number with a unit.
+    /// The text is not a whole number with a unit.
     #[error("must be a whole number with a unit, like 30s, 5m, 4h or 7d")]
     Period,
-    /// Not one of the candle intervals.
+    /// The text is not a candle interval.
     #[error("must be one of 1m, 5m, 15m, 1h, 4h, 1d")]
     Interval,
 }
@@ -25,50 +25,50 @@ const MICROS: i64 = 1_000_000;
 /// The last microsecond of the year 9999, which is the last that RFC 3339 can write.
 const LAST: i64 = 253_402_300_799_999_999;
 
-/// Microseconds since 1970 in UTC; finer digits are cut off. RFC 3339 on the wire.
+/// A time in microseconds since 1970 in UTC, written in RFC 3339. Finer digits are cut off.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// 1970.
+    /// The start of 1970.
     pub const EPOCH: Self = Self(0);
     /// The last microsecond of 9999.
     pub const LAST: Self = Self(LAST);
 
-    /// From microseconds since 1970.
+    /// Makes a timestamp from microseconds since 1970.
     pub fn from_micros(micros: i64) -> Result<Self, TimeError> {
         if (0..=LAST).contains(&micros) { Ok(Self(micros)) } else { Err(TimeError::Timestamp) }
     }
 
-    /// Microseconds since 1970.
+    /// Returns the microseconds since 1970.
     pub fn micros(self) -> i64 {
         self.0
     }
 
-    /// The same instant as `chrono` has it.
+    /// Returns the time as a `chrono` type.
     pub fn datetime(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }
 
-    /// `self + span`; the end of 9999 is not passed.
-    pub fn after(self, span: Period) -> Self {
-        Self((self.0 + span.micros()).min(LAST))
+    /// Returns `self + period`, at most the end of 9999.
+    pub fn after(self, period: Period) -> Self {
+        Self((self.0 + period.micros()).min(LAST))
     }
 
-    /// `self - span` floored to a multiple of `grain`, or `None` before 1970.
-    pub fn before(self, span: Period, grain: Period) -> Option<Self> {
-        let then = self.0 - span.micros();
+    /// Returns `self - period`, floored to a multiple of `grain`; `None` before 1970.
+    pub fn before(self, period: Period, grain: Period) -> Option<Self> {
+        let then = self.0 - period.micros();
         (then >= 0).then(|| Self(then - then % grain.micros()))
     }
 
-    /// The start of the UTC bucket that holds this instant.
+    /// Returns the start of the UTC interval that contains the time.
     pub fn floor(self, interval: Interval) -> Self {
         Self(self.0 - self.0 % interval.span().micros())
     }
 }
 
 impl From<DateTime<Utc>> for Timestamp {
-    /// Instants outside 1970 to 9999 become its ends: the clock and the database hold none.
+    /// Converts a time. One outside 1970 to 9999, which neither clock nor database holds, becomes the nearest end.
     fn from(time: DateTime<Utc>) -> Self {
         Self(time.timestamp_micros().clamp(0, LAST))
     }
@@ -93,7 +93,7 @@ impl fmt::Display for Timestamp {
 pub struct Period(u32);
 
 impl Period {
-    /// No time at all.
+    /// Zero seconds.
     pub const ZERO: Self = Self(0);
     /// One second.
     pub const SECOND: Self = Self(1);
@@ -104,17 +104,17 @@ impl Period {
     /// One day.
     pub const DAY: Self = Self(86_400);
 
-    /// So many seconds.
+    /// Makes a period from seconds.
     pub const fn seconds(seconds: u32) -> Self {
         Self(seconds)
     }
 
-    /// The length in whole seconds.
+    /// Returns the length in seconds.
     pub const fn as_seconds(self) -> u32 {
         self.0
     }
 
-    /// The length in microseconds.
+    /// Returns the length in microseconds.
     pub const fn micros(self) -> i64 {
         self.0 as i64 * MICROS
     }
@@ -144,7 +144,7 @@ impl fmt::Display for Period {
     }
 }
 
-/// The width of a candle.
+/// The length of a candle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Interval {
     /// `1m`
@@ -162,11 +162,11 @@ pub enum Interval {
 }
 
 impl Interval {
-    /// All of them, shortest first.
+    /// All intervals, shortest first.
     pub const ALL: [Self; 6] =
         [Self::Minute, Self::FiveMinutes, Self::FifteenMinutes, Self::Hour, Self::FourHours, Self::Day];
 
-    /// How long one candle is.
+    /// Returns the length of one candle.
     pub const fn span(self) -> Period {
         match self {
             Self::Minute => Period(60),
@@ -231,7 +231,7 @@ macro_rules! text {
 }
 
 text!(Timestamp, "an RFC 3339 time", { "type": "string", "format": "date-time" });
-text!(Period, "a span like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^[0-9]+[smhd]$" });
+text!(Period, "a period like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^[0-9]+[smhd]$" });
 text!(Interval, "one of 1m, 5m, 15m, 1h, 4h, 1d", { "type": "string", "enum": ["1m", "5m", "15m", "1h", "4h", "1d"] });
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_written_with_their_largest_whole_unit() {
+    fn periods_are_written_with_their_largest_whole_unit() {
         for (text, shown) in [("30s", "30s"), ("60s", "1m"), ("90m", "90m"), ("24h", "1d"), ("0s", "0s"), ("0d", "0s")]
         {
             assert_eq!(text.parse::<Period>().map(|span| span.to_string()), Ok(shown.to_owned()));

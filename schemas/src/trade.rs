@@ -1,4 +1,4 @@
-//! What has become of orders.
+//! The results of orders: changes of status, and trades.
 
 use rust_decimal::Decimal;
 use schemars::JsonSchema;
@@ -7,30 +7,30 @@ use uuid::Uuid;
 
 use crate::{Amount, Event, OutboundMessage, Price, Side, Size, Symbol, Timestamp};
 
-/// Where an order stands in its life.
+/// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
-    /// Saved, on its way to the settler.
+    /// The order was accepted and waits to be settled.
     Received,
-    /// Funds are held; it waits for its price, or for its alert.
+    /// The order's funds are held, and it waits for its price or its alert.
     Open,
-    /// Traded.
+    /// The order was traded in full.
     Filled,
-    /// Taken back by its owner, or with the rule that would have placed it.
+    /// The order was cancelled by its owner, or because its alert ended.
     Cancelled,
-    /// Its time was over before its price came.
+    /// The order could not be filled in its time.
     Expired,
-    /// Not possible; the reason says why.
+    /// The order was refused; `reason` says why.
     Rejected,
 }
 
 impl OrderStatus {
-    /// Every status there is.
+    /// All statuses.
     pub const ALL: [Self; 6] =
         [Self::Received, Self::Open, Self::Filled, Self::Cancelled, Self::Expired, Self::Rejected];
 
-    /// As it is written everywhere.
+    /// Returns the text as it is written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -42,41 +42,41 @@ impl OrderStatus {
         }
     }
 
-    /// The status that is written so.
+    /// Parses a status as it is written in JSON.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == text)
     }
 
-    /// Whether nothing more can happen to the order.
+    /// Returns whether the status can no longer change.
     pub fn is_final(self) -> bool {
         !matches!(self, Self::Received | Self::Open)
     }
 }
 
-/// Why an order is rejected.
+/// The reason why an order is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// The account has less available than must be held.
+    /// The account has less available than the order must hold.
     InsufficientFunds,
     /// The symbol has no price yet.
     NoPrice,
-    /// The symbol's price is too old.
+    /// The symbol's last price is too old.
     StalePrice,
-    /// One of the symbol's assets is not kept here.
+    /// One of the symbol's assets is not supported.
     UnknownSymbol,
-    /// The size has more places than its asset, or the funds than theirs.
+    /// The size or the funds have more decimal places than their asset allows.
     TooPrecise,
-    /// Its worth rounds to nothing.
+    /// The value of the order rounds to zero.
     TooSmall,
-    /// Its worth is beyond what is counted here.
+    /// The value of the order is above the largest amount.
     TooLarge,
-    /// The account has as many open orders as it may.
+    /// The account has reached its limit of open orders.
     TooManyOpenOrders,
 }
 
 impl RejectReason {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [Self; 8] = [
         Self::InsufficientFunds,
         Self::NoPrice,
@@ -88,7 +88,7 @@ impl RejectReason {
         Self::TooManyOpenOrders,
     ];
 
-    /// As it is written everywhere.
+    /// Returns the text as it is written in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InsufficientFunds => "insufficient_funds",
@@ -102,71 +102,71 @@ impl RejectReason {
         }
     }
 
-    /// The rejection that is written so.
+    /// Parses a reason as it is written in JSON.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|rejection| rejection.as_str() == text)
     }
 }
 
-/// An order's status has changed.
+/// Reports that the status of an order has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OrderUpdated {
-    /// Which.
+    /// The id of the order.
     pub order_id: Uuid,
-    /// Counts the order's changes from 1.
+    /// The number of the change, counted from 1 for each order.
     pub revision: i32,
-    /// Whose.
+    /// The user who owns the order.
     pub user_id: Uuid,
-    /// What it trades.
+    /// The symbol of the order.
     pub symbol: Symbol,
-    /// Where it stands now.
+    /// The new status.
     pub status: OrderStatus,
-    /// Why it is rejected; null otherwise.
+    /// The reason of a rejection; null for any other status.
     pub reason: Option<RejectReason>,
-    /// The last tick of stream `TICKS` that was applied before this was decided; 0 before the first.
+    /// The sequence of the last tick of stream `TICKS` that was applied before the decision; 0 before the first.
     pub tick_sequence: u64,
-    /// The time of what decided it: of the tick, or of the request.
+    /// The time of the tick or the request that caused the decision.
     pub at: Timestamp,
 }
 
-/// An order has traded, as a whole, at one tick's price.
+/// Reports that an order was filled in full, at the price of one tick.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TradeSettled {
-    /// `<order id>-1`.
+    /// The id of the trade, `<order id>-1`.
     pub id: String,
-    /// Which order.
+    /// The id of the order.
     pub order_id: Uuid,
-    /// Whose.
+    /// The user who owns the order.
     pub user_id: Uuid,
-    /// What was traded.
+    /// The symbol that was traded.
     pub symbol: Symbol,
-    /// Which way.
+    /// The side of the order.
     pub side: Side,
-    /// How much of the base.
+    /// The traded size, in units of the base asset.
     pub size: Size,
-    /// What one cost: the tick's price, for a market order with the half spread, to 12 places.
+    /// The price of the fill, to 12 decimal places: the tick's price, for a market order with the half spread.
     pub price: Price,
-    /// What all of it cost or brought, in the quote, before the fee.
+    /// The value of the trade in the quote asset, before the fee.
     pub quote_amount: Amount,
-    /// The fee, in the quote.
+    /// The fee, in the quote asset.
     pub fee: Amount,
-    /// The tick that priced it, by its place in stream `TICKS`.
+    /// The sequence in stream `TICKS` of the tick that set the price.
     pub tick_sequence: u64,
-    /// Its price.
+    /// The price of that tick.
     pub tick_price: Price,
-    /// The ledger's posting.
+    /// The id of the trade's posting in the ledger.
     pub posting_id: i64,
-    /// The time of what decided it: of the tick, or of the request.
+    /// The time of the tick or the request that caused the decision.
     pub at: Timestamp,
 }
 
 impl TradeSettled {
-    /// The identity of an order's trade.
+    /// Returns the id of an order's trade.
     pub fn id_of(order_id: Uuid) -> String {
         format!("{order_id}-1")
     }
 
-    /// What the buyer paid or the seller got, with the fee.
+    /// Returns what the buyer paid or the seller received, with the fee.
     pub fn total(&self) -> Decimal {
         match self.side {
             Side::Buy => self.quote_amount.decimal() + self.fee.decimal(),
@@ -176,7 +176,7 @@ impl TradeSettled {
 }
 
 impl OrderUpdated {
-    /// The message to publish; the order and its revision are its identity.
+    /// Returns the message to publish, identified by the order and the revision.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(format!("{}-r{}", self.order_id, self.revision), self)
     }
@@ -200,7 +200,7 @@ impl Event for OrderUpdated {
 }
 
 impl TradeSettled {
-    /// The message to publish.
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.id.clone(), self)
     }

@@ -1,4 +1,4 @@
-//! What happened to somebody's account. It names nobody: whoever must know the address looks it up.
+//! Notices about accounts. They contain no address; the notifier looks it up.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,37 +6,37 @@ use uuid::Uuid;
 
 use crate::{Event, OutboundMessage, Timestamp};
 
-/// What happened.
+/// The change of an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UserChange {
-    /// Somebody asked for an account; `subject_id` is the sign-up, and its address is to be asked.
+    /// A sign-up was requested. `subject_id` is the sign-up, whose address is asked to confirm.
     SignedUp,
-    /// Somebody asked for an account with the address of one that exists; `subject_id` is that user, who is told.
+    /// A sign-up was requested for the address of an existing account. `subject_id` is that user.
     SignedUpAgain,
-    /// Somebody asked for a new password; `subject_id` is the reset, and the user's address gets its link.
+    /// A password reset was requested. `subject_id` is the reset, whose link is sent to the user.
     ResetRequested,
-    /// The password was changed or reset; `subject_id` is the user, who is told.
+    /// The password was changed or reset. `subject_id` is the user.
     PasswordChanged,
-    /// Every session was ended and every key revoked; `subject_id` is the user, who is told.
+    /// Every session was ended and every API key revoked. `subject_id` is the user.
     SignedOutEverywhere,
 }
 
-/// Something happened that somebody is told about by mail.
+/// Reports a change of an account that its owner is notified of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UserNoticed {
-    /// Drawn when it happened.
+    /// The id of the notice.
     pub notice_id: Uuid,
-    /// What.
+    /// The change.
     pub happened: UserChange,
-    /// Whom or what it is about; see [`UserChange`].
+    /// The id of the user, sign-up or password reset, depending on `happened`.
     pub subject_id: Uuid,
-    /// When, by the gateway's clock.
+    /// The time of the change, by the gateway's clock.
     pub at: Timestamp,
 }
 
 impl UserNoticed {
-    /// The message to publish.
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.notice_id.to_string(), self)
     }

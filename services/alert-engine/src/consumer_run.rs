@@ -9,8 +9,8 @@ use ::rules::{Changes, Engine, RuleFiring};
 use events::{AlertFired, Channel, Event, OutboundMessage, RuleChanged, Target, Tick, Timestamp};
 use futures::future::BoxFuture;
 use platform::{
-    Broker, Check, Message, ServiceError,
-    broker::{ordered_consumer::DecodeError, with_trace_context},
+    Broker, Check, DecodeError, Message, ServiceError,
+    broker::publish::with_trace_context,
     clock,
     telemetry::trace_context::{set_parent, traceparent},
 };

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
     routing::get,
 };
-use platform::signed_links::Purpose;
+use events::link::Purpose;
 use serde::Deserialize;
 use store::identity::{
     login_throttle::Attempt,

@@ -11,8 +11,8 @@ use axum::{
     routing::get,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use events::link::Purpose;
 use events::{Rule, RuleStatus, display, rule::RuleChange};
-use platform::signed_links::Purpose;
 use sha2::{Digest, Sha256};
 use store::rules::{self, Changed, RuleRecord};
 

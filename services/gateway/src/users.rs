@@ -7,8 +7,8 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
+use events::link::Purpose;
 use events::{Period, Timestamp};
-use platform::signed_links::Purpose;
 use serde::Serialize;
 use serde_json::Value;
 use store::identity::{

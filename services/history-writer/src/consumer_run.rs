@@ -8,7 +8,7 @@ use std::{
 use events::{Event, Symbol, Tick, Timestamp, Venue};
 use futures::future::BoxFuture;
 use market_data::{InstrumentId, Month, StoredTick, candles};
-use platform::{Broker, Check, Message, ServiceError, broker::ordered_consumer::DecodeError};
+use platform::{Broker, Check, DecodeError, Message, ServiceError};
 use store::{
     Error, Store, Tx,
     consumer::{

@@ -1,19 +1,18 @@
-//! Alerts in, mails out: each alert becomes one delivery per target, tried until it is taken or can never be. So does what
-//! happens to an account and to its orders.
+//! The notifier: firings, order news and account notices become deliveries, and each delivery is attempted until its recipient's
+//! server accepts it or never will.
 //!
-//! [`letter`] says what is written, in the words of [`events::display`]; [`retry`] says what follows from how an attempt ended;
-//! `telling` says who is told because of an event, `reader` makes deliveries of that, `sender` claims and attempts them, `recorder`
-//! records how that ended, `mailer` is the door to SMTP and to files.
+//! `intake` reads events, `routing` decides who is notified, and `batching` joins order news of one user. `dispatcher` claims
+//! deliveries that are due and attempts them, [`retry_policy`] decides what follows from an attempt, and `attempt_recorder`
+//! saves the outcome. [`templates`] renders emails, and `channels` sends them.
 
-pub mod letter;
-mod mailer;
-mod message;
-mod reader;
-mod recorder;
-pub mod retry;
-mod sender;
-mod smtp;
-mod telling;
+mod attempt_recorder;
+mod batching;
+mod channels;
+mod dispatcher;
+mod intake;
+pub mod retry_policy;
+mod routing;
+pub mod templates;
 
 use std::path::PathBuf;
 
@@ -28,24 +27,27 @@ use serde::Deserialize;
 use store::Store;
 use tokio::sync::Notify;
 
-use crate::{mailer::Mailer, sender::Sender, smtp::Server};
+use crate::{
+    channels::email::{Mailer, smtp::Server},
+    dispatcher::Dispatcher,
+};
 
-/// Folder, crate, subcommand, Deployment, durable consumer and `service.name`.
+/// The name of the service: its folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "notifier";
-/// The sender's name among the health checks and in the log.
-const SENDER: &str = "notifier-sender";
+/// The dispatcher's name in health checks and logs.
+const DISPATCHER: &str = "notifier-sender";
 
-/// How deliveries are made.
+/// The settings of deliveries.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Where mails are written as `.eml` files while `smtp.url` is empty.
+    /// The folder for emails as `.eml` files, used while `smtp.url` is empty.
     pub outbox_dir: PathBuf,
-    /// How many deliveries this process attempts at the same time, 1 to 100.
+    /// The number of deliveries that this process attempts at the same time, 1 to 100.
     pub concurrency: u16,
-    /// How long after an alert passing faults are retried, 1 to 168 hours.
+    /// The time for which a delivery is retried after transient errors, 1 to 168 hours.
     pub retry_for_hours: u32,
-    /// How long the wait after a first attempt is, doubled after each further one up to an hour, 1 to 3600.
+    /// The wait after the first attempt, 1 to 3600 seconds; it doubles after each further one, up to an hour.
     pub retry_after_seconds: u64,
 }
 
@@ -56,28 +58,28 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses values out of range.
+    /// Returns an error for the first value out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         require_range("notifier.concurrency", self.concurrency, 1, 100)?;
         require_range("notifier.retry_for_hours", self.retry_for_hours, 1, 168)?;
         require_range("notifier.retry_after_seconds", self.retry_after_seconds, 1, 3_600)?;
         if self.outbox_dir.as_os_str().is_empty() {
-            return Err(SettingsError("notifier.outbox_dir = \"\" is no folder: give one for .eml files".into()));
+            return Err(SettingsError("notifier.outbox_dir = \"\" is not a folder: give one for .eml files".into()));
         }
         Ok(())
     }
 }
 
-/// The mail server, and whom mails are from.
+/// The mail server, and the sender of emails.
 #[derive(Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SmtpSettings {
     /// `smtps://user:password@host:465`, `smtp://user:password@host:587?tls=required`, or without TLS
-    /// `smtp://127.0.0.1:25`; empty means that mails are written as files.
+    /// `smtp://127.0.0.1:25`; empty means that emails are written as files.
     pub url: String,
-    /// A mailbox like `Tickbell <alerts@example.com>`; its domain is that of every Message-ID.
+    /// The sender, a mailbox like `Tickbell <alerts@example.com>`; its domain is that of every Message-ID.
     pub from: String,
-    /// How long one attempt may take from connecting to the server's last word, 1 to 600 seconds.
+    /// The time that one attempt may take, from connecting to the server's final reply, 1 to 600 seconds.
     pub timeout_seconds: u64,
 }
 
@@ -88,7 +90,7 @@ impl Default for SmtpSettings {
 }
 
 impl std::fmt::Debug for SmtpSettings {
-    /// Without the URL: it holds the password.
+    /// Omits the URL, because it contains the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { url: _, from, timeout_seconds } = self;
         f.debug_struct("SmtpSettings")
@@ -99,7 +101,7 @@ impl std::fmt::Debug for SmtpSettings {
 }
 
 impl SmtpSettings {
-    /// Refuses a URL or a mailbox that is none, and a time-out out of range.
+    /// Returns an error for a URL or mailbox that is not valid, and for a time-out out of range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         require_range("smtp.timeout_seconds", self.timeout_seconds, 1, 600)?;
         self.mailbox()?;
@@ -109,13 +111,13 @@ impl SmtpSettings {
     fn mailbox(&self) -> Result<Mailbox, SettingsError> {
         self.from.parse().map_err(|error| {
             SettingsError(format!(
-                "smtp.from = {:?} is no mailbox ({error}): give one like \"Tickbell <alerts@example.com>\"",
+                "smtp.from = {:?} is not a mailbox ({error}): give one like \"Tickbell <alerts@example.com>\"",
                 self.from
             ))
         })
     }
 
-    /// Where to send, or none when mails are written as files.
+    /// Returns the mail server, or none where emails are written as files.
     fn server(&self) -> Result<Option<Server>, SettingsError> {
         if self.url.is_empty() {
             return Ok(None);
@@ -124,7 +126,7 @@ impl SmtpSettings {
     }
 }
 
-/// Delivers until shutdown, and then what is in flight. One instance reads the alerts; all of them send.
+/// Runs until shutdown, and then finishes the attempts in flight. One instance, the leader, reads events; all instances send.
 pub async fn run(
     broker: Broker,
     store: Store,
@@ -139,20 +141,20 @@ pub async fn run(
     let mailer = Mailer::new(&settings, &smtp).map_err(wrong)?;
     let from = smtp.mailbox().map_err(wrong)?;
 
-    let (reading, sending) = (health.check(SERVICE), health.check(SENDER));
+    let (intake_check, dispatcher_check) = (health.check(SERVICE), health.check(DISPATCHER));
     store::consumer::dead_letters::register_metrics(SERVICE);
-    sender::register_metrics();
+    dispatcher::register_metrics();
     let due = Notify::new();
     let stop = shutdown.child_token();
-    let sender = Sender::new(store.clone(), mailer, links, from, &settings, stop.clone());
-    let ended = tokio::try_join!(
-        supervise(SERVICE, &reading, &shutdown, || reader::session(&broker, &store, &reading, &due, &shutdown)),
-        supervise(SENDER, &sending, &shutdown, || sender.session(&sending, &due)),
+    let dispatcher = Dispatcher::new(store.clone(), mailer, links, from, &settings, stop.clone());
+    let result = tokio::try_join!(
+        supervise(SERVICE, &intake_check, &shutdown, || intake::run(&broker, &store, &intake_check, &due, &shutdown)),
+        supervise(DISPATCHER, &dispatcher_check, &shutdown, || dispatcher.run(&dispatcher_check, &due)),
     );
-    // Also when one of the two cannot go on: what is in flight is not waited for without end.
+    // This also bounds the wait for attempts in flight when one of the two has failed.
     stop.cancel();
-    sender.finish().await;
-    ended.map(|_| ())
+    dispatcher.finish().await;
+    result.map(|_| ())
 }
 
 #[cfg(test)]
@@ -171,7 +173,7 @@ mod tests {
         assert_eq!(error, "notifier.concurrency = 0 is out of range: allowed is 1 to 100");
         let from = "nobody".to_owned();
         let error = SmtpSettings { from, ..SmtpSettings::default() }.validate().expect_err("no mailbox").to_string();
-        assert!(error.starts_with("smtp.from = \"nobody\" is no mailbox"), "{error}");
+        assert!(error.starts_with("smtp.from = \"nobody\" is not a mailbox"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use events::{OutboundMessage, Tick, Venue};
 use metrics::{Counter, Gauge};
-use platform::{Broker, ServiceError, broker::with_trace_context, clock, telemetry::trace_context::new_traceparent};
+use platform::{
+    Broker, ServiceError, broker::publish::with_trace_context, clock, telemetry::trace_context::new_traceparent,
+};
 
 use crate::Summary;
 

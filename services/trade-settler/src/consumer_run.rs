@@ -10,9 +10,12 @@ use ledger::{
 };
 use platform::{
     Broker, Check, Message, ServiceError, Shutdown,
-    broker::with_trace_context,
+    broker::publish::with_trace_context,
     clock,
-    telemetry::trace_context::{set_parent, traceparent},
+    telemetry::{
+        gauge::set_gauge,
+        trace_context::{set_parent, traceparent},
+    },
 };
 use store::{
     Error, Store,
@@ -203,7 +206,7 @@ impl ConsumerService for TradeSettler {
             let micros = now.micros().saturating_sub(stored_at.micros());
             latency.record(Duration::from_micros(micros.max(0).unsigned_abs()));
         }
-        metrics::gauge!("tickbell_open_orders").set(state.book.open_orders() as f64); // float: a gauge is one
+        set_gauge(&metrics::gauge!("tickbell_open_orders"), state.book.open_orders() as u64);
     }
 }
 

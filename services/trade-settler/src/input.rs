@@ -2,7 +2,7 @@
 
 use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Tick, Timestamp};
 use ledger::order_book::DepositError;
-use platform::{Message, broker::ordered_consumer::DecodeError};
+use platform::{DecodeError, Message};
 use thiserror::Error;
 use uuid::Uuid;
 

@@ -1,6 +1,6 @@
-//! What every service needs: settings, telemetry, the broker, HTTP servers, readiness, supervision and the clock.
+//! The parts that every service needs: settings, telemetry, the broker, HTTP servers, readiness, supervision, the clock.
 //!
-//! The crate knows no word of the domain. It is the only crate that names async-nats.
+//! The crate knows nothing of the domain. It is the only crate that names async-nats.
 
 pub mod broker;
 pub mod http;
@@ -11,7 +11,8 @@ pub mod telemetry;
 
 pub use broker::{
     Broker,
-    ordered_consumer::{Batch, Message, OrderedConsumer},
+    message::{DecodeError, Message},
+    ordered_consumer::{Batch, OrderedConsumer},
     stream_merge::StreamMerge,
 };
 pub use http::health::{Check, Health};

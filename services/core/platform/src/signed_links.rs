@@ -1,7 +1,8 @@
-//! Links in mails that need no table: a subject and a purpose, signed.
+//! Signed links: a URL carries a subject and a purpose that only this installation can have signed, so that no table of
+//! tokens is needed.
 //!
-//! A token is base64url(subject ‖ HMAC-SHA-256(secret, purpose ‖ 0 ‖ subject) cut to 16 bytes), RFC 2104: 128 bits
-//! that only this installation can make, and a token for one purpose is none for another.
+//! A token is base64url(subject ‖ HMAC-SHA-256(secret, purpose ‖ 0 ‖ subject) cut to 16 bytes), RFC 2104. The signature has
+//! 128 bits, and a token for one purpose is not valid for another. The domain defines the purposes.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,14 +12,14 @@ use uuid::Uuid;
 
 use crate::settings::SettingsError;
 
-/// What signs links, and where they lead.
+/// The secret that signs links, and the address that they start with.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// At least 16 characters that nobody can guess, the same for every gateway and notifier; changing it makes links
-    /// that were sent useless. `tickbell up` makes one in its data directory.
+    /// The secret, at least 16 characters that nobody can guess. All services of an installation share it; changing it
+    /// makes links that were sent invalid. `tickbell up` generates one in its data directory.
     pub secret: String,
-    /// Where people reach the gateway, without a slash at the end.
+    /// The public URL of the HTTP API, without a slash at the end.
     pub base_url: String,
 }
 
@@ -28,42 +29,18 @@ impl Default for Settings {
     }
 }
 
-/// What a link does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Says that the address wants the rule.
-    Confirm,
-    /// Says that it does not.
-    Unsubscribe,
-    /// Makes the account that a sign-up asks for.
-    Join,
-    /// Sets a new password by a reset.
-    Reset,
-}
-
-impl Purpose {
-    /// The path segment, and what is signed.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Confirm => "confirm",
-            Self::Unsubscribe => "unsubscribe",
-            Self::Join => "join",
-            Self::Reset => "reset",
-        }
-    }
-}
-
-/// Makes links and reads their tokens.
+/// Makes signed links and verifies their tokens.
 #[derive(Clone)]
 pub struct Links {
     key: Hmac<Sha256>,
     base_url: String,
 }
 
-const TAG: usize = 16;
+/// The length of a signature in a token, in bytes.
+const SIGNATURE_BYTES: usize = 16;
 
 impl Links {
-    /// Refuses a secret that is too short and a base URL that is none.
+    /// Returns an error for a secret that is too short, and for a base URL that is not an HTTP URL.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
         if settings.secret.len() < 16 {
             let length = settings.secret.len();
@@ -75,7 +52,7 @@ impl Links {
         let base_url = settings.base_url.trim_end_matches('/').to_owned();
         if !base_url.starts_with("http://") && !base_url.starts_with("https://") {
             return Err(SettingsError(format!(
-                "links.base_url = {base_url:?} is no URL: give where people reach the gateway, \
+                "links.base_url = {base_url:?} is not a URL: give the public URL of the gateway, \
                  like https://tickbell.example.com"
             )));
         }
@@ -83,34 +60,35 @@ impl Links {
         Ok(Self { key, base_url })
     }
 
-    /// The link for one purpose on one subject.
-    pub fn url(&self, purpose: Purpose, subject: Uuid) -> String {
+    /// Returns the link for one purpose and one subject; the purpose is its path segment.
+    pub fn url(&self, purpose: impl Into<&'static str>, subject: Uuid) -> String {
+        let purpose = purpose.into();
         let mut token = subject.as_bytes().to_vec();
-        token.extend_from_slice(&self.signature(purpose, subject).finalize().into_bytes()[..TAG]);
-        format!("{}/{}/{}", self.base_url, purpose.as_str(), BASE64_URL_SAFE_NO_PAD.encode(token))
+        token.extend_from_slice(&self.signature(purpose, subject).finalize().into_bytes()[..SIGNATURE_BYTES]);
+        format!("{}/{}/{}", self.base_url, purpose, BASE64_URL_SAFE_NO_PAD.encode(token))
     }
 
-    /// The subject of a token that was made here for this purpose.
-    pub fn read(&self, purpose: Purpose, token: &str) -> Option<Uuid> {
+    /// Returns the subject of a token that this installation signed for this purpose, else none.
+    pub fn read(&self, purpose: impl Into<&'static str>, token: &str) -> Option<Uuid> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (subject, tag) = bytes.split_at_checked(16)?;
+        let (subject, signature) = bytes.split_at_checked(16)?;
         let subject = Uuid::from_slice(subject).ok()?;
-        if tag.len() != TAG {
+        if signature.len() != SIGNATURE_BYTES {
             return None;
         }
-        // Compares in constant time.
-        self.signature(purpose, subject).verify_truncated_left(tag).ok()?;
+        // This compares in constant time.
+        self.signature(purpose.into(), subject).verify_truncated_left(signature).ok()?;
         Some(subject)
     }
 
-    /// Where people reach the gateway.
+    /// Returns the public URL of the HTTP API.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    fn signature(&self, purpose: Purpose, subject: Uuid) -> Hmac<Sha256> {
+    fn signature(&self, purpose: &str, subject: Uuid) -> Hmac<Sha256> {
         let mut signature = self.key.clone();
-        signature.update(purpose.as_str().as_bytes());
+        signature.update(purpose.as_bytes());
         signature.update(&[0]);
         signature.update(subject.as_bytes());
         signature
@@ -126,18 +104,18 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_good_for_its_subject_its_purpose_and_its_installation() {
+    fn a_token_is_valid_for_its_subject_its_purpose_and_its_installation() {
         let (ours, theirs) = (links("0123456789abcdef"), links("fedcba9876543210"));
         let subject = Uuid::from_u128(7);
-        let url = ours.url(Purpose::Confirm, subject);
+        let url = ours.url("confirm", subject);
         let token = url.rsplit('/').next().expect("a token");
-        assert_eq!(ours.read(Purpose::Confirm, token), Some(subject));
-        for other in [Purpose::Unsubscribe, Purpose::Join, Purpose::Reset] {
+        assert_eq!(ours.read("confirm", token), Some(subject));
+        for other in ["unsubscribe", "conf", ""] {
             assert_eq!(ours.read(other, token), None);
         }
-        assert_eq!(theirs.read(Purpose::Confirm, token), None);
+        assert_eq!(theirs.read("confirm", token), None);
         for broken in ["", "AAAA", &token[1..], &format!("{token}AAAA"), "é", &token[..22]] {
-            assert_eq!(ours.read(Purpose::Confirm, broken), None, "{broken}");
+            assert_eq!(ours.read("confirm", broken), None, "{broken}");
         }
     }
 

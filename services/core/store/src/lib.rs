@@ -167,7 +167,7 @@ impl Store {
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
             .options(BY_INDEX);
         let deadline = tokio::time::Instant::now() + patience;
-        for wait in platform::runtime::supervise::backoff() {
+        for wait in platform::runtime::backoff::backoff() {
             // Not by the pool, whose time-out would hide why.
             match PgConnection::connect_with(&options).await {
                 Ok(_) => break,

@@ -1,7 +1,7 @@
 //! From a price to a mail, and out of it again.
 
 use e2e::{System, tape};
-use platform::broker::with_trace_context;
+use platform::broker::publish::with_trace_context;
 use reqwest::Method;
 use serde_json::json;
 

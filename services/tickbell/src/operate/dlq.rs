@@ -1,7 +1,7 @@
 //! `tickbell dlq`.
 
 use clap::Subcommand;
-use platform::broker::dead_letter_queue::{self, Entry};
+use platform::broker::dead_letter_queue::{self, DeadLetterEntry};
 use serde_json::json;
 
 use super::{broker, settings};
@@ -37,7 +37,8 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
         Command::List(Output { json: false }) if entries.is_empty() => say("Nothing was given up."),
         Command::List(Output { json: false }) => entries.iter().for_each(|entry| say(&shown(entry))),
         Command::Replay { numbers, all } => {
-            let chosen: Vec<&Entry> = entries.iter().filter(|entry| all || numbers.contains(&entry.sequence)).collect();
+            let chosen: Vec<&DeadLetterEntry> =
+                entries.iter().filter(|entry| all || numbers.contains(&entry.sequence)).collect();
             for missing in numbers.iter().filter(|number| !entries.iter().any(|entry| entry.sequence == **number)) {
                 complain(&format!("There is no dead letter {missing}; see `tickbell dlq list`."));
             }
@@ -53,8 +54,8 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
     Ok(Exit::Done)
 }
 
-fn shown(entry: &Entry) -> String {
-    match &entry.letter {
+fn shown(entry: &DeadLetterEntry) -> String {
+    match &entry.dead_letter {
         Ok(letter) => format!(
             "{}  {}  {}/{} on {}  given up by {}: {}",
             entry.sequence, letter.at, letter.stream, letter.sequence, letter.subject, letter.service, letter.reason
@@ -63,8 +64,8 @@ fn shown(entry: &Entry) -> String {
     }
 }
 
-fn shown_as_json(entry: &Entry) -> serde_json::Value {
-    match &entry.letter {
+fn shown_as_json(entry: &DeadLetterEntry) -> serde_json::Value {
+    match &entry.dead_letter {
         Ok(letter) => json!({ "number": entry.sequence, "letter": letter }),
         Err(error) => json!({ "number": entry.sequence, "error": error }),
     }

@@ -2,7 +2,7 @@
 
 use clap::{Subcommand, ValueEnum};
 use events::streams::Topology;
-use platform::broker::topology;
+use platform::broker::{nack_export, topology};
 
 use super::{broker, settings};
 use crate::{cli::Common, exit::Exit, print::say};
@@ -31,7 +31,7 @@ pub(crate) enum Format {
 pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
     let declared = Topology::declared()?;
     match command {
-        Command::Export { format: Format::Nack } => say(topology::export_nack(&declared)?.trim_end()),
+        Command::Export { format: Format::Nack } => say(nack_export::export(&declared)?.trim_end()),
         Command::Apply => {
             topology::apply(&broker(&settings(common)?).await?, &declared).await?;
             for (name, stream) in &declared.streams {

@@ -7,7 +7,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use platform::{Shutdown, runtime::supervise::backoff};
+use platform::{Shutdown, runtime::backoff::backoff};
 use tokio::{
     process::{Child, Command},
     task::JoinHandle,

@@ -12,7 +12,7 @@ use nix::{
     sys::signal::Signal,
     unistd::{Uid, User, chown},
 };
-use platform::runtime::supervise::backoff;
+use platform::runtime::backoff::backoff;
 use store::Store;
 use tokio::{
     process::Command,

@@ -1,8 +1,8 @@
-//! Several streams, read as one in the order in which the broker stored their messages.
+//! Merges several streams into one sequence, in the order in which the broker stored their messages.
 //!
-//! Each stream is in order by itself. What is between them is decided by when the broker stored each message, so the same
-//! streams give the same order whenever they are read. A message is given out once it is known that no other stream holds
-//! an older one: after it was received, the last sequence of every other stream is asked for, and waited for.
+//! Each stream is in order by itself. The order between streams is that of the times at which the broker stored the messages,
+//! so the same streams give the same sequence whenever they are read. A message is returned once no other stream can hold an
+//! older one: after it was received, the merge asks for the last sequence of every other stream and reads up to it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,35 +14,45 @@ use futures::{
 use tokio::time::timeout;
 use tracing::warn;
 
-use crate::{Batch, Message, OrderedConsumer, ServiceError};
+use crate::{
+    ServiceError,
+    broker::{
+        message::Message,
+        ordered_consumer::{Batch, OrderedConsumer},
+    },
+};
 
-/// What the broker last_stored_sequence and has not delivered for so long is asked for again: it may have been purged.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time after which an answer, or a message that the stream has stored, is asked for again: it may have been purged.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
-/// How many messages of a feed may wait for another's, about: fewer than the broker delivers without an acknowledgement.
-const WAITING: usize = 10_000;
-/// How many are taken of a feed at once: a batch is acknowledged as a whole, so what waits and one batch must be fewer too.
-const BATCH: usize = 4_000;
+/// The number of messages of one input that may wait for another input, roughly. It is less than `max_ack_pending`, or the
+/// broker would stop delivering.
+const MAX_WAITING: usize = 10_000;
+/// The number of messages of a batch of one input. A batch is acknowledged as a whole, so `MAX_WAITING` and one batch
+/// together must be less than `max_ack_pending` too.
+const MAX_BATCH: usize = 4_000;
 
-/// Feeds that are read as one. Which of two messages of one microsecond comes first is decided by the order of the feeds.
+/// Consumers that are read as one. Of two messages of one microsecond the one of the earlier input comes first.
 pub struct StreamMerge {
     inputs: Vec<Input>,
 }
 
-/// One of the feeds, and what it has given out that is older than nothing yet.
+/// One of the consumers, and the messages that it has delivered but the merge has not returned.
 struct Input {
-    feed: OrderedConsumer,
+    consumer: OrderedConsumer,
+    /// The messages that wait, each with its merge time.
     waiting: VecDeque<(Timestamp, Message)>,
-    /// The end and the acknowledgement of each batch that is not acknowledged.
+    /// The batches that are not acknowledged, without their messages.
     batches: VecDeque<Batch>,
-    /// The last sequence received.
+    /// The stream sequence of the last message received.
     received: u64,
-    /// No message received is younger; a broker whose clock steps back does not change the order within a stream.
+    /// The latest time of the messages received. Times never decrease within an input, so a broker whose clock steps back
+    /// does not change the order within a stream.
     newest: Timestamp,
 }
 
 impl Input {
-    fn keep(&mut self, mut batch: Batch) {
+    fn push(&mut self, mut batch: Batch) {
         for message in std::mem::take(&mut batch.messages) {
             self.newest = self.newest.max(message.stored_at);
             self.waiting.push_back((self.newest, message));
@@ -51,43 +61,42 @@ impl Input {
         self.batches.push_back(batch);
     }
 
-    fn has(&self, until: Timestamp) -> bool {
+    fn has_up_to(&self, until: Timestamp) -> bool {
         self.waiting.front().is_some_and(|(at, _)| *at <= until)
     }
 
-    fn has_of(&self, at: Timestamp) -> bool {
+    fn has_at(&self, at: Timestamp) -> bool {
         self.waiting.binary_search_by_key(&at, |(at, _)| *at).is_ok()
     }
 
-    /// The last sequence that the stream has stored. A question that is lost is asked again: orders wait for the answer.
+    /// Asks for the last sequence that the stream has stored. A request that is lost is repeated soon, because orders wait for
+    /// the answer.
     async fn last_stored_sequence(&self) -> Result<u64, ServiceError> {
         loop {
-            match timeout(PATIENCE, self.feed.last_stored_sequence()).await {
+            match timeout(ASK_AGAIN_AFTER, self.consumer.last_stored_sequence()).await {
                 Ok(answer) => return answer,
-                Err(_) => warn!(stream = self.feed.stream(), "the broker has not said where the stream ends"),
+                Err(_) => warn!(
+                    stream = self.consumer.stream(),
+                    "no answer to the request for the last sequence, asking again"
+                ),
             }
         }
     }
 
-    /// Receives everything up to a sequence that the stream has last_stored_sequence, or as much as may wait. Says up to when nothing
-    /// is missing; without end when all of it came.
+    /// Receives everything up to a sequence that the stream has stored, or as much as may wait. Returns the time up to which
+    /// nothing is missing, which is [`Timestamp::LAST`] when all was received.
     async fn receive(&mut self, last_stored_sequence: u64, most: usize) -> Result<Timestamp, ServiceError> {
         while self.received < last_stored_sequence {
-            if self.waiting.len() >= WAITING {
-                // More may have been stored within the newest microsecond.
-                let whole = Timestamp::from_micros(self.newest.micros() - 1).unwrap_or_default();
-                return Ok(if self.has(whole) { whole } else { self.newest });
+            if self.waiting.len() >= MAX_WAITING {
+                // The stream may hold more messages of the newest microsecond.
+                let complete_until = Timestamp::from_micros(self.newest.micros() - 1).unwrap_or_default();
+                return Ok(if self.has_up_to(complete_until) { complete_until } else { self.newest });
             }
-            match timeout(PATIENCE, self.feed.next(most)).await {
-                Ok(batch) => self.keep(batch),
-                Err(_) if self.feed.is_drained().await? => {
-                    let (stream, received) = (self.feed.stream(), self.received);
-                    warn!(
-                        stream,
-                        received,
-                        last_stored_sequence,
-                        "the stream no longer has messages that it last_stored_sequence"
-                    );
+            match timeout(ASK_AGAIN_AFTER, self.consumer.next(most)).await {
+                Ok(batch) => self.push(batch),
+                Err(_) if self.consumer.is_drained().await? => {
+                    let (stream, received) = (self.consumer.stream(), self.received);
+                    warn!(stream, received, last_stored_sequence, "messages that the stream had stored were deleted");
                     self.received = last_stored_sequence;
                 }
                 Err(_) => {}
@@ -98,47 +107,48 @@ impl Input {
 }
 
 impl StreamMerge {
-    /// Reads these as one.
-    pub fn new(feeds: impl IntoIterator<Item = OrderedConsumer>) -> Self {
-        let input = |feed: OrderedConsumer| Input {
-            received: feed.last(),
-            feed,
+    /// Merges these consumers, in this order.
+    pub fn new(consumers: impl IntoIterator<Item = OrderedConsumer>) -> Self {
+        let input = |consumer: OrderedConsumer| Input {
+            received: consumer.last(),
+            consumer,
             waiting: VecDeque::new(),
             batches: VecDeque::new(),
             newest: Timestamp::EPOCH,
         };
-        Self { inputs: feeds.into_iter().map(input).collect() }
+        Self { inputs: consumers.into_iter().map(input).collect() }
     }
 
-    /// The next messages, each with the number of its feed; at least one. About `most` are read of each feed at a time.
+    /// Waits for the next messages and returns at least one, each with the index of its input. About `most` are read of each
+    /// input at a time.
     ///
-    /// Passing when the broker cannot be asked. Cancel safe: what was received is given out by a later call.
+    /// A broker that cannot be asked is a transient error. The future is cancel safe: a later call returns what was received.
     pub async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, ServiceError> {
-        let most = most.min(BATCH);
+        let most = most.min(MAX_BATCH);
         if self.inputs.iter().all(|input| input.waiting.is_empty()) {
-            self.first(most).await;
+            self.receive_first(most).await;
         }
-        // What is ready at the others comes along.
+        // Messages of the other inputs that are ready are merged at once.
         for input in &mut self.inputs {
             if input.waiting.is_empty()
-                && let Some(batch) = input.feed.next(most).now_or_never()
+                && let Some(batch) = input.consumer.next(most).now_or_never()
             {
-                input.keep(batch);
+                input.push(batch);
             }
         }
         let until = self.inputs.iter().filter_map(|input| Some(input.waiting.back()?.0)).max().unwrap_or_default();
         let behind: Vec<bool> = self.inputs.iter().map(|input| input.newest < until).collect();
-        let whole = self.complete(&behind, most).await?;
-        let feeds: Vec<_> = self.inputs.iter().map(|input| (input.newest, input.has_of(until))).collect();
-        let needs_tie_check: Vec<bool> = needs_tie_check(until, &feeds)
+        let complete_until = self.complete(&behind, most).await?;
+        let newest: Vec<_> = self.inputs.iter().map(|input| (input.newest, input.has_at(until))).collect();
+        let needs_tie_check: Vec<bool> = needs_tie_check(until, &newest)
             .zip(behind)
             .map(|(needs_tie_check, asked)| needs_tie_check && !asked)
             .collect();
-        let whole = whole.min(self.complete(&needs_tie_check, most).await?);
-        Ok(self.take(until.min(whole)))
+        let complete_until = complete_until.min(self.complete(&needs_tie_check, most).await?);
+        Ok(self.take(until.min(complete_until)))
     }
 
-    /// Receives what the broker has stored for these feeds. Says up to when nothing is missing.
+    /// Receives what the broker has stored for these inputs. Returns the time up to which nothing is missing.
     async fn complete(&mut self, which: &[bool], most: usize) -> Result<Timestamp, ServiceError> {
         let asked = self.inputs.iter_mut().zip(which).filter(|(_, asked)| **asked);
         let received = asked.map(async |(input, _)| {
@@ -148,18 +158,18 @@ impl StreamMerge {
         Ok(try_join_all(received).await?.into_iter().min().unwrap_or(Timestamp::LAST))
     }
 
-    async fn first(&mut self, most: usize) {
-        let feeds = self.inputs.iter_mut().map(|input| Box::pin(input.feed.next(most)));
-        let (batch, index, others) = select_all(feeds).await;
+    async fn receive_first(&mut self, most: usize) {
+        let batches = self.inputs.iter_mut().map(|input| Box::pin(input.consumer.next(most)));
+        let (batch, index, others) = select_all(batches).await;
         drop(others);
-        self.inputs[index].keep(batch);
+        self.inputs[index].push(batch);
     }
 
-    /// Everything that was stored up to a time, in order.
+    /// Returns everything that was stored up to a time, in order.
     fn take(&mut self, until: Timestamp) -> Vec<(usize, Message)> {
         let mut taken = Vec::new();
         let oldest = |inputs: &[Input]| {
-            let heads = inputs.iter().enumerate().filter(|(_, input)| input.has(until));
+            let heads = inputs.iter().enumerate().filter(|(_, input)| input.has_up_to(until));
             heads
                 .min_by_key(|(index, input)| (input.waiting.front().map(|(at, _)| *at), *index))
                 .map(|(index, _)| index)
@@ -170,7 +180,7 @@ impl StreamMerge {
         taken
     }
 
-    /// Tells the broker that a feed's messages up to a sequence are committed.
+    /// Reports to the broker that an input's messages up to a sequence are committed.
     pub async fn acknowledge(&mut self, index: usize, sequence: u64) {
         let input = &mut self.inputs[index];
         let mut done = None;
@@ -178,30 +188,32 @@ impl StreamMerge {
             done = input.batches.pop_front();
         }
         if let Some(batch) = done {
-            input.feed.acknowledge(&batch).await;
+            input.consumer.acknowledge(&batch).await;
         }
     }
 
-    /// How many messages of a feed are stored and not given out.
+    /// Returns the number of messages of an input that are stored but not returned.
     pub fn lag(&self, index: usize) -> u64 {
         let input = &self.inputs[index];
-        input.feed.pending() + input.waiting.len() as u64
+        input.consumer.pending() + input.waiting.len() as u64
     }
 
-    /// The name of a feed's stream.
+    /// Returns the name of an input's stream.
     pub fn stream(&self, index: usize) -> &str {
-        self.inputs[index].feed.stream()
+        self.inputs[index].consumer.stream()
     }
 }
 
-/// Which feeds must be asked for more of the newest microsecond, by the time of the last message received of each and
-/// whether it has one of that microsecond. Several batches may be stored within it, and all of a feed's messages go before
-/// those of the feeds behind it. Without a message behind there is nothing to ask for: what comes later is given out later.
-fn needs_tie_check(until: Timestamp, feeds: &[(Timestamp, bool)]) -> impl Iterator<Item = bool> {
-    feeds
+/// Returns which inputs must be asked for more messages of the microsecond `until`. `inputs` gives for each the time of its
+/// last message received, and whether it has a message of that microsecond.
+///
+/// A stream may store several batches within a microsecond, and all messages of an input go before those of the inputs behind
+/// it. Where no later input has a message of that microsecond nothing can be overtaken, so nothing is asked.
+fn needs_tie_check(until: Timestamp, inputs: &[(Timestamp, bool)]) -> impl Iterator<Item = bool> {
+    inputs
         .iter()
         .enumerate()
-        .map(move |(index, (newest, _))| *newest == until && feeds[index + 1..].iter().any(|(_, has)| *has))
+        .map(move |(index, (newest, _))| *newest == until && inputs[index + 1..].iter().any(|(_, has)| *has))
 }
 
 #[cfg(test)]
@@ -209,15 +221,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_feed_is_asked_for_more_of_a_microsecond_only_when_a_later_feed_has_a_message_of_it() {
+    fn an_input_is_asked_for_more_of_a_microsecond_only_when_a_later_input_has_a_message_of_it() {
         let at = |micros| Timestamp::from_micros(micros).expect("a time");
-        let asked = |feeds: [(i64, bool); 3]| {
-            let feeds = feeds.map(|(newest, has)| (at(newest), has));
-            needs_tie_check(at(5), &feeds).collect::<Vec<_>>()
+        let asked = |inputs: [(i64, bool); 3]| {
+            let inputs = inputs.map(|(newest, has)| (at(newest), has));
+            needs_tie_check(at(5), &inputs).collect::<Vec<_>>()
         };
-        assert_eq!(asked([(4, false), (3, false), (5, true)]), [false; 3], "a lone order costs no more questions");
-        assert_eq!(asked([(5, true), (3, false), (4, false)]), [false; 3], "what is first may go");
+        assert_eq!(asked([(4, false), (3, false), (5, true)]), [false; 3], "a single order costs no further request");
+        assert_eq!(asked([(5, true), (3, false), (4, false)]), [false; 3], "the first input has the oldest message");
         assert_eq!(asked([(5, true), (4, false), (5, true)]), [true, false, false]);
-        assert_eq!(asked([(5, false), (5, true), (9, true)]), [true, true, false], "also when all of it is given out");
+        assert_eq!(asked([(5, false), (5, true), (9, true)]), [true, true, false], "also when all of it was returned");
     }
 }

@@ -1,14 +1,15 @@
-//! Messages that a stream has stored, read one by one without a consumer.
+//! Reading the stored messages of a stream one by one, without a consumer.
 
 use async_nats::jetstream::stream::{LastRawMessageErrorKind::NoMessageFound, Stream};
 use futures::{StreamExt, stream::BoxStream};
 
-use crate::{Broker, Message, ServiceError};
+use crate::{Broker, ServiceError, broker::message::Message};
 
-/// How many are asked for at a time.
-const AT_A_TIME: usize = 16;
+/// The number of concurrent reads.
+const CONCURRENT_READS: usize = 16;
 
-/// What a stream has, oldest first, up to a sequence where one is given. Messages that it has dropped are left out.
+/// Returns the messages of a stream, oldest first, up to and with sequence `up_to` where one is given. Messages that were
+/// deleted from the stream are skipped.
 pub async fn messages<'a>(
     broker: &'a Broker,
     stream: &'a str,
@@ -20,13 +21,13 @@ pub async fn messages<'a>(
     })?;
     let state = &found.cached_info().state;
     let last = state.last_sequence.min(up_to.unwrap_or(u64::MAX));
-    // Sequences count from 1; the first of an empty stream is behind its last, or 0.
+    // Sequences count from 1; in an empty stream the first sequence is greater than the last, or 0.
     let wanted = state.first_sequence.max(1)..=last;
     let read = move |sequence| {
         let found = found.clone();
         async move { read(&found, stream, sequence).await.transpose() }
     };
-    Ok(futures::stream::iter(wanted).map(read).buffered(AT_A_TIME).filter_map(std::future::ready).boxed())
+    Ok(futures::stream::iter(wanted).map(read).buffered(CONCURRENT_READS).filter_map(std::future::ready).boxed())
 }
 
 async fn read(found: &Stream, stream: &str, sequence: u64) -> Result<Option<Message>, ServiceError> {

@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`, the same for every service.
+//! The admin endpoints `/healthz`, `/readyz` and `/metrics`, which are the same for every service.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use tracing::{error, info};
 
 use crate::{Health, ServiceError, telemetry::Metrics};
 
-/// The three operations as a router, for a service that listens anyway.
+/// Returns the admin endpoints as a router, for a service that has an HTTP server of its own.
 pub fn routes(health: Health, metrics: Metrics) -> Router {
     Router::new()
         .route("/healthz", get(|| async { Json(json!({ "status": "alive" })) }))
@@ -23,16 +23,17 @@ async fn readyz(State(health): State<Health>) -> (StatusCode, Json<serde_json::V
     (status, Json(json!({ "status": word, "checks": health.report() })))
 }
 
-/// Serves them on an address of their own for as long as the process lives; fatal when the address is taken.
+/// Serves the admin endpoints on an address of their own until the process ends. An address that cannot be bound is a
+/// permanent error.
 pub async fn start(address: SocketAddr, health: Health, metrics: Metrics) -> Result<(), ServiceError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| ServiceError::permanent(format!("listen on {address} (setting admin.listen)"), error))?;
     let address = listener.local_addr().map_err(|error| ServiceError::permanent("read the admin address", error))?;
-    info!(%address, "health and metrics are at http://{address}/readyz and /metrics");
+    info!(%address, "serving health and metrics at http://{address}/readyz and /metrics");
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, routes(health, metrics)).await {
-            error!(%address, %error, "health and metrics are no longer served");
+            error!(%address, %error, "stopped serving health and metrics");
         }
     });
     Ok(())

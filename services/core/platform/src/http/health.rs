@@ -1,4 +1,4 @@
-//! Readiness as named latches: a process is ready when each of its checks is.
+//! Readiness as named checks: a process is ready when each of its checks is.
 
 use std::{
     collections::BTreeMap,
@@ -7,90 +7,93 @@ use std::{
 
 use serde::Serialize;
 
-/// All checks of a process.
+/// The checks of a process.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<BTreeMap<&'static str, State>>>);
 
-/// How one check stands.
+/// The state of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", content = "detail", rename_all = "snake_case")]
 pub enum State {
-    /// Not there yet.
+    /// The part has not started yet.
     Starting,
-    /// Works.
+    /// The part works.
     Ready,
-    /// Runs beside the instance that does the work, and takes over when that one is gone.
+    /// Another instance is the leader; this one takes over when that one is gone.
     Standby,
-    /// Does not work, and why.
+    /// The part does not work, with the reason.
     Failing(String),
-    /// Does not work, and why; what the process is for goes on without it.
+    /// An optional part does not work, with the reason; the process remains ready without it.
     Degraded(String),
 }
 
-/// One latch, held by the part of the process that it is about.
+/// One check, held by the part of the process whose state it reports.
 #[derive(Debug, Clone)]
 pub struct Check {
     name: &'static str,
-    weight: Criticality,
+    criticality: Criticality,
     health: Health,
 }
 
-/// Whether a process can do without what a check is about.
+/// Whether a process can be ready while the part behind a check fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Criticality {
-    Needed,
-    Spared,
+    /// The process is not ready while the part fails.
+    Required,
+    /// The process stays ready: it needs the part only to start.
+    Optional,
 }
 
 impl Health {
-    /// A new latch, closed until its holder opens it.
+    /// Adds a check. The process is not ready until its holder calls [`Check::ready`].
     pub fn check(&self, name: &'static str) -> Check {
-        self.add(name, Criticality::Needed)
+        self.add(name, Criticality::Required)
     }
 
-    /// A new latch that says how it stands and, once it was open, never closes the door: for what all instances share
-    /// and each can do without. If it closed the doors of all of them, a small outage would become a whole one.
+    /// Adds a check that reports its state but makes the process unready only until it was ready once. It is for what all
+    /// instances share and each can do without: if a failure made all of them unready, a small outage would become a
+    /// full one.
     pub fn optional_check(&self, name: &'static str) -> Check {
-        self.add(name, Criticality::Spared)
+        self.add(name, Criticality::Optional)
     }
 
-    fn add(&self, name: &'static str, weight: Criticality) -> Check {
+    fn add(&self, name: &'static str, criticality: Criticality) -> Check {
         self.states().insert(name, State::Starting);
-        Check { name, weight, health: self.clone() }
+        Check { name, criticality, health: self.clone() }
     }
 
-    /// Every check by name.
+    /// Returns the state of every check by name.
     pub fn report(&self) -> BTreeMap<&'static str, State> {
         self.states().clone()
     }
 
-    /// Whether all checks are open.
+    /// Returns whether no check makes the process unready.
     pub fn is_ready(&self) -> bool {
         self.states().values().all(|state| matches!(state, State::Ready | State::Standby | State::Degraded(_)))
     }
 
     fn states(&self) -> MutexGuard<'_, BTreeMap<&'static str, State>> {
-        // A panic while the map is held leaves it whole: every write is one insert.
+        // A panic while the lock is held leaves the map intact: every write is one insert.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Check {
-    /// It works.
+    /// Reports that the part works.
     pub fn ready(&self) {
         self.set(State::Ready);
     }
 
-    /// Another instance does the work.
+    /// Reports that another instance is the leader.
     pub fn standby(&self) {
         self.set(State::Standby);
     }
 
-    /// It does not work.
+    /// Reports that the part does not work, and why.
     pub fn failing(&self, why: impl Into<String>) {
-        self.set(match self.weight {
-            Criticality::Needed => State::Failing(why.into()),
-            Criticality::Spared => State::Degraded(why.into()),
+        self.set(match self.criticality {
+            Criticality::Required => State::Failing(why.into()),
+            Criticality::Optional => State::Degraded(why.into()),
         });
     }
 
@@ -117,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_spared_is_waited_for_once_and_then_only_reported() {
+    fn an_optional_check_is_awaited_once_and_then_only_reported() {
         let health = Health::default();
         let broker = health.optional_check("broker");
-        assert!(!health.is_ready(), "it starts with all it has");
+        assert!(!health.is_ready(), "a process starts with all of its parts");
         broker.ready();
         broker.failing("not connected");
         assert!(health.is_ready());

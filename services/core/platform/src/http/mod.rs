@@ -1,4 +1,4 @@
-//! HTTP servers: connections with a drain, the admin endpoint, and readiness.
+//! HTTP: the server with a bounded number of connections and a drain, the admin endpoints, and readiness.
 
 pub mod admin;
 pub mod health;

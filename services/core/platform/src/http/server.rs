@@ -1,4 +1,4 @@
-//! Connections of a service that answers over HTTP: how many, how long they may dawdle, and how they end.
+//! The HTTP server: it bounds connections and slow clients, and drains requests at shutdown.
 
 use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -18,53 +18,53 @@ use tracing::{debug, info, warn};
 
 use crate::Shutdown;
 
-/// More connections wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 4_096;
-/// A client must send the head of its next request within this time, else its connection is closed.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// After a failed accept (no file descriptors left) the next waits this long, instead of spinning.
-const ACCEPT_WAIT: Duration = Duration::from_millis(100);
-/// Bounds on HTTP/2, where one connection carries many requests.
+/// The number of open connections; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 4_096;
+/// The time within which a client must send the headers of its next request; else the connection is closed.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The wait after a failed accept: without file descriptors left, the loop would spin.
+const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
+/// The number of concurrent requests of one HTTP/2 connection.
 const STREAMS_PER_CONNECTION: u32 = 128;
 
-/// Serves until shutdown; each request comes with its peer's address, as [`ConnectInfo`]. Then it accepts no more, lets
-/// requests in flight finish, and gives up on them after `drain`.
+/// Serves requests until shutdown, each with its peer's address as [`ConnectInfo`]. Then it accepts no more connections,
+/// lets requests in flight finish, and closes those that have not finished within `drain`.
 pub async fn serve(listener: TcpListener, router: Router, drain: Duration, shutdown: &Shutdown) {
-    let (connections, abandon) = (TaskTracker::new(), Shutdown::new());
-    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let (connections, abort) = (TaskTracker::new(), Shutdown::new());
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let builder = Arc::new(builder());
     while let Some((stream, peer, permit)) = accept(&listener, &free, shutdown).await {
         let (builder, router) = (builder.clone(), router.clone());
-        let (shutdown, abandon) = (shutdown.clone(), abandon.clone());
+        let (shutdown, abort) = (shutdown.clone(), abort.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = converse(&builder, stream, peer, router, shutdown) => {}
-                () = abandon.cancelled() => {}
+                () = serve_connection(&builder, stream, peer, router, shutdown) => {}
+                () = abort.cancelled() => {}
             }
             drop(permit);
         });
     }
     drop(listener);
     connections.close();
-    info!(connections = connections.len(), "finishing what was begun");
+    info!(connections = connections.len(), "draining connections");
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
-        warn!(connections = connections.len(), "gave up on requests that did not finish in time");
-        abandon.cancel();
+        warn!(connections = connections.len(), "closing connections whose requests did not finish in time");
+        abort.cancel();
     }
 }
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
-        .keep_alive_interval(HEAD_TIMEOUT);
+        .keep_alive_interval(HEADER_TIMEOUT);
     builder
 }
 
-/// The next connection and its place among those that may be open; `None` after shutdown.
+/// Returns the next connection with its permit; `None` after shutdown.
 async fn accept(
     listener: &TcpListener,
     free: &Arc<Semaphore>,
@@ -77,8 +77,8 @@ async fn accept(
                 match listener.accept().await {
                     Ok((stream, peer)) => return Some((stream, peer, permit)),
                     Err(error) => {
-                        warn!(%error, "a connection was not accepted");
-                        tokio::time::sleep(ACCEPT_WAIT).await;
+                        warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
                     }
                 }
             }
@@ -87,28 +87,28 @@ async fn accept(
     }
 }
 
-async fn converse(
+async fn serve_connection(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
     peer: SocketAddr,
     router: Router,
     shutdown: Shutdown,
 ) {
-    // Answers are small and whole: waiting to fill a packet only delays them.
+    // Responses are small and written at once: Nagle's algorithm would only delay them.
     if let Err(error) = stream.set_nodelay(true) {
-        debug!(%error, "TCP_NODELAY was not set");
+        debug!(%error, "cannot set TCP_NODELAY");
     }
     let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
     };
-    if let Err(error) = ended {
-        debug!(error, "a connection broke");
+    if let Err(error) = result {
+        debug!(error, "connection failed");
     }
 }
 
@@ -123,8 +123,8 @@ mod tests {
 
     use super::*;
 
-    /// A server whose one request is being answered, and what lets it end.
-    async fn busy(drain: Duration) -> (JoinHandle<()>, Shutdown, TcpStream, Arc<Notify>) {
+    /// Starts a server that is handling one request, and returns the signal that lets the request finish.
+    async fn busy_server(drain: Duration) -> (JoinHandle<()>, Shutdown, TcpStream, Arc<Notify>) {
         let (entered, leave, shutdown) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Shutdown::new());
         let handler = {
             let (entered, leave) = (entered.clone(), leave.clone());
@@ -149,7 +149,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_request_in_flight_is_answered_after_shutdown() {
-        let (serving, shutdown, mut client, leave) = busy(Duration::from_secs(60)).await;
+        let (serving, shutdown, mut client, leave) = busy_server(Duration::from_secs(60)).await;
         shutdown.cancel();
         leave.notify_one();
         let mut answer = String::new();
@@ -159,12 +159,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_that_does_not_end_is_given_up_after_the_drain() {
-        let (serving, shutdown, mut client, _leave) = busy(Duration::from_millis(10)).await;
+    async fn a_request_that_does_not_finish_is_closed_after_the_drain() {
+        let (serving, shutdown, mut client, _leave) = busy_server(Duration::from_millis(10)).await;
         shutdown.cancel();
         serving.await.expect("ended");
         let mut answer = Vec::new();
-        // Closed, in order or not; what matters is that nothing was answered.
+        // The connection may be closed or reset; what matters is that nothing was answered.
         let _ = client.read_to_end(&mut answer).await;
         assert!(answer.is_empty());
     }

@@ -1,4 +1,4 @@
-//! Errors, sorted by what happens next.
+//! The errors of a running service, sorted by what happens next.
 
 use std::error::Error;
 
@@ -6,30 +6,30 @@ use thiserror::Error;
 
 type Source = Box<dyn Error + Send + Sync>;
 
-/// Why a service's session ended early.
+/// The reason why a run of a service ended early.
 #[derive(Debug, Error)]
 pub enum ServiceError {
-    /// It may go away by itself: the session is begun anew from the committed position, after a growing wait.
+    /// The error may go away by itself: the supervisor starts a new run from the committed position, after a backoff.
     #[error("{0}")]
     Transient(String, #[source] Source),
-    /// It will not: the service stops and somebody has to look.
+    /// The error will not go away by itself: the service stops, and an operator has to act.
     #[error("{0}")]
     Permanent(String, #[source] Source),
 }
 
 impl ServiceError {
-    /// A fault that may go away; `what` says what was being done.
+    /// Makes an error that may go away; `what` names the action that failed.
     pub fn transient(what: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::Transient(what.into(), source.into())
     }
 
-    /// A fault that will not go away; `what` says what was being done.
+    /// Makes an error that will not go away; `what` names the action that failed.
     pub fn permanent(what: impl Into<String>, source: impl Into<Source>) -> Self {
         Self::Permanent(what.into(), source.into())
     }
 }
 
-/// An error and its causes in one line, for a log.
+/// Joins an error and its causes in one line, for a log.
 pub fn error_chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();

@@ -1,5 +1,6 @@
-//! How a service runs: its errors, its restarts and its clock.
+//! How a service runs: its errors, its restarts, its backoff and its clock.
 
+pub mod backoff;
 pub mod clock;
 pub mod error;
 pub mod supervise;

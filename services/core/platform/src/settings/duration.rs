@@ -1,4 +1,4 @@
-//! Durations in settings, as people write them: `500ms`, `3m`.
+//! Durations in settings, written with their unit: `500ms`, `3m`.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Deserializer, de};
 
 use crate::settings::SettingsError;
 
-/// Reads a duration from text, for `#[serde(deserialize_with)]`.
+/// Parses a duration from text, for `#[serde(deserialize_with)]`.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text)
         .map_err(|_| de::Error::custom(format!("{text:?} must be a duration with its unit, like 500ms, 10s or 3m")))
 }
 
-/// A check that a duration is in its range, in the words of the settings file.
+/// Refuses a duration out of its range; the error names the setting as the settings file does.
 pub fn require_range(key: &str, value: Duration, least: Duration, most: Duration) -> Result<(), SettingsError> {
     if value >= least && value <= most {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Settings from a file, then the environment, then flags; the first bad one is named with its value.
+//! Settings from a file, then the environment, then flags. An error names the first bad setting with its value.
 
 pub mod duration;
 
@@ -8,33 +8,33 @@ use config::{Config, ConfigError, Environment, File, FileFormat};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-/// A setting that is missing, misspelt or out of range. The program ends with status 64.
+/// A setting that is missing, misspelt or out of range. The program then exits with status 64.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub struct SettingsError(pub String);
 
-/// Environment variables are `TICKBELL_SECTION__KEY`.
+/// The prefix of environment variables, as in `TICKBELL_SECTION__KEY`.
 const PREFIX: &str = "TICKBELL";
 
-/// A dotted key and its value.
+/// A dotted setting name and its value.
 pub type Pair = (&'static str, String);
 
-/// Where settings come from, the weakest first.
+/// The sources of settings. A later field overrides an earlier one.
 #[derive(Debug, Default)]
 pub struct Sources<'a> {
-    /// What this command takes for granted.
+    /// The defaults of this command.
     pub defaults: Vec<Pair>,
-    /// A TOML file, which may be absent.
+    /// The path of a TOML file, which need not exist.
     pub file: Option<&'a Path>,
-    /// Conventional variables, like `NATS_URL`.
+    /// The values of conventional environment variables, like `NATS_URL`.
     pub conventional: Vec<Pair>,
-    /// Flags; they win over `TICKBELL_…`, which wins over all of the above.
+    /// The values of flags; they override `TICKBELL_…` variables, which override all of the above.
     pub flags: Vec<Pair>,
-    /// Keys whose environment variable is a list, separated by commas.
+    /// The settings whose environment variable is a list, separated by commas.
     pub lists: &'static [&'static str],
 }
 
-/// Reads all sources into one value.
+/// Reads all sources into one settings value.
 pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, SettingsError> {
     let mut builder = Config::builder();
     for (key, value) in &sources.defaults {
@@ -65,19 +65,19 @@ fn explain(error: ConfigError) -> SettingsError {
     SettingsError(error.to_string())
 }
 
-/// The library says which key is wrong, and not always what was there.
+/// Adds the value to the error where the library names only the key.
 fn explain_value(config: &Config, error: ConfigError) -> SettingsError {
-    let said = error.to_string();
+    let message = error.to_string();
     let (ConfigError::At { key: Some(key), .. } | ConfigError::Type { key: Some(key), .. }) = &error else {
-        return SettingsError(said);
+        return SettingsError(message);
     };
     match config.get_string(key) {
-        Ok(value) if !said.contains(&value) => SettingsError(format!("{key} = {value:?}: {said}")),
-        _ => SettingsError(said),
+        Ok(value) if !message.contains(&value) => SettingsError(format!("{key} = {value:?}: {message}")),
+        _ => SettingsError(message),
     }
 }
 
-/// A check that a value is in its range, said in the words of the settings file.
+/// Refuses a value out of its range; the error names the setting as the settings file does.
 pub fn require_range<T: PartialOrd + std::fmt::Display>(
     key: &str,
     value: T,
@@ -91,7 +91,7 @@ pub fn require_range<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-/// What a setting of a few words says; the error names all of them. For `#[serde(try_from = "String")]`.
+/// Parses a setting that allows a few words; the error names all of them. For `#[serde(try_from = "String")]`.
 pub fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| {
         let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();

@@ -1,6 +1,7 @@
-//! Logs, metrics, traces and error reports: set up once per process.
+//! Logs, metrics, traces and error reports. A process sets them up once.
 
 mod error_reports;
+pub mod gauge;
 pub mod trace_context;
 
 use std::io::IsTerminal;
@@ -15,42 +16,42 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 
 use crate::settings::one_of;
 
-/// How much is said, and where traces go.
+/// What is logged and how, and where traces and error reports go.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// What is logged: `info`, or per module like `info,alert_engine=debug`.
+    /// The log filter: a level like `info`, or levels per module like `info,alert_engine=debug`.
     pub log: String,
-    /// How: `pretty`, `json`, or `auto` (pretty on a terminal).
+    /// The format of log lines: `pretty`, `json`, or `auto` (pretty on a terminal, else JSON).
     pub log_format: LogFormat,
-    /// Where traces go by OTLP over HTTP, like `http://localhost:4318/v1/traces`; empty means nowhere.
+    /// The OTLP endpoint for traces over HTTP, like `http://localhost:4318/v1/traces`; empty means that none are sent.
     pub otlp_endpoint: String,
-    /// What this installation is called in traces and error reports, like `staging`.
+    /// The name of this installation in traces and error reports, like `staging`.
     pub environment: String,
-    /// Where errors are reported, like `https://key@sentry.example.com/1`; empty means nowhere.
+    /// The Sentry DSN for error reports, like `https://key@sentry.example.com/1`; empty means that none are sent.
     pub sentry_dsn: String,
 }
 
-/// What runs.
+/// The identity of the running program.
 #[derive(Debug, Clone, Copy)]
 pub struct Program {
-    /// Which service it is: the name of its folder, crate, subcommand and Deployment.
+    /// The service's name, which is also that of its folder, crate, subcommand and Deployment.
     pub service: &'static str,
-    /// Its version.
+    /// The version of the program.
     pub version: &'static str,
-    /// The commit that it was built from, where the build was told.
+    /// The commit that the program was built from, where the build knew it.
     pub commit: &'static str,
 }
 
-/// How a log line looks.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum LogFormat {
-    /// For people on a terminal, for machines elsewhere.
+    /// Pretty on a terminal, JSON elsewhere.
     Auto,
-    /// For people.
+    /// Coloured lines for people.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -73,42 +74,42 @@ impl Default for Settings {
     }
 }
 
-/// Telemetry that cannot be set up as asked.
+/// A telemetry setting that cannot be used.
 #[derive(Debug, Error)]
 pub enum TelemetryError {
-    /// `telemetry.log` is no filter.
-    #[error("telemetry.log = {0:?} is no log filter: use a level like \"info\" or \"info,alert_engine=debug\"")]
+    /// `telemetry.log` is not a log filter.
+    #[error("telemetry.log = {0:?} is not a log filter: use a level like \"info\" or \"info,alert_engine=debug\"")]
     Filter(String, #[source] tracing_subscriber::filter::ParseError),
-    /// `telemetry.otlp_endpoint` is no URL.
+    /// `telemetry.otlp_endpoint` is not a URL.
     #[error("telemetry.otlp_endpoint = {0:?} cannot be used: give a URL like \"http://localhost:4318/v1/traces\"")]
     Otlp(String, #[source] opentelemetry_otlp::ExporterBuildError),
-    /// `telemetry.sentry_dsn` is none.
-    #[error("telemetry.sentry_dsn is no DSN like https://key@sentry.example.com/1: {0}")]
+    /// `telemetry.sentry_dsn` is not a DSN.
+    #[error("telemetry.sentry_dsn is not a DSN like https://key@sentry.example.com/1: {0}")]
     Sentry(String),
-    /// Another part of the process has set it up already.
+    /// Another part of the process has set up metrics already.
     #[error("metrics were set up twice in one process")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
-/// What the process's metrics are rendered from.
+/// The metrics of the process.
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// Prometheus text.
+    /// Renders all metrics in the Prometheus text format.
     pub fn render(&self) -> String {
         self.0.run_upkeep();
         self.0.render()
     }
 }
 
-/// Keeps what must be flushed when the process ends.
+/// The handles of telemetry. Dropping this flushes traces and error reports.
 #[must_use = "traces are flushed when this is dropped"]
 pub struct Telemetry {
-    /// For `/metrics`.
+    /// The metrics that `/metrics` renders.
     pub metrics: Metrics,
     traces: Option<SdkTracerProvider>,
-    /// Sends what is left when it is dropped.
+    /// Sends the remaining error reports when it is dropped.
     _errors: Option<sentry::ClientInitGuard>,
 }
 
@@ -120,14 +121,15 @@ impl Drop for Telemetry {
     }
 }
 
-/// Seconds: from a tenth of a millisecond, which a batch of ticks takes, to ten seconds, which is a fault.
+/// The bounds of duration histograms, in seconds: from a tenth of a millisecond, which a batch of ticks takes, to ten
+/// seconds, which is a fault.
 const SECONDS: [f64; 15] = // float: histogram bounds
     [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]; // float: histogram bounds
 
-/// Messages in a batch: from a lone tick to the largest batch that may be set.
+/// The bounds of batch-size histograms, in messages: from a single message to the largest batch that settings allow.
 const MESSAGES: [f64; 8] = [1.0, 10.0, 100.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 20_000.0]; // float: histogram bounds
 
-/// Sets up logs on standard error, metrics, and traces and error reports where they have somewhere to go.
+/// Sets up logs on standard error and metrics, and traces and error reports where the settings name a receiver.
 pub fn init(program: Program, settings: &Settings) -> Result<Telemetry, TelemetryError> {
     let filter =
         EnvFilter::try_new(&settings.log).map_err(|error| TelemetryError::Filter(settings.log.clone(), error))?;

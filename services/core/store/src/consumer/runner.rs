@@ -29,7 +29,7 @@ use std::{convert::Infallible, fmt::Display, future::Future, mem, pin::pin, sync
 
 use events::{DeadLetter, OutboundMessage, Timestamp};
 use futures::future::{BoxFuture, OptionFuture};
-use platform::{Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge};
+use platform::{Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge, telemetry::gauge::set_gauge};
 use tokio::time::{Instant, Interval, interval, timeout_at};
 
 use crate::{
@@ -419,7 +419,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             if let Some(progress) = progress {
                 self.streams.acknowledge(index, progress.sequence).await;
             }
-            metrics::gauge!("tickbell_consumer_lag", "consumer" => consumer).set(self.streams.lag(index) as f64); // float: a gauge is one
+            set_gauge(&metrics::gauge!("tickbell_consumer_lag", "consumer" => consumer), self.streams.lag(index));
         }
         let consumer = &self.plan.consumers[0];
         metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => consumer.clone()).record(began.elapsed());

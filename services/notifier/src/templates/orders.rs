@@ -1,4 +1,4 @@
-//! What people are told about their orders.
+//! Emails about orders.
 
 use askama::Template;
 use events::{OrderStatus, OrderUpdated, RejectReason, Side, Timestamp, TradeSettled, display};
@@ -6,19 +6,19 @@ use platform::signed_links::Links;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{Letter, render};
+use super::{EmailContent, render};
 
-/// What became of an order that its owner is told about.
+/// News of an order for its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
-    /// It was filled.
+pub enum OrderNews {
+    /// The order was filled.
     Traded(TradeSettled),
-    /// It was rejected or has expired.
+    /// The order was rejected or has expired.
     Ended(OrderUpdated),
 }
 
-impl Order {
+impl OrderNews {
     fn at(&self) -> Timestamp {
         match self {
             Self::Traded(trade) => trade.at,
@@ -36,27 +36,27 @@ impl Order {
 
 const FILLED: &str = "You get this mail because an order of your account was filled.";
 
-/// Says what became of one or more orders.
-pub fn orders(mut orders: Vec<Order>, links: &Links) -> Letter {
-    orders.sort_by_key(Order::at);
-    let sections: Vec<_> = orders.iter().map(Order::section).collect();
+/// Renders the email about one or more orders.
+pub fn orders(mut orders: Vec<OrderNews>, links: &Links) -> EmailContent {
+    orders.sort_by_key(OrderNews::at);
+    let sections: Vec<_> = orders.iter().map(OrderNews::section).collect();
     let (subject, end) = match sections.as_slice() {
         [only] => (only.headline.clone(), only.advice.unwrap_or(FILLED)),
         _ => (count(&orders), "You get this mail because these orders of your account were filled or have ended."),
     };
     let page = OrdersPage { subject: &subject, sections: &sections, end, home: links.base_url() };
     let (text, html) = (render(&OrdersText { page: &page }), render(&page));
-    Letter { subject, text, html, unsubscribe: None }
+    EmailContent { subject, text, html, unsubscribe: None }
 }
 
-/// `3 orders: 2 filled, 1 rejected`.
-fn count(orders: &[Order]) -> String {
-    let standing = |order: &Order| match order {
-        Order::Traded(_) => OrderStatus::Filled,
-        Order::Ended(update) => update.status,
+/// Returns the subject for several orders, like `3 orders: 2 filled, 1 rejected`.
+fn count(orders: &[OrderNews]) -> String {
+    let status_of = |order: &OrderNews| match order {
+        OrderNews::Traded(_) => OrderStatus::Filled,
+        OrderNews::Ended(update) => update.status,
     };
     let of = |status: OrderStatus| {
-        let count = orders.iter().filter(|order| standing(order) == status).count();
+        let count = orders.iter().filter(|order| status_of(order) == status).count();
         (count > 0).then(|| format!("{count} {}", status.as_str()))
     };
     let counts = [OrderStatus::Filled, OrderStatus::Rejected, OrderStatus::Expired].into_iter().filter_map(of);
@@ -78,7 +78,7 @@ fn traded(trade: &TradeSettled) -> Section<'_> {
             row("Price", price),
             row("Fee", money(trade.fee.decimal())),
             row(total, money(trade.total())),
-            row("Time", display::time(trade.at)),
+            row("Time", display::time_to_the_second(trade.at)),
             row("Order", trade.order_id.to_string()),
         ],
         advice: None,
@@ -89,20 +89,20 @@ fn traded(trade: &TradeSettled) -> Section<'_> {
 fn ended(update: &OrderUpdated) -> Section<'_> {
     let (headline, advice) = match update.reason {
         Some(reason) => {
-            let (why, what) = reason_in_words(reason);
+            let (why, what) = reason_text(reason);
             (format!("Your order was rejected: {why}"), what)
         }
         None => (
             "Your order has expired".to_owned(),
-            "It could not be filled at once, or what it waited for has ended. Nothing was traded, and what it held is \
-             available again.",
+            "It could not be filled at once, or the alert that it waited for has ended. Nothing was traded, and the funds that \
+             it held are available again.",
         ),
     };
     Section {
         headline,
         rows: vec![
             row("Symbol", update.symbol.to_string()),
-            row("Time", display::time(update.at)),
+            row("Time", display::time_to_the_second(update.at)),
             row("Order", update.order_id.to_string()),
         ],
         advice: Some(advice),
@@ -110,30 +110,32 @@ fn ended(update: &OrderUpdated) -> Section<'_> {
     }
 }
 
-/// Why, and what can be done.
-fn reason_in_words(reason: RejectReason) -> (&'static str, &'static str) {
+/// Returns the reason of a rejection as text, and what the owner can do.
+fn reason_text(reason: RejectReason) -> (&'static str, &'static str) {
     match reason {
         RejectReason::InsufficientFunds => {
-            ("insufficient funds", "Your account has less available than the order needs with its fee.")
+            ("insufficient funds", "Your account has less available than the order and its fee need.")
         }
         RejectReason::NoPrice => ("no price", "There is no price for this symbol yet. Try again when there is one."),
         RejectReason::StalePrice => (
             "stale price",
             "The last price of this symbol is too old to trade at. Try again when there is a newer one.",
         ),
-        RejectReason::UnknownSymbol => ("unknown symbol", "One of the symbol's two sides cannot be held here."),
+        RejectReason::UnknownSymbol => ("unknown symbol", "Tickbell does not support one of the symbol's two assets."),
         RejectReason::TooPrecise => {
-            ("too precise", "Its size or its funds have more decimal places than is counted here.")
+            ("too precise", "The size or the funds of the order have more decimal places than their asset allows.")
         }
-        RejectReason::TooSmall => ("too small", "What it is worth rounds to nothing."),
-        RejectReason::TooLarge => ("too large", "What it is worth is more than is counted here."),
+        RejectReason::TooSmall => ("too small", "The value of the order rounds to zero."),
+        RejectReason::TooLarge => {
+            ("too large", "The value of the order is above the largest amount that Tickbell handles.")
+        }
         RejectReason::TooManyOpenOrders => {
-            ("too many open orders", "Your account has as many open orders as it may. Cancel one, and try again.")
+            ("too many open orders", "Your account has reached the limit of open orders. Cancel one, and try again.")
         }
     }
 }
 
-/// A name and its value.
+/// A labelled value.
 struct Row {
     name: &'static str,
     value: String,
@@ -144,17 +146,17 @@ fn row(name: &'static str, value: String) -> Row {
 }
 
 impl Row {
-    /// The name in a column of text.
+    /// Returns the label, padded to the width of its column in plain text.
     fn column(&self) -> String {
         format!("{:<10}", format!("{}:", self.name))
     }
 }
 
-/// What became of one order.
+/// The part of an email about one order.
 struct Section<'a> {
     headline: String,
     rows: Vec<Row>,
-    /// What can be done about it.
+    /// What the owner can do.
     advice: Option<&'static str>,
     symbol: &'a str,
 }
@@ -177,14 +179,14 @@ struct OrdersText<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::letter::tests::{links, trade, update};
+    use crate::templates::tests::{links, trade, update};
 
     #[test]
     fn a_purchase_is_complete_by_itself() {
-        let letter = orders(vec![Order::Traded(trade("buy"))], &links());
-        assert_eq!(letter.subject, "Bought 0.1 BTC at 6,804.91 USD");
+        let email = orders(vec![OrderNews::Traded(trade("buy"))], &links());
+        assert_eq!(email.subject, "Bought 0.1 BTC at 6,804.91 USD");
         assert_eq!(
-            letter.text,
+            email.text,
             "Bought 0.1 BTC at 6,804.91 USD
 
 Size:     0.1 BTC
@@ -200,27 +202,28 @@ You get this mail because an order of your account was filled.
 Tickbell at https://bell.example.com"
         );
         for said in ["Bought 0.1 BTC at 6,804.91 USD", "681.17 USD", "00000000-0000-0000-0000-000000000003"] {
-            assert!(letter.html.contains(said), "{said} in {}", letter.html);
+            assert!(email.html.contains(said), "{said} in {}", email.html);
         }
-        assert!(letter.unsubscribe.is_none() && !letter.html.contains("<img") && !letter.html.contains("<script"));
+        assert!(email.unsubscribe.is_none() && !email.html.contains("<img") && !email.html.contains("<script"));
     }
 
     #[test]
-    fn a_sale_says_what_it_brought() {
-        let letter = orders(vec![Order::Traded(trade("sell"))], &links());
-        assert_eq!(letter.subject, "Sold 0.1 BTC at 6,804.91 USD");
-        assert!(letter.text.contains("Received: 679.81 USD\n"), "{}", letter.text);
+    fn a_sale_says_the_proceeds() {
+        let email = orders(vec![OrderNews::Traded(trade("sell"))], &links());
+        assert_eq!(email.subject, "Sold 0.1 BTC at 6,804.91 USD");
+        assert!(email.text.contains("Received: 679.81 USD\n"), "{}", email.text);
     }
 
     #[test]
-    fn several_orders_are_counted_and_told_one_after_the_other() {
-        let ended = |status, reason| Order::Ended(update(status, reason));
+    fn several_orders_are_counted_and_listed_in_order_of_time() {
+        let ended = |status, reason| OrderNews::Ended(update(status, reason));
         let late = TradeSettled { at: "2018-04-05T13:45:01Z".parse().expect("a time"), ..trade("sell") };
-        let told = vec![Order::Traded(late), ended("rejected", Some("stale_price")), Order::Traded(trade("buy"))];
-        let letter = orders(told, &links());
-        assert_eq!(letter.subject, "3 orders: 2 filled, 1 rejected");
+        let news =
+            vec![OrderNews::Traded(late), ended("rejected", Some("stale_price")), OrderNews::Traded(trade("buy"))];
+        let email = orders(news, &links());
+        assert_eq!(email.subject, "3 orders: 2 filled, 1 rejected");
         assert_eq!(
-            letter.text,
+            email.text,
             "3 orders: 2 filled, 1 rejected
 
 Your order was rejected: stale price
@@ -255,29 +258,29 @@ You get this mail because these orders of your account were filled or have ended
 Tickbell at https://bell.example.com"
         );
         for said in ["<h1", "<h2", "Bought 0.1 BTC", "Sold 0.1 BTC", "stale price"] {
-            assert!(letter.html.contains(said), "{said} in {}", letter.html);
+            assert!(email.html.contains(said), "{said} in {}", email.html);
         }
-        let subject = |told| orders(told, &links()).subject;
+        let subject = |news| orders(news, &links()).subject;
         assert_eq!(subject(vec![ended("expired", None), ended("expired", None)]), "2 orders: 2 expired");
     }
 
     #[test]
-    fn an_order_that_was_not_wanted_says_why() {
-        let letter = orders(vec![Order::Ended(update("rejected", Some("insufficient_funds")))], &links());
+    fn a_rejection_says_why() {
+        let email = orders(vec![OrderNews::Ended(update("rejected", Some("insufficient_funds")))], &links());
         assert_eq!(
-            letter.text,
+            email.text,
             "Your order was rejected: insufficient funds
 
 Symbol:   BTC-USD
 Time:     5 Apr 2018 13:45:00 UTC
 Order:    00000000-0000-0000-0000-000000000003
 
-Your account has less available than the order needs with its fee.
+Your account has less available than the order and its fee need.
 
 --
 Tickbell at https://bell.example.com"
         );
-        let letter = orders(vec![Order::Ended(update("expired", None))], &links());
-        assert_eq!(letter.subject, "Your order has expired");
+        let email = orders(vec![OrderNews::Ended(update("expired", None))], &links());
+        assert_eq!(email.subject, "Your order has expired");
     }
 }

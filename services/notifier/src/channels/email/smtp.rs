@@ -1,8 +1,8 @@
-//! One conversation with a mail server at a time, over connections that are kept for the next mail.
+//! SMTP, over connections that are reused for the next email.
 //!
-//! The library's pool is not used: it takes back a connection whose send was cancelled in the middle, and the next mail
-//! would read the answer to the last one; and its errors do not say whether the content was on its way. Here a
-//! connection is parked only after the server's last word, and a time-out closes it.
+//! The library's pool is not used: it reuses a connection whose send was cancelled half way, so that the next email would read
+//! the reply to the last one, and its errors do not tell whether the content was being sent. Here a connection becomes idle
+//! only after the server's final reply, and a time-out closes it.
 
 use std::{
     error::Error as _,
@@ -27,12 +27,12 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout};
 use url::{Host, Url};
 
-use crate::retry::Ending;
+use crate::retry_policy::AttemptResult;
 
-/// Servers close connections that are idle for minutes (RFC 5321 §4.5.3.2: 5); ours are gone before.
-const PARKED: Duration = Duration::from_secs(60);
-/// How long a parked connection may take to say that it is alive.
-const ALIVE: Duration = Duration::from_secs(5);
+/// The time after which an idle connection is closed. Servers close theirs after minutes (RFC 5321 §4.5.3.2: 5).
+const MAX_IDLE: Duration = Duration::from_secs(60);
+/// The time within which an idle connection must answer a check.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A mail server, from its URL.
 pub(crate) struct Server {
@@ -43,7 +43,7 @@ pub(crate) struct Server {
     credentials: Option<Credentials>,
 }
 
-/// A URL that leads to no mail server. The URL is not repeated, because it may hold a password.
+/// A URL that names no mail server. The error does not repeat the URL, because it may contain a password.
 #[derive(Debug, Error)]
 #[error(
     "{problem}: give smtps://user:password@host:465, smtp://user:password@host:587?tls=required, or without TLS \
@@ -54,11 +54,11 @@ pub(crate) struct BadUrl {
 }
 
 impl Server {
-    /// Reads `smtp://` and `smtps://` URLs as lettre's `from_url` does: the path is the name to say hello with, `tls`
-    /// is `required` or `opportunistic`.
+    /// Parses `smtp://` and `smtps://` URLs as lettre's `from_url` does: the path is the client name for EHLO, `tls` is
+    /// `required` or `opportunistic`.
     pub(crate) fn parse(url: &str) -> Result<Self, BadUrl> {
         let bad = |problem: String| BadUrl { problem };
-        let url = Url::parse(url).map_err(|error| bad(format!("is no URL ({error})")))?;
+        let url = Url::parse(url).map_err(|error| bad(format!("is not a URL ({error})")))?;
         let host = match url.host() {
             Some(Host::Ipv6(address)) => address.to_string(),
             Some(host) => host.to_string(),
@@ -113,48 +113,48 @@ impl Server {
     }
 }
 
-/// A server and the connections to it that wait for the next mail: never more than mails were sent at once.
+/// A mail server with its idle connections, of which there are never more than concurrent attempts.
 pub(crate) struct Smtp {
     server: Server,
     limit: Duration,
-    parked: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
+    idle: Mutex<Vec<(AsyncSmtpConnection, Instant)>>,
 }
 
-/// How far a conversation had come when it ended early.
+/// The stage of a conversation, which matters when it ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// Connecting, encrypting, signing in: nothing was said about the mail.
+    /// The client connects, starts TLS and authenticates; the server knows nothing of the email.
     Connecting,
-    /// Sender and recipient are named.
+    /// The client names the sender and the recipient.
     Addressing,
-    /// The content is on its way, and with it the mail may have been taken.
+    /// The client sends the content, after which the server may have accepted the email.
     Content,
 }
 
-/// What the server said last.
+/// The kind of the server's last reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    /// Nothing that could be read.
+enum Reply {
+    /// No reply that could be read.
     None,
-    /// 4xx, or a 5xx that is about us and not about the mail.
-    NotNow,
-    /// 5xx.
-    Never,
+    /// A 4xx reply, or a 5xx reply that concerns this client and not the email.
+    Transient,
+    /// A 5xx reply.
+    Permanent,
 }
 
-/// Why there was no last word that the mail is taken.
+/// The reason why the server did not accept the email.
 #[derive(Debug, Error)]
-enum Trouble {
+enum SendError {
     #[error(transparent)]
     Smtp(#[from] Error),
-    /// RFC 6531 forbids to try.
-    #[error("the address has letters that the server does not take (it has no SMTPUTF8)")]
+    /// RFC 6531 forbids sending to such an address without SMTPUTF8.
+    #[error("the address has characters that the server does not accept (it lacks SMTPUTF8)")]
     NoUtf8,
 }
 
 impl Smtp {
     pub(crate) fn new(server: Server, limit: Duration) -> Self {
-        Self { server, limit, parked: Mutex::default() }
+        Self { server, limit, idle: Mutex::default() }
     }
 
     pub(crate) fn destination(&self) -> String {
@@ -165,29 +165,29 @@ impl Smtp {
         self.limit
     }
 
-    /// One attempt. lettre's own time-out covers only the connect (#1027); this one covers all.
-    pub(crate) async fn send(&self, message: &Message) -> Ending {
+    /// Makes one attempt. lettre's own time-out covers only the connect (#1027); this one covers all.
+    pub(crate) async fn send(&self, message: &Message) -> AttemptResult {
         let mut stage = Stage::Connecting;
-        match timeout(self.limit, self.converse(message, &mut stage)).await {
-            Ok(Ok(reply)) => Ending::new(Outcome::Sent, reply),
-            Ok(Err(trouble)) => Ending::new(outcome(stage, trouble.answer()), trouble.words()),
+        match timeout(self.limit, self.transact(message, &mut stage)).await {
+            Ok(Ok(reply)) => AttemptResult::new(Outcome::Sent, reply),
+            Ok(Err(error)) => AttemptResult::new(outcome(stage, error.reply()), error.text()),
             Err(_) => {
                 let detail = format!("no answer from the mail server within {} s", self.limit.as_secs());
-                Ending::new(outcome(stage, Answer::None), detail)
+                AttemptResult::new(outcome(stage, Reply::None), detail)
             }
         }
     }
 
-    /// RFC 5321 §3.3. On an early return the connection is dropped, which closes it.
-    async fn converse(&self, message: &Message, stage: &mut Stage) -> Result<String, Trouble> {
+    /// Sends one email (RFC 5321 §3.3). An early return drops the connection, which closes it.
+    async fn transact(&self, message: &Message, stage: &mut Stage) -> Result<String, SendError> {
         let mut connection = self.connection().await?;
         *stage = Stage::Addressing;
         let (envelope, content) = (message.envelope(), message.formatted());
         let mut parameters = Vec::new();
         if envelope.to().iter().chain(envelope.from()).any(|address| !address.to_string().is_ascii()) {
             if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
-                self.park(connection);
-                return Err(Trouble::NoUtf8);
+                self.put_idle(connection);
+                return Err(SendError::NoUtf8);
             }
             parameters.push(MailParameter::SmtpUtfEight);
         }
@@ -201,62 +201,62 @@ impl Smtp {
         connection.command(Data).await?;
         *stage = Stage::Content;
         let reply = connection.message(&content).await?;
-        self.park(connection);
+        self.put_idle(connection);
         Ok(format!("{} {}", reply.code(), reply.message().collect::<Vec<_>>().join(" ")))
     }
 
-    /// A parked connection that is still alive, else a new one.
+    /// Returns an idle connection that still answers, else a new one.
     async fn connection(&self) -> Result<AsyncSmtpConnection, Error> {
-        while let Some((mut connection, since)) = self.unpark() {
-            if since.elapsed() < PARKED && timeout(ALIVE, connection.test_connected()).await == Ok(true) {
+        while let Some((mut connection, since)) = self.take_idle() {
+            if since.elapsed() < MAX_IDLE && timeout(CHECK_TIMEOUT, connection.test_connected()).await == Ok(true) {
                 return Ok(connection);
             }
         }
         self.server.connect().await
     }
 
-    fn unpark(&self) -> Option<(AsyncSmtpConnection, Instant)> {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    fn take_idle(&self) -> Option<(AsyncSmtpConnection, Instant)> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
-    fn park(&self, connection: AsyncSmtpConnection) {
-        self.parked.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
+    fn put_idle(&self, connection: AsyncSmtpConnection) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push((connection, Instant::now()));
     }
 }
 
-impl Trouble {
-    /// The server's words where it said some, `550 5.1.1 no such user`, else what went wrong.
-    fn words(&self) -> String {
-        let said = match self {
+impl SendError {
+    /// Returns the server's reply where there is one, like `550 5.1.1 no such user`, else the error.
+    fn text(&self) -> String {
+        let reply = match self {
             Self::Smtp(error) => error.status().zip(error.source()),
             Self::NoUtf8 => None,
         };
-        said.map_or_else(|| error_chain(self), |(code, text)| format!("{code} {text}"))
+        reply.map_or_else(|| error_chain(self), |(code, text)| format!("{code} {text}"))
     }
 
-    fn answer(&self) -> Answer {
+    fn reply(&self) -> Reply {
         let error = match self {
-            Self::NoUtf8 => return Answer::Never,
+            Self::NoUtf8 => return Reply::Permanent,
             Self::Smtp(error) => error,
         };
         match error.status().map(u16::from) {
-            // RFC 4954 §6 and RFC 3207 §4: sign in or encrypt first. Our settings are wrong, not the address.
-            Some(530 | 534 | 535 | 538) => Answer::NotNow,
-            Some(500..) => Answer::Never,
-            Some(_) => Answer::NotNow,
-            None => Answer::None,
+            // RFC 4954 §6 and RFC 3207 §4: the server wants authentication or TLS first. The settings are wrong, not the address.
+            Some(530 | 534 | 535 | 538) => Reply::Transient,
+            Some(500..) => Reply::Permanent,
+            Some(_) => Reply::Transient,
+            None => Reply::None,
         }
     }
 }
 
-/// What follows from an attempt that was cut short.
-fn outcome(stage: Stage, answer: Answer) -> Outcome {
-    match (stage, answer) {
-        // A server that sends us away before it knows the mail says nothing about the mail.
+/// Decides the outcome of an attempt that ended early.
+fn outcome(stage: Stage, reply: Reply) -> Outcome {
+    match (stage, reply) {
+        // A server that refuses the client before it knows the email does not refuse the email.
         (Stage::Connecting, _) => Outcome::Retrying,
-        (_, Answer::Never) => Outcome::Failed,
-        (_, Answer::NotNow) | (Stage::Addressing, Answer::None) => Outcome::Retrying,
-        (Stage::Content, Answer::None) => Outcome::Unknown,
+        (_, Reply::Permanent) => Outcome::Failed,
+        (_, Reply::Transient) | (Stage::Addressing, Reply::None) => Outcome::Retrying,
+        (Stage::Content, Reply::None) => Outcome::Unknown,
     }
 }
 
@@ -265,19 +265,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_server_that_knows_the_mail_can_refuse_it() {
-        for (stage, answer, ends) in [
-            (Stage::Connecting, Answer::None, Outcome::Retrying),
-            (Stage::Connecting, Answer::NotNow, Outcome::Retrying),
-            (Stage::Connecting, Answer::Never, Outcome::Retrying),
-            (Stage::Addressing, Answer::None, Outcome::Retrying),
-            (Stage::Addressing, Answer::NotNow, Outcome::Retrying),
-            (Stage::Addressing, Answer::Never, Outcome::Failed),
-            (Stage::Content, Answer::None, Outcome::Unknown),
-            (Stage::Content, Answer::NotNow, Outcome::Retrying),
-            (Stage::Content, Answer::Never, Outcome::Failed),
+    fn only_a_server_that_knows_the_email_can_refuse_it() {
+        for (stage, reply, expected) in [
+            (Stage::Connecting, Reply::None, Outcome::Retrying),
+            (Stage::Connecting, Reply::Transient, Outcome::Retrying),
+            (Stage::Connecting, Reply::Permanent, Outcome::Retrying),
+            (Stage::Addressing, Reply::None, Outcome::Retrying),
+            (Stage::Addressing, Reply::Transient, Outcome::Retrying),
+            (Stage::Addressing, Reply::Permanent, Outcome::Failed),
+            (Stage::Content, Reply::None, Outcome::Unknown),
+            (Stage::Content, Reply::Transient, Outcome::Retrying),
+            (Stage::Content, Reply::Permanent, Outcome::Failed),
         ] {
-            assert_eq!(outcome(stage, answer), ends, "{stage:?} {answer:?}");
+            assert_eq!(outcome(stage, reply), expected, "{stage:?} {reply:?}");
         }
     }
 
@@ -298,8 +298,8 @@ mod tests {
         assert!(matches!(server("smtp://a.example?tls=required").tls, Tls::Required(_)));
         assert!(matches!(server("smtp://a.example?tls=opportunistic").tls, Tls::Opportunistic(_)));
         assert!(matches!(server("smtps://a.example").tls, Tls::Wrapper(_)));
-        let signed_in = server("smtps://ada%40example.com:p%2Bq%2F@mail.example.com/here.example.com");
-        assert_eq!(signed_in.credentials, Some(Credentials::new("ada@example.com".into(), "p+q/".into())));
-        assert_eq!(signed_in.hello, ClientId::Domain("here.example.com".into()));
+        let authenticated = server("smtps://ada%40example.com:p%2Bq%2F@mail.example.com/here.example.com");
+        assert_eq!(authenticated.credentials, Some(Credentials::new("ada@example.com".into(), "p+q/".into())));
+        assert_eq!(authenticated.hello, ClientId::Domain("here.example.com".into()));
     }
 }

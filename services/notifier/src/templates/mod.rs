@@ -1,44 +1,45 @@
-//! What a mail says: pure, so that the same event makes the same letter on every attempt.
+//! The templates of emails. They are pure, so that an event renders to the same email on every attempt.
 
 mod account;
-mod trade;
+mod orders;
 
 use askama::Template;
+use events::link::Purpose;
 use events::{
     AlertFired, Baseline, Condition, Period, Repeat, Rule, display,
     rule::{Change, PriceThreshold},
 };
-use platform::signed_links::{Links, Purpose};
+use platform::signed_links::Links;
 
 pub use account::account;
-pub use trade::{Order, orders};
+pub use orders::{OrderNews, orders};
 
-/// A mail before it is MIME.
+/// The content of an email.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Letter {
-    /// One line that says it all.
+pub struct EmailContent {
+    /// The subject, which says what happened.
     pub subject: String,
-    /// Complete by itself.
+    /// The plain text, which is complete by itself.
     pub text: String,
-    /// The same for mail programs that show it.
+    /// The same content as HTML.
     pub html: String,
-    /// Where one click ends these mails (RFC 8058); none for a mail that comes once.
+    /// The link that unsubscribes with one click (RFC 8058); none for an email that is sent once.
     pub unsubscribe: Option<String>,
 }
 
-/// Says that a rule fired.
-pub fn alert(alert: &AlertFired, links: &Links) -> Letter {
+/// Renders the email about a firing.
+pub fn alert(alert: &AlertFired, links: &Links) -> EmailContent {
     let unsubscribe = links.url(Purpose::Unsubscribe, alert.rule_id);
-    let subject = headline(alert);
+    let subject = subject(alert);
     let page = AlertPage {
         subject: &subject,
         symbol: alert.symbol.as_str(),
         tone: tone(alert),
-        verdict: verdict(alert),
+        summary: summary(alert),
         price: display::price(alert.price, &alert.symbol),
-        at: display::time(alert.fired_at),
+        at: display::time_to_the_second(alert.fired_at),
         venue: alert.venue.as_str(),
-        then: then(alert),
+        reference: reference(alert),
         rule: display::rule(&alert.symbol, &alert.condition),
         number: alert.number,
         home: links.base_url(),
@@ -46,11 +47,11 @@ pub fn alert(alert: &AlertFired, links: &Links) -> Letter {
         api: format!("{}/v1/alerts/{}", links.base_url(), alert.rule_id),
     };
     let (text, html) = (render(&AlertText { page: &page }), render(&page));
-    Letter { subject, text, html, unsubscribe: Some(unsubscribe) }
+    EmailContent { subject, text, html, unsubscribe: Some(unsubscribe) }
 }
 
-/// Asks an address whether it wants a rule.
-pub fn confirmation(rule: &Rule, links: &Links) -> Letter {
+/// Renders the email that asks an address to confirm a rule.
+pub fn confirmation(rule: &Rule, links: &Links) -> EmailContent {
     let subject = format!("Confirm your Tickbell alert for {}", rule.symbol);
     let page = ConfirmationPage {
         subject: &subject,
@@ -61,7 +62,7 @@ pub fn confirmation(rule: &Rule, links: &Links) -> Letter {
         confirm: links.url(Purpose::Confirm, rule.id),
     };
     let (text, html) = (render(&ConfirmationText { page: &page }), render(&page));
-    Letter { subject, text, html, unsubscribe: None }
+    EmailContent { subject, text, html, unsubscribe: None }
 }
 
 #[derive(Template)]
@@ -69,14 +70,14 @@ pub fn confirmation(rule: &Rule, links: &Links) -> Letter {
 struct AlertPage<'a> {
     subject: &'a str,
     symbol: &'a str,
-    /// A class of the style sheet: `up`, `down` or `plain`.
+    /// The class of the style sheet: `up`, `down` or `plain`.
     tone: &'static str,
     /// What happened, without the symbol and the price.
-    verdict: String,
+    summary: String,
     price: String,
     at: String,
     venue: &'a str,
-    then: Option<OnFire>,
+    reference: Option<Reference>,
     rule: String,
     number: i64,
     home: &'a str,
@@ -90,8 +91,8 @@ struct AlertText<'a> {
     page: &'a AlertPage<'a>,
 }
 
-/// What the price was measured against.
-struct OnFire {
+/// The price that the change is measured against.
+struct Reference {
     price: String,
     at: String,
     elapsed: String,
@@ -118,22 +119,22 @@ fn render(page: &impl Template) -> String {
     page.render().expect("writing to a String does not fail, and the templates call nothing that does")
 }
 
-/// `BTC-USD +5.2 % to 6,804.91`, `BTC-USD above 6,800: now 6,804.91`.
-fn headline(alert: &AlertFired) -> String {
-    let (symbol, price, verdict) = (&alert.symbol, display::number(alert.price.decimal()), verdict(alert));
+/// Returns the subject, like `BTC-USD +5.2 % to 6,804.91` or `BTC-USD above 6,800: now 6,804.91`.
+fn subject(alert: &AlertFired) -> String {
+    let (symbol, price, summary) = (&alert.symbol, display::number(alert.price.decimal()), summary(alert));
     match (&alert.condition, alert.change_percent) {
-        (Condition::Price(_), _) => format!("{symbol} {verdict}: now {price}"),
-        (Condition::Change(_), Some(_)) => format!("{symbol} {verdict} to {price}"),
-        (Condition::Change(_), None) => format!("{symbol} {verdict}: {price}"),
+        (Condition::Price(_), _) => format!("{symbol} {summary}: now {price}"),
+        (Condition::Change(_), Some(_)) => format!("{symbol} {summary} to {price}"),
+        (Condition::Change(_), None) => format!("{symbol} {summary}: {price}"),
     }
 }
 
-fn verdict(alert: &AlertFired) -> String {
+fn summary(alert: &AlertFired) -> String {
     match (&alert.condition, alert.change_percent) {
         (Condition::Price(PriceThreshold::Above(limit)), _) => format!("above {}", display::number(limit.decimal())),
         (Condition::Price(PriceThreshold::Below(limit)), _) => format!("below {}", display::number(limit.decimal())),
         (Condition::Change(_), Some(percent)) => display::change(percent),
-        // The engine always says by how much; a producer of another version may not.
+        // The engine always gives the change; an older producer may not.
         (Condition::Change(_), None) => "changed".into(),
     }
 }
@@ -148,33 +149,33 @@ fn tone(alert: &AlertFired) -> &'static str {
     }
 }
 
-fn then(alert: &AlertFired) -> Option<OnFire> {
+fn reference(alert: &AlertFired) -> Option<Reference> {
     let (price, at) = (alert.reference_price?, alert.reference_at?);
-    Some(OnFire {
+    Some(Reference {
         price: display::price(price, &alert.symbol),
-        at: display::time(at),
+        at: display::time_to_the_second(at),
         elapsed: display::elapsed(at, alert.fired_at),
     })
 }
 
-/// How often the rule tells, in a sentence.
+/// Describes how often the rule sends alerts, in sentences.
 fn terms(rule: &Rule) -> String {
     let mut terms = match rule.repeat {
-        Repeat::Once => "You will be told once".to_owned(),
-        Repeat::Every => "You will be told every time".to_owned(),
+        Repeat::Once => "You will get one alert".to_owned(),
+        Repeat::Every => "You will get an alert every time".to_owned(),
     };
     if rule.repeat == Repeat::Every && rule.cooldown != Period::ZERO {
-        terms.push_str(&format!(", with at least {} in between", display::span(rule.cooldown)));
+        terms.push_str(&format!(", but at most one per {}", display::period(rule.cooldown)));
     }
     if let Some(venue) = &rule.venue {
-        terms.push_str(&format!(", by the prices of {venue}"));
+        terms.push_str(&format!(", by prices of {venue}"));
     }
     if let Some(end) = rule.expires_at {
-        terms.push_str(&format!(", until {}", display::time(end)));
+        terms.push_str(&format!(", until {}", display::time_to_the_second(end)));
     }
     terms.push('.');
     if matches!(rule.condition, Condition::Change(Change { since: Baseline::Anchor, .. })) {
-        terms.push_str(" The first change is measured from the price at the moment you confirm.");
+        terms.push_str(" Changes are measured from the price at the moment you confirm.");
     }
     terms
 }
@@ -235,7 +236,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_subject_says_it_all() {
+    fn the_subject_says_what_happened() {
         let subject = |changes| alert(&fired(changes), &links()).subject;
         assert_eq!(subject(json!({})), "BTC-USD +5.2 % to 6,804.91");
         assert_eq!(subject(json!({ "change_percent": "-0.2549" })), "BTC-USD -0.25 % to 6,804.91");
@@ -248,8 +249,8 @@ pub(crate) mod tests {
 
     #[test]
     fn the_text_of_a_change_is_complete_by_itself() {
-        let letter = alert(&fired(json!({})), &links());
-        let unsubscribe = letter.unsubscribe.expect("a link");
+        let email = alert(&fired(json!({})), &links());
+        let unsubscribe = email.unsubscribe.expect("a link");
         assert!(unsubscribe.starts_with("https://bell.example.com/unsubscribe/"));
         let expected = format!(
             "BTC-USD +5.2 % to 6,804.91
@@ -259,7 +260,7 @@ Price now:  6,804.91 USD
 Price then: 6,468.00 USD
             5 Apr 2018 11:40:00 UTC, 2 hours and 5 minutes before
 
-You asked to be told when BTC-USD changes by 5 % or more since the last alert.
+You asked for an alert when BTC-USD changes by 5 % or more since the last alert.
 This was firing number 3 of your rule.
 
 --
@@ -272,31 +273,31 @@ Unsubscribe from this rule:
 See, pause or delete the rule with its manage token:
 https://bell.example.com/v1/alerts/00000000-0000-0000-0000-000000000007"
         );
-        assert_eq!(letter.text, expected);
+        assert_eq!(email.text, expected);
     }
 
     #[test]
     fn the_text_of_a_limit_has_no_price_then() {
-        let letter = alert(&limit(json!({ "above": "6800" })), &links());
+        let email = alert(&limit(json!({ "above": "6800" })), &links());
         assert!(
-            letter.text.starts_with(
+            email.text.starts_with(
                 "BTC-USD above 6,800: now 6,804.91
 
 Price now:  6,804.91 USD
             5 Apr 2018 13:45:00 UTC, coinbase
 
-You asked to be told when BTC-USD reaches 6,800 USD or more.
+You asked for an alert when BTC-USD reaches 6,800 USD or more.
 "
             ),
             "{}",
-            letter.text
+            email.text
         );
-        assert!(!letter.html.contains("Price then"));
+        assert!(!email.html.contains("Price then"));
     }
 
     #[test]
     fn the_page_says_what_the_text_says() {
-        let letter = alert(&fired(json!({ "change_percent": "-5.2089" })), &links());
+        let email = alert(&fired(json!({ "change_percent": "-5.2089" })), &links());
         for said in [
             "class=\"down\"",
             "-5.2 %",
@@ -304,18 +305,18 @@ You asked to be told when BTC-USD reaches 6,800 USD or more.
             "5 Apr 2018 13:45:00 UTC",
             "6,468.00 USD",
             "2 hours and 5 minutes before",
-            "You asked to be told when BTC-USD changes by 5 % or more since the last alert.",
+            "You asked for an alert when BTC-USD changes by 5 % or more since the last alert.",
             "firing number 3",
             "https://bell.example.com/v1/alerts/00000000-0000-0000-0000-000000000007",
-            letter.unsubscribe.as_deref().expect("a link"),
+            email.unsubscribe.as_deref().expect("a link"),
         ] {
-            assert!(letter.html.contains(said), "{said} in {}", letter.html);
+            assert!(email.html.contains(said), "{said} in {}", email.html);
         }
-        assert!(!letter.html.contains("<img") && !letter.html.contains("<script"));
+        assert!(!email.html.contains("<img") && !email.html.contains("<script"));
     }
 
     #[test]
-    fn a_confirmation_says_what_yes_means() {
+    fn a_confirmation_says_what_is_confirmed() {
         let rule = |changes: Value| -> Rule {
             let mut rule = json!({
                 "id": "00000000-0000-0000-0000-000000000007", "symbol": "BTC-USD",
@@ -325,33 +326,32 @@ You asked to be told when BTC-USD reaches 6,800 USD or more.
             rule.as_object_mut().expect("an object").extend(changes);
             serde_json::from_value(rule).expect("a rule")
         };
-        let letter = confirmation(&rule(json!({})), &links());
+        let email = confirmation(&rule(json!({})), &links());
         let confirm = links().url(Purpose::Confirm, uuid::Uuid::from_u128(7));
-        assert_eq!((letter.subject.as_str(), letter.unsubscribe), ("Confirm your Tickbell alert for BTC-USD", None));
+        assert_eq!((email.subject.as_str(), email.unsubscribe), ("Confirm your Tickbell alert for BTC-USD", None));
         let expected = format!(
             "Confirm your Tickbell alert for BTC-USD
 
-Somebody, we hope you, asked Tickbell to send mail to this address when
+Somebody, hopefully you, asked Tickbell to send an alert to this address when
 BTC-USD changes by 5 % or more since the last alert.
-You will be told every time. The first change is measured from the price at the moment you confirm.
+You will get an alert every time. Changes are measured from the price at the moment you confirm.
 
 Yes, send me these alerts:
 {confirm}
 
-If it was not you, do nothing: without your yes, no alert is ever sent here.
+If it was not you, do nothing: without your confirmation no alert is sent to this address.
 
 --
 Tickbell at https://bell.example.com"
         );
-        assert_eq!(letter.text, expected);
-        assert!(letter.html.contains(&format!("href=\"{confirm}\"")));
+        assert_eq!(email.text, expected);
+        assert!(email.html.contains(&format!("href=\"{confirm}\"")));
 
         let limit = json!({ "price": { "below": "6000" } });
         let often =
             json!({ "condition": limit, "cooldown": "10m", "venue": "kraken", "expires_at": "2018-05-01T00:00:00Z" });
-        let said =
-            "every time, with at least 10 minutes in between, by the prices of kraken, until 1 May 2018 00:00:00 UTC.";
-        assert_eq!(terms(&rule(often)), format!("You will be told {said}"));
-        assert_eq!(terms(&rule(json!({ "condition": limit, "repeat": "once" }))), "You will be told once.");
+        let said = "every time, but at most one per 10 minutes, by prices of kraken, until 1 May 2018 00:00:00 UTC.";
+        assert_eq!(terms(&rule(often)), format!("You will get an alert {said}"));
+        assert_eq!(terms(&rule(json!({ "condition": limit, "repeat": "once" }))), "You will get one alert.");
     }
 }

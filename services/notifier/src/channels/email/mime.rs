@@ -1,4 +1,4 @@
-//! A letter as MIME. What identifies a mail is the same on every attempt: its Message-ID, its date, its boundary.
+//! Emails as MIME. Message-ID, date and boundary are the same on every attempt, so that a mailbox recognises a repeat.
 
 use std::time::SystemTime;
 
@@ -12,26 +12,26 @@ use lettre::{
 use store::notifications::deliveries::Claim;
 use thiserror::Error;
 
-use crate::letter::Letter;
+use crate::templates::EmailContent;
 
-/// A delivery that no server can ever take.
+/// The reason why a delivery can never be sent.
 #[derive(Debug, Error)]
 pub(crate) enum Unsendable {
-    /// The address is none.
+    /// The address is not valid.
     #[error("the address is not one that mail can be sent to: {0}")]
     Address(#[from] lettre::address::AddressError),
-    /// The parts do not make a mail.
-    #[error("no mail can be made of it: {0}")]
+    /// The parts do not make an email.
+    #[error("no email can be built: {0}")]
     Mail(#[from] lettre::error::Error),
-    /// What it tells is not what its kind promises.
+    /// The content is not of the delivery's kind.
     #[error("its content cannot be read: {0}")]
     Content(#[from] serde_json::Error),
 }
 
-/// The mail that makes a delivery.
+/// Builds the email of a delivery.
 pub(crate) fn compose(
     claim: &Claim,
-    letter: Letter,
+    email: EmailContent,
     from: &Mailbox,
     traceparent: Option<&str>,
 ) -> Result<Message, Unsendable> {
@@ -40,16 +40,16 @@ pub(crate) fn compose(
     let mut message = Message::builder()
         .from(from.clone())
         .to(Mailbox::new(None, to))
-        .subject(letter.subject)
+        .subject(email.subject)
         .date(SystemTime::from(claim.created_at.datetime()))
         .message_id(Some(format!("<{}@{}>", delivery.id, from.email.domain())))
-        // RFC 3834: no out-of-office answers to a machine.
+        // RFC 3834: mailboxes send no out-of-office replies to this.
         .raw_header(header("Auto-Submitted", "auto-generated"));
     if let Some(rule_id) = delivery.rule_id {
         message = message.raw_header(header("X-Tickbell-Rule", &rule_id.to_string()));
     }
-    if let Some(url) = letter.unsubscribe {
-        // RFC 8058: a POST with the second header's value as its body unsubscribes.
+    if let Some(url) = email.unsubscribe {
+        // RFC 8058: a mail program unsubscribes by a POST whose body is the second header's value.
         message = message
             .raw_header(header("List-Unsubscribe", &format!("<{url}>")))
             .raw_header(header("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"));
@@ -60,13 +60,13 @@ pub(crate) fn compose(
     let parts = MultiPart::builder()
         .kind(MultiPartKind::Alternative)
         .boundary(format!("tickbell-{}", delivery.id.simple()))
-        .singlepart(part(ContentType::TEXT_PLAIN, letter.text))
-        .singlepart(part(ContentType::TEXT_HTML, letter.html));
+        .singlepart(part(ContentType::TEXT_PLAIN, email.text))
+        .singlepart(part(ContentType::TEXT_HTML, email.html));
     Ok(message.multipart(parts)?)
 }
 
-/// A text as it is where SMTP allows it (RFC 5321 §4.5.3.1.6: ASCII, lines up to 998 bytes), so that a newcomer can read
-/// an `.eml` with `cat`; the library would encode it whole for a single line above 76.
+/// Builds a text part without encoding where SMTP allows it (RFC 5321 §4.5.3.1.6: ASCII, lines up to 998 bytes), so that `cat`
+/// shows an `.eml` file. The library would encode the whole part for a single line above 76 characters.
 fn part(kind: ContentType, text: String) -> SinglePart {
     let plain = text.is_ascii() && !text.contains('\r') && text.lines().all(|line| line.len() <= 998);
     let body = if plain {
@@ -77,8 +77,8 @@ fn part(kind: ContentType, text: String) -> SinglePart {
     SinglePart::builder().header(kind).body(body)
 }
 
-/// A header that structure is read from goes out as it is: encoded words or folds inside a URL would break it. Anything
-/// that is not visible ASCII is encoded, so that no value can begin a header of its own.
+/// Builds a header without encoding or folding, which would break a URL. A value with anything but visible ASCII is encoded,
+/// so that no value can start another header.
 fn header(name: &'static str, value: &str) -> HeaderValue {
     let name = HeaderName::new_from_ascii_str(name);
     if value.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -97,7 +97,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::letter::{
+    use crate::templates::{
         self,
         tests::{fired, links},
     };
@@ -122,26 +122,26 @@ mod tests {
 
     fn composed(address: &str) -> Result<Message, Unsendable> {
         let from = "Tickbell <alerts@bell.example.com>".parse().expect("a mailbox");
-        compose(&claim(address), letter::alert(&fired(json!({})), &links()), &from, Some(TRACE))
+        compose(&claim(address), templates::alert(&fired(json!({})), &links()), &from, Some(TRACE))
     }
 
     #[test]
-    fn a_mailbox_reads_what_was_written() {
+    fn a_mail_program_reads_what_was_written() {
         let bytes = composed("ada@example.com").expect("a mail").formatted();
         let mail = MessageParser::default().parse(&bytes).expect("a mail");
-        let letter = letter::alert(&fired(json!({})), &links());
+        let email = templates::alert(&fired(json!({})), &links());
         assert_eq!(mail.subject(), Some("BTC-USD +5.2 % to 6,804.91"));
         assert_eq!(mail.message_id(), Some("00000000-0000-0000-0000-000000000009@bell.example.com"));
         assert_eq!(mail.date().map(|date| date.to_rfc3339()).as_deref(), Some("2018-04-05T13:45:01Z"));
         let plain = |text: &str| text.replace("\r\n", "\n").trim_end().to_owned();
-        assert_eq!(mail.body_text(0).map(|text| plain(&text)), Some(letter.text));
-        assert_eq!(mail.body_html(0).map(|html| plain(&html)), Some(plain(&letter.html)));
+        assert_eq!(mail.body_text(0).map(|text| plain(&text)), Some(email.text));
+        assert_eq!(mail.body_html(0).map(|html| plain(&html)), Some(plain(&email.html)));
     }
 
     #[test]
     fn one_click_unsubscribes() {
         let text = String::from_utf8(composed("ada@example.com").expect("a mail").formatted()).expect("ASCII");
-        let url = links().url(platform::signed_links::Purpose::Unsubscribe, Uuid::from_u128(7));
+        let url = links().url(events::link::Purpose::Unsubscribe, Uuid::from_u128(7));
         for line in [
             format!("List-Unsubscribe: <{url}>\r\n"),
             "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n".into(),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_none_is_refused_with_the_reason() {
+    fn an_invalid_address_is_refused_with_the_reason() {
         for bad in ["", "ada", "ada@", "ada@example.com\r\nBcc: eve@example.com", "ada@exa mple.com"] {
             let error = composed(bad).expect_err(bad).to_string();
             assert!(error.starts_with("the address is not one that mail can be sent to"), "{error}");
@@ -168,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn no_value_can_begin_a_header_of_its_own() {
+    fn no_value_can_start_another_header() {
         let from = "alerts@bell.example.com".parse().expect("a mailbox");
-        let letter = letter::alert(&fired(json!({})), &links());
+        let email = templates::alert(&fired(json!({})), &links());
         let trace = "00-1\r\nBcc: eve@example.com";
-        let bytes = compose(&claim("ada@example.com"), letter, &from, Some(trace)).expect("a mail").formatted();
+        let bytes = compose(&claim("ada@example.com"), email, &from, Some(trace)).expect("a mail").formatted();
         let mail = MessageParser::default().parse(&bytes).expect("a mail");
         assert!(mail.header("Bcc").is_none_or(|value| *value == HeaderValue::Empty), "{:?}", mail.header("Bcc"));
     }

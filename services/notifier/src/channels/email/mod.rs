@@ -1,4 +1,7 @@
-//! How a mail leaves the house: to a mail server, or into a folder where a newcomer sees it.
+//! Email: sent to a mail server, or written into a folder where no server is set.
+
+pub(crate) mod mime;
+pub(crate) mod smtp;
 
 use std::{
     fs::{self, File},
@@ -13,34 +16,35 @@ use platform::settings::SettingsError;
 use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 use uuid::Uuid;
 
-use crate::{Settings, SmtpSettings, retry::Ending, smtp::Smtp};
+use self::smtp::Smtp;
+use crate::{Settings, SmtpSettings, retry_policy::AttemptResult};
 
-/// One of the two ways.
+/// The destination of emails.
 pub(crate) enum Mailer {
-    /// To a mail server.
+    /// Recipient a mail server.
     Smtp(Smtp),
-    /// As `<delivery id>.eml` in a folder.
+    /// A folder, where each email is a file `<delivery id>.eml`.
     Files {
-        /// Made when it is not there.
+        /// The folder, which is created where it is missing.
         folder: PathBuf,
-        /// How long writing may take.
+        /// The time that writing may take.
         limit: Duration,
-        /// One mail after the other: several at a time would only wait for the folder, and keep others from the cores.
-        turn: Mutex<()>,
+        /// Serialises writes: several at a time would only wait for the folder, and occupy threads.
+        write_lock: Mutex<()>,
     },
 }
 
 impl Mailer {
-    /// To the server where one is set, else into the folder.
+    /// Recipient the server where one is set, else into the folder.
     pub(crate) fn new(settings: &Settings, smtp: &SmtpSettings) -> Result<Self, SettingsError> {
         let limit = Duration::from_secs(smtp.timeout_seconds);
         Ok(match smtp.server()? {
             Some(server) => Self::Smtp(Smtp::new(server, limit)),
-            None => Self::Files { folder: settings.outbox_dir.clone(), limit, turn: Mutex::new(()) },
+            None => Self::Files { folder: settings.outbox_dir.clone(), limit, write_lock: Mutex::new(()) },
         })
     }
 
-    /// Where mails go, for the log.
+    /// Returns the destination, for logs.
     pub(crate) fn destination(&self) -> String {
         match self {
             Self::Smtp(smtp) => smtp.destination(),
@@ -48,7 +52,7 @@ impl Mailer {
         }
     }
 
-    /// No attempt takes longer.
+    /// Returns the longest time that an attempt takes.
     pub(crate) fn limit(&self) -> Duration {
         match self {
             Self::Smtp(smtp) => smtp.limit(),
@@ -56,27 +60,29 @@ impl Mailer {
         }
     }
 
-    /// One attempt, ended one way or the other within the time-out.
-    pub(crate) async fn send(&self, delivery: Uuid, message: &Message) -> Ending {
+    /// Makes one attempt, which ends within the time-out.
+    pub(crate) async fn send(&self, delivery: Uuid, message: &Message) -> AttemptResult {
         match self {
             Self::Smtp(smtp) => smtp.send(message).await,
-            Self::Files { folder, limit, turn } => {
-                let (place, content) = (folder.clone(), message.formatted());
+            Self::Files { folder, limit, write_lock } => {
+                let (target, content) = (folder.clone(), message.formatted());
                 let writing = async {
-                    let _turn = turn.lock().await;
-                    spawn_blocking(move || write(&place, delivery, &content)).await?
+                    let _guard = write_lock.lock().await;
+                    spawn_blocking(move || write(&target, delivery, &content)).await?
                 };
-                match timeout(*limit, writing).await.unwrap_or_else(|late| Err(late.into())) {
-                    Ok(file) => Ending::new(Outcome::Sent, format!("written to {}", file.display())),
-                    Err(error) => Ending::new(Outcome::Retrying, format!("write to {}: {error}", folder.display())),
+                match timeout(*limit, writing).await.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+                    Ok(file) => AttemptResult::new(Outcome::Sent, format!("written to {}", file.display())),
+                    Err(error) => {
+                        AttemptResult::new(Outcome::Retrying, format!("write to {}: {error}", folder.display()))
+                    }
                 }
             }
         }
     }
 }
 
-/// Written whole or not at all: under a name that no mail program looks at, then renamed. The same delivery again is
-/// the same file again.
+/// Writes a file completely or not at all: under a name that mail programs ignore, then renamed. Writing the same delivery
+/// again replaces its file.
 fn write(folder: &Path, delivery: Uuid, content: &[u8]) -> io::Result<PathBuf> {
     fs::create_dir_all(folder)?;
     let unfinished = folder.join(format!(".{delivery}.{}.tmp", std::process::id()));
@@ -85,7 +91,7 @@ fn write(folder: &Path, delivery: Uuid, content: &[u8]) -> io::Result<PathBuf> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, &finished)?;
-    // The name is in the folder, and only the folder's own fsync keeps it there.
+    // The file's name is part of the folder, so only an fsync of the folder makes it durable.
     File::open(folder)?.sync_all()?;
     Ok(finished)
 }
@@ -106,8 +112,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_delivery_twice_is_one_file() {
-        let place = tempfile::tempdir().expect("a folder");
-        let folder = place.path().join("data/outbox");
+        let directory = tempfile::tempdir().expect("a folder");
+        let folder = directory.path().join("data/outbox");
         let mailer = files(folder.clone());
         for text in ["first", "second"] {
             assert_eq!(mailer.send(Uuid::from_u128(7), &message(text)).await.outcome, Outcome::Sent);
@@ -120,9 +126,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_folder_that_cannot_be_made_is_tried_again_later() {
-        let place = tempfile::NamedTempFile::new().expect("a file");
-        let ending = files(place.path().join("outbox")).send(Uuid::from_u128(7), &message("x")).await;
-        assert_eq!(ending.outcome, Outcome::Retrying);
-        assert!(ending.detail.contains("outbox"), "{}", ending.detail);
+        let directory = tempfile::NamedTempFile::new().expect("a file");
+        let result = files(directory.path().join("outbox")).send(Uuid::from_u128(7), &message("x")).await;
+        assert_eq!(result.outcome, Outcome::Retrying);
+        assert!(result.detail.contains("outbox"), "{}", result.detail);
     }
 }

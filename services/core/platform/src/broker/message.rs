@@ -1,0 +1,127 @@
+//! A message as JetStream stored it, and the event that it carries.
+
+use async_nats::{HeaderMap, jetstream};
+use bytes::Bytes;
+use events::{
+    DeadLetter, Event, Timestamp,
+    dead_letter::Body,
+    envelope::{CE_ID, CE_TYPE, NATS_MSG_ID, TRACEPARENT},
+};
+use thiserror::Error;
+
+/// A message that a stream has stored.
+#[derive(Debug, Clone)]
+pub struct Message {
+    /// The subject that it was published to.
+    pub subject: String,
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// The time at which the broker stored it, by the broker's clock.
+    pub stored_at: Timestamp,
+    pub(super) headers: Option<HeaderMap>,
+    pub(super) body: Bytes,
+}
+
+/// The reason why a message cannot be decoded as the event that its stream is for.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// The `ce-type` names another event.
+    #[error("its ce-type is {0}, expected {1}")]
+    Type(String, &'static str),
+    /// The `ce-type` names no event of the stream.
+    #[error("its ce-type is {0}, which is not an event of this stream")]
+    Class(String),
+    /// The body is not the JSON of the event.
+    #[error("its body is not a {1}: {0}")]
+    Body(serde_json::Error, &'static str),
+}
+
+impl From<jetstream::message::StreamMessage> for Message {
+    fn from(stored: jetstream::message::StreamMessage) -> Self {
+        Self {
+            subject: stored.subject.to_string(),
+            sequence: stored.sequence,
+            stored_at: Timestamp::from(stored.time),
+            headers: Some(stored.headers),
+            body: stored.payload,
+        }
+    }
+}
+
+impl Message {
+    /// Decodes the event in the body.
+    pub fn event<E: Event>(&self) -> Result<E, DecodeError> {
+        if let Some(class) = self.header(CE_TYPE)
+            && class != E::TYPE
+        {
+            return Err(DecodeError::Type(class.to_owned(), E::TYPE));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| DecodeError::Body(error, E::TYPE))
+    }
+
+    /// Returns the event's class and major version, for streams that carry several.
+    pub fn class(&self) -> &str {
+        self.header(CE_TYPE).unwrap_or_default()
+    }
+
+    /// Returns the event's identity: `ce-id`, else the id that the broker deduplicates by.
+    pub fn id(&self) -> Option<&str> {
+        self.header(CE_ID).or_else(|| self.header(NATS_MSG_ID))
+    }
+
+    /// Returns the trace context of the event's cause.
+    pub fn traceparent(&self) -> Option<&str> {
+        self.header(TRACEPARENT)
+    }
+
+    /// Makes the dead letter by which `service` rejects this message because of `reason`.
+    pub fn dead_letter(&self, service: &str, stream: &str, reason: &impl std::fmt::Display) -> DeadLetter {
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        DeadLetter {
+            service: service.to_owned(),
+            stream: stream.to_owned(),
+            sequence: self.sequence,
+            subject: self.subject.clone(),
+            headers: headers
+                .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
+                .collect(),
+            body: Body::new(&self.body),
+            reason: escape_control_characters(&reason.to_string()),
+            attempts: 1,
+            at: self.stored_at,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.as_ref()?.get(name).map(|value| value.as_str())
+    }
+}
+
+/// Escapes control characters. A reason may quote the body, and PostgreSQL would refuse a NUL each time that the dead letter
+/// is stored.
+fn escape_control_characters(text: &str) -> String {
+    let escaped = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use events::Tick;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_contains_no_control_characters_whatever_the_body_says() {
+        let message = Message {
+            subject: "ticks.test.BTC-USD".into(),
+            sequence: 1,
+            stored_at: Timestamp::EPOCH,
+            headers: None,
+            body: Bytes::from_static(br#"{"kind":"\u0000"}"#),
+        };
+        let reason = message.event::<Tick>().expect_err("no tick");
+        assert!(reason.to_string().contains('\0'), "{reason}");
+        let dead_letter = message.dead_letter("history-writer", "TICKS", &reason);
+        assert!(dead_letter.reason.contains(r"\u{0}") && !dead_letter.reason.contains('\0'), "{}", dead_letter.reason);
+    }
+}

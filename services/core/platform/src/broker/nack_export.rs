@@ -1,0 +1,116 @@
+//! The declared streams as resources of the JetStream controller for Kubernetes (NACK).
+
+use events::{
+    Period,
+    streams::{self, Ack, Consumer, Stream, Topology},
+};
+use serde_json::{Value, json};
+
+use crate::ServiceError;
+
+/// Returns the topology as YAML documents. Every field is written, because the controller's defaults are unsafe (memory
+/// storage, no acknowledgements).
+pub fn export(topology: &Topology) -> Result<String, ServiceError> {
+    let mut documents = Vec::new();
+    for (name, stream) in &topology.streams {
+        documents.push(nack("Stream", name, nack_stream(name, stream)));
+        for (consumer, declared) in &stream.consumers {
+            documents.push(nack("Consumer", consumer, nack_consumer(name, consumer, declared)));
+        }
+    }
+    let texts: Result<Vec<String>, _> = documents.iter().map(yaml).collect();
+    let texts = texts.map_err(|error| ServiceError::permanent("write the streams as YAML", error))?;
+    Ok(format!(
+        "# Generated from schemas/streams.yaml by `tickbell streams export --format nack`.\n---\n{}",
+        texts.join("---\n")
+    ))
+}
+
+/// Converts by way of text: with exact digits enabled, only serde_json itself reads its numbers as numbers.
+fn yaml(document: &Value) -> Result<String, serde_norway::Error> {
+    serde_norway::to_string(&serde_norway::from_str::<serde_norway::Value>(&document.to_string())?)
+}
+
+/// Writes a duration as Go parses it, which has no unit for days.
+fn go_duration(period: Period) -> String {
+    let seconds = period.as_seconds();
+    match (seconds % 3_600, seconds % 60) {
+        (0, _) => format!("{}h", seconds / 3_600),
+        (_, 0) => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
+fn nack(kind: &str, name: &str, mut spec: Value) -> Value {
+    if let Some(fields) = spec.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    let metadata = json!({ "name": name.to_lowercase(), "labels": { "app.kubernetes.io/part-of": "tickbell" } });
+    json!({ "apiVersion": "jetstream.nats.io/v1beta2", "kind": kind, "metadata": metadata, "spec": spec })
+}
+
+fn nack_stream(name: &str, stream: &Stream) -> Value {
+    json!({
+        "name": name,
+        "description": stream.description,
+        "subjects": stream.subjects,
+        "retention": "limits",
+        "storage": "file",
+        "discard": "old",
+        "replicas": stream.replicas,
+        "maxAge": stream.max_age.map(go_duration),
+        "maxBytes": stream.max_bytes.0,
+        "maxMsgs": -1,
+        "maxMsgsPerSubject": stream.max_msgs_per_subject.unwrap_or(-1),
+        "maxMsgSize": stream.max_msg_size.0,
+        "maxConsumers": -1,
+        "duplicateWindow": go_duration(stream.duplicate_window),
+        "compression": match stream.compression { streams::Compression::None => "none", streams::Compression::S2 => "s2" },
+        "allowDirect": true,
+        "allowAtomicPublish": true,
+        "noAck": false,
+        "preventDelete": true,
+    })
+}
+
+fn nack_consumer(stream: &str, name: &str, declared: &Consumer) -> Value {
+    json!({
+        "streamName": stream,
+        "durableName": name,
+        "filterSubject": declared.filter,
+        "deliverPolicy": "all",
+        "replayPolicy": "instant",
+        "ackPolicy": match declared.ack { Ack::All => "all", Ack::Explicit => "explicit" },
+        "ackWait": go_duration(declared.ack_wait),
+        "maxDeliver": declared.max_deliver,
+        "maxAckPending": declared.max_ack_pending,
+        "preventDelete": true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_export_names_every_stream_and_consumer() {
+        let topology = Topology::declared().expect("streams.yaml");
+        let yaml = export(&topology).expect("YAML");
+        for (name, stream) in &topology.streams {
+            assert!(yaml.contains(&format!("name: {}", name.to_lowercase())), "{name}");
+            assert!(stream.consumers.keys().all(|consumer| yaml.contains(&format!("durableName: {consumer}"))));
+        }
+    }
+
+    #[test]
+    fn the_export_is_what_the_controller_reads() {
+        let yaml = export(&Topology::declared().expect("streams.yaml")).expect("YAML");
+        let ticks = yaml.split("---\n").find(|document| document.contains("name: TICKS")).expect("the stream TICKS");
+        let ticks: serde_norway::Value = serde_norway::from_str(ticks).expect("YAML");
+        assert_eq!(ticks["spec"]["maxBytes"].as_u64(), Some(4 * 1024 * 1024 * 1024));
+        assert_eq!(ticks["spec"]["maxAge"].as_str(), Some("24h"));
+        assert!(!yaml.contains("null"), "{yaml}");
+        assert_eq!(go_duration(Period::seconds(90)), "90s");
+        assert_eq!(go_duration(Period::DAY), "24h");
+    }
+}

@@ -1,0 +1,113 @@
+//! Attempts are recorded in batches, because a transaction costs more than an attempt.
+
+use std::{slice, time::Duration};
+
+use platform::{
+    Shutdown,
+    runtime::{backoff::backoff, error::error_chain},
+};
+use store::{
+    Store,
+    notifications::deliveries::{self, Attempt},
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::sleep,
+};
+use tracing::{error, warn};
+
+/// The time by which a claim's lease outlives the longest send, so that the attempt can be recorded.
+pub(crate) const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The number of attempts that are recorded in one transaction at most.
+const MAX_BATCH: usize = 100;
+/// The time for which attempts are collected before a transaction.
+const COLLECT_FOR: Duration = Duration::from_millis(10);
+
+/// The queue of attempts to record.
+pub(crate) struct AttemptRecorder {
+    queue: mpsc::Sender<(Attempt, OwnedSemaphorePermit)>,
+}
+
+/// Writes attempts to the database.
+struct Writer {
+    store: Store,
+    shutdown: Shutdown,
+}
+
+impl AttemptRecorder {
+    /// Starts a task that records attempts until the recorder is dropped. Its queue holds one attempt per concurrent delivery.
+    pub(crate) fn start(store: Store, concurrency: u16, shutdown: Shutdown) -> Self {
+        let (queue, mut finished) = mpsc::channel(concurrency.into());
+        let writer = Writer { store, shutdown };
+        tokio::spawn(async move {
+            let mut batch = Vec::with_capacity(MAX_BATCH);
+            while let Some(first) = finished.recv().await {
+                sleep(COLLECT_FOR).await;
+                batch.push(first);
+                while batch.len() < MAX_BATCH
+                    && let Ok(next) = finished.try_recv()
+                {
+                    batch.push(next);
+                }
+                let (attempts, slots): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                writer.record(&attempts).await;
+                drop(slots);
+            }
+        });
+        Self { queue }
+    }
+
+    /// Queues an attempt. Its slot is released once it is recorded.
+    pub(crate) async fn record(&self, attempt: Attempt, slot: OwnedSemaphorePermit) {
+        if self.queue.send((attempt, slot)).await.is_err() {
+            error!("attempt recorder stopped");
+        }
+    }
+}
+
+impl Writer {
+    /// Records a batch, or each attempt by itself where the database refuses the batch because of one of them.
+    async fn record(&self, attempts: &[Attempt]) {
+        if self.save(attempts).await.is_ok() {
+            return;
+        }
+        for attempt in attempts {
+            if let Err(error) = self.save(slice::from_ref(attempt)).await {
+                error!(delivery = %attempt.update.delivery_id, error = error_chain(&error), "cannot record an attempt");
+            }
+        }
+    }
+
+    /// Records attempts, and retries while the database is unavailable: an attempt that is not recorded is repeated, though
+    /// under the same Message-ID. At shutdown the wait is bounded.
+    async fn save(&self, attempts: &[Attempt]) -> Result<(), store::Error> {
+        let saving = async {
+            let mut delays = backoff();
+            loop {
+                match deliveries::record_attempts(&self.store, attempts.to_vec()).await {
+                    Err(error) if error.is_transient() => {
+                        warn!(
+                            attempts = attempts.len(),
+                            error = error_chain(&error),
+                            "cannot record attempts, retrying"
+                        );
+                        sleep(delays.next().unwrap_or(RECORD_TIMEOUT)).await;
+                    }
+                    result => return result,
+                }
+            }
+        };
+        let deadline = async {
+            self.shutdown.cancelled().await;
+            sleep(RECORD_TIMEOUT).await;
+        };
+        tokio::select! {
+            biased;
+            result = saving => result,
+            () = deadline => {
+                error!(attempts = attempts.len(), "stopped before attempts were recorded; they will be sent again under the same Message-ID");
+                Ok(())
+            }
+        }
+    }
+}

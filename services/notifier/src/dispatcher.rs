@@ -1,0 +1,232 @@
+//! The dispatcher claims deliveries that are due and attempts them. Any number of processes dispatch at the same time.
+
+use std::{sync::Arc, time::Duration};
+
+use events::{AlertFired, DeliveryUpdated, Outcome, Rule, UserNoticed, delivery::Channel};
+use lettre::{Message, message::Mailbox};
+use platform::{
+    Check, ServiceError, Shutdown, clock,
+    signed_links::Links,
+    telemetry::trace_context::{set_parent, traceparent},
+};
+use serde_json::Value;
+use store::{
+    Store,
+    notifications::deliveries::{self, Attempt, Claim, Kind},
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep},
+};
+use tracing::{Instrument, Span, error, info, info_span, warn};
+
+use crate::{
+    Settings,
+    attempt_recorder::{AttemptRecorder, RECORD_TIMEOUT},
+    channels::email::{
+        Mailer,
+        mime::{Unsendable, compose},
+    },
+    retry_policy::{self, AttemptResult, JITTER_PERMILLE, RetryDeadline},
+    templates::{self, OrderNews},
+};
+
+/// The longest wait between two polls, after which deliveries that another process added are seen.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The shortest wait between two polls. A delivery that is due but cannot be claimed is locked by another process for a moment.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The number of characters of a server's reply that are stored.
+const MAX_DETAIL: usize = 500;
+
+/// Attempts a bounded number of deliveries at once. Attempts in flight outlive a run that fails, and a shutdown.
+#[derive(Clone)]
+pub(crate) struct Dispatcher {
+    context: Arc<Context>,
+    /// One permit for each delivery that may be attempted at the same time; it is released when the attempt is recorded.
+    slots: Arc<Semaphore>,
+}
+
+/// What an attempt needs to run.
+struct Context {
+    store: Store,
+    recorder: AttemptRecorder,
+    mailer: Mailer,
+    links: Links,
+    from: Mailbox,
+    retry_deadline: RetryDeadline,
+    /// The wait after the first attempt.
+    first_wait: Duration,
+    concurrency: u32,
+    shutdown: Shutdown,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(
+        store: Store,
+        mailer: Mailer,
+        links: Links,
+        from: Mailbox,
+        settings: &Settings,
+        shutdown: Shutdown,
+    ) -> Self {
+        info!(to = mailer.destination(), "sending emails");
+        let retry_deadline = RetryDeadline { hours: settings.retry_for_hours };
+        let first_wait = Duration::from_secs(settings.retry_after_seconds);
+        let concurrency = u32::from(settings.concurrency);
+        let recorder = AttemptRecorder::start(store.clone(), settings.concurrency, shutdown.clone());
+        let context =
+            Context { store, recorder, mailer, links, from, retry_deadline, first_wait, concurrency, shutdown };
+        Self { context: Arc::new(context), slots: Arc::new(Semaphore::new(settings.concurrency.into())) }
+    }
+
+    /// Claims and attempts the deliveries that are due, until the database fails.
+    pub(crate) async fn run(&self, check: &Check, due: &Notify) -> Result<(), ServiceError> {
+        loop {
+            let slots = self.free_slots().await;
+            // The claim runs in a task of its own: one that is cancelled half way would block its deliveries until the lease
+            // ends.
+            let claim = tokio::spawn(self.clone().claim(slots));
+            let claimed = claim.await.map_err(|error| ServiceError::transient("claim deliveries", error))??;
+            check.ready();
+            if claimed == 0 {
+                let next = deliveries::next_due_in(&self.context.store).await?.unwrap_or(POLL_INTERVAL);
+                tokio::select! {
+                    () = due.notified() => {}
+                    () = sleep(next.clamp(MIN_POLL_INTERVAL, POLL_INTERVAL)) => {}
+                }
+            }
+        }
+    }
+
+    /// Waits until every attempt in flight has ended and is recorded. Their time-outs bound the wait.
+    pub(crate) async fn finish(&self) {
+        let all = self.slots.acquire_many(self.context.concurrency).await;
+        drop(all.expect("the semaphore is never closed"));
+    }
+
+    /// Waits for one free slot and returns it with all others that are free.
+    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
+        let first = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
+        let more = std::iter::from_fn(|| Arc::clone(&self.slots).try_acquire_owned().ok());
+        std::iter::once(first).chain(more).collect()
+    }
+
+    /// Claims a delivery for each slot and starts the attempts; returns their number.
+    async fn claim(self, slots: Vec<OwnedSemaphorePermit>) -> Result<usize, ServiceError> {
+        if self.context.shutdown.is_cancelled() {
+            return Ok(0);
+        }
+        let lease = self.context.mailer.limit() + RECORD_TIMEOUT;
+        let claims = deliveries::claim(&self.context.store, slots.len() as i64, lease).await?;
+        let claimed = claims.len();
+        metrics::counter!("tickbell_deliveries_claimed_total").increment(claimed as u64);
+        for (claim, slot) in claims.into_iter().zip(slots) {
+            let delivery = &claim.delivery;
+            let span = info_span!("deliver", delivery = %delivery.id, about = delivery.about, attempt = claim.attempt);
+            set_parent(&span, delivery.traceparent.as_deref());
+            let context = Arc::clone(&self.context);
+            let attempt = async move { context.recorder.record(context.attempt(&claim).await, slot).await };
+            tokio::spawn(attempt.instrument(span));
+        }
+        Ok(claimed)
+    }
+}
+
+impl Context {
+    /// Makes one attempt, from rendering the email to its result.
+    async fn attempt(&self, claim: &Claim) -> Attempt {
+        let started = Instant::now();
+        let result = match self.compose(claim) {
+            Ok(message) => self.mailer.send(claim.delivery.id, &message).await,
+            Err(unsendable) => AttemptResult::new(Outcome::Failed, unsendable.to_string()),
+        };
+        let now = clock::now();
+        let result = self.retry_deadline.apply(result, claim.created_at, now);
+        let update = DeliveryUpdated {
+            delivery_id: claim.delivery.id,
+            about: claim.delivery.about.clone(),
+            channel: claim.delivery.channel,
+            attempt: claim.attempt,
+            outcome: result.outcome,
+            detail: without_address(&result.detail, &claim.delivery.address),
+            at: now,
+        };
+        let retry_in = retry_policy::wait(self.first_wait, claim.attempt, rand::random_range(JITTER_PERMILLE));
+        record_metrics(claim, &update, started.elapsed());
+        log_attempt(claim, &update, retry_in);
+        Attempt { update, retry_in }
+    }
+
+    fn compose(&self, claim: &Claim) -> Result<Message, Unsendable> {
+        let delivery = &claim.delivery;
+        let email = match delivery.kind {
+            Kind::Alert => {
+                templates::alert(&serde_json::from_value::<AlertFired>(delivery.content.clone())?, &self.links)
+            }
+            Kind::Confirmation => {
+                templates::confirmation(&serde_json::from_value::<Rule>(delivery.content.clone())?, &self.links)
+            }
+            Kind::Account => {
+                templates::account(&serde_json::from_value::<UserNoticed>(delivery.content.clone())?, &self.links)
+            }
+            Kind::Trade => templates::orders(orders(delivery.content.clone())?, &self.links),
+        };
+        compose(claim, email, &self.from, traceparent(&Span::current(), delivery.traceparent.as_deref()).as_deref())
+    }
+}
+
+/// Decodes the order news of a delivery: an array where several were batched, else one object.
+fn orders(content: Value) -> Result<Vec<OrderNews>, serde_json::Error> {
+    if content.is_array() { serde_json::from_value(content) } else { Ok(vec![serde_json::from_value(content)?]) }
+}
+
+fn record_metrics(claim: &Claim, update: &DeliveryUpdated, took: Duration) {
+    let (channel, outcome) = (update.channel.to_string(), update.outcome.as_str());
+    metrics::counter!("tickbell_deliveries_total", "channel" => channel.clone(), "outcome" => outcome).increment(1);
+    metrics::histogram!("tickbell_delivery_duration_seconds", "channel" => channel).record(took);
+    if update.outcome == Outcome::Sent && claim.delivery.kind == Kind::Alert {
+        let micros = (update.at.micros() - claim.created_at.micros()).max(0).unsigned_abs();
+        metrics::histogram!("tickbell_alert_delivery_latency_seconds").record(Duration::from_micros(micros));
+    }
+}
+
+/// Logs one line per attempt. Addresses are personal data, so only the domain is logged.
+fn log_attempt(claim: &Claim, update: &DeliveryUpdated, retry_in: Duration) {
+    let domain = claim.delivery.address.rsplit_once('@').map_or("", |(_, domain)| domain);
+    let (outcome, detail) = (update.outcome.as_str(), &update.detail);
+    match update.outcome {
+        Outcome::Sent => info!(domain, outcome, detail, "delivered"),
+        Outcome::Failed => error!(domain, outcome, detail, "delivery failed"),
+        Outcome::Retrying | Outcome::Unknown => {
+            warn!(domain, outcome, detail, retry_in_s = retry_in.as_secs(), "delivery attempt failed, retrying");
+        }
+    }
+}
+
+/// Registers the counters at zero, because Prometheus would not see the step from an absent counter to one.
+pub(crate) fn register_metrics() {
+    for outcome in Outcome::ALL.map(Outcome::as_str) {
+        let channel = Channel::Email.to_string();
+        metrics::counter!("tickbell_deliveries_total", "channel" => channel, "outcome" => outcome).increment(0);
+    }
+}
+
+/// Removes the address from a server's reply, and shortens it. Servers often repeat the address, and the reply is published
+/// and logged.
+fn without_address(detail: &str, address: &str) -> String {
+    let detail = if address.is_empty() { detail.to_owned() } else { detail.replace(address, "the address") };
+    let line = detail.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(MAX_DETAIL).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_is_stored_without_the_address_and_with_a_bound() {
+        let said = without_address("550 5.1.1 <ada@example.com>:\r\n user unknown", "ada@example.com");
+        assert_eq!(said, "550 5.1.1 <the address>: user unknown");
+        assert_eq!(without_address(&"é".repeat(1_000), "ada@example.com").chars().count(), MAX_DETAIL);
+    }
+}

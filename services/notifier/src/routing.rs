@@ -1,0 +1,257 @@
+//! Routing: which notifications follow from an event, and for which recipients. The functions are pure, so an event that is
+//! read twice gives the same notifications with the same delivery ids.
+
+use events::{
+    AlertFired, Channel, Event, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp, TradeSettled,
+    UserChange, UserNoticed, rule::RuleChange,
+};
+use platform::{DecodeError, Message};
+use serde_json::Value;
+use store::notifications::{
+    deliveries::{Delivery, Kind},
+    recipients::Person,
+};
+use uuid::Uuid;
+
+use crate::templates::OrderNews;
+
+/// The namespace of delivery ids (RFC 9562, version 5).
+const DELIVERIES: Uuid = Uuid::from_u128(0x6f1d_3c52_8a0b_4e7d_9c41_5b27_e0a8_93f6);
+
+/// The notifications that follow from one event.
+pub(crate) struct Routed {
+    /// The event's own time.
+    pub(crate) at: Timestamp,
+    /// The notifications, none for an event that is no news.
+    pub(crate) notifications: Vec<Notification>,
+}
+
+/// A notification for one or more addresses.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Notification {
+    /// The template that renders it.
+    pub(crate) kind: Kind,
+    /// The id of the event that caused it.
+    pub(crate) about: String,
+    /// The ids of further events that the same email reports.
+    pub(crate) also_covers: Vec<String>,
+    /// The rule that caused it; none for news of orders and accounts.
+    pub(crate) rule_id: Option<Uuid>,
+    /// The event, from which a template renders the email; an array where several events are reported.
+    pub(crate) content: Value,
+    pub(crate) recipient: Recipient,
+}
+
+/// The recipient of a notification.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Recipient {
+    /// The addresses that the event itself contains.
+    Targets(Vec<Target>),
+    /// A person whose address must be looked up.
+    Person(Person),
+}
+
+impl Notification {
+    /// Adds the content of another notification, so that one email reports both.
+    pub(crate) fn add(&mut self, other: Notification) {
+        self.also_covers.push(other.about);
+        match &mut self.content {
+            Value::Array(contents) => contents.push(other.content),
+            first => *first = Value::Array(vec![first.take(), other.content]),
+        }
+    }
+
+    /// Makes one delivery per target.
+    pub(crate) fn deliveries(&self, targets: &[Target], traceparent: Option<&str>) -> Vec<Delivery> {
+        let delivery = |target: &Target| Delivery {
+            id: delivery_id(&self.about, target),
+            kind: self.kind,
+            about: self.about.clone(),
+            besides: self.also_covers.clone(),
+            rule_id: self.rule_id,
+            channel: target.channel,
+            address: target.address.clone(),
+            content: self.content.clone(),
+            traceparent: traceparent.map(str::to_owned),
+        };
+        targets.iter().map(delivery).collect()
+    }
+}
+
+/// Routes a firing to the targets that it names.
+pub(crate) fn route_alert(message: &Message) -> Result<Routed, DecodeError> {
+    let alert: AlertFired = message.event()?;
+    Ok(Routed { at: alert.ce_time(), notifications: vec![alert_notification(&alert)] })
+}
+
+pub(crate) fn alert_notification(alert: &AlertFired) -> Notification {
+    Notification {
+        kind: Kind::Alert,
+        about: alert.id.clone(),
+        also_covers: Vec::new(),
+        rule_id: Some(alert.rule_id),
+        content: content(alert),
+        recipient: Recipient::Targets(alert.targets.clone()),
+    }
+}
+
+/// Routes the confirmation request of a new rule whose address is not confirmed.
+pub(crate) fn route_rule(message: &Message) -> Result<Routed, DecodeError> {
+    let change: RuleChanged = message.event()?;
+    Ok(Routed { at: change.ce_time(), notifications: confirmation_request(&change).into_iter().collect() })
+}
+
+fn confirmation_request(change: &RuleChanged) -> Option<Notification> {
+    let rule = &change.rule;
+    let needs_confirmation = change.happened == RuleChange::Created && change.status == RuleStatus::Pending;
+    needs_confirmation.then(|| Notification {
+        kind: Kind::Confirmation,
+        about: rule.id.to_string(),
+        also_covers: Vec::new(),
+        rule_id: Some(rule.id),
+        content: content(rule),
+        recipient: Recipient::Targets(vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }]),
+    })
+}
+
+/// Routes a notice about an account to its owner.
+pub(crate) fn route_user(message: &Message) -> Result<Routed, DecodeError> {
+    let notice: UserNoticed = message.event()?;
+    Ok(Routed { at: notice.ce_time(), notifications: vec![account_notification(&notice)] })
+}
+
+fn account_notification(notice: &UserNoticed) -> Notification {
+    let person = match notice.happened {
+        UserChange::SignedUp => Person::SignUp(notice.subject_id),
+        UserChange::ResetRequested => Person::Reset(notice.subject_id),
+        UserChange::SignedUpAgain | UserChange::PasswordChanged | UserChange::SignedOutEverywhere => {
+            Person::User(notice.subject_id)
+        }
+    };
+    let about = notice.notice_id.to_string();
+    let (content, recipient) = (content(notice), Recipient::Person(person));
+    Notification { kind: Kind::Account, about, also_covers: Vec::new(), rule_id: None, content, recipient }
+}
+
+/// Routes a trade, a rejection or an expiry to the owner of the order. A cancellation that the owner asked for is no news.
+pub(crate) fn route_trade(message: &Message) -> Result<Routed, DecodeError> {
+    match message.class() {
+        TradeSettled::TYPE => {
+            let trade: TradeSettled = message.event()?;
+            Ok(Routed { at: trade.ce_time(), notifications: vec![trade_notification(trade)] })
+        }
+        OrderUpdated::TYPE => {
+            let update: OrderUpdated = message.event()?;
+            Ok(Routed { at: update.ce_time(), notifications: end_notification(update).into_iter().collect() })
+        }
+        other => {
+            let expected = "trade-settled.v1 or order-updated.v1";
+            Err(DecodeError::Type(other.to_owned(), expected))
+        }
+    }
+}
+
+pub(crate) fn trade_notification(trade: TradeSettled) -> Notification {
+    let (about, user_id) = (trade.id.clone(), trade.user_id);
+    order_notification(about, user_id, &OrderNews::Traded(trade))
+}
+
+fn end_notification(update: OrderUpdated) -> Option<Notification> {
+    let is_news = matches!(update.status, OrderStatus::Rejected | OrderStatus::Expired);
+    is_news.then(|| {
+        let (about, user_id) = (update.to_message().id, update.user_id);
+        order_notification(about, user_id, &OrderNews::Ended(update))
+    })
+}
+
+fn order_notification(about: String, user_id: Uuid, order: &OrderNews) -> Notification {
+    let (content, recipient) = (content(order), Recipient::Person(Person::User(user_id)));
+    Notification { kind: Kind::Trade, about, also_covers: Vec::new(), rule_id: None, content, recipient }
+}
+
+/// Derives the id from the event and the target, so that an event that is read twice makes one delivery.
+fn delivery_id(about: &str, target: &Target) -> Uuid {
+    Uuid::new_v5(&DELIVERIES, format!("{about}/{}/{}", target.channel, target.address).as_bytes())
+}
+
+fn content(event: &impl serde::Serialize) -> Value {
+    serde_json::to_value(event).expect("wire types have text keys and no failing serializer")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::templates::tests::{fired, trade, update};
+
+    fn target(address: &str) -> Target {
+        Target { channel: Channel::Email, address: address.into() }
+    }
+
+    #[test]
+    fn an_alert_is_one_delivery_per_target_under_an_id_derived_from_both() {
+        let targets = [target("ada@example.com"), target("eve@example.com")];
+        let notification = alert_notification(&fired(json!({ "targets": targets })));
+        assert_eq!(notification.recipient, Recipient::Targets(targets.to_vec()));
+        let made = notification.deliveries(&targets, None);
+        let addresses: Vec<&str> = made.iter().map(|delivery| delivery.address.as_str()).collect();
+        assert_eq!(addresses, ["ada@example.com", "eve@example.com"]);
+        // The id is fixed, because another id would send again what an older version has sent.
+        assert_eq!(made[0].id.to_string(), "d607610d-41ad-5dc6-82b7-b146b8f8eae6");
+        assert_ne!(made[0].id, made[1].id);
+    }
+
+    #[test]
+    fn only_a_new_rule_that_is_pending_asks_for_confirmation() {
+        let changed = |happened: &str, status: &str| -> RuleChanged {
+            let rule = json!({
+                "id": Uuid::from_u128(7), "symbol": "SPY", "condition": {"price": {"above": "300"}},
+                "notify": {"email": "ada@example.com"},
+            });
+            let change = json!({
+                "rule": rule, "revision": 1, "happened": happened, "status": status, "at": "2018-04-05T00:00:00Z",
+            });
+            serde_json::from_value(change).expect("a change")
+        };
+        let notification = confirmation_request(&changed("created", "pending")).expect("a confirmation request");
+        assert_eq!((notification.kind, notification.about), (Kind::Confirmation, Uuid::from_u128(7).to_string()));
+        for (happened, status) in [("created", "active"), ("confirmed", "active"), ("paused", "pending")] {
+            assert!(confirmation_request(&changed(happened, status)).is_none(), "{happened} {status}");
+        }
+    }
+
+    #[test]
+    fn a_notice_names_its_recipient_and_no_address() {
+        let id = Uuid::from_u128(9);
+        for (happened, person) in [
+            ("signed_up", Person::SignUp(id)),
+            ("signed_up_again", Person::User(id)),
+            ("reset_requested", Person::Reset(id)),
+            ("password_changed", Person::User(id)),
+            ("signed_out_everywhere", Person::User(id)),
+        ] {
+            let notice = json!({
+                "notice_id": Uuid::from_u128(8), "happened": happened, "subject_id": id, "at": "2018-04-05T00:00:00Z",
+            });
+            let notification = account_notification(&serde_json::from_value(notice).expect("a notice"));
+            assert_eq!(
+                (notification.kind, notification.rule_id, notification.recipient),
+                (Kind::Account, None, Recipient::Person(person)),
+                "{happened}"
+            );
+        }
+    }
+
+    #[test]
+    fn trades_and_ends_that_nobody_asked_for_are_notified() {
+        let notification = trade_notification(trade("buy"));
+        assert_eq!(notification.recipient, Recipient::Person(Person::User(Uuid::from_u128(5))));
+        assert_eq!(notification.about, TradeSettled::id_of(Uuid::from_u128(3)));
+        for (status, is_news) in
+            [("open", false), ("filled", false), ("cancelled", false), ("rejected", true), ("expired", true)]
+        {
+            assert_eq!(end_notification(update(status, None)).is_some(), is_news, "{status}");
+        }
+    }
+}
