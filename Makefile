@@ -54,7 +54,7 @@ monitoring: tools-deploy ## regenerate the dashboards of Grafana and the alert r
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)
-	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --features e2e/recorded --test recorded
+	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --test recorded
 	$(SHARED)/checks/replay
 
 test-previous: tools-test ## run the previous release's tests against this version's schema
@@ -66,7 +66,7 @@ check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, moni
 	$(PYTHON)/ruff format --line-length 120 --check infra
 	$(PYTHON)/ruff check infra
 	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup infra/checks
-	cargo test --locked --workspace --features e2e/deploy --test rollout -- --nocapture
+	cargo test --locked --workspace --test rollout -- --nocapture
 
 bench: tools ## measure the rule engine, the whole pipeline beside a bare client, and orders beside bare SQL
 	cargo build --release --locked -p tickbell -p benches

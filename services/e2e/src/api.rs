@@ -12,18 +12,18 @@ pub struct Api {
     client: Client,
 }
 
-/// What was answered.
+/// An HTTP response, read to its end.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    /// The status code.
+pub struct ApiResponse {
+    /// The HTTP status code.
     pub status: u16,
-    /// The headers.
+    /// The headers of the response.
     pub headers: HeaderMap,
     /// The body as it came.
     pub text: String,
 }
 
-/// A rule, and the token that manages it.
+/// An alert rule, and the token that manages it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Alert {
     /// The rule's id.
@@ -37,52 +37,52 @@ pub struct Alert {
 /// One firing of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Firing {
-    /// `<rule id>-<number>`.
+    /// The id of the firing, `<rule id>-<number>`.
     pub id: String,
-    /// Counted from 1.
+    /// The number of the firing, counted from 1.
     pub number: i64,
-    /// Which rule.
+    /// The id of the rule.
     pub rule_id: String,
-    /// What was quoted.
+    /// The symbol of the tick.
     pub symbol: String,
-    /// Where.
+    /// The venue of the tick.
     pub venue: String,
-    /// The tick's time.
+    /// The time of the tick.
     pub fired_at: String,
-    /// The tick's price.
+    /// The price of the tick.
     pub price: Decimal,
-    /// What it was measured against.
+    /// The price that it was compared with.
     pub reference_price: Option<Decimal>,
-    /// When that was.
+    /// The time of the reference price.
     pub reference_at: Option<String>,
-    /// By how much.
+    /// The change against the reference price, in percent.
     pub change_percent: Option<Decimal>,
-    /// The tick's place in the stream.
+    /// The sequence of the tick in its stream.
     pub stream_sequence: u64,
-    /// Why nobody was told.
+    /// The reason why no mail was sent.
     pub suppressed: Option<String>,
 }
 
 /// One tick of the history.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct PastPrice {
-    /// Where.
+pub struct StoredTick {
+    /// The venue of the tick.
     pub venue: String,
-    /// When.
+    /// The time of the trade.
     pub at: String,
-    /// How much one was.
+    /// The price of one unit.
     pub price: Decimal,
-    /// How many were traded.
+    /// The number of units that were traded.
     pub size: Option<Decimal>,
-    /// The venue's number for it.
+    /// The venue's id of the trade.
     pub trade_id: String,
-    /// Its place in the stream.
+    /// The sequence in its stream.
     pub stream_sequence: u64,
 }
 
 /// The ticks of one interval.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[expect(missing_docs, reason = "the words of the field")]
+#[expect(missing_docs, reason = "the standard terms")]
 pub struct Candle {
     pub start: String,
     pub open: Decimal,
@@ -99,7 +99,7 @@ struct Page<T> {
     next_cursor: Option<String>,
 }
 
-impl Answer {
+impl ApiResponse {
     /// The body as JSON.
     ///
     /// # Panics
@@ -128,7 +128,7 @@ impl Api {
         Self { base: base.to_owned(), client }
     }
 
-    /// Where it is.
+    /// The address of the API, without a path.
     pub fn base(&self) -> &str {
         &self.base
     }
@@ -139,29 +139,29 @@ impl Api {
         self.client.request(method, url)
     }
 
-    /// Sends what was filled; `None` when nobody answers.
-    pub async fn try_send(request: RequestBuilder) -> Option<Answer> {
+    /// Sends a request; `None` when nobody answers.
+    pub async fn try_send(request: RequestBuilder) -> Option<ApiResponse> {
         let response = request.send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Some(Answer { status, headers, text: response.text().await.ok()? })
+        Some(ApiResponse { status, headers, text: response.text().await.ok()? })
     }
 
-    /// Sends what was filled.
-    pub async fn send(request: RequestBuilder) -> Answer {
+    /// Sends a request.
+    pub async fn send(request: RequestBuilder) -> ApiResponse {
         Self::try_send(request).await.expect("the gateway answers")
     }
 
-    /// Looks.
-    pub async fn get(&self, path: &str) -> Answer {
+    /// Sends a GET request.
+    pub async fn get(&self, path: &str) -> ApiResponse {
         Self::send(self.request(Method::GET, path)).await
     }
 
-    /// Sends a body.
-    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+    /// Sends a POST request with a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> ApiResponse {
         Self::send(self.request(Method::POST, path).json(body)).await
     }
 
-    /// Makes a rule; `rule` lacks only whom to tell when it has no `notify`.
+    /// Creates a rule; where `rule` has no `notify`, it notifies ada@example.com.
     pub async fn subscribe(&self, rule: Value) -> Alert {
         let mut body = json!({ "notify": { "email": "ada@example.com" } });
         let fields = rule.as_object().expect("a rule is an object").clone();
@@ -169,8 +169,8 @@ impl Api {
         self.post("/v1/alerts", &body).await.expect_status(201).json()
     }
 
-    /// Asks something of a rule's owner.
-    pub async fn manage(&self, method: Method, alert: &Alert, body: Option<Value>) -> Answer {
+    /// Sends a request about a rule with its manage token.
+    pub async fn manage(&self, method: Method, alert: &Alert, body: Option<Value>) -> ApiResponse {
         let request = self.request(method, &format!("/v1/alerts/{}", alert.id)).bearer_auth(&alert.manage_token);
         Self::send(match body {
             Some(body) => request.json(&body),
@@ -179,7 +179,7 @@ impl Api {
         .await
     }
 
-    /// The rule as it stands.
+    /// Returns the status of a rule.
     pub async fn status_of(&self, alert: &Alert) -> String {
         let rule: Value = self.manage(Method::GET, alert, None).await.expect_status(200).json();
         rule["status"].as_str().expect("a status").to_owned()
@@ -194,7 +194,7 @@ impl Api {
     }
 
     /// All ticks of a symbol, `limit` to a page.
-    pub async fn history(&self, symbol: &str, order: &str, limit: usize) -> Vec<PastPrice> {
+    pub async fn history(&self, symbol: &str, order: &str, limit: usize) -> Vec<StoredTick> {
         self.pages(&format!("/v1/prices/{symbol}/history?order={order}&limit={limit}"), None).await
     }
 

@@ -1,28 +1,25 @@
-//! What the journeys travel with: a whole system as a user runs it, its API, its mails, and a mail server.
+//! What end-to-end tests are made with: a whole system as a user runs it, its API, its mails, and a mail server.
 //!
 //! Nothing here is a stand-in: [`System`] is the built program with its own nats-server and PostgreSQL in a folder of
-//! its own, and [`MailServer`] is aiosmtpd. What is missing fails a test.
+//! its own, and [`MailServer`] is aiosmtpd. What is missing fails a test. No test reads the prose of a log: readiness,
+//! metrics, the API and `tickbell status --json` say what there is to know.
 
 pub mod api;
-mod binary;
-mod database;
-pub mod mail;
-pub mod mail_server;
-pub mod people;
+mod mail;
 pub mod process;
-mod servers;
-pub mod status;
 pub mod system;
 pub mod tape;
-mod until;
+mod users;
+mod wait;
 
-pub use api::{Alert, Answer, Api, Firing};
-pub use database::{Database, Held};
-pub use mail::Mail;
-
-pub use mail_server::MailServer;
+pub use api::{Alert, Api, ApiResponse, Firing};
+pub use mail::{Mail, server::MailServer};
 pub use process::Process;
-pub use servers::{Door, Servers};
-pub use status::Status;
-pub use system::System;
-pub use until::until;
+pub use system::{
+    System,
+    database::{Database, DatabaseLock},
+    servers::{Servers, Service},
+    status::{self, Status},
+};
+pub use users::PASSWORD;
+pub use wait::wait_until;

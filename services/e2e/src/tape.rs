@@ -1,4 +1,4 @@
-//! Prices for a journey, written where it needs them.
+//! Ticks for a test, written where it needs them.
 
 use events::{
     OutboundMessage, Price, Size, Symbol, Tick, Timestamp, Venue,
@@ -20,7 +20,7 @@ pub fn tick(venue: &str, symbol: &str, time: &str, price: &str) -> Tick {
     }
 }
 
-/// Its message, under the id that is made of its time and price.
+/// The message of a tick, under the id that is derived from its time and price.
 pub fn message(tick: &Tick) -> OutboundMessage {
     tick.to_message(&tick.derived_trade_id())
 }

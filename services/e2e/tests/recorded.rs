@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use e2e::{Alert, Firing, System};
+use e2e::{Alert, Firing, System, process::use_release_build};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -64,9 +64,9 @@ fn read(cell: &str) -> (String, Decimal, Option<Decimal>) {
 /// The table counts suppressed firings by themselves.
 async fn assert_fired(system: &System, alert: &Alert, row: &Row) {
     let firings = system.api.firings(alert).await;
-    let (told, suppressed): (Vec<&Firing>, Vec<&Firing>) =
+    let (notified, suppressed): (Vec<&Firing>, Vec<&Firing>) =
         firings.iter().partition(|firing| firing.suppressed.is_none());
-    let counts = (told.len().to_string(), suppressed.len().to_string());
+    let counts = (notified.len().to_string(), suppressed.len().to_string());
     assert_eq!(counts, (row["firings"].clone(), row["suppressed"].clone()), "{row:?}");
     if let (Some(first), Some(last)) = (firings.first(), firings.last()) {
         assert_eq!((shown(first), shown(last)), (read(&row["first"]), read(&row["last"])), "{row:?}");
@@ -89,20 +89,21 @@ async fn assert_as_expected(file: &str) {
     let of_file = |heading| table(heading).into_iter().filter(|row| row["file"] == file).collect::<Vec<_>>();
     let (rules, candles) = (of_file("Firings"), of_file("Candles"));
     assert!(!rules.is_empty(), "expected.md says nothing about {file}");
+    use_release_build();
     let mut system = System::start().await;
     let mut alerts = Vec::new();
     for row in &rules {
         alerts.push(system.api.subscribe(rule(row)).await);
     }
-    system.until_processed().await;
+    system.wait_until_processed().await;
     system.ingest_file(&shared().join("data").join(file), "recorded").await;
-    system.until_processed().await;
-    let mut told = 0;
+    system.wait_until_processed().await;
+    let mut notified = 0;
     for (alert, row) in alerts.iter().zip(&rules) {
         assert_fired(&system, alert, row).await;
-        told += row["firings"].parse::<usize>().expect("a number");
+        notified += row["firings"].parse::<usize>().expect("a number");
     }
-    assert_eq!(system.mails().len(), told, "one mail for each firing that is not suppressed");
+    assert_eq!(system.mails().len(), notified, "one mail for each firing that is not suppressed");
     let name = file.split('.').next().expect("a name");
     for row in &candles {
         assert_candles(&system, &name[name.len() - 10..], row).await;

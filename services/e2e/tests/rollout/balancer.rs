@@ -68,7 +68,7 @@ async fn probe(health: Api, found: watch::Sender<bool>) {
 }
 
 impl Balancer {
-    /// InitialPrices one with these gateways behind it.
+    /// Starts one with these gateways behind it.
     pub(crate) async fn start(endpoints: Vec<Endpoint>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -80,7 +80,7 @@ impl Balancer {
         Self { address, selected, broken }
     }
 
-    /// Where clients connect to.
+    /// The address at which clients connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
 /// After this a request is lost, whatever comes.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 const MOST_BYTES: usize = 1 << 20;
 
 /// One connection at a time, kept while the other end keeps it.
@@ -41,7 +41,7 @@ impl Client {
             self.connection = Some(connection).filter(|_| keep);
             Ok((status, body))
         };
-        timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")))
+        timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
     }
 
     /// The connection that is open, or another when it is known to be closed before anything was sent.

@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::client::Client;
 
-/// What the simulator quotes.
+/// The symbols that the simulator quotes.
 pub(crate) const SYMBOLS: [&str; 5] = ["BTC-USD", "ETH-USD", "SOL-USD", "DOGE-USD", "SPY"];
 /// Clients that ask again as soon as they are answered, and clients that look once in a while on a connection that is
 /// idle in between, as a page in a browser does.
@@ -38,7 +38,7 @@ const LOUD: usize = 20;
 pub(crate) struct Load {
     answered: Arc<AtomicU64>,
     enough: Shutdown,
-    /// When it began.
+    /// The time when the clients began.
     pub(crate) began: Instant,
     clients: JoinSet<Tally>,
 }

@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
-use e2e::{Alert, Api, Door, Mail, MailServer, Process, Servers, System, status::Consumer, until};
+use e2e::{
+    Alert, Api, Mail, MailServer, Servers, Service, System, process::use_release_build, status::Consumer, wait_until,
+};
 use futures::{StreamExt, future::join_all, stream};
-use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
 
@@ -47,10 +48,11 @@ const ENGINE: &[&str] = &["alert-engine"];
 const WRITER: &[&str] = &["history-writer"];
 const SETTLER: &[&str] = &["trade-settler"];
 const NOTIFIER: &[&str] = &["notifier"];
-const GATEWAY: &[&str] = &["gateway", "--http", "127.0.0.1:0"];
+const GATEWAY: &[&str] = &["gateway"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_mail() {
+    use_release_build();
     let fleet = Fleet::new().await;
     let mut ingestors = vec![fleet.start(INGESTOR).await];
     let (mut writers, mut engines) = (fleet.pair(WRITER).await, fleet.pair(ENGINE).await);
@@ -79,9 +81,9 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     }
 
     let tally = load.finish().await;
-    fleet.until_judged().await;
+    fleet.wait_until_evaluated().await;
     stop(ingestors).await;
-    fleet.servers.until_processed(&fleet.system).await;
+    fleet.servers.wait_until_processed(&fleet.system).await;
     let api = Api::new(&format!("http://{}", balancer.address()));
     let fired = firings(&api, &tally.alerts).await;
     let mails = fleet.mailbox.taken();
@@ -90,7 +92,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     let _ = writeln!(std::io::stderr(), "{exchanged}: {tally}; {} rules, {} mails", tally.alerts.len(), mails.len());
     assert!(tally.requests() >= REQUESTS && times > 0, "too few requests to say much");
     assert!(tally.failures.is_empty(), "{:#?}, {:?}", tally.failures, balancer.broken());
-    assert_told_once(&mails, &fired);
+    assert_notified_once(&mails, &fired);
     for replicas in [gateways, engines, writers, settlers, notifiers] {
         stop(replicas).await;
     }
@@ -107,7 +109,7 @@ struct Fleet {
 /// One process of a service, and how it was started.
 struct Replica {
     arguments: &'static [&'static str],
-    process: Process,
+    service: Service,
 }
 
 impl Fleet {
@@ -120,12 +122,12 @@ impl Fleet {
         Self { servers, mailbox, system, started: AtomicU32::new(0) }
     }
 
-    /// InitialPrices a process and waits until it is ready.
+    /// Starts a process and waits until it is ready.
     async fn start(&self, arguments: &'static [&'static str]) -> Replica {
         let name = format!("{}-{}", arguments[0], self.started.fetch_add(1, Ordering::Relaxed));
-        let process = self.servers.service(&self.system, &name, arguments);
-        Door::Admin.of(&process).await;
-        Replica { arguments, process }
+        let service = self.servers.start(&self.system, &name, arguments);
+        service.wait_until_ready().await;
+        Replica { arguments, service }
     }
 
     async fn pair(&self, arguments: &'static [&'static str]) -> Vec<Replica> {
@@ -134,7 +136,7 @@ impl Fleet {
 
     /// Ends a process, which must be in order, and starts its successor.
     async fn replace(&self, old: Replica) -> Replica {
-        old.process.stop(Signal::SIGTERM).await;
+        old.service.stop().await;
         self.start(old.arguments).await
     }
 
@@ -156,7 +158,7 @@ impl Fleet {
     /// Tries each gateway directly.
     async fn smoke(&self, gateways: &[Replica]) {
         for gateway in gateways {
-            let api = Door::Api.of(&gateway.process).await;
+            let api = &gateway.service.api;
             let output = self.system.run(&["smoke", api.base()]).await;
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "smoke of {} ended with {}: {said}", api.base(), output.status);
@@ -164,7 +166,7 @@ impl Fleet {
     }
 
     /// Waits until every rule was in effect for some ticks.
-    async fn until_judged(&self) {
+    async fn wait_until_evaluated(&self) {
         let waits = |consumer: &Consumer| {
             ["alert-engine-rules", "gateway"].contains(&consumer.name.as_str()) && consumer.lag > 0
         };
@@ -172,22 +174,22 @@ impl Fleet {
             let status = self.servers.status(&self.system).await?;
             (!status.consumers.iter().any(waits)).then(|| status.position("alert-engine"))
         };
-        let enough = until("every rule is in effect", WAIT, position).await + ROUNDS * SYMBOLS.len() as u64;
-        until("some ticks more are judged", WAIT, async || position().await.filter(|now| *now >= enough)).await;
+        let enough = wait_until("every rule is in effect", WAIT, position).await + ROUNDS * SYMBOLS.len() as u64;
+        wait_until("some ticks more are judged", WAIT, async || position().await.filter(|now| *now >= enough)).await;
     }
 }
 
 /// Gateways as the balancer sees them.
 async fn endpoints(gateways: &[Replica]) -> Vec<Endpoint> {
     let endpoint = async |gateway: &Replica| {
-        let (api, health) = (Door::Api.of(&gateway.process).await, Door::Admin.of(&gateway.process).await);
-        Endpoint::new(api.base().trim_start_matches("http://").parse().expect("an address"), health).await
+        let Service { api, admin, .. } = &gateway.service;
+        Endpoint::new(api.base().trim_start_matches("http://").parse().expect("an address"), admin.clone()).await
     };
     join_all(gateways.iter().map(endpoint)).await
 }
 
 async fn stop(replicas: Vec<Replica>) {
-    join_all(replicas.into_iter().map(|replica| replica.process.stop(Signal::SIGTERM))).await;
+    join_all(replicas.into_iter().map(|replica| replica.service.stop())).await;
 }
 
 /// Every firing of every rule that was answered 201: each is there, and has rung.
@@ -207,10 +209,11 @@ async fn firings(api: &Api, alerts: &[Alert]) -> BTreeSet<(String, i64)> {
 }
 
 /// Each firing has one mail, and there is no other.
-fn assert_told_once(mails: &[Mail], fired: &BTreeSet<(String, i64)>) {
-    let told: BTreeSet<_> = mails.iter().map(Mail::firing).collect();
+fn assert_notified_once(mails: &[Mail], fired: &BTreeSet<(String, i64)>) {
+    let notified: BTreeSet<_> = mails.iter().map(Mail::firing).collect();
     let ids: BTreeSet<_> = mails.iter().map(|mail| &mail.message_id).collect();
-    assert_eq!((ids.len(), told.len()), (mails.len(), mails.len()), "no mail is repeated");
-    let (missing, unasked): (Vec<_>, Vec<_>) = (fired.difference(&told).collect(), told.difference(fired).collect());
-    assert!(missing.is_empty() && unasked.is_empty(), "not told: {missing:?}; told of nothing: {unasked:?}");
+    assert_eq!((ids.len(), notified.len()), (mails.len(), mails.len()), "no mail is repeated");
+    let (missing, unasked): (Vec<_>, Vec<_>) =
+        (fired.difference(&notified).collect(), notified.difference(fired).collect());
+    assert!(missing.is_empty() && unasked.is_empty(), "without a mail: {missing:?}; without a firing: {unasked:?}");
 }

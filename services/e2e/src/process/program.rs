@@ -1,0 +1,51 @@
+//! The program under test, built once per run so that it is never older than its sources.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+static OPTIMISED: AtomicBool = AtomicBool::new(false);
+
+/// Tests the optimised program, which is deployed. To be called before anything is started.
+pub fn use_release_build() {
+    OPTIMISED.store(true, Ordering::Relaxed);
+}
+
+/// Returns `tickbell` beside the folder of this test's own program, built when it is older than its sources.
+pub(crate) fn path() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build)
+}
+
+fn build() -> PathBuf {
+    let folder = std::env::current_exe().expect("a test has a program");
+    let folder = folder.parent().and_then(Path::parent).expect("a test's program is in target/<profile>/deps");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--quiet", "--locked", "-p", "tickbell", "--manifest-path"])
+        .arg(workspace().join("Cargo.toml"));
+    // Cargo tells a test about the test's own crate. Build scripts would take that for a change, and build half anew.
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    {
+        cargo.env_remove(name);
+    }
+    let folder = if OPTIMISED.load(Ordering::Relaxed) { folder.with_file_name("release") } else { folder.to_owned() };
+    if folder.ends_with("release") {
+        cargo.arg("--release");
+    }
+    let status = cargo.stdout(Stdio::null()).status().expect("cargo runs");
+    assert!(status.success(), "tickbell is not built");
+    folder.join("tickbell")
+}
+
+/// The root of the clone.
+pub(crate) fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).expect("services/e2e is two below the root").to_owned()
+}

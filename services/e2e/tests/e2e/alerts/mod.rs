@@ -1,0 +1,6 @@
+//! From a rule and a tick to a firing and its mail.
+
+mod mail_delivery;
+mod many_rules;
+mod rule_conditions;
+mod tick_to_mail;

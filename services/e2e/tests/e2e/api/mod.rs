@@ -1,0 +1,4 @@
+//! What the HTTP API refuses, and to whom.
+
+mod authorization;
+mod bad_input;

@@ -1,0 +1,100 @@
+//! Candles and history.
+
+use std::collections::BTreeSet;
+
+use e2e::{System, api::Candle, tape};
+use events::{OutboundMessage, Tick, envelope::NATS_MSG_ID};
+use rust_decimal::Decimal;
+
+fn decimal(text: &str) -> Decimal {
+    text.parse().expect("a number")
+}
+
+fn candle(start: &str, prices: [&str; 4], volume: &str, trades: i64) -> Candle {
+    let [open, high, low, close] = prices.map(decimal);
+    Candle { start: format!("2018-04-05T{start}.000000Z"), open, high, low, close, volume: decimal(volume), trades }
+}
+
+async fn publish(system: &System, ticks: &[Tick]) {
+    let messages: Vec<OutboundMessage> = ticks.iter().map(tape::message).collect();
+    system.publish(&messages).await;
+    system.wait_until_processed().await;
+}
+
+#[tokio::test]
+async fn every_tick_is_stored_once_and_pages_are_complete() {
+    let mut system = System::start().await;
+    late_ticks_correct_the_candle(&system).await;
+    a_repeat_counts_once(&system).await;
+    pages_do_not_overlap(&system).await;
+    a_symbol_without_prices_is_not_found(&system).await;
+    system.stop().await;
+}
+
+async fn late_ticks_correct_the_candle(system: &System) {
+    let tick = |time, price| tape::tick("test", "BTC-USD", time, price);
+    publish(system, &[tick("00:01:10", "101"), tick("00:01:50", "103"), tick("00:03:00", "99")]).await;
+    let minutes = async || system.api.candles("BTC-USD", "1m").await;
+    let third = candle("00:03:00", ["99"; 4], "1", 1);
+    assert_eq!(minutes().await, [candle("00:01:00", ["101", "103", "101", "103"], "2", 2), third.clone()]);
+    publish(system, &[tick("00:01:59.999999", "102"), tick("00:01:00", "100"), tick("00:01:30", "105")]).await;
+    assert_eq!(minutes().await, [candle("00:01:00", ["100", "105", "100", "102"], "5", 5), third]);
+    let five = candle("00:00:00", ["100", "105", "99", "99"], "6", 6);
+    assert_eq!(system.api.candles("BTC-USD", "5m").await, [five]);
+    let none = system.api.candles("BTC-USD", "1m&from=2018-04-06T00:00:00Z").await;
+    assert_eq!(none, [], "a span without prices is empty");
+}
+
+async fn a_repeat_counts_once(system: &System) {
+    let csv = tape::csv("ETH-USD", &[("00:00:00", "380"), ("00:00:01", "381"), ("00:00:01", "381")]);
+    system.ingest(&csv, "test").await;
+    system.wait_until_processed().await;
+    let position = system.status().await.expect("a status").position("history-writer");
+    // The broker drops what has the same id for two minutes; after that the database must know it.
+    system.ingest(&csv, "test").await;
+    let repeat = OutboundMessage { id: "another".into(), ..message_of_line(3) };
+    let headers = repeat.headers.iter().map(|(name, value)| {
+        let value = if name == NATS_MSG_ID { "another" } else { value.as_str() };
+        (name.clone(), value.to_owned())
+    });
+    let repeat = OutboundMessage { headers: headers.collect(), ..repeat.clone() };
+    system.publish(&[repeat]).await;
+    system.wait_until_processed().await;
+    assert_eq!(system.status().await.expect("a status").position("history-writer"), position + 1);
+    assert_eq!(system.api.history("ETH-USD", "asc", 1000).await.len(), 3);
+    assert_eq!(system.api.candles("ETH-USD", "1h").await, [candle("00:00:00", ["380", "381", "380", "381"], "3", 3)]);
+}
+
+/// What the ingestor makes of the third line, its header being the first.
+fn message_of_line(line: usize) -> OutboundMessage {
+    tape::tick("test", "ETH-USD", "00:00:01", "381").to_message(&line.to_string())
+}
+
+async fn pages_do_not_overlap(system: &System) {
+    let seconds = 0..250;
+    // Three ticks at each time, so that pages end between ticks of the same time.
+    let times: Vec<_> = seconds.map(|n| format!("00:{:02}:{:02}", n / 3 / 60, n / 3 % 60)).collect();
+    let prices: Vec<_> = (0..250).map(|n| format!("{}", 100 + n)).collect();
+    let rows: Vec<_> = times.iter().zip(&prices).map(|(time, price)| (time.as_str(), price.as_str())).collect();
+    system.ingest(&tape::csv("SPY", &rows), "test").await;
+    system.wait_until_processed().await;
+    for limit in [1000, 100, 7] {
+        let ascending = system.api.history("SPY", "asc", limit).await;
+        let mut descending = system.api.history("SPY", "desc", limit).await;
+        descending.reverse();
+        assert_eq!(ascending, descending);
+        let got: Vec<_> = ascending.iter().map(|tick| tick.price).collect();
+        let wanted: Vec<_> = prices.iter().map(|price| decimal(price)).collect();
+        assert_eq!(got, wanted, "every tick once, in order, {limit} to a page");
+    }
+    let ids: BTreeSet<_> = system.api.history("SPY", "asc", 9).await.into_iter().map(|tick| tick.trade_id).collect();
+    assert_eq!(ids.len(), 250);
+    let candles = system.api.candles("SPY", "1m&limit=1").await;
+    assert_eq!(candles.iter().map(|candle| candle.trades).sum::<i64>(), 250);
+}
+
+async fn a_symbol_without_prices_is_not_found(system: &System) {
+    for path in ["", "/history", "/candles?interval=1m"] {
+        system.api.get(&format!("/v1/prices/NOPE-USD{path}")).await.expect_status(404);
+    }
+}

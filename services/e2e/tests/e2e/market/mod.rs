@@ -1,0 +1,4 @@
+//! Prices: their history, candles, and the coinnews source.
+
+mod coinnews;
+mod history;

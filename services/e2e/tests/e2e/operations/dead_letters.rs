@@ -1,0 +1,66 @@
+//! What can never be a tick is given up, once, and can be tried again.
+
+use e2e::{System, tape};
+use events::{OutboundMessage, envelope::NATS_MSG_ID};
+use serde_json::{Value, json};
+
+fn raw(id: &str, class: Option<&str>, body: Vec<u8>) -> OutboundMessage {
+    let id_header = (NATS_MSG_ID.to_owned(), id.to_owned());
+    let headers = std::iter::once(id_header).chain(class.map(|class| ("ce-type".to_owned(), class.to_owned())));
+    OutboundMessage { subject: "ticks.test.BTC-USD".into(), id: id.into(), headers: headers.collect(), body }
+}
+
+/// The dead letters, in the order of what was given up: two services that give up one each publish them when they do.
+async fn listed(system: &System) -> Vec<Value> {
+    let output = system.run(&["dlq", "list", "--json"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let mut items = list["items"].as_array().expect("items").clone();
+    items.sort_by_key(|item| item["letter"]["sequence"].as_u64());
+    items
+}
+
+#[tokio::test]
+async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
+    let mut system = System::start().await;
+    let rule = json!({ "symbol": "BTC-USD", "condition": { "change": { "percent": "5", "since": "previous" } } });
+    let alert = system.api.subscribe(rule).await;
+    system.wait_until_processed().await;
+    let good = |time, price| tape::message(&tape::tick("test", "BTC-USD", time, price));
+    let messages = [
+        good("00:00:00", "100"),
+        raw("bad-1", None, b"\xff not JSON".to_vec()),
+        good("00:00:01", "110"),
+        raw("bad-2", Some("tock.v1"), good("00:00:02", "500").body),
+        good("00:00:03", "100"),
+        raw("bad-3", None, br#"{"kind":"\u0000"}"#.to_vec()),
+    ];
+    system.publish(&messages).await;
+    system.wait_until_processed().await;
+
+    let times: Vec<_> = system.api.firings(&alert).await.into_iter().map(|firing| firing.fired_at).collect();
+    assert_eq!(times, ["00:00:01", "00:00:03"].map(|time| format!("2018-04-05T{time}.000000Z")));
+    assert_eq!(system.api.history("BTC-USD", "asc", 10).await.len(), 3);
+    let items = listed(&system).await;
+    let said: Vec<_> = items.iter().map(|item| item["letter"]["reason"].as_str().expect("a reason")).collect();
+    assert_eq!(items.len(), 3, "three services read the tape, and each message is given up once: {items:?}");
+    assert!(said[0].contains("no tick.v1") && said[1].contains("tock.v1"), "{said:?}");
+    assert!(said[2].contains(r"\u{0}"), "what PostgreSQL would not keep is escaped: {said:?}");
+    assert!(items.iter().all(|item| item["letter"]["subject"] == "ticks.test.BTC-USD"), "{items:?}");
+    assert!([2, 4, 6].map(Value::from).iter().eq(items.iter().map(|item| &item["letter"]["sequence"])), "{items:?}");
+
+    let number = items[0]["number"].to_string();
+    let output = system.run(&["dlq", "replay", &number]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    system.wait_until_processed().await;
+    let again = listed(&system).await;
+    assert_eq!(again.len(), 3, "it left the list and, as bad as before, came back once: {again:?}");
+    assert_eq!(again[..2], items[1..]);
+    assert_eq!(
+        (&again[2]["letter"]["sequence"], &again[2]["letter"]["body"]),
+        (&json!(7), &items[0]["letter"]["body"])
+    );
+    let missing = system.run(&["dlq", "replay", &number]).await;
+    assert_eq!(missing.status.code(), Some(1), "what is not on the list cannot be replayed");
+    system.stop().await;
+}

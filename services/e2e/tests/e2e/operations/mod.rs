@@ -1,0 +1,9 @@
+//! How the system starts, fails over, recovers and is operated.
+
+mod crash_recovery;
+mod db_privileges;
+mod dead_letters;
+mod failover;
+mod readme;
+pub(crate) mod replay;
+mod up;
