@@ -1,10 +1,11 @@
-//! A recorded day at full speed through a running system, beside what the bare client can do in the same run.
+//! The throughput of the whole pipeline for a recorded day, compared with the bare NATS client in the same run.
 //!
-//! InitialPrices `tickbell up` in a folder of its own, makes rules, publishes the file with `tickbell price-ingestor`, and
-//! waits until every tick is judged and kept. The bare rate is the same messages, headers and all, published by
-//! async-nats alone, each with its acknowledgement, pipelined; before and after, because machines are noisy. It is
-//! taken on two servers: one as it comes, which acknowledges before it flushes to disk, and the system's own, which
-//! flushes first. Prints ticks per second and the ratio to each; the first is the one that counts.
+//! Starts `tickbell up` in a folder of its own, creates rules, publishes the file with `tickbell price-ingestor`, and waits
+//! until every tick is evaluated and stored. The bare rate is that of the same messages with the same headers, published
+//! by async-nats alone, pipelined, each with its acknowledgement. It is measured before and after, because machines are
+//! noisy, and on two servers: one with the default configuration, which acknowledges a message before it flushes it to
+//! disk, and the system's own, which flushes first. Prints ticks per second and the ratio to each; the ratio to the first
+//! is the one to compare.
 
 #![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints rates")]
 
@@ -30,19 +31,19 @@ use serde_json::json;
 
 use crate::system::System;
 
-/// A server that flushes each message is slow; so many are enough to see how slow.
-const FLUSHED: usize = 20_000;
+/// The number of messages for the server that flushes each of them, which is slow.
+const FLUSHED_MESSAGES: usize = 20_000;
 
-/// Measures the whole pipeline.
+/// Measures the throughput of the whole pipeline.
 #[derive(Parser)]
 struct Options {
-    /// The recorded day: CSV of time, symbol, price, size; may be gzip
+    /// Recorded day: CSV with time, symbol, price and size; may be gzipped
     #[arg(long, default_value = "../shared/data/spy-trades-2013-10-07.csv.gz")]
     file: PathBuf,
-    /// How many rules watch it
+    /// Number of rules
     #[arg(long, default_value_t = 10_000)]
     rules: usize,
-    /// The program that is measured
+    /// Program to measure
     #[arg(long, default_value = "target/release/tickbell")]
     program: PathBuf,
 }
@@ -59,10 +60,10 @@ async fn main() -> anyhow::Result<()> {
     let plain = PlainServer::start()?;
     system.until("started", Duration::from_secs(30), async || async_nats::connect(&plain.url).await.is_ok()).await?;
     let before = bare_rate(&plain.url, &messages).await?;
-    let flushing = bare_rate(system.nats(), &messages[..messages.len().min(FLUSHED)]).await?;
-    make_rules(&system, &symbol, options.rules).await?;
+    let flushing = bare_rate(system.nats(), &messages[..messages.len().min(FLUSHED_MESSAGES)]).await?;
+    create_rules(&system, &symbol, options.rules).await?;
     println!("{} ticks of {symbol}, {} rules", messages.len(), options.rules);
-    println!("bare async-nats, server as it comes:        {before:>9.0} messages/s");
+    println!("bare async-nats, default server:            {before:>9.0} messages/s");
     println!("bare async-nats, server that flushes first: {flushing:>9.0} messages/s");
 
     let began = Instant::now();
@@ -73,21 +74,21 @@ async fn main() -> anyhow::Result<()> {
         .spawn()?;
     ensure!(ingestor.wait()?.success(), "the ingestor failed");
     let published = began.elapsed();
-    system.until("judged and kept", Duration::from_secs(600), async || system.caught_up()).await?;
+    system.until("evaluated and stored", Duration::from_secs(600), async || system.caught_up()).await?;
     let processed = began.elapsed();
 
     let after = bare_rate(&plain.url, &messages).await?;
     let (bare, ticks) = ((before + after) / 2.0, messages.len() as f64);
     let rate = ticks / processed.as_secs_f64();
-    println!("bare async-nats, server as it comes, again: {after:>9.0} messages/s");
+    println!("bare async-nats, default server, again:     {after:>9.0} messages/s");
     println!("file to acknowledged and flushed:           {:>9.0} ticks/s", ticks / published.as_secs_f64());
-    println!("file to judged and kept:                    {rate:>9.0} ticks/s");
-    println!("ratio to bare, server as it comes:          {:>9.2}", rate / bare);
+    println!("file to evaluated and stored:               {rate:>9.0} ticks/s");
+    println!("ratio to bare, default server:              {:>9.2}", rate / bare);
     println!("ratio to bare, server that flushes first:   {:>9.2}", rate / flushing);
     Ok(())
 }
 
-/// The messages that the ingestor makes of the file.
+/// Returns the messages that the price-ingestor publishes for the file.
 fn messages(path: &Path) -> anyhow::Result<Vec<OutboundMessage>> {
     let file = fs::File::open(path)?;
     let input: Box<dyn std::io::Read> =
@@ -112,7 +113,7 @@ fn messages(path: &Path) -> anyhow::Result<Vec<OutboundMessage>> {
     rows.records().enumerate().map(|(index, row)| tick(row?, index + 2)).collect()
 }
 
-/// Publishes to a stream beside the real ones and takes it away again.
+/// Publishes the messages to a stream of its own, deletes the stream, and returns the messages per second.
 async fn bare_rate(url: &str, messages: &[OutboundMessage]) -> anyhow::Result<f64> {
     let mut jetstream = jetstream::new(async_nats::connect(url).await?);
     jetstream.set_timeout(Duration::from_secs(60));
@@ -140,8 +141,8 @@ async fn bare_rate(url: &str, messages: &[OutboundMessage]) -> anyhow::Result<f6
     Ok(rate)
 }
 
-/// Rules of every kind; few of them ring.
-async fn make_rules(system: &System, symbol: &str, count: usize) -> anyhow::Result<()> {
+/// Creates rules of every kind, few of which fire.
+async fn create_rules(system: &System, symbol: &str, count: usize) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let url = format!("{}/v1/alerts", system.env["HTTP_URL"]);
     let window = |n: usize| ["30s", "5m", "1h", "4h"][n / 5 % 4];
@@ -162,10 +163,10 @@ async fn make_rules(system: &System, symbol: &str, count: usize) -> anyhow::Resu
         .buffer_unordered(8)
         .try_for_each(|_| async { Ok(()) })
         .await?;
-    system.until("all rules followed", Duration::from_secs(60), async || system.caught_up()).await
+    system.until("following all rules", Duration::from_secs(60), async || system.caught_up()).await
 }
 
-/// A nats-server with its defaults.
+/// A nats-server with the default configuration.
 struct PlainServer {
     url: String,
     process: Child,

@@ -1,12 +1,15 @@
-//! Market orders settled per second, from the stream to the commit, beside the same rows written by bare SQL.
+//! The number of market orders settled per second, from the stream to the commit, compared with bare SQL that writes the
+//! same rows.
 //!
-//! InitialPrices `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the lock on the
-//! settler's work; from the moment it lets go until the last order's position is committed is what counts. The bare SQL
-//! writes what the settler's core makes of as many orders, decided beforehand, into another database of the same server,
-//! with the same statements, tables and constraints: in batches, and in one transaction per order on eight connections.
+//! Starts `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the leader lock of the
+//! trade-settler. The measured time begins when it releases the lock and ends when the position of the last order is
+//! committed. The bare SQL writes the rows that the core of the settler decides for as many orders, decided beforehand,
+//! into another database of the same server, with the same statements, tables and constraints: in batches, and in one
+//! transaction per order on eight connections.
 //!
-//! Before that: how long `POST /v1/orders` with `Prefer: wait` takes when orders come at a steady rate, from when each was
-//! due, so that a slow answer delays none behind it. The first seconds are left out: connections are opened and plans made.
+//! Before that it measures the latency of `POST /v1/orders` with `Prefer: wait` at a steady rate. The latency counts from
+//! the time when an order was due, so that a slow response does not delay the orders after it. The first seconds do not
+//! count, because connections are opened and plans are made then.
 
 #![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints rates")]
 
@@ -43,31 +46,31 @@ use uuid::Uuid;
 use crate::system::System;
 
 /// The consumer of orders.
-const ORDERS: &str = "trade-settler-orders";
-/// For how many seconds orders are placed before it counts.
-const WARM_UP: u32 = 5;
-/// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(300);
+const ORDERS_CONSUMER: &str = "trade-settler-orders";
+/// The number of seconds at the start that do not count.
+const RAMP_UP_SECONDS: u32 = 5;
+/// The longest wait for any step.
+const STEP_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Measures the settler.
+/// Measures the trade-settler.
 #[derive(Parser)]
 struct Options {
-    /// How many orders are settled
+    /// Number of orders to settle
     #[arg(long, default_value_t = 100_000)]
     orders: usize,
-    /// How many users place them
+    /// Number of users who place them
     #[arg(long, default_value_t = 1_000)]
     users: usize,
-    /// How many orders a second are placed over HTTP
+    /// Orders per second over HTTP
     #[arg(long, default_value_t = 200)]
     rate: u32,
-    /// For how many seconds
+    /// Seconds of orders over HTTP
     #[arg(long, default_value_t = 20)]
     seconds: u32,
-    /// How many orders are settled one by one
+    /// Number of orders to settle in one transaction each
     #[arg(long, default_value_t = 5_000)]
     singly: usize,
-    /// The program that is measured
+    /// Program to measure
     #[arg(long, default_value = "target/release/tickbell")]
     program: PathBuf,
 }
@@ -83,12 +86,13 @@ async fn main() -> anyhow::Result<()> {
     let market = Market::new(&options)?;
 
     broker.publish(&[market.tick.to_message("1")]).await?;
-    let mut waits = waits(&system, options.rate, options.seconds).await?;
-    waits.sort();
-    let quantile = |percent: usize| waits[(waits.len() * percent / 100).min(waits.len() - 1)].as_secs_f64() * 1e3;
-    println!("{} orders over HTTP, {} a second, each until it is filled:", waits.len(), options.rate);
+    let mut latencies = latencies(&system, options.rate, options.seconds).await?;
+    latencies.sort();
+    let quantile =
+        |percent: usize| latencies[(latencies.len() * percent / 100).min(latencies.len() - 1)].as_secs_f64() * 1e3;
+    println!("{} orders over HTTP, {} per second, latency until filled:", latencies.len(), options.rate);
     println!(
-        "p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        "p50 {:.1} ms, p90 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
         quantile(50),
         quantile(90),
         quantile(99),
@@ -119,7 +123,7 @@ async fn broker(url: &str) -> anyhow::Result<Broker> {
     Ok(Broker::connect_now(&settings, "settle", Health::default().check("broker"), Shutdown::new()).await?)
 }
 
-/// One price, users with money, and their orders.
+/// One price, users with balances, and their orders.
 struct Market {
     tick: Tick,
     deposits: Vec<DepositRequested>,
@@ -173,8 +177,8 @@ impl Market {
     }
 }
 
-/// How long each order took, from when it was due until its answer said that it is filled.
-async fn waits(system: &System, rate: u32, seconds: u32) -> anyhow::Result<Vec<Duration>> {
+/// Returns the latency of each order, from when it was due until the response says that it is filled.
+async fn latencies(system: &System, rate: u32, seconds: u32) -> anyhow::Result<Vec<Duration>> {
     let client = reqwest::Client::new();
     let api = |path: &str| format!("{}{path}", system.env["HTTP_URL"]);
     let post = async |path: &str, body: Value| {
@@ -202,34 +206,34 @@ async fn waits(system: &System, rate: u32, seconds: u32) -> anyhow::Result<Vec<D
         ensure!(answer.contains("\"status\":\"filled\""), "{answer}");
         Ok(due.elapsed())
     };
-    let mut waits = futures::future::try_join_all((0..rate * (WARM_UP + seconds)).map(place)).await?;
-    Ok(waits.split_off((rate * WARM_UP) as usize))
+    let mut latencies = futures::future::try_join_all((0..rate * (RAMP_UP_SECONDS + seconds)).map(place)).await?;
+    Ok(latencies.split_off((rate * RAMP_UP_SECONDS) as usize))
 }
 
-/// Orders per second from the stream to the commit.
+/// Returns the orders settled per second, from the stream to the commit.
 async fn settled(system: &System, store: &Store, broker: &Broker, market: &Market) -> anyhow::Result<f64> {
     let before = position(store).await;
     let deposits: Vec<OutboundMessage> = market.deposits.iter().map(DepositRequested::to_message).collect();
     broker.publish(&deposits).await?;
-    system.until("funded", PATIENCE, async || position(store).await == before + deposits.len() as u64).await?;
+    system.until("funded", STEP_TIMEOUT, async || position(store).await == before + deposits.len() as u64).await?;
     let held = leader_lock::seize(&store, SERVICE).await?;
     let orders: Vec<OutboundMessage> = market.orders.iter().map(OrderPlaced::to_message).collect();
     broker.publish(&orders).await?;
     let last = before + (deposits.len() + orders.len()) as u64;
     let began = Instant::now();
     drop(held);
-    system.until("settled", PATIENCE, async || position(store).await == last).await?;
+    system.until("settled", STEP_TIMEOUT, async || position(store).await == last).await?;
     let rate = orders.len() as f64 / began.elapsed().as_secs_f64();
-    // What they have become is still being told; that must not disturb the measurement that follows.
-    system.until("told", PATIENCE, async || system.caught_up()).await?;
+    // Their mails are still being sent; that must not disturb the next measurement.
+    system.until("notified", STEP_TIMEOUT, async || system.caught_up()).await?;
     Ok(rate)
 }
 
 async fn position(store: &Store) -> u64 {
-    position::progress(&store, ORDERS).await.map(|progress| progress.position).unwrap_or_default()
+    position::progress(&store, ORDERS_CONSUMER).await.map(|progress| progress.position).unwrap_or_default()
 }
 
-/// A database beside the system's, with the same tables and the money in it, and the batches to write.
+/// Creates a database beside the system's with the same tables and the balances, and returns it with the batches to write.
 async fn prepare(
     market: &Market,
     url: &str,
@@ -267,7 +271,8 @@ async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow:
     Ok(market.orders.len().min(most) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// The chain of postings allows one writer at a time, so the eight take turns.
+/// Returns the orders per second of eight connections. The hash chain of postings allows one writer at a time, so the
+/// connections take turns.
 async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f64> {
     let (store, batches) = prepare(market, url, "bare_singly", 1, most).await?;
     let count = batches.len() as f64;

@@ -1,4 +1,4 @@
-//! A running `tickbell up` to measure.
+//! The running `tickbell up` that is measured.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
 use anyhow::{bail, ensure};
 use serde_json::Value;
 
-/// A running `tickbell up`.
+/// A running `tickbell up` in a temporary folder; it is stopped when this is dropped.
 pub(crate) struct System {
     program: PathBuf,
     folder: tempfile::TempDir,
@@ -24,7 +24,7 @@ impl System {
     pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
         ensure!(program.is_file(), "{} is not built: cargo build --release -p tickbell", program.display());
         let folder = tempfile::tempdir()?;
-        // PostgreSQL runs as somebody else when we are root.
+        // For root, PostgreSQL runs as another user, who must be able to enter the folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let data = folder.path().join("data");
         let up = Command::new(program)
@@ -73,12 +73,12 @@ impl System {
     pub(crate) async fn until(
         &self,
         what: &str,
-        patience: Duration,
+        limit: Duration,
         condition: impl AsyncFn() -> bool,
     ) -> anyhow::Result<()> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + limit;
         while !condition().await {
-            ensure!(Instant::now() < deadline, "not {what} within {} s", patience.as_secs());
+            ensure!(Instant::now() < deadline, "not {what} within {} s", limit.as_secs());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())

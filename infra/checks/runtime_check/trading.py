@@ -48,7 +48,7 @@ async def trade(
         output = await operate("ledger", "verify", "--json")
         # A deposit and a fill.
         if not all(
-            part in output for part in ('"right":true', '"postings":2', '"orders":1', '"orders_of_the_stream":1')
+            part in output for part in ('"ok":true', '"postings":2', '"orders":1', '"stream_orders":1')
         ):
             raise Failure(f"tickbell ledger verify printed “{output[-600:]}”")
 

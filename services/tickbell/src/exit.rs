@@ -1,30 +1,32 @@
-//! How the program ends: 0 done or asked to stop, 64 bad usage or setting, 69 a needed system is not there, 1 anything
-//! else (the numbers are those of BSD's `sysexits.h`).
+//! The exit status: 0 done or asked to stop, 64 wrong usage or setting, 69 a required system is unavailable, 1 anything
+//! else. The numbers are those of BSD's `sysexits.h`.
 
 use std::process::{ExitCode, Termination};
 
 use platform::{ServiceError, settings::SettingsError, telemetry::TelemetryError};
 use thiserror::Error;
 
-use crate::print::complain;
+use crate::print::eprint;
 
-/// How the program ends.
+/// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done,
-    /// What was asked for is not so: streams differ, a check fails.
+    /// The answer is no: streams differ, a check fails, an order is rejected. Also any error without its own status.
     Failed,
+    /// The command line or a setting is wrong.
     Usage,
+    /// A system that the program needs cannot be reached.
     Unavailable,
 }
 
-/// A system that the program needs is not there.
+/// A system that the program needs cannot be reached.
 #[derive(Debug, Error)]
 #[error("{0}")]
 pub(crate) struct Unavailable(pub String);
 
 impl Exit {
-    /// Prints what clap has to say: help on standard output, an error on standard error.
+    /// Prints clap's message: help on standard output, an error on standard error.
     pub(crate) fn from_usage(error: &clap::Error) -> Self {
         if error.print().is_err() {
             return Self::Failed;
@@ -32,9 +34,9 @@ impl Exit {
         if error.use_stderr() { Self::Usage } else { Self::Done }
     }
 
-    /// Says what went wrong, with its causes, and sorts it.
-    pub(crate) fn failed(error: &anyhow::Error) -> Self {
-        complain(&format!("tickbell: {}", error_chain(error)));
+    /// Prints an error with its causes, and returns the status for its kind.
+    pub(crate) fn from_error(error: &anyhow::Error) -> Self {
+        eprint(&format!("tickbell: {}", error_chain(error)));
         if error.is::<SettingsError>() || error.is::<TelemetryError>() {
             Self::Usage
         } else if error.is::<Unavailable>() {
@@ -60,7 +62,7 @@ impl Termination for Exit {
     }
 }
 
-/// A fault while reaching the broker or the database means that it is not there.
-pub(crate) fn unavailable(fault: ServiceError) -> anyhow::Error {
-    Unavailable(platform::runtime::error::error_chain(&fault)).into()
+/// Turns an error of the first connection to the broker or the database into [`Unavailable`].
+pub(crate) fn unavailable(error: ServiceError) -> anyhow::Error {
+    Unavailable(platform::runtime::error::error_chain(&error)).into()
 }

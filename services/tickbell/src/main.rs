@@ -1,10 +1,12 @@
-//! `tickbell`: one binary, a subcommand per service, `up` for all of them, and the operator's commands.
+//! `tickbell`: one binary with a subcommand per service, `up` for all of them, and the operator's commands.
 
 mod cli;
+mod commands;
 mod exit;
-mod operate;
+mod options;
 mod print;
 mod process;
+mod services;
 mod settings;
 mod signals;
 mod up;
@@ -22,16 +24,16 @@ fn main() -> Exit {
         Ok(cli) => cli,
         Err(error) => return Exit::from_usage(&error),
     };
-    // The one TLS provider; nothing else in the process may choose another.
+    // rustls panics when two providers are compiled in and none is chosen; every TLS client of the process uses this one.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         return Exit::Failed;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return Exit::failed(&anyhow::Error::new(error).context("start the runtime")),
+        Err(error) => return Exit::from_error(&anyhow::Error::new(error).context("start the runtime")),
     };
     match runtime.block_on(cli::run(cli)) {
         Ok(exit) => exit,
-        Err(error) => Exit::failed(&error),
+        Err(error) => Exit::from_error(&error),
     }
 }

@@ -194,6 +194,7 @@ impl Store {
             notifier: PgNotifier::default(),
             local_relay: LocalRelay::default(),
             order_waiters: OrderWaiters::default(),
+            #[expect(clippy::disallowed_methods, reason = "a new id per process, which nothing stores")]
             instance: Uuid::new_v4(),
         })
     }

@@ -1,4 +1,4 @@
-//! A server as a child process: started, started again when it dies, stopped in order.
+//! A server as a child process: it is started, restarted when it dies, and stopped on shutdown.
 
 use std::{path::Path, time::Duration};
 
@@ -15,65 +15,65 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-/// How long a server may take to stop before it is killed.
-const GRACE: Duration = Duration::from_secs(3);
-/// How often a process that is not our child is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The longest wait for a server to stop before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// The interval between two looks at a process that is not our child.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How a server is started and asked to stop.
+/// How to start a server, and the signal that asks it to stop.
 pub(crate) struct Server {
     pub(crate) name: &'static str,
     pub(crate) command: Box<dyn Fn() -> anyhow::Result<Command> + Send + Sync>,
     pub(crate) stop: Signal,
 }
 
-/// A server that is kept running.
-pub(crate) struct Running {
+/// A server that runs and is restarted when it dies.
+pub(crate) struct RunningServer {
     name: &'static str,
-    asked: Shutdown,
+    shutdown: Shutdown,
     task: JoinHandle<()>,
 }
 
 impl Server {
-    /// InitialPrices it; from then on it is started again whenever it dies.
-    pub(crate) fn start(self) -> anyhow::Result<Running> {
+    /// Starts the server, and restarts it in the background whenever it dies.
+    pub(crate) fn start(self) -> anyhow::Result<RunningServer> {
         let child = self.spawn()?;
-        let (name, asked) = (self.name, Shutdown::new());
-        let task = tokio::spawn(keep(self, child, asked.clone()));
-        Ok(Running { name, asked, task })
+        let (name, shutdown) = (self.name, Shutdown::new());
+        let task = tokio::spawn(supervise(self, child, shutdown.clone()));
+        Ok(RunningServer { name, shutdown, task })
     }
 
     fn spawn(&self) -> anyhow::Result<Child> {
-        // A group of its own: Ctrl-C on a terminal is for us, who stop the servers last.
+        // A process group of its own: Ctrl-C on a terminal must reach only this process, which stops the servers last.
         let mut command = (self.command)()?;
         command.process_group(0).kill_on_drop(true).spawn().with_context(|| format!("start {}", self.name))
     }
 }
 
-impl Running {
-    /// Asks it to stop and waits until it has.
+impl RunningServer {
+    /// Asks the server to stop, and waits until it has.
     pub(crate) async fn stop(self) {
-        self.asked.cancel();
+        self.shutdown.cancel();
         if let Err(error) = self.task.await {
-            warn!(server = self.name, %error, "was not stopped in order");
+            warn!(server = self.name, %error, "the supervision of the server failed");
         }
     }
 }
 
-async fn keep(server: Server, mut child: Child, asked: Shutdown) {
+async fn supervise(server: Server, mut child: Child, shutdown: Shutdown) {
     let name = server.name;
     let mut delays = backoff();
     loop {
         let died = tokio::select! {
             status = child.wait() => status,
-            () = asked.cancelled() => return stop(&server, child).await,
+            () = shutdown.cancelled() => return stop(&server, child).await,
         };
         let status = died.map_or_else(|error| error.to_string(), |status| status.to_string());
-        warn!(server = name, status, "died; starting it again");
+        warn!(server = name, status, "server died, restarting it");
         loop {
             tokio::select! {
-                () = sleep(delays.next().unwrap_or(GRACE)) => {}
-                () = asked.cancelled() => return,
+                () = sleep(delays.next().unwrap_or(STOP_TIMEOUT)) => {}
+                () = shutdown.cancelled() => return,
             }
             match server.spawn() {
                 Ok(started) => {
@@ -84,7 +84,7 @@ async fn keep(server: Server, mut child: Child, asked: Shutdown) {
                     warn!(
                         server = name,
                         error = platform::runtime::error::error_chain(error.as_ref()),
-                        "does not start"
+                        "server does not start, trying again"
                     )
                 }
             }
@@ -94,22 +94,22 @@ async fn keep(server: Server, mut child: Child, asked: Shutdown) {
 
 async fn stop(server: &Server, mut child: Child) {
     if let Some(id) = child.id() {
-        // A process that has just ended is what is wanted.
+        // An error means that the process has already ended.
         let _ = kill(pid(id), server.stop);
     }
-    match timeout(GRACE, child.wait()).await {
-        Ok(_) => info!(server = server.name, "stopped"),
+    match timeout(STOP_TIMEOUT, child.wait()).await {
+        Ok(_) => info!(server = server.name, "server stopped"),
         Err(_) => {
-            warn!(server = server.name, seconds = GRACE.as_secs(), "does not stop; killing it");
+            warn!(server = server.name, seconds = STOP_TIMEOUT.as_secs(), "server does not stop, killing it");
             if let Err(error) = child.kill().await {
-                warn!(server = server.name, %error, "cannot be killed");
+                warn!(server = server.name, %error, "server cannot be killed");
             }
         }
     }
 }
 
-/// Stops a server that a killed `up` has left behind. `pid_file` begins with the process's number; `mark` is in the
-/// command line of nothing else.
+/// Stops a server that an `up` which was killed has left running. `pid_file` begins with the process id; `mark` is a text
+/// that only the command line of this server contains.
 pub(crate) async fn stop_leftover(name: &'static str, pid_file: &Path, mark: &str, signal: Signal) {
     let text = std::fs::read_to_string(pid_file).unwrap_or_default();
     let Some(id) = text.lines().next().and_then(|line| line.trim().parse::<u32>().ok()) else { return };
@@ -117,14 +117,14 @@ pub(crate) async fn stop_leftover(name: &'static str, pid_file: &Path, mark: &st
     if !is_ours() {
         return;
     }
-    warn!(server = name, pid = id, "was left behind by an earlier run; stopping it");
+    warn!(server = name, pid = id, "stopping a server that an earlier run has left running");
     let _ = kill(pid(id), signal);
-    let deadline = Instant::now() + GRACE;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     while is_ours() {
         if Instant::now() > deadline {
             let _ = kill(pid(id), Signal::SIGKILL);
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! Our own nats-server.
+//! The nats-server of `tickbell up`.
 
 use std::fs;
 
@@ -8,22 +8,22 @@ use platform::broker;
 use tokio::process::Command;
 
 use super::{
-    child::{Running, Server, stop_leftover},
+    child::{RunningServer, Server, stop_leftover},
     data_dir::DataDir,
     find,
 };
 
-/// InitialPrices it in the data directory and says how to reach it.
-pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, broker::Settings)> {
+/// Starts a nats-server in the data directory, and returns it with the settings to reach it.
+pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(RunningServer, broker::Settings)> {
     let program = find::nats_server()?;
     let folder = data.join("nats");
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     let (config, pid_file) = (folder.join("nats.conf"), folder.join("nats.pid"));
     stop_leftover("nats-server", &pid_file, &config.display().to_string(), Signal::SIGTERM).await;
 
     let (port, monitor) = (data.port("nats")?, data.port("nats-monitor")?);
-    // sync_interval: more than ticks lives here, and what is acknowledged must survive a power cut. Publishing in
-    // atomic batches pays for it once per batch.
+    // sync_interval: an acknowledged message must survive a power cut. Ticks are published in atomic batches, and a
+    // batch costs one flush to disk.
     let text = format!(
         "listen: \"127.0.0.1:{port}\"\n\
          http: \"127.0.0.1:{monitor}\"\n\

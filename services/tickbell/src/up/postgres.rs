@@ -1,4 +1,4 @@
-//! Our own PostgreSQL, also when we are root, as whom it refuses to run.
+//! The PostgreSQL server of `tickbell up`. PostgreSQL refuses to run as root, so for root it runs as another user.
 
 use std::{
     fs::{self, File},
@@ -21,19 +21,19 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    child::{Running, Server, stop_leftover},
+    child::{RunningServer, Server, stop_leftover},
     data_dir::DataDir,
     find,
 };
 use crate::exit::Unavailable;
 
-/// How long a first start, or recovery after a kill, may take.
-const START: Duration = Duration::from_secs(60);
-/// Where the cluster goes when its user may not enter the data directory: root's home is closed to others.
+/// The longest wait for a first start, or for the recovery after a kill.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The folder for clusters whose user may not enter the data directory, which is so inside the home directory of root.
 const SHARED: &str = "/var/lib/tickbell";
 
-/// InitialPrices it in the data directory and says how to reach it.
-pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
+/// Starts a PostgreSQL server in the data directory, and returns it with the URL of its database.
+pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(RunningServer, String)> {
     let programs = find::postgresql()?;
     let user = user()?;
     let cluster = cluster(data, user.as_ref())?;
@@ -61,14 +61,14 @@ pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(Running, String)> {
         server.stop().await;
         let log = data.join("postgres.log");
         let why = platform::runtime::error::error_chain(error.as_ref());
-        let message = format!("PostgreSQL did not start, see {}: {why}", log.display());
+        let message = format!("PostgreSQL did not start: {why}; its log is {}", log.display());
         return Err(Unavailable(message).into());
     }
     Ok((server, url))
 }
 
 async fn wait_until_up(url: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + START;
+    let deadline = Instant::now() + START_TIMEOUT;
     for wait in backoff() {
         match Store::create_database(url).await {
             Ok(()) => break,
@@ -79,7 +79,7 @@ async fn wait_until_up(url: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whom the server runs as: us, or, when we are root, somebody who is not.
+/// Returns the user that the server runs as; none means the user of this process.
 fn user() -> anyhow::Result<Option<User>> {
     if !Uid::effective().is_root() {
         return Ok(None);
@@ -89,45 +89,48 @@ fn user() -> anyhow::Result<Option<User>> {
             return Ok(Some(user));
         }
     }
-    bail!("PostgreSQL refuses to run as root, and there is neither a user postgres nor nobody; use --database-url")
+    bail!(
+        "PostgreSQL refuses to run as root, and neither user postgres nor user nobody exists: run as another user, or use \
+         --database-url"
+    )
 }
 
-/// The cluster's folder, which its user can reach and owns.
+/// Creates the folder of the cluster, which its user can reach and owns.
 fn cluster(data: &DataDir, user: Option<&User>) -> anyhow::Result<PathBuf> {
     let folder = data.join("postgres");
     let Some(user) = user else {
-        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         return Ok(folder);
     };
     let folder = match fs::read_link(&folder) {
-        Ok(elsewhere) => elsewhere,
+        Ok(target) => target,
         Err(_) if folder.is_dir() || may_enter(data.path()) => folder,
-        Err(_) => elsewhere(&folder)?,
+        Err(_) => create_linked(&folder)?,
     };
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     chown(&folder, Some(user.uid), Some(user.gid))
         .with_context(|| format!("give {} to user {}", folder.display(), user.name))?;
     Ok(folder)
 }
 
-/// Whether everybody may enter every folder down to this one.
+/// Returns whether every user may enter the folder and all folders above it.
 fn may_enter(path: &Path) -> bool {
-    path.ancestors().all(|folder| fs::metadata(folder).is_ok_and(|there| there.permissions().mode() & 0o001 != 0))
+    path.ancestors().all(|folder| fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0))
 }
 
-/// A folder outside, with a link to it at the place inside.
-fn elsewhere(link: &Path) -> anyhow::Result<PathBuf> {
-    // A new name each time: a data directory that was removed and made anew has a new password and a new cluster.
+/// Creates a folder under [`SHARED`] and a symbolic link to it in the data directory.
+fn create_linked(link: &Path) -> anyhow::Result<PathBuf> {
+    // A new name each time: a data directory that was removed and created again has a new password and a new cluster.
     let folder = Path::new(SHARED).join(format!("{:016x}", rand::random::<u64>()));
-    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
     symlink(&folder, link).with_context(|| format!("link {} to it", link.display()))?;
-    info!(folder = %folder.display(), "PostgreSQL's user may not enter the data directory; its data is here");
+    info!(folder = %folder.display(), "the user of PostgreSQL may not enter the data directory, so its data is in another folder");
     Ok(folder)
 }
 
 async fn initialise(programs: &Path, cluster: &Path, user: Option<&User>, password: &str) -> anyhow::Result<()> {
-    info!(folder = %cluster.display(), "making a database cluster");
-    // Read once by initdb; in the cluster's parent nobody else could read it either way.
+    info!(folder = %cluster.display(), "creating the database cluster");
+    // initdb reads the password from this file, which only its user may read and which is removed afterwards.
     let file = cluster.with_extension("password");
     fs::write(&file, password)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
@@ -139,7 +142,7 @@ async fn initialise(programs: &Path, cluster: &Path, user: Option<&User>, passwo
     let output = command.arg("--pwfile").arg(&file).current_dir("/").output().await.context("run initdb")?;
     fs::remove_file(&file)?;
     if !output.status.success() {
-        bail!("initdb could not make {}: {}", cluster.display(), String::from_utf8_lossy(&output.stderr).trim());
+        bail!("initdb could not create {}: {}", cluster.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }

@@ -113,6 +113,7 @@ impl Broker {
 
     /// Publishes a batch that is stored as a whole or not at all (ADR-50). Only the last message requests an answer.
     async fn publish_atomic(&self, batch: &[OutboundMessage]) -> Result<(), AttemptError> {
+        #[expect(clippy::disallowed_methods, reason = "the id of one attempt, by which nothing is identified later")]
         let id = Uuid::new_v4().simple().to_string();
         let (last, first) = batch.split_last().ok_or(AttemptError::NotAsBatch)?;
         let sends = async {

@@ -16,7 +16,7 @@ async fn listed(system: &System) -> Vec<Value> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let list: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let mut items = list["items"].as_array().expect("items").clone();
-    items.sort_by_key(|item| item["letter"]["sequence"].as_u64());
+    items.sort_by_key(|item| item["dead_letter"]["sequence"].as_u64());
     items
 }
 
@@ -42,12 +42,15 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     assert_eq!(times, ["00:00:01", "00:00:03"].map(|time| format!("2018-04-05T{time}.000000Z")));
     assert_eq!(system.api.history("BTC-USD", "asc", 10).await.len(), 3);
     let items = listed(&system).await;
-    let said: Vec<_> = items.iter().map(|item| item["letter"]["reason"].as_str().expect("a reason")).collect();
+    let said: Vec<_> = items.iter().map(|item| item["dead_letter"]["reason"].as_str().expect("a reason")).collect();
     assert_eq!(items.len(), 3, "three services read the tape, and each message is given up once: {items:?}");
     assert!(said[0].contains("no tick.v1") && said[1].contains("tock.v1"), "{said:?}");
     assert!(said[2].contains(r"\u{0}"), "what PostgreSQL would not keep is escaped: {said:?}");
-    assert!(items.iter().all(|item| item["letter"]["subject"] == "ticks.test.BTC-USD"), "{items:?}");
-    assert!([2, 4, 6].map(Value::from).iter().eq(items.iter().map(|item| &item["letter"]["sequence"])), "{items:?}");
+    assert!(items.iter().all(|item| item["dead_letter"]["subject"] == "ticks.test.BTC-USD"), "{items:?}");
+    assert!(
+        [2, 4, 6].map(Value::from).iter().eq(items.iter().map(|item| &item["dead_letter"]["sequence"])),
+        "{items:?}"
+    );
 
     let number = items[0]["number"].to_string();
     let output = system.run(&["dlq", "replay", &number]).await;
@@ -57,8 +60,8 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     assert_eq!(again.len(), 3, "it left the list and, as bad as before, came back once: {again:?}");
     assert_eq!(again[..2], items[1..]);
     assert_eq!(
-        (&again[2]["letter"]["sequence"], &again[2]["letter"]["body"]),
-        (&json!(7), &items[0]["letter"]["body"])
+        (&again[2]["dead_letter"]["sequence"], &again[2]["dead_letter"]["body"]),
+        (&json!(7), &items[0]["dead_letter"]["body"])
     );
     let missing = system.run(&["dlq", "replay", &number]).await;
     assert_eq!(missing.status.code(), Some(1), "what is not on the list cannot be replayed");

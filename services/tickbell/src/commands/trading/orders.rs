@@ -1,17 +1,18 @@
-//! `tickbell orders`.
+//! `tickbell orders`: places, lists, shows and cancels orders over the API.
 
 use clap::{Args, Subcommand};
-use reqwest::{Method, Url};
+use reqwest::Method;
 use serde_json::{Map, Value};
 
-use super::{client::Client, settings};
+use super::api_client::{ApiOptions, Client, to_text};
 use crate::{
-    cli::{Common, Output},
+    commands::connect::settings,
     exit::Exit,
-    print::{say, table},
+    options::{GlobalOptions, OutputOptions},
+    print::{print, print_table},
 };
 
-/// What is said of an order in a list, and what it is called there.
+/// The columns of the list, each with the JSON pointer of its field.
 const COLUMNS: [(&str, &str); 10] = [
     ("ID", "/id"),
     ("PLACED", "/placed_at"),
@@ -27,82 +28,72 @@ const COLUMNS: [(&str, &str); 10] = [
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Place an order; status 1 when it is rejected
+    /// Place an order; exits with status 1 if it is rejected
     Place(Place),
     /// List your orders, newest first
     List {
         #[command(flatten)]
-        api: Api,
-        /// Only those that are received, open, filled, cancelled, expired or rejected
+        api: ApiOptions,
+        /// Only orders with this status: received, open, filled, cancelled, expired or rejected
         #[arg(long)]
         status: Option<String>,
-        /// Only those that trade this
+        /// Only orders of this symbol, like BTC-USD
         #[arg(long)]
         symbol: Option<String>,
-        /// How many at most, 1 to 1000
+        /// Largest number of orders, 1 to 1000
         #[arg(long, default_value_t = 20)]
         limit: u16,
     },
-    /// Say everything about an order
+    /// Show an order
     Show {
         #[command(flatten)]
-        api: Api,
-        /// The order
+        api: ApiOptions,
+        /// Order id
         id: String,
     },
-    /// Take an order back
+    /// Cancel an order
     Cancel {
         #[command(flatten)]
-        api: Api,
-        /// The order
+        api: ApiOptions,
+        /// Order id
         id: String,
-        /// How long to wait until it is final, up to 30
+        /// Longest wait for the final status, 0 to 30
         #[arg(long, value_name = "SECONDS", default_value_t = 0)]
         wait: u64,
     },
 }
 
-/// Which API, and how its answers are shown.
-#[derive(Debug, Args)]
-pub(crate) struct Api {
-    /// Where the API is [default: that of a running `tickbell up`, or the setting client.url]
-    #[arg(long)]
-    pub(crate) url: Option<Url>,
-    #[command(flatten)]
-    pub(crate) output: Output,
-}
-
-/// What an order is to do.
+/// The arguments of `orders place`.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     #[command(flatten)]
-    api: Api,
-    /// What is traded, like BTC-USD
+    api: ApiOptions,
+    /// Symbol, like BTC-USD
     symbol: String,
     /// buy or sell
     side: String,
     /// market, limit or stop
     #[arg(value_name = "TYPE")]
     order_type: String,
-    /// How much of the base, like 0.1
+    /// Amount of the base asset, like 0.1
     #[arg(long)]
     size: Option<String>,
-    /// How much of the quote a market buy spends, fee included
+    /// Amount of the quote asset that a market buy spends, including the fee
     #[arg(long, conflicts_with = "size")]
     funds: Option<String>,
-    /// The worst price of a limit order
+    /// Limit price
     #[arg(long)]
     price: Option<String>,
-    /// What a stop order waits for
+    /// Price that triggers a stop order
     #[arg(long)]
     stop_price: Option<String>,
-    /// Expire what cannot be filled at once
+    /// Immediate or cancel: the order expires if it cannot be filled at once
     #[arg(long)]
     ioc: bool,
-    /// Your own name for it; the same name is the same order
-    #[arg(long, value_name = "NAME")]
+    /// Your own id of the order; a repeated request with the same id places no second order
+    #[arg(long, value_name = "ID")]
     client_order_id: Option<String>,
-    /// How long to wait until it is decided, up to 30
+    /// Longest wait for the result, 0 to 30
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     wait: u64,
 }
@@ -125,13 +116,13 @@ impl Place {
     }
 }
 
-pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
-    let settings = settings(common)?.client;
+pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Result<Exit> {
+    let settings = settings(options)?.client;
     match command {
         Command::Place(place) => {
             let client = Client::new(&settings, place.api.url.as_ref())?;
             let request = client.request(Method::POST, "/v1/orders")?.json(&place.body());
-            let order = client.ask(request.header("prefer", format!("wait={}", place.wait))).await?;
+            let order = client.send(request.header("prefer", format!("wait={}", place.wait))).await?;
             show(&order, &place.api.output);
             Ok(if order["status"] == "rejected" { Exit::Failed } else { Exit::Done })
         }
@@ -139,59 +130,50 @@ pub(crate) async fn run(common: &Common, command: Command) -> anyhow::Result<Exi
             let client = Client::new(&settings, api.url.as_ref())?;
             let given = [("status", status), ("symbol", symbol), ("limit", Some(limit.to_string()))];
             let query: Vec<_> = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-            let page = client.ask(client.request(Method::GET, "/v1/orders")?.query(&query)).await?;
+            let page = client.send(client.request(Method::GET, "/v1/orders")?.query(&query)).await?;
             list(&page, &api.output);
             Ok(Exit::Done)
         }
         Command::Show { api, id } => {
             let client = Client::new(&settings, api.url.as_ref())?;
-            show(&client.ask(client.request(Method::GET, &format!("/v1/orders/{id}"))?).await?, &api.output);
+            show(&client.send(client.request(Method::GET, &format!("/v1/orders/{id}"))?).await?, &api.output);
             Ok(Exit::Done)
         }
         Command::Cancel { api, id, wait } => {
             let client = Client::new(&settings, api.url.as_ref())?;
             let request = client.request(Method::DELETE, &format!("/v1/orders/{id}"))?;
-            let order = client.ask(request.header("prefer", format!("wait={wait}"))).await?;
+            let order = client.send(request.header("prefer", format!("wait={wait}"))).await?;
             show(&order, &api.output);
             Ok(Exit::Done)
         }
     }
 }
 
-fn list(page: &Value, output: &Output) {
+fn list(page: &Value, output: &OutputOptions) {
     if output.json {
-        return say(&page.to_string());
+        return print(&page.to_string());
     }
     let orders = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let rows = orders.iter().map(|order| COLUMNS.map(|(_, at)| text(order.pointer(at))));
-    table(&COLUMNS.map(|(name, _)| name), &rows.collect::<Vec<_>>());
+    let rows = orders.iter().map(|order| COLUMNS.map(|(_, at)| to_text(order.pointer(at))));
+    print_table(&COLUMNS.map(|(name, _)| name), &rows.collect::<Vec<_>>());
 }
 
-/// What there is, one line each; what is null is left out.
-fn show(order: &Value, output: &Output) {
+/// Prints the fields of an order, one per line, without those that are null.
+fn show(order: &Value, output: &OutputOptions) {
     if output.json {
-        return say(&order.to_string());
+        return print(&order.to_string());
     }
     let none = Map::new();
     let lines = |prefix: &str, fields: &Value| -> Vec<[String; 2]> {
         let fields = fields.as_object().unwrap_or(&none).iter();
         fields
             .filter(|(_, value)| !value.is_null() && !value.is_object())
-            .map(|(name, value)| [format!("{prefix}{name}"), text(Some(value))])
+            .map(|(name, value)| [format!("{prefix}{name}"), to_text(Some(value))])
             .collect()
     };
     let parts = [("", order), ("held ", &order["held"]), ("trade ", &order["trade"])];
     let rows: Vec<[String; 2]> = parts.into_iter().flat_map(|(prefix, part)| lines(prefix, part)).collect();
-    table(&["FIELD", "VALUE"], &rows);
-}
-
-/// A value as people read it.
-pub(crate) fn text(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
+    print_table(&["FIELD", "VALUE"], &rows);
 }
 
 #[cfg(test)]

@@ -1,0 +1,175 @@
+//! `tickbell doctor`: checks the installation and names a remedy for each problem.
+
+use events::streams::Topology;
+use platform::{
+    Broker,
+    broker::{dead_letter_queue, topology},
+};
+use serde::Serialize;
+use store::Store;
+
+use super::status;
+use crate::{
+    commands::connect::{broker, settings, store},
+    exit::Exit,
+    options::{GlobalOptions, OutputOptions},
+    print::print,
+    settings::Settings,
+};
+
+/// The oldest supported servers: 2.14 is the first NATS server that can reset a consumer.
+const NATS: [u32; 2] = [2, 14];
+const POSTGRESQL: i32 = 150_000;
+
+/// The result of one check.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: &'static str,
+    ok: bool,
+    detail: String,
+    /// What to do about a problem.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+}
+
+impl Finding {
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, ok: true, detail: detail.into(), remedy: None }
+    }
+
+    fn problem(check: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, ok: false, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+}
+
+pub(crate) async fn run(options: &GlobalOptions, output: &OutputOptions) -> anyhow::Result<Exit> {
+    let settings = settings(options)?;
+    let mut findings = Vec::new();
+    let broker = broker(&settings).await;
+    let store = store(&settings).await;
+    match &broker {
+        Ok(broker) => findings.extend(check_broker(broker, &settings).await?),
+        Err(error) => findings.push(Finding::problem(
+            "broker",
+            error.to_string(),
+            "start the NATS server or `tickbell up`, or set its address with --nats-url",
+        )),
+    }
+    match &store {
+        Ok(store) => findings.extend(check_database(store).await?),
+        Err(error) => findings.push(Finding::problem(
+            "database",
+            error.to_string(),
+            "start PostgreSQL or `tickbell up`, or set its address with --database-url",
+        )),
+    }
+    if let (Ok(broker), Ok(store)) = (&broker, &store)
+        && findings.iter().all(|finding| finding.ok || finding.check == "durability")
+    {
+        findings.extend(check_flow(broker, store).await?);
+    }
+    if output.json {
+        print(&serde_json::to_string(&findings)?);
+    } else {
+        findings.iter().for_each(print_finding);
+    }
+    let reached = broker.is_ok() && store.is_ok();
+    let ok = findings.iter().all(|finding| finding.ok);
+    Ok(if !reached {
+        Exit::Unavailable
+    } else if ok {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
+}
+
+fn print_finding(finding: &Finding) {
+    let Finding { check, ok, detail, remedy } = finding;
+    print(&format!("{:<7} {check:<12} {detail}", if *ok { "ok" } else { "PROBLEM" }));
+    if let Some(remedy) = remedy {
+        print(&format!("{:<7} {:<12} {remedy}", "", "  remedy:"));
+    }
+}
+
+async fn check_broker(broker: &Broker, settings: &Settings) -> anyhow::Result<Vec<Finding>> {
+    let version = broker.server_version();
+    let numbers: Vec<u32> = version.split(['.', '-']).map_while(|part| part.parse().ok()).collect();
+    let mut findings = vec![if numbers.as_slice() >= NATS.as_slice() {
+        Finding::ok("broker", format!("nats-server {version}"))
+    } else {
+        Finding::problem("broker", format!("nats-server {version}"), "upgrade to nats-server 2.14 or newer")
+    }];
+    findings.push(match broker.syncs_always(&settings.nats).await {
+        Some(true) => Finding::ok("durability", "the broker flushes a message to disk before it acknowledges it"),
+        Some(false) => Finding::problem(
+            "durability",
+            "the broker acknowledges a message before it flushes it to disk: a power cut can lose messages",
+            "set `sync_interval: always` in the jetstream section of its configuration",
+        ),
+        None => Finding::problem(
+            "durability",
+            "unknown: the monitoring page of the broker does not answer",
+            "set nats.monitor_url to the monitoring page, like http://127.0.0.1:8222",
+        ),
+    });
+    let differences = topology::diff(broker, &Topology::declared()?).await?;
+    findings.push(if differences.is_empty() {
+        Finding::ok("streams", "match schemas/streams.yaml")
+    } else {
+        Finding::problem("streams", differences.join("; "), "run `tickbell streams apply`")
+    });
+    Ok(findings)
+}
+
+async fn check_database(store: &Store) -> anyhow::Result<Vec<Finding>> {
+    let version = store.server_version().await?;
+    let display = format!("PostgreSQL {}.{}", version / 10_000, version % 10_000);
+    let server = if version >= POSTGRESQL {
+        Finding::ok("database", display)
+    } else {
+        Finding::problem("database", display, "upgrade to PostgreSQL 15 or newer")
+    };
+    let schema = match store.pending_migrations().await? {
+        0 => Finding::ok("schema", "up to date"),
+        pending => {
+            Finding::problem("schema", format!("{pending} migrations are not applied"), "run `tickbell migrate`")
+        }
+    };
+    Ok(vec![server, schema])
+}
+
+async fn check_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Finding>> {
+    let status = status::read(broker, store).await?;
+    let behind: Vec<String> = status
+        .consumers
+        .iter()
+        .filter(|consumer| consumer.lag > 0)
+        .map(|c| format!("{} by {} messages", c.name, c.lag))
+        .collect();
+    let consumers = if behind.is_empty() {
+        Finding::ok("consumers", "no lag")
+    } else {
+        let remedy = "run `tickbell status` again; if the lag does not shrink, read the log of the service";
+        Finding::problem("consumers", format!("lag: {}", behind.join(", ")), remedy)
+    };
+    let status::Deliveries { waiting, failed } = status.deliveries;
+    let detail = format!("{waiting} waiting, {failed} failed");
+    let deliveries = if failed == 0 {
+        Finding::ok("deliveries", detail)
+    } else {
+        Finding::problem(
+            "deliveries",
+            detail,
+            "read the errors in the table delivery_attempts; check smtp.url and the mail addresses",
+        )
+    };
+    let dead = dead_letter_queue::list(broker).await?.len();
+    let dead = if dead == 0 {
+        Finding::ok("dead letters", "none")
+    } else {
+        let remedy = "read the reasons with `tickbell dlq list`; after fixing the cause, run `tickbell dlq replay`";
+        Finding::problem("dead letters", format!("{dead} messages could not be processed"), remedy)
+    };
+    Ok(vec![consumers, deliveries, dead])
+}

@@ -1,0 +1,9 @@
+//! Commands for whoever runs the installation: schema, streams, progress, health.
+
+pub(crate) mod dlq;
+pub(crate) mod doctor;
+pub(crate) mod healthcheck;
+pub(crate) mod migrate;
+pub(crate) mod smoke;
+pub(crate) mod status;
+pub(crate) mod streams;

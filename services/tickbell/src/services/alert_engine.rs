@@ -1,0 +1,23 @@
+//! The alert-engine: ticks and rules in, firings out.
+
+use futures::FutureExt;
+use platform::Broker;
+use store::Store;
+
+use super::descriptor::{Context, InUp, Run, Service, Task};
+
+pub(super) const SERVICE: Service = Service {
+    name: "alert-engine",
+    about: "Evaluate the alert rules on every tick",
+    flags: &[],
+    consumers: &["alert-engine-rules", "alert-engine"],
+    in_up: InUp::Yes,
+    validate: |settings| settings.alert_engine.validate(),
+    require: |_| Ok(()),
+    run: Run::WithDatabase(run),
+};
+
+fn run(context: Context, broker: Broker, store: Store) -> Task {
+    let Context { settings, health, shutdown, .. } = context;
+    async move { Ok(::alert_engine::run(broker, store, &health, settings.alert_engine, shutdown).await?) }.boxed()
+}

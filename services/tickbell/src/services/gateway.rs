@@ -1,0 +1,40 @@
+//! The gateway: the HTTP API.
+
+use futures::FutureExt;
+use platform::{Broker, signed_links::Links};
+use store::Store;
+
+use super::descriptor::{Context, Flag, InUp, Run, Service, Task};
+
+pub(super) const SERVICE: Service = Service {
+    name: "gateway",
+    about: "Serve the HTTP API",
+    flags: &[Flag {
+        name: "http",
+        setting: "gateway.listen",
+        value: Some("ADDR"),
+        help: "Address of the HTTP API [default: 127.0.0.1:8080]",
+    }],
+    consumers: &[],
+    in_up: InUp::First,
+    validate: |settings| settings.gateway.validate(),
+    // It verifies the signed links in mails.
+    require: |settings| Ok(Links::new(&settings.links).map(drop)?),
+    // It answers queries and accepts rules and orders while the broker is away.
+    run: Run::WithOptionalBroker(run),
+};
+
+fn run(context: Context, broker: Broker, store: Store) -> Task {
+    async move {
+        let shutdown = context.shutdown.clone();
+        Ok(bind(context, broker, store).await?.serve(shutdown).await?)
+    }
+    .boxed()
+}
+
+/// Binds the gateway's address, so that the caller knows its port before the gateway answers.
+pub(crate) async fn bind(context: Context, broker: Broker, store: Store) -> anyhow::Result<::gateway::Gateway> {
+    let Context { settings, health, metrics, .. } = context;
+    let links = Links::new(&settings.links)?;
+    Ok(::gateway::Gateway::bind(settings.gateway, links, store, broker, health, metrics).await?)
+}

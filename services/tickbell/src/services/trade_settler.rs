@@ -1,0 +1,23 @@
+//! The trade-settler: orders and ticks in, trades and ledger postings out.
+
+use futures::FutureExt;
+use platform::Broker;
+use store::Store;
+
+use super::descriptor::{Context, InUp, Run, Service, Task};
+
+pub(super) const SERVICE: Service = Service {
+    name: "trade-settler",
+    about: "Fill orders and keep the ledger",
+    flags: &[],
+    consumers: &["trade-settler", "trade-settler-alerts", "trade-settler-orders"],
+    in_up: InUp::Yes,
+    validate: |settings| settings.trade_settler.validate(),
+    require: |_| Ok(()),
+    run: Run::WithDatabase(run),
+};
+
+fn run(context: Context, broker: Broker, store: Store) -> Task {
+    let Context { settings, health, shutdown, .. } = context;
+    async move { Ok(::trade_settler::run(broker, store, &health, settings.trade_settler, shutdown).await?) }.boxed()
+}
