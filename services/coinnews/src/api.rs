@@ -1,4 +1,4 @@
-//! The three operations, as the poller of `price-ingestor` reads them.
+//! The three endpoints of the coinnews API over HTTP.
 
 use std::sync::Arc;
 
@@ -13,49 +13,49 @@ use market_data::coinnews::{HistoryEntry, Quote};
 use platform::clock;
 use serde::Serialize;
 
-use crate::market::Market;
+use crate::coin_prices::CoinPrices;
 
-/// The coin that a path names. A name that is no text is no coin's.
-type Named = Result<Path<String>, PathRejection>;
+/// The coin that a path names; a name that is not UTF-8 is rejected.
+type CoinName = Result<Path<String>, PathRejection>;
 
-/// The API over a market.
-pub(crate) fn router(market: Market) -> Router {
+/// Returns the routes of the API.
+pub(crate) fn router(prices: CoinPrices) -> Router {
     Router::new()
         .route("/api/data", get(coins))
         .route("/api/data/{coin}", get(quote))
         .route("/api/data/{coin}/history", get(history))
-        .fallback(async || Problem::not_found("There is nothing here; the coins are at /api/data."))
+        .fallback(async || Problem::not_found("This path does not exist; GET /api/data lists the coins."))
         .method_not_allowed_fallback(async || Problem {
             status: StatusCode::METHOD_NOT_ALLOWED,
-            detail: "This can only be read: use GET.",
+            detail: "This path supports GET only.",
         })
-        .with_state(Arc::new(market))
+        .with_state(Arc::new(prices))
 }
 
-async fn coins(State(market): State<Arc<Market>>) -> Response {
-    Json(market.coins(clock::now())).into_response()
+async fn coins(State(prices): State<Arc<CoinPrices>>) -> Response {
+    Json(prices.coins(clock::now())).into_response()
 }
 
-/// A quote under the coin's name.
+/// The body of `GET /api/data/{coin}`.
 #[derive(Serialize)]
-struct Coin {
+struct CoinQuote {
     name: String,
     #[serde(flatten)]
     quote: Quote,
 }
 
-async fn quote(State(market): State<Arc<Market>>, coin: Named) -> Result<Json<Coin>, Problem> {
+async fn quote(State(prices): State<Arc<CoinPrices>>, coin: CoinName) -> Result<Json<CoinQuote>, Problem> {
     let Path(name) = coin?;
-    let quote = market.quote(&name, clock::now()).ok_or_else(no_such_coin)?;
-    Ok(Json(Coin { name, quote }))
+    let quote = prices.quote(&name, clock::now()).ok_or_else(unknown_coin)?;
+    Ok(Json(CoinQuote { name, quote }))
 }
 
-async fn history(State(market): State<Arc<Market>>, coin: Named) -> Result<Json<Vec<HistoryEntry>>, Problem> {
+async fn history(State(prices): State<Arc<CoinPrices>>, coin: CoinName) -> Result<Json<Vec<HistoryEntry>>, Problem> {
     let Path(name) = coin?;
-    market.history(&name, clock::now()).map(Json).ok_or_else(no_such_coin)
+    prices.history(&name, clock::now()).map(Json).ok_or_else(unknown_coin)
 }
 
-/// An answer that is not what was asked for, as RFC 9457 has it for what its status says already.
+/// An error answer as in RFC 9457, of a type that its HTTP status already explains.
 struct Problem {
     status: StatusCode,
     detail: &'static str,
@@ -67,13 +67,13 @@ impl Problem {
     }
 }
 
-fn no_such_coin() -> Problem {
-    Problem::not_found("There is no such coin, or it has no price yet; those that have are at /api/data.")
+fn unknown_coin() -> Problem {
+    Problem::not_found("This coin does not exist or has no price yet; GET /api/data lists the coins that have one.")
 }
 
 impl From<PathRejection> for Problem {
     fn from(_: PathRejection) -> Self {
-        no_such_coin()
+        unknown_coin()
     }
 }
 
@@ -102,9 +102,9 @@ mod tests {
 
     use super::*;
 
-    /// The status, the type and the text of an answer.
+    /// Sends a request; returns the status, the content type and the body of the answer.
     async fn ask(method: &str, path: &str) -> (u16, String, String) {
-        let router = router(Market::walked(1, Duration::from_secs(86_400), &InitialPrices::default()));
+        let router = router(CoinPrices::from_random_walks(1, Duration::from_secs(86_400), &InitialPrices::default()));
         let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
         let (head, body) = router.oneshot(request).await.expect("a router always answers").into_parts();
         let body = to_bytes(body, 1 << 20).await.expect("a body");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_are_what_the_poller_reads() {
+    async fn answers_can_be_read_by_the_poller() {
         let (status, kind, body) = ask("GET", "/api/data").await;
         assert_eq!((status, kind.as_str()), (200, "application/json"));
         assert_eq!(body, r#"["bitcoin","dogecoin","ethereum","solana"]"#);
@@ -122,12 +122,12 @@ mod tests {
         assert!(body.starts_with(&format!(r#"{{"name":"bitcoin","value":{},"updated_at":""#, quote.value)), "{body}");
         let (_, _, body) = ask("GET", "/api/data/bitcoin/history").await;
         let past: Vec<HistoryEntry> = serde_json::from_str(&body).expect("a history");
-        assert_eq!(past, [HistoryEntry { value: quote.value, date: quote.updated_at }], "a price a day");
+        assert_eq!(past, [HistoryEntry { value: quote.value, date: quote.updated_at }], "one price per day");
         assert!(body.starts_with(&format!(r#"[{{"value":{},"date":""#, quote.value)), "{body}");
     }
 
     #[tokio::test]
-    async fn what_is_not_there_is_a_problem() {
+    async fn an_unknown_path_is_answered_with_a_problem() {
         for (method, path, status) in [
             ("GET", "/api/data/nocoin", 404),
             ("GET", "/api/data/nocoin/history", 404),

@@ -1,16 +1,20 @@
-//! The coinnews API, answered: `GET /api/data` lists coins, `GET /api/data/{coin}` is a price and its time,
-//! `GET /api/data/{coin}/history` the prices of the last day. For demos and tests that poll and must not need the
-//! internet; `price-ingestor` is the one who asks.
+//! A sandbox server of the coinnews API, for demos and tests that poll prices and must not need the internet.
 //!
-//! Prices come from a [`walk`], which is a function of its seed and the time, or from a recording that is
-//! played again and again from when the server starts ([`playback`]).
+//! `GET /api/data` lists the coins, `GET /api/data/{coin}` returns a price and its time, and `GET
+//! /api/data/{coin}/history` the prices of the last day. The source `coinnews:URL` of `price-ingestor` is the client.
+//!
+//! The prices of a coin come from a [`random_walk`], which is a function of the seed and the time, or from a recording
+//! that is replayed in a loop from the start of the server ([`playback`]).
 
 mod api;
-mod file;
-mod market;
+mod coin_prices;
 mod playback;
+mod price_series;
+mod random_walk;
+mod recording;
 mod settings;
-mod walk;
+#[cfg(test)]
+mod tests;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -19,66 +23,66 @@ use platform::{Check, ServiceError, Shutdown, clock};
 use tokio::net::TcpListener;
 use tracing::info;
 
-use market::Market;
+use coin_prices::CoinPrices;
 pub use settings::{Settings, Source, SourceError};
 
-/// How long answers may go on after shutdown is asked for; they are made at once, and only have to be received.
-const DRAIN: Duration = Duration::from_secs(5);
+/// The time that clients have to receive their answers after shutdown.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A server that listens and does not answer yet.
+/// A server that is bound to its address and does not answer yet.
 pub struct Coinnews {
     listener: TcpListener,
     address: SocketAddr,
-    market: Market,
+    prices: CoinPrices,
     source: Source,
 }
 
 impl Coinnews {
-    /// Reads the recording, if there is one, and binds the address. Fatal when the settings are wrong, the file holds
-    /// nothing to play, or the address is taken.
+    /// Reads the recording, if the settings name one, and binds the address. The error is permanent: the settings are
+    /// wrong, the file contains no price of a coin, or the address is in use.
     pub async fn bind(settings: Settings) -> Result<Self, ServiceError> {
         settings.validate().map_err(|error| ServiceError::permanent("settings", error))?;
-        let taken =
-            |error| ServiceError::permanent(format!("listen on {} (setting coinnews.listen)", settings.listen), error);
-        let market = market(&settings).await?;
-        let listener = TcpListener::bind(settings.listen).await.map_err(taken)?;
-        let address = listener.local_addr().map_err(taken)?;
-        Ok(Self { listener, address, market, source: settings.source })
+        let bind_error = |error| {
+            ServiceError::permanent(format!("cannot listen on {} (setting coinnews.listen)", settings.listen), error)
+        };
+        let prices = coin_prices(&settings).await?;
+        let listener = TcpListener::bind(settings.listen).await.map_err(bind_error)?;
+        let address = listener.local_addr().map_err(bind_error)?;
+        Ok(Self { listener, address, prices, source: settings.source })
     }
 
-    /// Where it listens.
+    /// Returns the address that the server listens on, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until shutdown; then finishes the answers that were begun.
+    /// Answers requests until shutdown, and then finishes those that are in progress.
     pub async fn serve(self, check: &Check, shutdown: &Shutdown) {
-        let Self { listener, address, market, source } = self;
-        let coins = market.len();
+        let Self { listener, address, prices, source } = self;
+        let coins = prices.coin_count();
         info!(%address, %source, coins, "the coinnews API is at http://{address}/api/data");
         check.ready();
-        platform::http::server::serve(listener, api::router(market), DRAIN, shutdown).await;
+        platform::http::server::serve(listener, api::router(prices), DRAIN_TIMEOUT, shutdown).await;
     }
 }
 
-/// Serves the coinnews API until `shutdown`. Needs no broker and no database.
+/// Serves the coinnews API until `shutdown`. The service needs neither a broker nor a database.
 ///
-/// Fatal is what somebody has to look at: an address that is taken, or a recording that cannot be read or holds no
-/// price of a coin.
+/// The error is permanent, as for [`Coinnews::bind`]: an operator has to act.
 pub async fn run(settings: Settings, check: Check, shutdown: Shutdown) -> Result<(), ServiceError> {
     Coinnews::bind(settings).await?.serve(&check, &shutdown).await;
     Ok(())
 }
 
-async fn market(settings: &Settings) -> Result<Market, ServiceError> {
+async fn coin_prices(settings: &Settings) -> Result<CoinPrices, ServiceError> {
     match &settings.source {
-        Source::Walk => Ok(Market::walked(settings.seed, settings.interval, &InitialPrices::default())),
+        Source::Walk => Ok(CoinPrices::from_random_walks(settings.seed, settings.interval, &InitialPrices::default())),
         Source::File(path) => {
             let path = path.clone();
-            let reading = tokio::task::spawn_blocking(move || file::read(&path));
+            let task = tokio::task::spawn_blocking(move || recording::read(&path));
             let recorded =
-                reading.await.unwrap_or_else(|error| Err(ServiceError::permanent("read the recording", error)))?;
-            Ok(recorded.play(settings.speed, clock::now()))
+                task.await.unwrap_or_else(|error| Err(ServiceError::permanent("read the recording", error)))?;
+            Ok(CoinPrices::from_recording(recorded, settings.speed, clock::now()))
         }
     }
 }

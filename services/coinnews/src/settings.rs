@@ -13,37 +13,37 @@ use platform::settings::{SettingsError, duration};
 use serde::Deserialize;
 use thiserror::Error;
 
-/// What is served, and where.
+/// The settings of the sandbox server.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The address and port to listen on; port 0 takes a free one.
+    /// The address and port to listen on; port 0 picks a free one.
     pub listen: SocketAddr,
-    /// `walk` or `file:PATH`.
+    /// The source of prices: `walk` or `file:PATH`.
     pub source: Source,
-    /// The same seed gives the same walks, wherever and whenever they are asked for.
+    /// The seed of the random walks; the same seed gives the same prices on every server and at any time.
     pub seed: u64,
-    /// How long until each coin of a walk has its next price, like `30s`.
+    /// The time from one price of a random walk to the next, like `30s`.
     #[serde(deserialize_with = "duration::deserialize")]
     pub interval: Duration,
-    /// How many times as fast as it was recorded a file is played, like `60x`.
+    /// The speed of a replay, as a factor of the recorded speed like `60x`.
     pub speed: ReplaySpeed,
 }
 
-/// Where prices come from.
+/// The source of prices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Source {
-    /// A function of the seed and the time.
+    /// A random walk per coin, which is a function of the seed and the time.
     #[default]
     Walk,
     /// A recording: CSV or NDJSON, gzipped or not.
     File(PathBuf),
 }
 
-/// Text that is no source.
+/// The error for a text that is not a source.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{0:?} is no source of coinnews: use walk, or file:PATH")]
+#[error("{0:?} is not a source of coinnews: use walk, or file:PATH")]
 pub struct SourceError(String);
 
 impl Default for Settings {
@@ -59,7 +59,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Refuses what no type refuses, with the key, the value and what is allowed.
+    /// Checks the ranges of all values. The error names the key, the value and the range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
         duration::require_range("coinnews.interval", self.interval, second, day)

@@ -1,14 +1,12 @@
-//! Prices from anywhere, published as ticks: a simulator, recorded files, and the coinnews API.
+//! Publishes prices as ticks, from a simulator, from recordings, or from the coinnews API.
 //!
-//! A source makes [`events::Tick`]s; [`publisher`] is the one way out. Nothing here keeps a position: a tick's id is
-//! derived from its cause, so whatever is read twice is stored once, and recovery is to begin anew.
+//! A source makes [`events::Tick`]s, and [`publisher`] publishes them. The service stores no position and has no
+//! database: the id of a tick is derived from its cause, so that a tick that is read twice is stored once. To recover,
+//! a source starts again from its beginning.
 
-pub mod coinnews;
-mod file;
 mod progress;
 mod publisher;
-pub mod simulator;
-pub mod source;
+pub mod sources;
 
 use events::Venue;
 use platform::{Broker, Check, ServiceError, Shutdown, settings::SettingsError};
@@ -17,56 +15,42 @@ use tokio::time::Instant;
 use tracing::info;
 
 use publisher::Publisher;
-pub use source::{Source, Speed};
+pub use publisher::Summary;
+use sources::{RunMode, coinnews, recording, simulator};
+pub use sources::{Source, Speed};
 
-/// Which prices are taken, and how.
+/// Section `price_ingestor` of the settings.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// `simulator`, `file:PATH` or `coinnews:URL`.
+    /// The source of prices: `simulator`, `file:PATH` or `coinnews:URL`.
     pub source: Source,
-    /// How fast a file is published: `max`, or so many times as fast as it was recorded, like `60x`.
+    /// The speed of a recording: `max`, or a factor of the recorded speed like `60x`.
     pub speed: Speed,
-    /// The venue that ticks are published under; by default the source's own name.
+    /// The venue that ticks are published under; by default the name of the source.
     pub venue: Option<Venue>,
-    /// Polls once, or simulates one round, and ends: for a CronJob. A file ends by itself.
+    /// Whether to end after one poll or one step of the simulator, as a CronJob does. A recording ends by itself.
     pub once: bool,
-    /// For `simulator`.
+    /// The settings of the source `simulator`.
     pub simulator: simulator::Settings,
-    /// For `coinnews:URL`.
+    /// The settings of the source `coinnews:URL`.
     pub coinnews: coinnews::Settings,
 }
 
 impl Settings {
-    /// Refuses what no type refuses, with the key, the value and what is allowed.
+    /// Checks the ranges of all values. The error names the key, the value and the range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.simulator.validate()?;
         self.coinnews.validate()
     }
 }
 
-/// How long a source that never ends by itself goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rounds {
-    One,
-    Endless,
-}
-
-/// What a run has done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Ticks that the broker has acknowledged.
-    pub published: u64,
-    /// Lines of the file that are no tick.
-    pub bad_lines: u64,
-}
-
-/// Publishes the source's ticks; returns when the file is published and acknowledged, one round was all that was asked
-/// for, or `shutdown` is.
+/// Publishes the ticks of the source. Returns when a recording is published and acknowledged, when the one poll or step
+/// of `once` is done, or after `shutdown`.
 ///
-/// A broker that is away is waited for. Fatal is what somebody has to look at: a file that cannot be read, or ends in
-/// the middle of its compressed data (after what could be read is published). Passing is a single poll that brought
-/// nothing.
+/// While the broker is away the source waits. The error is permanent when an operator has to act: a file cannot be
+/// read, or ends in the middle of its compressed data (its whole lines are published before). It is transient when the
+/// one poll of `once` brought no prices.
 pub async fn run(
     broker: Broker,
     check: Check,
@@ -74,34 +58,32 @@ pub async fn run(
     shutdown: Shutdown,
 ) -> Result<Summary, ServiceError> {
     let venue = settings.venue.clone().unwrap_or_else(|| settings.source.venue());
-    let rounds = if settings.once { Rounds::One } else { Rounds::Endless };
-    let began = Instant::now();
+    let mode = if settings.once { RunMode::Once } else { RunMode::Continuous };
+    let started = Instant::now();
     let mut publisher = Publisher::new(broker, venue);
-    info!(source = %settings.source, venue = %publisher.venue(), "taking prices");
+    info!(source = %settings.source, venue = %publisher.venue(), "publishing prices");
 
-    let ended = match &settings.source {
+    let result = match &settings.source {
         Source::Simulator => {
             check.ready();
-            simulator::run(&mut publisher, &settings.simulator, rounds, &shutdown).await
+            simulator::run(&mut publisher, &settings.simulator, mode, &shutdown).await
         }
         Source::File(path) => {
             check.ready();
-            file::run(&mut publisher, path, settings.speed, &shutdown).await
+            recording::run(&mut publisher, path, settings.speed, &shutdown).await
         }
-        Source::Coinnews(url) => {
-            coinnews::run(&mut publisher, &check, url, &settings.coinnews, rounds, &shutdown).await
-        }
+        Source::Coinnews(url) => coinnews::run(&mut publisher, &check, url, &settings.coinnews, mode, &shutdown).await,
     };
 
     let summary = publisher.summary();
-    let seconds = began.elapsed().as_secs();
+    let seconds = started.elapsed().as_secs();
     let Summary { published, bad_lines } = summary;
-    let why = if shutdown.is_cancelled() { "asked to stop" } else { "no more prices" };
-    info!(source = %settings.source, venue = %publisher.venue(), published, bad_lines, seconds, "{why}");
-    match ended {
-        // Asked to stop: what was not acknowledged has the same ids at the next start.
+    let reason = if shutdown.is_cancelled() { "stopped publishing" } else { "the source has ended" };
+    info!(source = %settings.source, venue = %publisher.venue(), published, bad_lines, seconds, "{reason}");
+    match result {
+        // After a shutdown nothing is lost: ticks that were not acknowledged have the same ids at the next start.
         Err(ServiceError::Transient(..)) if shutdown.is_cancelled() => Ok(summary),
-        Err(fault) => Err(fault),
+        Err(error) => Err(error),
         Ok(()) => Ok(summary),
     }
 }
@@ -155,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn running_can_be_spawned() {
+    fn the_future_of_run_can_be_spawned() {
         fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, Shutdown) -> T) {}
         spawnable(run);
     }

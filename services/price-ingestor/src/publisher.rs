@@ -1,4 +1,5 @@
-//! The way out: ticks become messages here and nowhere else, and what is acknowledged is counted.
+//! The one way out of this service: every source hands its messages to the publisher, which counts what was
+//! acknowledged.
 
 use events::{OutboundMessage, Tick, Venue};
 use metrics::{Counter, Gauge};
@@ -6,30 +7,37 @@ use platform::{
     Broker, ServiceError, broker::publish::with_trace_context, clock, telemetry::trace_context::new_traceparent,
 };
 
-use crate::Summary;
+/// The totals of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// The number of ticks that the broker has acknowledged.
+    pub published: u64,
+    /// The number of lines of the file that are not a tick.
+    pub bad_lines: u64,
+}
 
-/// The message of one tick, at the beginning of its trace.
-pub(crate) fn message(tick: &Tick, trade_id: &str) -> OutboundMessage {
+/// Makes the message of a tick, which begins a new trace.
+pub(crate) fn tick_message(tick: &Tick, trade_id: &str) -> OutboundMessage {
     with_trace_context(tick.to_message(trade_id), Some(new_traceparent()))
 }
 
-/// Publishes for one venue.
+/// Publishes the ticks of one venue.
 pub(crate) struct Publisher {
     broker: Broker,
     venue: Venue,
     summary: Summary,
     published: Counter,
-    newest: Gauge,
+    last_published_at: Gauge,
     bad_lines: Counter,
 }
 
 impl Publisher {
-    /// A publisher that has published nothing.
+    /// Returns a publisher whose totals are zero.
     pub(crate) fn new(broker: Broker, venue: Venue) -> Self {
         let published = metrics::counter!("tickbell_ticks_published_total", "venue" => venue.to_string());
-        let newest = metrics::gauge!("tickbell_last_tick_timestamp_seconds", "venue" => venue.to_string());
+        let last_published_at = metrics::gauge!("tickbell_last_tick_timestamp_seconds", "venue" => venue.to_string());
         let bad_lines = metrics::counter!("tickbell_ingest_bad_lines_total");
-        Self { broker, venue, summary: Summary::default(), published, newest, bad_lines }
+        Self { broker, venue, summary: Summary::default(), published, last_published_at, bad_lines }
     }
 
     /// Publishes in order; returns when all is acknowledged, however long the broker is away.
@@ -37,25 +45,25 @@ impl Publisher {
         self.broker.publish(messages).await?;
         self.published.increment(messages.len() as u64);
         if !messages.is_empty() {
-            // This machine's time, not the ticks': a feed that replays the past is not stale.
-            self.newest.set((clock::now().micros() / 1_000_000) as f64); // float: a gauge is one
+            // The time of this machine, not of the ticks: a source that replays a recorded day is not stale.
+            self.last_published_at.set((clock::now().micros() / 1_000_000) as f64); // float: a gauge is one
         }
         self.summary.published += messages.len() as u64;
         Ok(())
     }
 
-    /// Counts lines that are no tick.
+    /// Counts lines that are not a tick.
     pub(crate) fn count_bad_lines(&mut self, lines: u64) {
         self.bad_lines.increment(lines);
         self.summary.bad_lines += lines;
     }
 
-    /// Whose prices these are.
+    /// Returns the venue that the ticks are published under.
     pub(crate) fn venue(&self) -> &Venue {
         &self.venue
     }
 
-    /// What was done so far.
+    /// Returns the totals so far.
     pub(crate) fn summary(&self) -> Summary {
         self.summary
     }

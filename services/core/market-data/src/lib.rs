@@ -1,6 +1,7 @@
-//! Market data without I/O: ticks and candles, recordings, the pace of a replay, random walks, and the messages of the coinnews API.
+//! Market data without I/O: ticks and candles, recordings, the pacing of a replay, random walks, and the messages of the
+//! coinnews API.
 //!
-//! The crate has no clock, no network and no async; a recording reads from what it is given.
+//! The crate has no clock, no network and no async. A recording is decoded from any reader that the caller passes in.
 
 pub mod candles;
 pub mod coinnews;
@@ -11,9 +12,9 @@ pub mod replay_pacing;
 mod stored_tick;
 
 pub use month::Month;
-pub use random_walk::{Band, InitialPrices};
+pub use random_walk::{InitialPrices, PriceBand};
 pub use recording::{
-    Recording, RecordingError,
+    Recording, RecordingError, RecordingLine,
     decoder::{HeaderError, LineError, RecordedTrade},
 };
 pub use replay_pacing::{ReplayClock, ReplaySpeed};

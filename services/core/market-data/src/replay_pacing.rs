@@ -1,4 +1,4 @@
-//! How fast recorded time is played.
+//! The speed of a replay, and when each recorded tick is due.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -7,27 +7,27 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Text that is no factor.
+/// The error for a text that is not a replay speed.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("{0:?} is no factor: use 0.001x to 1000000x, like 60x")]
+#[error("{0:?} is not a speed: use a factor from 0.001x to 1000000x, like 60x")]
 pub struct ReplaySpeedError(String);
 
-/// How many times as fast as it was recorded, in thousandths: 1 to 1,000,000,000.
+/// The factor by which a replay is faster than the recorded time, in thousandths, 1 to 1,000,000,000.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ReplaySpeed(u32);
 
-const PLACES: u32 = 3;
-const LIMIT: u32 = 1_000_000_000;
+const DECIMAL_PLACES: u32 = 3;
+const MAX_THOUSANDTHS: u32 = 1_000_000_000;
 
 impl ReplaySpeed {
-    /// As fast as it was recorded.
+    /// The recorded speed itself.
     pub const ONE: Self = Self(1_000);
 
-    /// How long a stretch of recorded time, in microseconds, takes to play.
-    pub fn played(self, micros: u64) -> Duration {
-        let played = u128::from(micros) * 1_000 / u128::from(self.0);
-        Duration::from_micros(u64::try_from(played).unwrap_or(u64::MAX))
+    /// Returns how long the replay of a span of recorded time takes; `recorded_micros` is that span in microseconds.
+    pub fn replay_duration(self, recorded_micros: u64) -> Duration {
+        let micros = u128::from(recorded_micros) * 1_000 / u128::from(self.0);
+        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 }
 
@@ -40,9 +40,9 @@ impl FromStr for ReplaySpeed {
 
 fn thousandths(text: &str) -> Option<u32> {
     let value = Decimal::from_str_exact(text).ok()?.normalize();
-    let places = PLACES.checked_sub(value.scale())?;
+    let places = DECIMAL_PLACES.checked_sub(value.scale())?;
     let thousandths = u32::try_from(value.mantissa().checked_mul(10_i128.pow(places))?).ok()?;
-    (1..=LIMIT).contains(&thousandths).then_some(thousandths)
+    (1..=MAX_THOUSANDTHS).contains(&thousandths).then_some(thousandths)
 }
 
 impl TryFrom<String> for ReplaySpeed {
@@ -54,7 +54,7 @@ impl TryFrom<String> for ReplaySpeed {
 
 impl fmt::Display for ReplaySpeed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x", Decimal::new(self.0.into(), PLACES).normalize())
+        write!(f, "{}x", Decimal::new(self.0.into(), DECIMAL_PLACES).normalize())
     }
 }
 
@@ -64,20 +64,21 @@ impl fmt::Debug for ReplaySpeed {
     }
 }
 
-/// When recorded prices are due, counted from the first.
+/// The schedule of a replay: how long after its start each recorded tick is due.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayClock {
-    /// How fast it is played.
-    pub factor: ReplaySpeed,
-    /// The recorded time that is due at once.
+    /// The speed of the replay.
+    pub speed: ReplaySpeed,
+    /// The recorded time that the replay starts at.
     pub start: Timestamp,
 }
 
 impl ReplayClock {
-    /// How long after the start the price of a recorded time is due. One from before the start is due at once.
-    pub fn due(self, at: Timestamp) -> Duration {
+    /// Returns how long after the start of the replay a tick of recorded time `at` is due. A tick from before the start
+    /// is due at once.
+    pub fn delay_until(self, at: Timestamp) -> Duration {
         let micros = at.micros() - self.start.micros();
-        self.factor.played(u64::try_from(micros).unwrap_or(0))
+        self.speed.replay_duration(u64::try_from(micros).unwrap_or(0))
     }
 }
 
@@ -85,33 +86,33 @@ impl ReplayClock {
 mod tests {
     use super::*;
 
-    fn factor(text: &str) -> ReplaySpeed {
-        text.parse().expect("a factor")
+    fn speed(text: &str) -> ReplaySpeed {
+        text.parse().expect("a speed")
     }
 
     #[test]
-    fn a_factor_divides_recorded_time() {
-        assert_eq!(factor("60x").played(60_000_000), Duration::from_secs(1));
-        assert_eq!(factor("0.5x").played(1_000_000), Duration::from_secs(2));
-        assert_eq!(factor("0.0010x").played(u64::MAX), Duration::from_micros(u64::MAX));
+    fn a_speed_divides_recorded_time() {
+        assert_eq!(speed("60x").replay_duration(60_000_000), Duration::from_secs(1));
+        assert_eq!(speed("0.5x").replay_duration(1_000_000), Duration::from_secs(2));
+        assert_eq!(speed("0.0010x").replay_duration(u64::MAX), Duration::from_micros(u64::MAX));
         for bad in ["", "x", "60", "0x", "-1x", "0.0001x", "1000001x", "1e3x", "max"] {
             assert_eq!(bad.parse::<ReplaySpeed>(), Err(ReplaySpeedError(bad.to_owned())));
         }
     }
 
     #[test]
-    fn a_factor_is_written_as_it_is_read() {
-        assert_eq!(factor("1x"), ReplaySpeed::ONE);
+    fn a_speed_is_written_as_it_is_read() {
+        assert_eq!(speed("1x"), ReplaySpeed::ONE);
         for text in ["60x", "0.5x", "0.001x", "1000000x"] {
-            assert_eq!(factor(text).to_string(), text);
+            assert_eq!(speed(text).to_string(), text);
         }
     }
 
     #[test]
-    fn prices_are_due_by_their_own_time() {
+    fn ticks_are_due_by_their_own_time() {
         let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000).expect("a time");
-        let pace = ReplayClock { factor: factor("10x"), start: at(5) };
-        let due = [5, 8, 1].map(|seconds| pace.due(at(seconds)));
-        assert_eq!(due, [Duration::ZERO, Duration::from_millis(300), Duration::ZERO]);
+        let clock = ReplayClock { speed: speed("10x"), start: at(5) };
+        let delays = [5, 8, 1].map(|seconds| clock.delay_until(at(seconds)));
+        assert_eq!(delays, [Duration::ZERO, Duration::from_millis(300), Duration::ZERO]);
     }
 }

@@ -1,8 +1,9 @@
-//! Which symbol a coin is, and which coin a symbol.
+//! The mapping between the coin names of the coinnews API and our symbols, both ways.
 
 use events::{Symbol, symbol::NameError};
 
-/// Coins by the names that news sites use, and their tickers. Of several names the first is the one we use.
+/// The names that news sites give to coins, and their tickers. Where a ticker has several names, [`coin_of_symbol`]
+/// returns the first.
 const TICKERS: [(&str, &str); 30] = [
     ("algorand", "ALGO"),
     ("aptos", "APT"),
@@ -36,8 +37,9 @@ const TICKERS: [(&str, &str); 30] = [
     ("xrp", "XRP"),
 ];
 
-/// The symbol that a coin is known by, else `NAME-USD` of its letters and digits.
-pub fn symbol(coin: &str) -> Result<Symbol, NameError> {
+/// Returns the symbol of a coin: the one of its known ticker, else `NAME-USD` of its letters and digits. Fails when
+/// that is not a symbol.
+pub fn symbol_of_coin(coin: &str) -> Result<Symbol, NameError> {
     let name = coin.to_ascii_lowercase();
     let known = TICKERS.iter().find(|(coin, _)| *coin == name).map(|(_, ticker)| (*ticker).to_owned());
     let ticker = known.unwrap_or_else(|| {
@@ -46,13 +48,13 @@ pub fn symbol(coin: &str) -> Result<Symbol, NameError> {
     Symbol::parse(&format!("{ticker}-USD"))
 }
 
-/// The coin that [`symbol`] reads back as this symbol; `None` where there is none, as for everything that is not quoted
-/// in dollars.
-pub fn coin(quoted: &Symbol) -> Option<String> {
-    let ticker = quoted.as_str().strip_suffix("-USD")?;
+/// Returns the coin whose symbol this is, the inverse of [`symbol_of_coin`]. Returns `None` where there is none, as for
+/// every symbol that is not quoted in dollars.
+pub fn coin_of_symbol(symbol: &Symbol) -> Option<String> {
+    let ticker = symbol.as_str().strip_suffix("-USD")?;
     let known = TICKERS.iter().find(|(_, known)| *known == ticker).map(|(coin, _)| (*coin).to_owned());
     let coin = known.unwrap_or_else(|| ticker.to_ascii_lowercase());
-    (symbol(&coin).as_ref() == Ok(quoted)).then_some(coin)
+    (symbol_of_coin(&coin).as_ref() == Ok(symbol)).then_some(coin)
 }
 
 #[cfg(test)]
@@ -60,11 +62,11 @@ mod tests {
     use super::*;
 
     fn read(coin: &str) -> Result<String, NameError> {
-        symbol(coin).map(|symbol| symbol.to_string())
+        symbol_of_coin(coin).map(|symbol| symbol.to_string())
     }
 
     #[test]
-    fn what_is_known_wins_over_the_name() {
+    fn a_known_ticker_wins_over_the_name() {
         for (coin, expected) in [
             ("bitcoin", "BTC-USD"),
             ("Dogecoin", "DOGE-USD"),
@@ -80,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn a_coin_is_read_back_as_its_symbol() {
-        let coin = |text: &str| coin(&Symbol::parse(text).expect("a symbol"));
+    fn a_coin_maps_back_to_its_symbol() {
+        let coin = |text: &str| coin_of_symbol(&Symbol::parse(text).expect("a symbol"));
         for (symbol, expected) in
             [("BTC-USD", "bitcoin"), ("XRP-USD", "ripple"), ("BNB-USD", "binance-coin"), ("PEPE-USD", "pepe")]
         {

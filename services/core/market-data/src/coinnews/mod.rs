@@ -1,7 +1,8 @@
-//! What the coinnews API says, and which symbol a coin is: the same for who asks it and who answers.
+//! The messages of the coinnews API, and which symbol stands for a coin. The poller in `price-ingestor` reads them and
+//! the sandbox server `coinnews` writes them, so that one definition serves both.
 //!
-//! `GET /api/data` is a list of coins, `GET /api/data/{coin}` a [`Quote`], `GET /api/data/{coin}/history` a list of
-//! [`HistoryEntry`].
+//! `GET /api/data` returns a list of coins, `GET /api/data/{coin}` a [`Quote`], and `GET /api/data/{coin}/history` a
+//! list of [`HistoryEntry`].
 
 mod coins;
 
@@ -9,30 +10,30 @@ use events::{Price, Timestamp};
 use serde::{Deserialize, Serialize, Serializer, ser};
 use serde_json::Number;
 
-pub use coins::{coin, symbol};
+pub use coins::{coin_of_symbol, symbol_of_coin};
 
-/// `GET /api/data/{coin}`; other fields that it may have are not used.
+/// The current price of a coin, as `GET /api/data/{coin}` returns it. Other fields of the answer are ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quote {
-    /// The price, a number that is read and written digit by digit.
-    #[serde(serialize_with = "number")]
+    /// The price in dollars, a JSON number that is read and written digit by digit.
+    #[serde(serialize_with = "as_number")]
     pub value: Price,
-    /// The price's own time.
+    /// The time of the price.
     pub updated_at: Timestamp,
 }
 
-/// An entry of `GET /api/data/{coin}/history`.
+/// A past price of a coin, as `GET /api/data/{coin}/history` returns it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// The price, a number that is read and written digit by digit.
-    #[serde(serialize_with = "number")]
+    /// The price in dollars, a JSON number that is read and written digit by digit.
+    #[serde(serialize_with = "as_number")]
     pub value: Price,
-    /// The price's own time.
+    /// The time of the price.
     pub date: Timestamp,
 }
 
-/// Prices are text on our own wire; this API has numbers.
-fn number<S: Serializer>(price: &Price, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes a price as a JSON number, as the coinnews API has it; our own events carry prices as text.
+fn as_number<S: Serializer>(price: &Price, serializer: S) -> Result<S::Ok, S::Error> {
     let number: Number = price.to_string().parse().map_err(ser::Error::custom)?;
     number.serialize(serializer)
 }

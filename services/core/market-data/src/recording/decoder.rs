@@ -1,4 +1,4 @@
-//! One line of a recording, CSV or NDJSON, to what it says. No I/O.
+//! Decodes one line of a recording, CSV or NDJSON, into a trade.
 
 use std::{fmt::Display, str::FromStr};
 
@@ -7,47 +7,47 @@ use events::{Price, Size, Symbol, Tick, Timestamp, Venue, tick::TickKind, tick::
 use serde::Deserialize;
 use thiserror::Error;
 
-/// A line is at most this many bytes: a tick fits a hundred times, and a file without line ends does not fill memory.
-pub(crate) const LINE_BYTES: usize = 16 * 1024;
-/// A CSV line has at most this many columns.
-const COLUMNS: usize = 256;
+/// The most bytes of a line: a trade needs a hundredth of it, and a file without line ends cannot fill the memory.
+pub(crate) const MAX_LINE_BYTES: usize = 16 * 1024;
+/// The most columns of a CSV line.
+const MAX_COLUMNS: usize = 256;
 
-/// What is wrong with a line.
+/// The reason why a line is not a trade.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum LineError {
-    /// More than [`LINE_BYTES`].
-    #[error("the line is longer than {LINE_BYTES} bytes")]
+    /// The line has more than [`MAX_LINE_BYTES`] bytes.
+    #[error("the line is longer than {MAX_LINE_BYTES} bytes")]
     TooLong,
-    /// Bytes that are no text.
+    /// The line is not text.
     #[error("the line is not UTF-8")]
     Encoding,
-    /// A quoted field that goes on after the line's end.
+    /// A quoted field goes on after the end of the line.
     #[error("a quote is not closed")]
     Quote,
-    /// Not as many fields as the header has names.
+    /// The line has another number of fields than the header has names.
     #[error("{found} columns where the header names {expected}")]
     Columns {
-        /// In the line.
+        /// The number of fields in the line.
         found: usize,
-        /// In the header.
+        /// The number of names in the header.
         expected: usize,
     },
-    /// A field that is not what its column holds.
+    /// A field cannot be parsed.
     #[error("{column} {text:?} {why}")]
     Field {
-        /// The column's name.
+        /// The name of the column.
         column: &'static str,
-        /// What it holds.
+        /// The text of the field.
         text: String,
-        /// What it must be.
+        /// What the parser requires, a clause that begins with "must be".
         why: String,
     },
-    /// Not the JSON object that it must be.
+    /// The line is not a JSON object with the fields of a trade.
     #[error("{0}")]
     Json(String),
 }
 
-/// A first line that is neither a CSV header nor a JSON object.
+/// The error for a first line that is neither a CSV header nor a JSON object.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error(
     "line 1 names no column {missing:?}: a CSV file begins with the names time,symbol,price,size in any order, and a \
@@ -57,76 +57,80 @@ pub struct HeaderError {
     missing: &'static str,
 }
 
-/// What one line says.
+/// One trade, as a line of a recording has it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct RecordedTrade {
-    /// When the price was made.
+    /// The time of the trade.
     pub time: Timestamp,
-    /// What was traded.
+    /// The symbol that was traded.
     pub symbol: Symbol,
-    /// At which price.
+    /// The price, in units of the quote currency.
     pub price: Price,
-    /// How much of it.
+    /// The size in units of the base, where the recording has it.
     #[serde(default)]
     pub size: Option<Size>,
 }
 
 impl RecordedTrade {
-    /// The row as a tick of a venue.
-    pub fn tick(self, venue: &Venue, received_at: Timestamp) -> Tick {
+    /// Converts the trade into a tick of `venue`.
+    pub fn into_tick(self, venue: &Venue, received_at: Timestamp) -> Tick {
         let Self { time: at, symbol, price, size } = self;
         let (kind, source) = (TickKind::Trade, TickSource::File);
         Tick { venue: venue.clone(), symbol, price, size, at, received_at, kind, source }
     }
 }
 
-/// Reads the lines of one file.
+/// The decoder for the lines of one file.
 pub(crate) enum Decoder {
-    /// A header named the columns.
-    Csv(Box<Csv>),
-    /// Each line is an object.
+    /// Comma-separated values under a header that names the columns.
+    Csv(Box<CsvDecoder>),
+    /// A JSON object per line.
     Ndjson,
 }
 
 impl Decoder {
-    /// For lines under a CSV header.
+    /// Returns the decoder for the lines under this CSV header.
     pub(crate) fn csv(header: &[u8]) -> Result<Self, HeaderError> {
-        Csv::new(header).map(|csv| Self::Csv(Box::new(csv)))
+        CsvDecoder::new(header).map(|csv| Self::Csv(Box::new(csv)))
     }
 
-    /// What a line, with or without its end, says.
-    pub(crate) fn row(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
+    /// Decodes a line, with or without its line end.
+    pub(crate) fn decode(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
         match self {
-            Self::Csv(csv) => csv.row(line),
-            Self::Ndjson => json(line),
+            Self::Csv(csv) => csv.decode(line),
+            Self::Ndjson => decode_json(line),
         }
     }
 }
 
-fn json(line: &[u8]) -> Result<RecordedTrade, LineError> {
-    // The library would take an array for an object whose keys are left out.
+fn decode_json(line: &[u8]) -> Result<RecordedTrade, LineError> {
+    // serde_json would accept an array as an object whose keys are left out.
     if !line.trim_ascii_start().starts_with(b"{") {
-        return Err(LineError::Json("the line is no JSON object".into()));
+        return Err(LineError::Json("the line is not a JSON object".into()));
     }
     serde_json::from_slice(line).map_err(|error| {
-        // The library counts lines within what it is given, which is always one: its "line 1" would mislead.
+        // serde_json counts lines within its input, which is always one: its "line 1" would mislead.
         let (text, column) = (error.to_string(), error.column());
         let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
         LineError::Json(format!("{what} at column {column}"))
     })
 }
 
-/// Splits CSV lines by RFC 4180, each for itself: an open quote spoils its line and not the rest of the file.
-pub(crate) struct Csv {
+/// The decoder for CSV lines as in RFC 4180, each line by itself: an unclosed quote spoils its own line and not the
+/// rest of the file.
+pub(crate) struct CsvDecoder {
     reader: csv_core::Reader,
-    text: Box<[u8; LINE_BYTES]>,
-    ends: [usize; COLUMNS],
+    /// The fields of the current line, unquoted, one after the other.
+    text: Box<[u8; MAX_LINE_BYTES]>,
+    /// The end of each field in `text`.
+    ends: [usize; MAX_COLUMNS],
     columns: Columns,
 }
 
-/// Where each column is.
+/// The index of each column that is used.
 #[derive(Default)]
 struct Columns {
+    /// The number of names in the header.
     count: usize,
     time: usize,
     symbol: usize,
@@ -134,29 +138,29 @@ struct Columns {
     size: Option<usize>,
 }
 
-impl Csv {
+impl CsvDecoder {
     fn new(header: &[u8]) -> Result<Self, HeaderError> {
         let mut csv = Self {
             reader: csv_core::Reader::new(),
-            text: Box::new([0; LINE_BYTES]),
-            ends: [0; COLUMNS],
+            text: Box::new([0; MAX_LINE_BYTES]),
+            ends: [0; MAX_COLUMNS],
             columns: Columns::default(),
         };
-        // What cannot be split names no column.
+        // A header that cannot be split names no column.
         let count = csv.split(header).unwrap_or(0);
         let find = |name| (0..count).find(|index| csv.field(*index).is_ok_and(|field| is_named(field, name)));
-        let place = |missing| find(missing).ok_or(HeaderError { missing });
+        let require = |missing| find(missing).ok_or(HeaderError { missing });
         csv.columns = Columns {
             count,
-            time: place("time")?,
-            symbol: place("symbol")?,
-            price: place("price")?,
+            time: require("time")?,
+            symbol: require("symbol")?,
+            price: require("price")?,
             size: find("size"),
         };
         Ok(csv)
     }
 
-    fn row(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
+    fn decode(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
         let found = self.split(line)?;
         let expected = self.columns.count;
         if found != expected {
@@ -171,11 +175,11 @@ impl Csv {
         })
     }
 
-    /// Splits a line into `text` and `ends`, and returns how many fields it has.
+    /// Splits a line into `text` and `ends`, and returns the number of its fields.
     fn split(&mut self, line: &[u8]) -> Result<usize, LineError> {
         self.reader.reset();
         let (mut fields, mut input, mut written) = (0, line, 0);
-        // The second round says that the input ends, for a last line without a line end.
+        // The second iteration has empty input, which ends the record of a last line without a line end.
         loop {
             let output = &mut self.text[written..];
             let (result, read, wrote, ended) = self.reader.read_record(input, output, &mut self.ends[fields..]);
@@ -186,7 +190,7 @@ impl Csv {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => return Err(LineError::TooLong),
                 ReadRecordResult::OutputEndsFull => {
-                    return Err(LineError::Columns { found: COLUMNS, expected: self.columns.count });
+                    return Err(LineError::Columns { found: MAX_COLUMNS, expected: self.columns.count });
                 }
             }
         }
@@ -212,9 +216,10 @@ mod tests {
 
     fn decode(header: &str, line: &[u8]) -> Result<String, String> {
         let decoder = if header == "{" { Ok(Decoder::Ndjson) } else { Decoder::csv(header.as_bytes()) };
-        let row = decoder.map_err(|error| error.to_string())?.row(line).map_err(|error| error.to_string())?;
-        let size = row.size.map_or("-".into(), |size| size.to_string());
-        Ok(format!("{} {} {} {size}", row.time, row.symbol, row.price))
+        let trade = decoder.map_err(|error| error.to_string())?.decode(line);
+        let trade = trade.map_err(|error| error.to_string())?;
+        let size = trade.size.map_or("-".into(), |size| size.to_string());
+        Ok(format!("{} {} {} {size}", trade.time, trade.symbol, trade.price))
     }
 
     const HEADER: &str = "time,symbol,price,size\n";
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_csv_line_says_what_is_wrong() {
+    fn the_error_of_a_bad_csv_line_names_the_fault() {
         for (line, why) in [
             ("2013-10-07T04:00:00Z,SPY,1\n", "3 columns where the header names 4"),
             ("2013-10-07T04:00:00Z,SPY,1,2,3", "5 columns"),
@@ -262,10 +267,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_leaves_nothing_behind_for_the_next() {
+    fn a_bad_line_does_not_affect_the_next() {
         let mut decoder = Decoder::csv(HEADER.as_bytes()).expect("a header");
-        assert!(decoder.row(b"2013-10-07T04:00:00Z,\"SPY,1,2\n").is_err());
-        assert!(decoder.row(b"2013-10-07T04:00:00Z,SPY,1,2\n").is_ok());
+        assert!(decoder.decode(b"2013-10-07T04:00:00Z,\"SPY,1,2\n").is_err());
+        assert!(decoder.decode(b"2013-10-07T04:00:00Z,SPY,1,2\n").is_ok());
     }
 
     #[test]
@@ -282,7 +287,7 @@ mod tests {
         }
         for (line, why) in [
             ("{", "EOF while parsing an object at column 1"),
-            (r#"["2013-10-07T04:00:00Z", "SPY", 1]"#, "no JSON object"),
+            (r#"["2013-10-07T04:00:00Z", "SPY", 1]"#, "not a JSON object"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY"}"#, "missing field `price` at column 46"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":0}"#, "must be above 0"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":1} x"#, "trailing characters"),

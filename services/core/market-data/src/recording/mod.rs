@@ -1,4 +1,7 @@
-//! A recording as numbered rows. Gzip and the form of the lines are told by what the file holds, not by its name.
+//! Recordings of trades: CSV with a header, or a JSON object per line, gzipped or not.
+//!
+//! The first bytes decide between the formats, not the name of the file. Every trade keeps the number of its line,
+//! because that number is its trade id.
 
 pub mod decoder;
 
@@ -7,42 +10,48 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::MultiGzDecoder;
 use thiserror::Error;
 
-use crate::recording::decoder::{Decoder, HeaderError, LINE_BYTES, LineError, RecordedTrade};
+use crate::recording::decoder::{Decoder, HeaderError, LineError, MAX_LINE_BYTES, RecordedTrade};
 
-/// How much is decompressed at a time.
+/// The number of bytes that are decompressed at a time.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Why a recording cannot be read, or not to its end.
+/// The error of a recording that cannot be read, or not to its end.
 #[derive(Debug, Error)]
 pub enum RecordingError {
-    /// The first line does not say what the others hold.
+    /// The first line is neither a CSV header nor a JSON object.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// The file, or its compressed data, cannot be read after this many lines.
-    #[error("line {} and what follows cannot be read", .lines + 1)]
+    /// The file, or its compressed data, cannot be read any further.
+    #[error("line {} and the lines after it cannot be read", .lines + 1)]
     Read {
-        /// Lines that are whole.
+        /// The number of whole lines before the fault.
         lines: u64,
-        /// What the system or the decompressor says.
+        /// The error of the operating system or of the decompressor.
         #[source]
         error: io::Error,
     },
 }
 
-/// A line's number, counted from 1 with the header, and what it says.
-pub type Numbered = (u64, Result<RecordedTrade, LineError>);
+/// One line of a recording.
+#[derive(Debug)]
+pub struct RecordingLine {
+    /// The number of the line in the file, from 1 and with the header.
+    pub number: u64,
+    /// The trade, or why the line is not one.
+    pub trade: Result<RecordedTrade, LineError>,
+}
 
-/// Reads a recording line by line.
+/// A recording that is read line by line.
 pub struct Recording {
-    lines: Lines,
+    lines: LineReader,
     decoder: Decoder,
 }
 
 impl Recording {
-    /// Reads the CSV header, or sees that there is none because the lines are objects.
+    /// Detects the format, and reads the header of a CSV file.
     pub fn open(file: impl Read + 'static) -> Result<Self, RecordingError> {
         let at_start = |error| RecordingError::Read { lines: 0, error };
-        let mut lines = Lines::open(file).map_err(at_start)?;
+        let mut lines = LineReader::open(file).map_err(at_start)?;
         let decoder = match lines.reader.fill_buf().map_err(at_start)?.first() {
             Some(b'{') => Decoder::Ndjson,
             _ => {
@@ -53,30 +62,33 @@ impl Recording {
         Ok(Self { lines, decoder })
     }
 
-    /// The next line that says something or should, or `None` at the end. Empty lines are passed over.
-    pub fn next_row(&mut self) -> Result<Option<Numbered>, RecordingError> {
+    /// Returns the next line that is not empty, or `None` at the end. Fails when the file cannot be read any further; a
+    /// line that is not a trade is no such error.
+    pub fn next_line(&mut self) -> Result<Option<RecordingLine>, RecordingError> {
         while self.lines.advance()? {
-            let Lines { line, number, .. } = &self.lines;
-            if line.len() > LINE_BYTES {
-                return Ok(Some((*number, Err(LineError::TooLong))));
+            let LineReader { line, number, .. } = &self.lines;
+            let number = *number;
+            if line.len() > MAX_LINE_BYTES {
+                return Ok(Some(RecordingLine { number, trade: Err(LineError::TooLong) }));
             }
             if !line.trim_ascii().is_empty() {
-                return Ok(Some((*number, self.decoder.row(line))));
+                return Ok(Some(RecordingLine { number, trade: self.decoder.decode(line) }));
             }
         }
         Ok(None)
     }
 }
 
-/// The lines of a text, one at a time.
-struct Lines {
+/// The lines of a file, decompressed, one at a time.
+struct LineReader {
     reader: Box<dyn BufRead>,
-    /// The current line with its end; longer than [`LINE_BYTES`] when it is cut.
+    /// The current line with its line end; longer than [`MAX_LINE_BYTES`] when it was cut off.
     line: Vec<u8>,
+    /// The number of the current line, from 1.
     number: u64,
 }
 
-impl Lines {
+impl LineReader {
     fn open(file: impl Read + 'static) -> io::Result<Self> {
         let mut file = BufReader::new(file);
         let gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]); // RFC 1952, 2.3.1
@@ -88,14 +100,14 @@ impl Lines {
         if reader.fill_buf()?.starts_with(b"\xEF\xBB\xBF") {
             reader.consume(3);
         }
-        Ok(Self { reader, line: Vec::with_capacity(LINE_BYTES), number: 0 })
+        Ok(Self { reader, line: Vec::with_capacity(MAX_LINE_BYTES), number: 0 })
     }
 
-    /// Reads the next line; false at the end. A line that cannot be read to its end is no line: half of a price is
-    /// another price.
+    /// Reads the next line; returns false at the end of the file. Fails for a line that cannot be read to its end: half
+    /// of a price would be another price.
     fn advance(&mut self) -> Result<bool, RecordingError> {
         self.line.clear();
-        match self.read() {
+        match self.read_line() {
             Ok(0) => Ok(false),
             Ok(_) => {
                 self.number += 1;
@@ -105,9 +117,9 @@ impl Lines {
         }
     }
 
-    fn read(&mut self) -> io::Result<usize> {
-        let read = self.reader.by_ref().take(LINE_BYTES as u64 + 1).read_until(b'\n', &mut self.line)?;
-        if read > LINE_BYTES && !self.line.ends_with(b"\n") {
+    fn read_line(&mut self) -> io::Result<usize> {
+        let read = self.reader.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut self.line)?;
+        if read > MAX_LINE_BYTES && !self.line.ends_with(b"\n") {
             self.reader.skip_until(b'\n')?;
         }
         Ok(read)
@@ -130,20 +142,20 @@ mod tests {
     const READ: [(u64, Option<&str>); 3] =
         [(2, Some("2013-10-07T04:00:00.464000Z")), (3, None), (5, Some("2013-10-07T04:00:01.000000Z"))];
 
-    /// Reads into `rows` line numbers and times.
-    fn read(file: impl AsRef<[u8]>, rows: &mut Vec<(u64, Option<String>)>) -> Result<(), RecordingError> {
+    /// Reads line numbers and times into `lines`; the time is absent where the line is not a trade.
+    fn read(file: impl AsRef<[u8]>, lines: &mut Vec<(u64, Option<String>)>) -> Result<(), RecordingError> {
         let mut recording = Recording::open(Cursor::new(file.as_ref().to_vec()))?;
-        while let Some((line, row)) = recording.next_row()? {
-            rows.push((line, row.ok().map(|row| row.time.to_string())));
+        while let Some(line) = recording.next_line()? {
+            lines.push((line.number, line.trade.ok().map(|trade| trade.time.to_string())));
         }
         Ok(())
     }
 
     fn assert_reads(file: impl AsRef<[u8]>, expected: &[(u64, Option<&str>)]) {
-        let mut rows = Vec::new();
-        read(file, &mut rows).expect("read to the end");
-        let rows: Vec<_> = rows.iter().map(|(line, time)| (*line, time.as_deref())).collect();
-        assert_eq!(rows, expected);
+        let mut lines = Vec::new();
+        read(file, &mut lines).expect("read to the end");
+        let lines: Vec<_> = lines.iter().map(|(number, time)| (*number, time.as_deref())).collect();
+        assert_eq!(lines, expected);
     }
 
     fn gzip(text: &[u8]) -> Vec<u8> {
@@ -152,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_carry_the_line_number_of_the_file() {
+    fn trades_carry_the_number_of_their_line() {
         assert_reads(CSV, &READ);
         assert_reads(format!("\u{feff}{CSV}"), &READ);
         assert_reads(CSV.replace('\n', "\r\n"), &READ);
     }
 
     #[test]
-    fn gzip_is_known_by_its_first_bytes_and_may_have_several_members() {
+    fn gzip_is_detected_by_its_first_bytes_and_may_have_several_members() {
         let (first, second) = CSV.as_bytes().split_at(50);
         assert_reads([gzip(first), gzip(second)].concat(), &READ);
     }
@@ -172,28 +184,28 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_spoils_only_itself() {
-        let endless = "x".repeat(3 * LINE_BYTES);
+    fn an_endless_line_spoils_only_itself() {
+        let endless = "x".repeat(3 * MAX_LINE_BYTES);
         assert_reads(CSV.replace("bad", &endless), &READ);
-        let widest = "x".repeat(LINE_BYTES);
+        let widest = "x".repeat(MAX_LINE_BYTES);
         assert_reads(CSV.replace("bad", &widest), &READ);
     }
 
     #[test]
-    fn compressed_data_that_ends_early_gives_its_whole_lines_and_says_so() {
-        // Not compressed within, so that every byte cut off is a byte of text.
+    fn truncated_gzip_gives_its_whole_lines_and_then_an_error() {
+        // Stored without compression, so that every byte cut off is a byte of text.
         let mut encoder = GzEncoder::new(Vec::new(), Compression::none());
         encoder.write_all(CSV.as_bytes()).expect("memory");
         let whole = encoder.finish().expect("memory");
         let trailer_and_price_digit = 8 + 2;
-        let mut rows = Vec::new();
-        let error = read(&whole[..whole.len() - trailer_and_price_digit], &mut rows).expect_err("cut");
-        assert_eq!(rows.len(), 2);
-        assert_eq!(error.to_string(), "line 5 and what follows cannot be read");
+        let mut lines = Vec::new();
+        let error = read(&whole[..whole.len() - trailer_and_price_digit], &mut lines).expect_err("cut");
+        assert_eq!(lines.len(), 2);
+        assert_eq!(error.to_string(), "line 5 and the lines after it cannot be read");
     }
 
     #[test]
-    fn an_empty_file_is_no_recording() {
+    fn an_empty_file_is_not_a_recording() {
         for nothing in [Vec::new(), b"\n".to_vec(), gzip(b"")] {
             assert!(matches!(read(nothing, &mut Vec::new()), Err(RecordingError::Header(_))));
         }

@@ -1,4 +1,4 @@
-//! A seeded random walk, so that a demo has prices that move and rules that ring.
+//! The source `simulator`: a seeded random walk per symbol, so that a demo has prices that move and rules that fire.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use events::{
     Price, Size, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
-use market_data::{Band, InitialPrices};
+use market_data::{InitialPrices, PriceBand};
 use platform::{
     ServiceError, Shutdown, clock,
     settings::{SettingsError, duration, require_range},
@@ -17,27 +17,28 @@ use serde::Deserialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    Rounds,
-    publisher::{Publisher, message},
+    publisher::{Publisher, tick_message},
+    sources::RunMode,
 };
 
-/// What the simulator quotes.
+/// Section `price_ingestor.simulator` of the settings.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The same seed gives the same walk.
+    /// The seed of the walks; the same seed gives the same prices.
     pub seed: u64,
-    /// What is quoted and where each walk starts: `BTC-USD=68000,ETH-USD=3500`.
+    /// The symbols and their initial prices, like `BTC-USD=68000,ETH-USD=3500`.
     pub symbols: InitialPrices,
-    /// How long until each symbol has its next price, like `250ms`.
+    /// The time from one price of a symbol to the next, like `250ms`.
     #[serde(deserialize_with = "duration::deserialize")]
     pub interval: Duration,
-    /// The most that a price moves in one step, in basis points.
+    /// The largest change of a price in one step, in basis points, 1 to 1000.
     pub volatility_bp: u32,
 }
 
 impl Default for Settings {
-    /// Steps of up to 1 %, four a second: a rule on 1 % rings within 15 seconds but for a few runs in a million.
+    /// Returns steps of up to 0.8 %, four per second: a rule on 1 % fires within 15 seconds but for a few runs in a
+    /// million.
     fn default() -> Self {
         Self { seed: 1, symbols: InitialPrices::default(), interval: Duration::from_millis(250), volatility_bp: 80 }
     }
@@ -51,54 +52,54 @@ impl Settings {
     }
 }
 
-/// Publishes one step of every walk per interval.
+/// Publishes one step of every walk per interval, until shutdown or once.
 pub(crate) async fn run(
     publisher: &mut Publisher,
     settings: &Settings,
-    rounds: Rounds,
+    mode: RunMode,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
     let mut walks = Walks::new(settings);
     let mut timer = tokio::time::interval(settings.interval);
-    // After the broker was away, prices go on from now; nobody wants the missed ones at once.
+    // After an outage of the broker the prices go on from now, without a burst of the missed steps.
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             _ = timer.tick() => {}
             () = shutdown.cancelled() => return Ok(()),
         }
-        // The time makes the id, so that a restart with the same seed repeats prices and not ids.
+        // The id contains the time, so that a restart with the same seed repeats prices and not ids.
         let ticks = walks.step(publisher.venue(), clock::now());
-        let messages: Vec<_> = ticks.iter().map(|tick| message(tick, &tick.derived_trade_id())).collect();
+        let messages: Vec<_> = ticks.iter().map(|tick| tick_message(tick, &tick.derived_trade_id())).collect();
         publisher.publish(&messages).await?;
-        if rounds == Rounds::One {
+        if mode == RunMode::Once {
             return Ok(());
         }
     }
 }
 
-/// The walks of all symbols, drawn from one seed.
+/// The walks of all symbols, which share one random number generator.
 struct Walks {
     rng: StdRng,
     volatility_bp: i64,
-    walks: Vec<Walk>,
+    walks: Vec<RandomWalk>,
 }
 
 impl Walks {
     fn new(settings: &Settings) -> Self {
-        let walks = settings.symbols.iter().map(|(symbol, start)| Walk::new(symbol, start)).collect();
+        let walks = settings.symbols.iter().map(|(symbol, initial)| RandomWalk::new(symbol, initial)).collect();
         let volatility_bp = settings.volatility_bp.into();
         Self { rng: StdRng::seed_from_u64(settings.seed), volatility_bp, walks }
     }
 
-    /// The next price of every symbol.
+    /// Draws the next tick of every symbol.
     fn step(&mut self, venue: &Venue, at: Timestamp) -> Vec<Tick> {
         let Self { rng, volatility_bp, walks } = self;
-        let most = *volatility_bp;
-        let mut draw = |walk: &mut Walk| Tick {
+        let max_step = *volatility_bp;
+        let mut draw = |walk: &mut RandomWalk| Tick {
             venue: venue.clone(),
             symbol: walk.symbol.clone(),
-            price: walk.step(rng.random_range(-most..=most)),
+            price: walk.step(rng.random_range(-max_step..=max_step)),
             size: Size::new(Decimal::new(rng.random_range(1..=2_000), 3)).ok(),
             at,
             received_at: at,
@@ -110,27 +111,28 @@ impl Walks {
 }
 
 /// The walk of one symbol.
-struct Walk {
+struct RandomWalk {
     symbol: Symbol,
     price: Price,
-    band: Band,
+    band: PriceBand,
 }
 
-impl Walk {
-    fn new(symbol: &Symbol, start: Price) -> Self {
-        Self { symbol: symbol.clone(), price: start, band: Band::new(start) }
+impl RandomWalk {
+    fn new(symbol: &Symbol, initial: Price) -> Self {
+        Self { symbol: symbol.clone(), price: initial, band: PriceBand::new(initial) }
     }
 
-    /// Moves by so many basis points, or the other way where that would leave the band.
+    /// Moves the price by a number of basis points, or in the other direction where that would leave the band. Returns
+    /// the new price.
     fn step(&mut self, basis_points: i64) -> Price {
-        let moved = self.moved(basis_points).or_else(|| self.moved(-basis_points));
-        self.price = moved.unwrap_or(self.price);
+        let next = self.price_after(basis_points).or_else(|| self.price_after(-basis_points));
+        self.price = next.unwrap_or(self.price);
         self.price
     }
 
-    fn moved(&self, basis_points: i64) -> Option<Price> {
+    fn price_after(&self, basis_points: i64) -> Option<Price> {
         let factor = Decimal::new(10_000 + basis_points, 4);
-        self.band.price(self.price.decimal().checked_mul(factor)?)
+        self.band.round_within(self.price.decimal().checked_mul(factor)?)
     }
 }
 
@@ -146,24 +148,24 @@ mod tests {
     }
 
     fn settings(seed: u64, symbols: &str) -> Settings {
-        Settings { seed, symbols: symbols.parse().expect("starts"), ..Settings::default() }
+        Settings { seed, symbols: symbols.parse().expect("initial prices"), ..Settings::default() }
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_walk_and_another_gives_another() {
+    fn equal_seeds_give_equal_walks_and_other_seeds_give_others() {
         let walk = |seed| prices(&settings(seed, "BTC-USD=68000,SPY=550"), 50);
         assert_eq!(walk(1), walk(1));
         assert_ne!(walk(1), walk(2));
     }
 
     #[test]
-    fn a_rule_on_one_percent_rings_within_fifteen_seconds_of_the_default_walk() {
+    fn a_rule_on_one_percent_fires_within_fifteen_seconds_of_the_default_walk() {
         let steps = 15 * 4;
         for seed in 0..1_000 {
             let walk = prices(&Settings { seed, ..Settings::default() }, steps);
             let btc: Vec<Price> = walk.iter().map(|step| step[0]).collect();
-            let far = |price: &&Price| events::money::change_percent(**price, btc[0]).abs() >= Decimal::ONE;
-            assert!(btc.iter().find(far).is_some(), "seed {seed}: {btc:?}");
+            let fires = |price: &&Price| events::money::change_percent(**price, btc[0]).abs() >= Decimal::ONE;
+            assert!(btc.iter().find(fires).is_some(), "seed {seed}: {btc:?}");
         }
     }
 
@@ -177,6 +179,6 @@ mod tests {
             assert!((after - before).abs() <= before * Decimal::new(1, 2) + Decimal::new(5, 6), "{before} {after}");
             assert!(after >= low && after <= high);
         }
-        assert!(walk.iter().any(|step| step[0].decimal() > Decimal::new(24, 2)), "it uses the band");
+        assert!(walk.iter().any(|step| step[0].decimal() > Decimal::new(24, 2)), "the walk uses its band");
     }
 }

@@ -1,4 +1,10 @@
-//! Where prices come from and how fast a recording is played, as they are written on the command line.
+//! The sources of prices, and how the command line and the settings name them.
+//!
+//! Each source is a module with a function `run`, which publishes until its prices end or the process is asked to stop.
+
+pub mod coinnews;
+pub(crate) mod recording;
+pub mod simulator;
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -8,18 +14,18 @@ use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;
 
-/// Text that is no source or speed.
+/// The error for a text that is not a source or a speed.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum SourceError {
-    /// None of the sources.
-    #[error("{0:?} is no source: use simulator, file:PATH, or coinnews:URL like coinnews:http://localhost:8080")]
+    /// The text names none of the sources.
+    #[error("{0:?} is not a source: use simulator, file:PATH, or coinnews:URL like coinnews:http://localhost:8080")]
     Source(String),
-    /// Not a factor.
-    #[error("{0:?} is no speed: use max, or a factor from 0.001x to 1000000x like 60x")]
+    /// The text is neither `max` nor a factor.
+    #[error("{0:?} is not a speed: use max, or a factor from 0.001x to 1000000x like 60x")]
     Speed(String),
 }
 
-/// Where prices come from.
+/// The source of prices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Source {
@@ -32,19 +38,28 @@ pub enum Source {
     Coinnews(Url),
 }
 
-/// How fast a recording is played.
+/// The speed at which a recording is published.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Speed {
     /// As fast as the broker acknowledges.
     #[default]
     Max,
-    /// By the ticks' own time.
-    Times(ReplaySpeed),
+    /// Paced by the times of the ticks, at a factor of the recorded speed.
+    Paced(ReplaySpeed),
+}
+
+/// Whether a source that never ends by itself goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunMode {
+    /// End after one poll or one step.
+    Once,
+    /// Go on until shutdown.
+    Continuous,
 }
 
 impl Source {
-    /// The venue that its ticks are published under unless a setting says another.
+    /// Returns the venue that the ticks of the source are published under, unless the settings name another.
     pub fn venue(&self) -> Venue {
         let name = match self {
             Self::Simulator => "simulator",
@@ -62,14 +77,14 @@ impl FromStr for Source {
         match text.split_once(':') {
             None if text == "simulator" => Ok(Self::Simulator),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("coinnews", url)) => web(url).map(Self::Coinnews).ok_or_else(error),
+            Some(("coinnews", url)) => http_url(url).map(Self::Coinnews).ok_or_else(error),
             _ => Err(error()),
         }
     }
 }
 
-/// Only the web: another scheme would fail at each poll.
-fn web(text: &str) -> Option<Url> {
+/// Parses a URL of scheme HTTP or HTTPS. A URL of another scheme would fail at every poll.
+fn http_url(text: &str) -> Option<Url> {
     text.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"))
 }
 
@@ -79,7 +94,7 @@ impl FromStr for Speed {
         if text == "max" {
             return Ok(Self::Max);
         }
-        text.parse().map(Self::Times).map_err(|_| SourceError::Speed(text.to_owned()))
+        text.parse().map(Self::Paced).map_err(|_| SourceError::Speed(text.to_owned()))
     }
 }
 
@@ -88,7 +103,7 @@ impl fmt::Display for Source {
         match self {
             Self::Simulator => f.write_str("simulator"),
             Self::File(path) => write!(f, "file:{}", path.display()),
-            // The host alone: a URL may carry a password, and this goes to the log.
+            // Only the host: a URL may carry a password, and this text goes to the log.
             Self::Coinnews(url) => write!(f, "coinnews:{}", url.host_str().unwrap_or_default()),
         }
     }
@@ -113,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_read_as_they_are_written_on_the_command_line() {
+    fn a_source_parses_from_its_text_and_hides_the_password_of_a_url() {
         assert_eq!("simulator".parse(), Ok(Source::Simulator));
         assert_eq!("file:C:/a:b.csv.gz".parse(), Ok(Source::File("C:/a:b.csv.gz".into())));
         let coinnews: Source = "coinnews:http://user:secret@news:8080/v2".parse().expect("a source");
@@ -126,7 +141,7 @@ mod tests {
     #[test]
     fn a_speed_is_max_or_a_factor() {
         assert_eq!("max".parse(), Ok(Speed::Max));
-        assert_eq!("1x".parse(), Ok(Speed::Times(ReplaySpeed::ONE)));
+        assert_eq!("1x".parse(), Ok(Speed::Paced(ReplaySpeed::ONE)));
         for bad in ["", "60", "0x", "fast"] {
             assert_eq!(bad.parse::<Speed>(), Err(SourceError::Speed(bad.to_owned())));
         }

@@ -1,4 +1,4 @@
-//! Against a small server that answers as the API does: it is somebody else's, so we write down what it says.
+//! Polls a small server that answers with recorded bodies of the coinnews API.
 
 use std::{
     collections::BTreeMap,
@@ -15,14 +15,23 @@ use axum::{
     routing::get,
 };
 
-use super::*;
+use events::{Symbol, Venue};
+use platform::{ServiceError, runtime::error::error_chain};
+use reqwest::Url;
+
+use super::{
+    client::Client,
+    parse::messages,
+    poller::{Poller, symbol},
+    settings::{HistoryPolicy, Settings},
+};
 
 const BITCOIN: &str = r#"{"name": "bitcoin", "value": 499, "market_value": 499, "roc": -0.2,
     "updated_at": "2023-06-01T09:45:46.4501+03:30"}"#;
 const BITCOIN_HISTORY: &str = r#"[{"value": 499, "date": "2023-06-01T09:45:46.4501+03:30"},
     {"value": 500.25, "date": "2023-06-01T09:42:46+03:30"}, {"value": 0, "date": "2023-06-01T09:39:46+03:30"}]"#;
 
-/// Serves these bodies by path; whatever else is asked for is not there.
+/// Serves the bodies by their paths, and 404 for other paths. Returns the URL of the server.
 async fn serve(bodies: impl IntoIterator<Item = (&'static str, &'static str)>) -> Url {
     let bodies: BTreeMap<_, _> = bodies.into_iter().collect();
     let answer = move |uri: Uri| {
@@ -33,7 +42,7 @@ async fn serve(bodies: impl IntoIterator<Item = (&'static str, &'static str)>) -
 }
 
 async fn listen(router: Router) -> Url {
-    // reqwest makes no client without a TLS provider, even for plain HTTP; another test may have been first.
+    // reqwest needs a TLS provider even for plain HTTP. The result is ignored: another test may have installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -43,23 +52,23 @@ async fn listen(router: Router) -> Url {
 
 fn poller<'settings>(url: &Url, settings: &'settings Settings) -> Poller<'settings> {
     let client = Client::new(url, settings.timeout).expect("a client");
-    Poller { client, settings, venue: Venue::parse("coinnews").expect("a venue"), taken: BTreeMap::new() }
+    Poller { client, settings, venue: Venue::parse("coinnews").expect("a venue"), progress: BTreeMap::new() }
 }
 
-/// Ids and prices of what a poll publishes.
+/// Polls once; returns the ids and prices of the messages.
 async fn poll(poller: &mut Poller<'_>) -> Result<Vec<String>, ServiceError> {
     let mut published = Vec::new();
-    let mut round = poller.ask_all().await?;
-    while let Some(ticks) = round.next().await {
+    let mut round = poller.start_round().await?;
+    while let Some(ticks) = round.next_ticks().await {
         let prices = messages(&ticks).into_iter().zip(&ticks).map(|(message, tick)| (message.id, tick.price));
         published.extend(prices.map(|(id, price)| format!("{id} {price}")));
     }
-    round.end()?;
+    round.finish()?;
     Ok(published)
 }
 
 #[tokio::test]
-async fn the_first_poll_takes_the_history_and_the_second_only_what_is_new() {
+async fn the_first_poll_publishes_the_history_and_the_second_only_new_prices() {
     let bodies = [
         ("/api/data", r#"["bitcoin"]"#),
         ("/api/data/bitcoin", BITCOIN),
@@ -75,7 +84,7 @@ async fn the_first_poll_takes_the_history_and_the_second_only_what_is_new() {
 }
 
 #[test]
-fn a_setting_wins_over_what_is_known() {
+fn a_symbol_of_the_settings_wins_over_the_known_ticker() {
     let euro = BTreeMap::from([("bitcoin".to_owned(), Symbol::parse("BTC-EUR").expect("a symbol"))]);
     let read = |coin| symbol(coin, &euro).map(|symbol| symbol.to_string());
     assert_eq!([read("bitcoin"), read("ripple")], [Ok("BTC-EUR".into()), Ok("XRP-USD".into())]);
@@ -85,40 +94,43 @@ fn a_setting_wins_over_what_is_known() {
 async fn one_coins_failure_does_not_stop_the_others() {
     let coins = r#"["bitcoin", "missing", "garbage", "币", "a/../b"]"#;
     let bodies = [("/api/data", coins), ("/api/data/bitcoin", BITCOIN), ("/api/data/garbage", "<html>")];
-    let settings = Settings { history: History::Never, ..Settings::default() };
+    let settings = Settings { history: HistoryPolicy::Never, ..Settings::default() };
     let published = poll(&mut poller(&serve(bodies).await, &settings)).await.expect("a poll");
     assert_eq!(published, ["coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"]);
 }
 
 #[tokio::test]
-async fn a_poll_that_brings_nothing_is_a_passing_fault() {
+async fn a_poll_without_any_price_is_a_transient_error() {
     let settings = Settings::default();
     for bodies in [vec![], vec![("/api/data", r#"["bitcoin", "dogecoin"]"#)], vec![("/api/data", "[1]")]] {
         let outcome = poll(&mut poller(&serve(bodies).await, &settings)).await;
         assert!(matches!(outcome, Err(ServiceError::Transient(..))));
     }
     let empty = serve([("/api/data", "[]")]).await;
-    assert_eq!(poll(&mut poller(&empty, &settings)).await.expect("no coins, no failure"), Vec::<String>::new());
+    assert_eq!(
+        poll(&mut poller(&empty, &settings)).await.expect("a list without coins is not a failure"),
+        Vec::<String>::new()
+    );
 }
 
 #[tokio::test]
-async fn a_server_that_stumbles_is_asked_again_within_the_poll() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&asked);
+async fn a_request_that_fails_is_retried_within_the_poll() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
     let quote = move |Path(_): Path<String>| {
-        let stumbles = count.fetch_add(1, Ordering::Relaxed) == 0;
-        async move { if stumbles { Err(StatusCode::SERVICE_UNAVAILABLE) } else { Ok(BITCOIN) } }
+        let fails = count.fetch_add(1, Ordering::Relaxed) == 0;
+        async move { if fails { Err(StatusCode::SERVICE_UNAVAILABLE) } else { Ok(BITCOIN) } }
     };
     let list = || async { r#"["bitcoin"]"# };
     let router = Router::new().route("/v2/api/data", get(list)).route("/v2/api/data/{coin}", get(quote));
     let url = listen(router).await.join("v2").expect("a URL");
     let settings = Settings::default();
     assert_eq!(poll(&mut poller(&url, &settings)).await.expect("a poll").len(), 1);
-    assert_eq!(asked.load(Ordering::Relaxed), 2);
+    assert_eq!(requests.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
-async fn a_body_without_end_is_not_read_to_its_end() {
+async fn a_body_beyond_the_limit_is_not_read_to_its_end() {
     let list = || async { vec![b' '; 2 * 1024 * 1024] };
     let url = listen(Router::new().route("/api/data", get(list))).await;
     let settings = Settings::default();
