@@ -11,6 +11,8 @@ pub mod display;
 pub mod envelope;
 pub mod link;
 pub mod money;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod order;
 pub mod order_request;
 pub mod rule;

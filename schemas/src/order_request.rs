@@ -49,6 +49,7 @@ pub enum OrderRequestError {
 
 /// The side of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Buys the base asset for the quote asset.
@@ -74,6 +75,7 @@ impl Side {
 
 /// The type of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderType {
     /// Trades at the latest price.
@@ -86,6 +88,7 @@ pub enum OrderType {
 
 /// The time that an order remains open.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TimeInForce {
     /// Good till cancelled: the order remains open until it is filled or cancelled.
@@ -143,6 +146,8 @@ pub struct OrderRequest {
 
 /// Describes an order as it was requested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = OrderRequest))]
 #[schemars(rename = "OrderRequest")]
 pub struct OrderRequestFields {
     /// The symbol to trade.
@@ -154,21 +159,29 @@ pub struct OrderRequestFields {
     pub order_type: OrderType,
     /// The size, in units of the base asset; null for a market buy with `funds`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::DecimalInput>))]
     pub size: Option<Size>,
     /// The amount that a market buy spends, in units of the quote asset with the fee; null for other orders.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::DecimalInput>))]
     pub funds: Option<Amount>,
     /// The worst acceptable price of a limit order; null for other orders.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::DecimalInput>))]
     pub price: Option<Price>,
     /// The price at which a stop order becomes a market order; null for other orders.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::openapi::DecimalInput>))]
     pub stop_price: Option<Price>,
     /// The time that the order remains open.
     #[serde(default)]
     pub time_in_force: TimeInForce,
     /// The owner's id for the order, 1 to 64 printable ASCII characters. A request that repeats an id places no second order.
     #[serde(default)]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$", example = "my-order-1")
+    )]
     pub client_order_id: Option<String>,
 }
 

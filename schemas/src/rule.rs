@@ -51,6 +51,7 @@ pub struct Rule {
 
 /// Describes the action that the first firing of a rule triggers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OnFire {
     /// The order to place. Its funds are held from the creation of the rule on.
     pub order: OrderRequest,
@@ -58,23 +59,30 @@ pub struct OnFire {
 
 /// The condition under which a rule fires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// The price has changed by a percentage.
+    #[cfg_attr(feature = "openapi", schema(title = "change"))]
     Change(Change),
     /// The price has reached a threshold.
+    #[cfg_attr(feature = "openapi", schema(title = "price"))]
     Price(PriceThreshold),
 }
 
 /// A change of the price in percent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(try_from = "ChangeFields")]
 pub struct Change {
     /// The smallest change, in percent.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::DecimalInput))]
     pub percent: Percent,
     /// The direction of the change.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub direction: Direction,
     /// The price that the change is measured against.
+    #[cfg_attr(feature = "openapi", schema(required = false))]
     pub since: Baseline,
 }
 
@@ -110,6 +118,7 @@ pub enum PriceThreshold {
 
 /// The direction of a change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// The price rises.
@@ -180,6 +189,7 @@ impl JsonSchema for Baseline {
 
 /// Whether a rule fires once or every time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Repeat {
     /// The rule ends with its first firing.
@@ -191,13 +201,17 @@ pub enum Repeat {
 
 /// The recipient of a rule's alerts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Notify {
     /// The email address.
+    #[cfg_attr(feature = "openapi", schema(format = Email, max_length = 254, example = "ada@example.com"))]
     pub email: String,
 }
 
 /// The status of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = AlertStatus))]
 #[serde(rename_all = "snake_case")]
 pub enum RuleStatus {
     /// The rule waits for its address to be confirmed.

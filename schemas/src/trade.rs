@@ -9,6 +9,7 @@ use crate::{Amount, Event, OutboundMessage, Price, Side, Size, Symbol, Timestamp
 
 /// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OrderStatus {
     /// The order was accepted and waits to be settled.
@@ -55,6 +56,7 @@ impl OrderStatus {
 
 /// The reason why an order is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
     /// The account has less available than the order must hold.

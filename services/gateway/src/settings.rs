@@ -5,46 +5,46 @@ use std::net::{Ipv4Addr, SocketAddr};
 use platform::settings::{SettingsError, one_of, require_range};
 use serde::Deserialize;
 
-/// How the API is served, and its bounds.
+/// The settings of the gateway.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// The address and port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Whether an address must say yes by mail before its rule is active or its account made.
+    /// Whether an address must be confirmed by mail before its alert is active or its user created.
     pub confirmation: Confirmation,
-    /// How many days a session lasts, 1 to 365.
+    /// The number of days that a session lasts, 1 to 365.
     pub session_days: u16,
-    /// How many passwords are hashed at a time, 1 to 64; each takes 19 MiB and a processor.
+    /// The number of passwords that are hashed at a time, 1 to 64; each takes 19 MiB and one processor.
     pub passwords_at_once: usize,
     /// Whether the first firing of an alert may place an order.
     pub orders_from_alerts: OrdersFromAlerts,
-    /// How many proxies stand before it, 0 to 10: the client's address is the one that the first of them has added to
-    /// `X-Forwarded-For`. With 0 it is the peer's, whatever the header says.
+    /// The number of proxies in front of the gateway, 0 to 10: the client's address is the one that the first of them has
+    /// appended to `X-Forwarded-For`. With 0 it is the peer's, whatever the header says.
     pub trusted_proxies: usize,
-    /// Which web pages may call the API, like `https://tickbell.example.com`; `*` is any, none is none.
+    /// The origins of the web pages that may call the API, like `https://tickbell.example.com`; `*` allows any.
     pub cors_origins: Vec<String>,
-    /// The largest body that is read, 1024 to 1048576.
+    /// The largest body of a request in bytes, 1024 to 1048576.
     pub max_body_bytes: usize,
-    /// How long a request may take, 1 to 300.
+    /// The time that a request may take in seconds, 1 to 300.
     pub request_timeout_seconds: u64,
-    /// How many requests are answered at a time, 1 to 100000; more are told to come back.
+    /// The number of requests that are served at a time, 1 to 100000; more are rejected with status 503.
     pub max_in_flight: usize,
-    /// How long it is not ready and still answers after shutdown is asked for, 0 to 300: as long as a load balancer
-    /// needs to learn of it.
+    /// The time in seconds, 0 to 300, during which the gateway is not ready and still serves requests after it was asked to
+    /// stop: as long as a load balancer needs to notice.
     pub lame_duck_seconds: u64,
-    /// How long requests in flight may go on after that, 0 to 300.
+    /// The time in seconds, 0 to 300, that requests in flight get after that.
     pub drain_seconds: u64,
 }
 
-/// Whether an address must say yes by mail before its rule is active or its account made.
+/// Whether an address must be confirmed by mail before its alert is active or its user created.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum Confirmation {
-    /// Anybody may type anybody's address, so it is asked.
+    /// The address is confirmed, because anybody can type the address of somebody else.
     #[default]
     Required,
-    /// For one's own machine.
+    /// The address is not confirmed; for a machine of your own.
     Off,
 }
 
@@ -59,10 +59,10 @@ impl TryFrom<String> for Confirmation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum OrdersFromAlerts {
-    /// Nobody trades without having asked for it right then.
+    /// Alerts place no orders.
     #[default]
     Off,
-    /// Whoever is signed in may ask for it beforehand.
+    /// The alert of a signed-in user may place an order.
     On,
 }
 

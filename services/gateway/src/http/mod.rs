@@ -1,0 +1,6 @@
+//! What every request and every answer goes through: limits, log lines and metrics, problems, the OpenAPI document.
+
+pub(crate) mod middleware;
+pub(crate) mod openapi;
+pub(crate) mod problem;
+pub(crate) mod request_log;

@@ -1,0 +1,75 @@
+//! Extractors of JSON bodies and of the parts of a path.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use events::Symbol;
+use uuid::Uuid;
+
+use crate::http::problem::{FieldError, Problem, ProblemKind};
+
+/// A body of a JSON content type; the middleware has limited its size.
+pub(crate) struct JsonBody(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            let detail = "Send JSON, with the header Content-Type: application/json.";
+            return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
+        }
+        let body = Bytes::from_request(request, state).await;
+        body.map(Self).map_err(|_| Problem::new(ProblemKind::MalformedJson, "The body was not received completely."))
+    }
+}
+
+/// `application/json` or `application/…+json`, whatever parameters follow (RFC 8259 defines none).
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// The symbol `{symbol}` of a path.
+pub(crate) struct SymbolPath(pub(crate) Symbol);
+
+impl<S: Send + Sync> FromRequestParts<S> for SymbolPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default();
+        let symbol = Symbol::parse(&text);
+        symbol.map(Self).map_err(|error| Problem::invalid(vec![FieldError::parameter("symbol", error.to_string())]))
+    }
+}
+
+/// The id `{id}` of a path. Text that is not an id becomes the nil UUID, which no row has, so the answer is 404.
+pub(crate) struct IdPath(pub(crate) Uuid);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        Ok(Self(Path::from_request_parts(parts, state).await.map_or(Uuid::nil(), |Path(id)| id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: header::HeaderName, value: &str) -> HeaderMap {
+        [(name, value.parse().expect("a header"))].into_iter().collect()
+    }
+
+    #[test]
+    fn only_json_content_types_are_accepted() {
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+            assert!(is_json(&headers(header::CONTENT_TYPE, good)), "{good}");
+        }
+        for bad in ["", "text/json", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+            assert!(!is_json(&headers(header::CONTENT_TYPE, bad)), "{bad}");
+        }
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,119 @@
+//! Alerts and firings as the API answers them.
+
+use ::rules::Suppression;
+use events::{
+    AlertFired, Condition, Notify, Period, Price, Repeat, RuleStatus, Symbol, Timestamp, Venue, rule::OnFire,
+};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use store::rules::RuleRecord;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::routes::alerts::order::AlertOrder;
+
+/// An alert and its state.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Alert {
+    id: Uuid,
+    status: RuleStatus,
+    symbol: Symbol,
+    /// The venue whose prices count; null means the primary venue of the symbol.
+    venue: Option<Venue>,
+    condition: Condition,
+    repeat: Repeat,
+    /// The time after a firing in which further firings are suppressed.
+    cooldown: Period,
+    /// The time at which it stops to evaluate prices; null for never.
+    expires_at: Option<Timestamp>,
+    notify: Notify,
+    /// What its first firing does besides notifying; null for nothing.
+    then: Option<OnFire>,
+    /// The order that its first firing places; null for none.
+    order: Option<AlertOrder>,
+    /// The number of its firings, suppressed firings included.
+    #[schema(example = 0)]
+    firings: i64,
+    created_at: Timestamp,
+}
+
+impl From<RuleRecord> for Alert {
+    fn from(record: RuleRecord) -> Self {
+        let RuleRecord { rule, status, firings, created_at, user_id: _, order } = record;
+        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then } = rule;
+        let order = order.map(AlertOrder::from);
+        Self {
+            id,
+            status,
+            symbol,
+            venue,
+            condition,
+            repeat,
+            cooldown,
+            expires_at,
+            notify,
+            then,
+            order,
+            firings,
+            created_at,
+        }
+    }
+}
+
+/// A new alert, and the token that manages it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CreatedAlert {
+    #[serde(flatten)]
+    pub(crate) alert: Alert,
+    /// The token that manages this alert. It is shown once, because only its hash is stored.
+    #[schema(example = "u8Yl3qJwF0mYk7qf1g2n7b9w4e6r8t0y2u4i6o8p0aQ")]
+    pub(crate) manage_token: String,
+}
+
+/// One firing of an alert.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Firing {
+    /// `<rule id>-<number>`.
+    #[schema(example = "0197d0a4-6f5e-7c3a-9d2b-1e4f5a6b7c8d-1")]
+    id: String,
+    /// The number of this firing; the first of an alert is 1.
+    #[schema(example = 1)]
+    number: i64,
+    rule_id: Uuid,
+    symbol: Symbol,
+    venue: Venue,
+    /// The time of the tick that fired.
+    fired_at: Timestamp,
+    price: Price,
+    /// The price that the change is measured against; null for a `price` condition.
+    reference_price: Option<Price>,
+    /// The time of the reference price; null for a `price` condition.
+    reference_at: Option<Timestamp>,
+    /// The change in percent, rounded half-even to 4 decimal places; null for a `price` condition.
+    #[schema(value_type = Option<String>, example = "5.0140")]
+    change_percent: Option<Decimal>,
+    /// The sequence of the tick in the stream `TICKS`.
+    stream_sequence: u64,
+    /// The reason why nobody was notified; null when somebody was.
+    #[schema(value_type = Option<String>, example = "cooldown")]
+    suppressed: Option<&'static str>,
+}
+
+impl From<::rules::Firing> for Firing {
+    fn from(firing: ::rules::Firing) -> Self {
+        Self {
+            id: AlertFired::id_of(firing.rule_id, firing.number),
+            number: firing.number,
+            rule_id: firing.rule_id,
+            symbol: firing.symbol,
+            venue: firing.venue,
+            fired_at: firing.fired_at,
+            price: firing.price,
+            reference_price: firing.reference.map(|(price, _)| price),
+            reference_at: firing.reference.map(|(_, at)| at),
+            change_percent: firing.change_percent,
+            stream_sequence: firing.sequence,
+            suppressed: firing.suppressed.map(Suppression::as_str),
+        }
+    }
+}

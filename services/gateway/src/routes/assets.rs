@@ -1,0 +1,43 @@
+//! `/v1/assets`: the assets that accounts may hold.
+
+use axum::{Json, extract::State};
+use ledger::rows::AssetRow;
+use serde::Serialize;
+use store::trading::settlement;
+use utoipa::ToSchema;
+
+use crate::{
+    http::problem::{Problem, ProblemResponses},
+    request::query::QueryParams,
+    routes::page::Page,
+    state::AppState,
+};
+
+/// An asset that accounts may hold.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AssetInfo {
+    code: events::Asset,
+    /// The number of decimal places of an amount.
+    #[schema(example = 2)]
+    scale: u32,
+}
+
+impl From<AssetRow> for AssetInfo {
+    fn from((code, scale): AssetRow) -> Self {
+        Self { code, scale }
+    }
+}
+
+/// List assets
+///
+/// The answer has every asset that accounts may hold, sorted by code and on one page.
+#[utoipa::path(
+    get, path = "/v1/assets", tag = "money", operation_id = "list_assets",
+    responses((status = 200, body = Page<AssetInfo>), ProblemResponses),
+)]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    QueryParams(()): QueryParams<()>,
+) -> Result<Json<Page<AssetInfo>>, Problem> {
+    Ok(Json(Page::whole(settlement::all_assets(&state.store).await?)))
+}

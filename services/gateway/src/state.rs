@@ -1,0 +1,27 @@
+//! What every handler works with.
+
+use std::time::Duration;
+
+use platform::signed_links::Links;
+use store::Store;
+
+use crate::{
+    auth::password::Passwords,
+    settings::{Confirmation, OrdersFromAlerts},
+};
+
+/// The state that handlers share.
+#[derive(Clone)]
+pub(crate) struct AppState {
+    pub(crate) store: Store,
+    pub(crate) links: Links,
+    pub(crate) confirmation: Confirmation,
+    pub(crate) orders_from_alerts: OrdersFromAlerts,
+    /// The time that a request may take.
+    pub(crate) request_time: Duration,
+    pub(crate) passwords: Passwords,
+    /// The number of days that a session lasts.
+    pub(crate) session_days: u16,
+    /// The number of proxies in front of the gateway.
+    pub(crate) trusted_proxies: usize,
+}
