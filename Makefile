@@ -11,6 +11,9 @@ TEST ?=
 BUILD := cargo build --release --locked -p tickbell
 PYTHON := .tools/python/bin
 
+# Tests of whole systems wait most of the time, so more of them run at once than there are cores.
+export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
+
 .DEFAULT_GOAL := run
 .PHONY: help run test unit integration e2e check fmt schemas monitoring test-recorded test-previous check-deploy bench \
         tools tools-test tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
@@ -27,6 +30,7 @@ test: check integration ## check and test everything that needs nothing outside 
 unit: ## run the tests that start no servers
 	cargo test --locked --workspace --lib --bins
 	cargo test --locked --workspace --exclude e2e --exclude store --test '*'
+	cargo test --locked --workspace --test architecture
 
 integration: tools-test ## run all tests: unit tests, the store on PostgreSQL, and end-to-end tests on real servers
 	cargo build --locked --workspace --bins --tests

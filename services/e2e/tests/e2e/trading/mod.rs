@@ -2,5 +2,8 @@
 
 mod ledger_constraints;
 mod ledger_stress;
+mod order_clients;
+mod order_idempotency;
 mod orders;
 mod tampering;
+mod trader;
