@@ -37,7 +37,7 @@ use store::{
     Store,
     consumer::runner::Commit,
     consumer::{leader_lock, position},
-    trading::settlement,
+    trading::{assets, settlement},
 };
 use tokio::sync::Mutex;
 use trade_settler::{SERVICE, Settings};
@@ -246,7 +246,7 @@ async fn prepare(
     Store::create_database(&url).await?;
     let store = connect(&url).await?;
     store.migrate().await?;
-    let (mut book, changes) = market.book(settlement::all_assets(&store).await?)?;
+    let (mut book, changes) = market.book(assets::list(&store).await?)?;
     settlement::connect(&store).await?.settle(commit(changes, Vec::new())).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {

@@ -28,8 +28,8 @@ BEGIN
             EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', name);
             EXECUTE format('REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM %I', name);
             EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', name);
-            -- Each service looks whether the schema is new enough before it starts.
-            EXECUTE format('GRANT SELECT ON _sqlx_migrations TO %I', name);
+            -- Each service checks the format and the version of the schema before it starts.
+            EXECUTE format('GRANT SELECT ON _sqlx_migrations, schema_format TO %I', name);
         END IF;
     END LOOP;
 
@@ -37,43 +37,43 @@ BEGIN
         -- Takes rules and answers questions.
         'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
-        'SELECT, INSERT, UPDATE, DELETE ON sign_ups, sessions, api_keys, password_resets, sign_in_failures, attempts '
+        'SELECT, INSERT, UPDATE, DELETE ON sign_ups, sessions, api_keys, password_resets, login_attempts '
             'TO tickbell_gateway',
         -- Makes accounts and sets their passwords. Whose address it is and who is an operator it cannot change.
         'SELECT, DELETE ON users TO tickbell_gateway',
         'INSERT (id, email, password_hash, created_at) ON users TO tickbell_gateway',
         'UPDATE (password_hash) ON users TO tickbell_gateway',
-        'EXECUTE ON FUNCTION export_person(text), erase_messages(text, text), erase_names(uuid), hold_account(uuid) '
+        'EXECUTE ON FUNCTION export_user_data(text), erase_deliveries(text, text), erase_references(uuid), lock_account(uuid) '
             'TO tickbell_gateway',
         'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
-        'SELECT, INSERT ON orders, order_keys, deposits TO tickbell_gateway',
+        'SELECT, INSERT ON orders, order_idempotency_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
 
         -- Judges.
         'SELECT ON rules TO tickbell_alert_engine',
-        'SELECT, INSERT, UPDATE ON rule_states, markets, positions TO tickbell_alert_engine',
+        'SELECT, INSERT, UPDATE ON rule_states, market_states, consumer_positions TO tickbell_alert_engine',
         'SELECT, INSERT, UPDATE, DELETE ON market_samples TO tickbell_alert_engine',
         'SELECT, INSERT ON firings, dead_letters TO tickbell_alert_engine',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_alert_engine',
 
         -- Keeps what was; never changes a tick.
         'SELECT, INSERT ON ticks, dead_letters TO tickbell_history_writer',
-        'SELECT, INSERT, UPDATE ON instruments, latest_prices, candles, positions TO tickbell_history_writer',
+        'SELECT, INSERT, UPDATE ON instruments, latest_prices, candles, consumer_positions TO tickbell_history_writer',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_history_writer',
-        'EXECUTE ON FUNCTION make_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
+        'EXECUTE ON FUNCTION create_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
 
         -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
         -- an account is made without saying its balance.
         'SELECT ON assets, orders, deposits, accounts, posting_batches TO tickbell_trade_settler',
         'INSERT (id, kind, user_id, asset, hash) ON accounts TO tickbell_trade_settler',
         'SELECT, INSERT ON postings, transfers, trades, dead_letters TO tickbell_trade_settler',
-        'SELECT, INSERT, UPDATE ON order_states, settlement_prices, positions TO tickbell_trade_settler',
+        'SELECT, INSERT, UPDATE ON order_states, settlement_prices, consumer_positions TO tickbell_trade_settler',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_trade_settler',
         'EXECUTE ON FUNCTION fence(boolean) TO tickbell_trade_settler',
 
         -- Tells people.
-        'SELECT, INSERT, UPDATE ON deliveries, positions TO tickbell_notifier',
-        'SELECT, INSERT ON delivery_attempts, told_together, dead_letters TO tickbell_notifier',
+        'SELECT, INSERT, UPDATE ON deliveries, consumer_positions TO tickbell_notifier',
+        'SELECT, INSERT ON delivery_attempts, batched_sources, dead_letters TO tickbell_notifier',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_notifier',
         -- Where to write to; no password's hash.
         'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',
@@ -82,12 +82,12 @@ BEGIN
         'SELECT (id, rule) ON rules TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
-        'SELECT ON positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
+        'SELECT ON consumer_positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
-        'EXECUTE ON FUNCTION hold_account(uuid) TO tickbell_operator',
+        'EXECUTE ON FUNCTION lock_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'
     ] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN
@@ -101,16 +101,16 @@ END $roles$;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
 -- Tables that services share have rows of each: a service sees and changes its own. The owner of a table is not bound.
-ALTER TABLE positions ENABLE ROW LEVEL SECURITY;
+ALTER TABLE consumer_positions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 
-DROP POLICY IF EXISTS own_rows ON positions;
+DROP POLICY IF EXISTS own_rows ON consumer_positions;
 DROP POLICY IF EXISTS own_rows ON outbox;
 DROP POLICY IF EXISTS own_rows ON dead_letters;
 -- Role tickbell_alert_engine is the service alert-engine; its consumers are alert-engine and alert-engine-rules. No service's
 -- name begins with another's.
-CREATE POLICY own_rows ON positions
+CREATE POLICY own_rows ON consumer_positions
     USING (consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
            OR consumer LIKE replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-%');
 CREATE POLICY own_rows ON outbox
@@ -118,9 +118,9 @@ CREATE POLICY own_rows ON outbox
 CREATE POLICY own_rows ON dead_letters
     USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-'));
 
-DROP POLICY IF EXISTS operator_sees_all ON positions;
+DROP POLICY IF EXISTS operator_sees_all ON consumer_positions;
 DROP POLICY IF EXISTS operator_sees_all ON outbox;
 DROP POLICY IF EXISTS operator_sees_all ON dead_letters;
-CREATE POLICY operator_sees_all ON positions FOR SELECT USING (current_user = 'tickbell_operator');
+CREATE POLICY operator_sees_all ON consumer_positions FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON outbox FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON dead_letters FOR SELECT USING (current_user = 'tickbell_operator');

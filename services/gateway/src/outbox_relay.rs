@@ -24,7 +24,7 @@ pub(crate) async fn run(
     let mut lost = pin!(leader_lock.lost());
     tokio::select! {
         error = lost.as_mut() => Err(error),
-        ended = relay::run(store, store::rules::SERVICE, broker, Duration::ZERO, shutdown) => ended,
+        ended = relay::run(store, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
         never = delete_expired_rows(store) => match never {},
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use events::{Event, Symbol, Tick, Timestamp, Venue};
 use futures::future::BoxFuture;
-use market_data::{InstrumentId, Month, StoredTick, candles};
+use market_data::{InstrumentId, Month, StoredTick, candles::fold};
 use platform::{Broker, Check, DecodeError, Message, ServiceError};
 use store::{
     Error, Store, Tx,
@@ -15,7 +15,7 @@ use store::{
         position,
         runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, lead},
     },
-    market::history,
+    market::{candles, instruments, ticks},
 };
 use tracing::debug;
 
@@ -65,7 +65,7 @@ impl ConsumerService for HistoryWriter {
 
     async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {
         let partitions = Partitions::open(&self.store, self.retention_days).await?;
-        Ok(State { partitions, instruments: history::list_instruments(&self.store).await? })
+        Ok(State { partitions, instruments: instruments::list(&self.store).await? })
     }
 
     fn decode(&self, _consumer: usize, message: &Message) -> Result<Tick, DecodeError> {
@@ -133,13 +133,13 @@ async fn save(tx: &mut Tx, effects: Effects) -> Result<Instruments, Error> {
         let instrument = match instruments.get(&key) {
             Some(instrument) => *instrument,
             None => {
-                let instrument = history::add_instrument(tx, &key.0, &key.1, stored.sequence).await?;
+                let instrument = instruments::add(tx, &key.0, &key.1, stored.sequence).await?;
                 *instruments.entry(key).or_insert(instrument)
             }
         };
         rows.push((instrument, stored));
     }
-    let added = history::add_ticks(tx, &rows).await?;
+    let added = ticks::add(tx, &rows).await?;
     let repeated = rows.len() - added.len();
     if repeated > 0 {
         debug!(repeated, "skipped ticks that are stored already");
@@ -148,8 +148,8 @@ async fn save(tx: &mut Tx, effects: Effects) -> Result<Instruments, Error> {
     metrics::counter!("tickbell_ticks_kept_total").increment(added.len() as u64);
     // A repeated tick is in the candles already: folding it again would count it twice.
     rows.retain(|(_, stored)| added.contains(&stored.sequence));
-    history::merge_candles(tx, &candles::fold(&rows)).await?;
-    history::merge_latest(tx, &newest_per_instrument(rows)).await?;
+    candles::merge(tx, &fold(&rows)).await?;
+    ticks::merge_latest(tx, &newest_per_instrument(rows)).await?;
     Ok(instruments)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use events::Period;
 use market_data::Month;
 use platform::clock;
-use store::{Error, Store, market::history};
+use store::{Error, Store, market::partitions};
 use tokio::time::{Duration, Instant};
 
 /// How often partitions are created ahead of time and dropped.
@@ -22,7 +22,7 @@ impl Partitions {
     /// Reads which partitions exist.
     pub(crate) async fn open(store: &Store, retention_days: u32) -> Result<Self, Error> {
         let retention = (retention_days > 0).then(|| Period::seconds(retention_days * Period::DAY.as_seconds()));
-        Ok(Self { months: history::list_partitions(store).await?, retention, maintained: None })
+        Ok(Self { months: partitions::list(store).await?, retention, maintained: None })
     }
 
     /// Once an hour, creates the partitions of this month and the next and drops those older than the retention.
@@ -34,7 +34,7 @@ impl Partitions {
         let month = Month::of(now);
         self.create_missing(store, [month, month.next()]).await?;
         if let Some(oldest) = self.retention.and_then(|retention| now.before(retention, Period::SECOND)) {
-            for month in history::drop_partitions_before(store, oldest).await? {
+            for month in partitions::drop_before(store, oldest).await? {
                 self.months.remove(&month);
             }
         }
@@ -50,7 +50,7 @@ impl Partitions {
     ) -> Result<(), Error> {
         for month in months {
             if !self.months.contains(&month) {
-                history::create_partition(store, month).await?;
+                partitions::create(store, month).await?;
                 self.months.insert(month);
             }
         }

@@ -122,7 +122,8 @@ impl Dispatcher {
         metrics::counter!("tickbell_deliveries_claimed_total").increment(claimed as u64);
         for (claim, slot) in claims.into_iter().zip(slots) {
             let delivery = &claim.delivery;
-            let span = info_span!("deliver", delivery = %delivery.id, about = delivery.about, attempt = claim.attempt);
+            let span =
+                info_span!("deliver", delivery = %delivery.id, source = delivery.source_id, attempt = claim.attempt);
             set_parent(&span, delivery.traceparent.as_deref());
             let context = Arc::clone(&self.context);
             let attempt = async move { context.recorder.record(context.attempt(&claim).await, slot).await };
@@ -144,7 +145,7 @@ impl Context {
         let result = self.retry_deadline.apply(result, claim.created_at, now);
         let update = DeliveryUpdated {
             delivery_id: claim.delivery.id,
-            about: claim.delivery.about.clone(),
+            about: claim.delivery.source_id.clone(),
             channel: claim.delivery.channel,
             attempt: claim.attempt,
             outcome: result.outcome,

@@ -66,8 +66,8 @@ impl Notification {
         let delivery = |target: &Target| Delivery {
             id: delivery_id(&self.about, target),
             kind: self.kind,
-            about: self.about.clone(),
-            besides: self.also_covers.clone(),
+            source_id: self.about.clone(),
+            also_covers: self.also_covers.clone(),
             rule_id: self.rule_id,
             channel: target.channel,
             address: target.address.clone(),

@@ -24,7 +24,10 @@ use store::{
         runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, Publish, lead},
     },
     outbox::relay,
-    trading::settlement::{self, SettlementConnection},
+    trading::{
+        assets,
+        settlement::{self, SettlementConnection},
+    },
 };
 use tracing::{info, info_span};
 use uuid::Uuid;
@@ -140,7 +143,7 @@ impl ConsumerService for TradeSettler {
         let mut assets = symbols.flat_map(|symbol| [symbol.base(), symbol.quote()]);
         let mut deposited = inputs.iter().filter_map(|input| input.asset());
         if assets.any(|asset| !book.has_asset(&asset)) || deposited.any(|asset| !book.has_asset(asset)) {
-            book.add_assets(settlement::all_assets(&self.store).await?);
+            book.add_assets(assets::list(&self.store).await?);
         }
         let orders = inputs.iter().filter_map(|input| input.order());
         let lookups = redelivery_window.take_lookups(orders, inputs.iter().filter_map(|input| input.deposit()));

@@ -44,7 +44,10 @@ use crate::{
     trading::order_waiters::OrderWaiters,
 };
 
-pub use pg::transaction::Tx;
+pub use pg::{
+    schema::{SCHEMA_FORMAT, WrongSchemaFormat},
+    transaction::Tx,
+};
 
 /// Where the database is and how many connections this process may hold.
 #[derive(Debug, Clone, Deserialize)]
@@ -75,7 +78,10 @@ pub enum Error {
     /// A row's JSON is not what this version reads.
     #[error("a stored document cannot be read")]
     Document(#[from] serde_json::Error),
-    /// The database said no or did not answer.
+    /// The database has a schema that this build does not work with.
+    #[error(transparent)]
+    WrongSchemaFormat(#[from] WrongSchemaFormat),
+    /// The database rejected a statement or did not answer.
     #[error("the database")]
     Database(#[from] sqlx::Error),
 }
@@ -89,7 +95,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Fenced(_) => true,
-            Self::Amount(_) | Self::Document(_) => false,
+            Self::Amount(_) | Self::Document(_) | Self::WrongSchemaFormat(_) => false,
             // SQLSTATE classes 22, 23 and 42: bad data, a broken constraint, a missing table or right.
             Self::Database(sqlx::Error::Database(error)) => {
                 !error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
@@ -197,32 +203,6 @@ impl Store {
             #[expect(clippy::disallowed_methods, reason = "a new id per process, which nothing stores")]
             instance: Uuid::new_v4(),
         })
-    }
-
-    /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays
-    /// as it is: every version works with the one after it, so that a release can be taken back.
-    pub async fn migrate(&self) -> Result<(), ServiceError> {
-        let mut migrator = sqlx::migrate!();
-        migrator.set_ignore_missing(true);
-        migrator.run(&self.pool).await.map_err(|error| ServiceError::permanent("migrate the database", error))?;
-        let mut tx = self.pool.begin().await.map_err(Error::from)?;
-        let roles = sqlx::raw_sql(include_str!("../roles.sql")).execute(&mut *tx).await;
-        roles.map_err(|error| ServiceError::permanent("give the services' roles their rights", error))?;
-        tx.commit().await.map_err(Error::from)?;
-        Ok(())
-    }
-
-    /// How many migrations the database lacks. One that is newer than this program is no lack.
-    pub async fn pending_migrations(&self) -> Result<usize, Error> {
-        let applied: Vec<i64> = match sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
-            .fetch_all(&self.pool)
-            .await
-        {
-            Ok(applied) => applied,
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        Ok(sqlx::migrate!().iter().filter(|migration| !applied.contains(&migration.version)).count())
     }
 
     /// What the server says it is, like 150018 for 15.18.

@@ -59,7 +59,7 @@ impl Database {
     /// Keeps a service from committing anything that it reads from a stream, until the answer is dropped: it lags.
     pub async fn pause_consumer(&self, service: &str) -> DatabaseLock<'_> {
         self.lock(&format!(
-            "SELECT FROM positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE"
+            "SELECT FROM consumer_positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE"
         ))
         .await
     }

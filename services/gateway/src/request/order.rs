@@ -6,7 +6,7 @@ use events::{
     order_request::{OrderKind, OrderRequestFields, OrderSize, OrderType, TimeInForce},
 };
 use ledger::rows::AssetRow;
-use store::{Store, trading::balances};
+use store::{Store, trading::assets};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
@@ -65,7 +65,7 @@ fn read_fields(fields: &mut Fields, symbol: Option<Symbol>) -> Option<OrderReque
 /// Rejects amounts with more decimal places than their asset has. An unknown asset is left to the settler, which rejects the
 /// order. `at` is the pointer to the order.
 pub(crate) async fn check_decimal_places(store: &Store, order: &OrderRequest, at: &str) -> Result<(), Problem> {
-    let assets = balances::find_assets(store, &[order.symbol.base(), order.symbol.quote()]).await?;
+    let assets = assets::find(store, &[order.symbol.base(), order.symbol.quote()]).await?;
     match too_precise(order, &assets) {
         None => Ok(()),
         Some((field, detail)) => Err(Problem::invalid(vec![FieldError::body(format!("{at}/{field}"), detail)])),

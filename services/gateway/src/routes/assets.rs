@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use ledger::rows::AssetRow;
 use serde::Serialize;
-use store::trading::settlement;
+use store::trading::assets;
 use utoipa::ToSchema;
 
 use crate::{
@@ -39,5 +39,5 @@ pub(crate) async fn list(
     State(state): State<AppState>,
     QueryParams(()): QueryParams<()>,
 ) -> Result<Json<Page<AssetInfo>>, Problem> {
-    Ok(Json(Page::whole(settlement::all_assets(&state.store).await?)))
+    Ok(Json(Page::whole(assets::list(&state.store).await?)))
 }

@@ -8,9 +8,9 @@ use axum::{
 use events::{Amount, Asset, Timestamp};
 use serde::Serialize;
 use store::{
-    rules::SERVICE,
+    outbox,
     trading::{
-        balances,
+        assets,
         deposits::{self, AccountOwner, NewDeposit, Requested},
     },
 };
@@ -117,7 +117,7 @@ pub(crate) async fn create(
     // Subscribed before the deposit is saved, so that its posting cannot be missed.
     let waiting = wait.map(|_| state.store.order_waiters().deposit(id));
     let deposit = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at };
-    let (mut found, waiting) = match deposits::request(&state.store, SERVICE, deposit).await? {
+    let (mut found, waiting) = match deposits::request(&state.store, outbox::GATEWAY, deposit).await? {
         Requested::New(deposit) => (deposit, waiting),
         Requested::Known(deposit) => {
             let waiting = wait.map(|_| state.store.order_waiters().deposit(deposit.id));
@@ -147,7 +147,7 @@ pub(crate) async fn create(
 /// Returns the user that the deposit is for, if asset, amount and user are valid together.
 async fn check_request(state: &AppState, owner: &AccountOwner, asset: &Asset, amount: Amount) -> Result<Uuid, Problem> {
     let mut errors = Vec::new();
-    match balances::find_assets(&state.store, std::slice::from_ref(asset)).await?.first() {
+    match assets::find(&state.store, std::slice::from_ref(asset)).await?.first() {
         None => errors.push(FieldError::body("/asset", "is not an asset of this server; GET /v1/assets lists them")),
         Some((_, places)) => {
             let too_precise = asset.check(amount.decimal(), *places).err();

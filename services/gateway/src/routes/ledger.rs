@@ -4,7 +4,7 @@ use axum::{Json, extract::State};
 use events::{Asset, Timestamp};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use store::trading::balances;
+use store::trading::postings;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -45,9 +45,9 @@ pub(crate) struct PostingEntry {
     amount: Decimal,
 }
 
-impl From<balances::Posting> for Posting {
-    fn from(balances::Posting { id, kind, cause, at, hash, entries }: balances::Posting) -> Self {
-        let entry = |balances::Entry { account, asset, amount }| PostingEntry { account, asset, amount };
+impl From<postings::Posting> for Posting {
+    fn from(postings::Posting { id, kind, cause, at, hash, entries }: postings::Posting) -> Self {
+        let entry = |postings::Entry { account, asset, amount }| PostingEntry { account, asset, amount };
         let hash = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         Self { id, kind, cause, at, hash, entries: entries.into_iter().map(entry).collect() }
     }
@@ -88,6 +88,6 @@ pub(crate) async fn list(
     QueryParams(list): QueryParams<ListQuery<PostingCursor>>,
 ) -> Result<Json<Page<Posting>>, Problem> {
     let (before, most) = (list.cursor.map(|ListCursor(posting)| posting), i64::from(list.limit) + 1);
-    let postings = balances::list_postings(&state.store, caller.user_id, before, most).await?;
+    let postings = postings::list(&state.store, caller.user_id, before, most).await?;
     Ok(Json(Page::new(postings, list.limit, |posting| -> PostingCursor { ListCursor(posting.id) })))
 }

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use events::{Amount, Price, Side, Size, Symbol, Timestamp, TradeSettled};
 use serde::Serialize;
-use store::trading::balances;
+use store::trading::trades;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -45,8 +45,8 @@ pub(crate) struct Trade {
     at: Timestamp,
 }
 
-impl From<balances::Trade> for Trade {
-    fn from(trade: balances::Trade) -> Self {
+impl From<trades::Trade> for Trade {
+    fn from(trade: trades::Trade) -> Self {
         Self {
             id: TradeSettled::id_of(trade.order_id),
             order_id: trade.order_id,
@@ -93,6 +93,6 @@ pub(crate) async fn list(
     QueryParams((filter, list)): QueryParams<(TradeFilter, ListQuery<TradeCursor>)>,
 ) -> Result<Json<Page<Trade>>, Problem> {
     let (before, most) = (list.cursor.map(|ListCursor(posting)| posting), i64::from(list.limit) + 1);
-    let trades = balances::list_trades(&state.store, caller.user_id, filter.order_id, before, most).await?;
+    let trades = trades::list(&state.store, caller.user_id, filter.order_id, before, most).await?;
     Ok(Json(Page::new(trades, list.limit, |trade| -> TradeCursor { ListCursor(trade.posting_id) })))
 }

@@ -22,5 +22,7 @@ pub(crate) async fn broker(settings: &Settings) -> anyhow::Result<Broker> {
 
 /// Connects to the database, or fails at once with status 69.
 pub(crate) async fn store(settings: &Settings) -> anyhow::Result<Store> {
-    Store::connect_now(&settings.database, "operator").await.map_err(unavailable)
+    let store = Store::connect_now(&settings.database, "operator").await.map_err(unavailable)?;
+    store.check_schema_format().await?;
+    Ok(store)
 }

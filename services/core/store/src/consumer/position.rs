@@ -13,11 +13,11 @@ use crate::{Error, Store, Tx, bigint};
 /// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
 /// beginning: what it repeats is recognised by its ids and times.
 pub async fn read(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<u64, Error> {
-    let query = "SELECT stream_position, stream_created FROM positions WHERE consumer = $1";
+    let query = "SELECT stream_position, stream_created_at FROM consumer_positions WHERE consumer = $1";
     let row = sqlx::query(query).bind(consumer).fetch_optional(store.pool()).await?;
     if let Some(row) = row {
         let position = row.try_get::<i64, _>("stream_position")? as u64;
-        if row.try_get::<DateTime<Utc>, _>("stream_created")? == stream_created.datetime() {
+        if row.try_get::<DateTime<Utc>, _>("stream_created_at")? == stream_created.datetime() {
             return Ok(position);
         }
         warn!(consumer, position, "the stream was made anew; reading it from its beginning");
@@ -28,8 +28,8 @@ pub async fn read(store: &Store, consumer: &str, stream_created: Timestamp) -> R
 
 async fn create(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO positions (consumer, stream_created) VALUES ($1, $2)
-         ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created = EXCLUDED.stream_created",
+        "INSERT INTO consumer_positions (consumer, stream_created_at) VALUES ($1, $2)
+         ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created_at = EXCLUDED.stream_created_at",
     )
     .bind(consumer)
     .bind(stream_created.datetime())
@@ -63,8 +63,8 @@ pub async fn advance(tx: &mut Tx, advances: &[Advance]) -> Result<(), Error> {
 pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
     let at = |advance: &Advance| advance.last_event_at.map(Timestamp::datetime);
     query.push(
-        "UPDATE positions SET stream_position = advance.until,
-             last_event_at = coalesce(advance.last_event_at, positions.last_event_at)
+        "UPDATE consumer_positions SET stream_position = advance.until,
+             last_event_at = coalesce(advance.last_event_at, consumer_positions.last_event_at)
          FROM unnest(",
     );
     query
@@ -75,7 +75,7 @@ pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
         .push_bind(advances.iter().map(at).collect::<Vec<_>>());
     query.push(
         ") AS advance (consumer, since, until, last_event_at)
-         WHERE positions.consumer = advance.consumer AND positions.stream_position = advance.since RETURNING 1",
+         WHERE consumer_positions.consumer = advance.consumer AND consumer_positions.stream_position = advance.since RETURNING 1",
     );
 }
 
@@ -90,7 +90,7 @@ pub struct Progress {
 
 /// How far a consumer is, without making its row.
 pub async fn progress(store: &Store, consumer: &str) -> Result<Progress, Error> {
-    let row = sqlx::query("SELECT stream_position, last_event_at FROM positions WHERE consumer = $1")
+    let row = sqlx::query("SELECT stream_position, last_event_at FROM consumer_positions WHERE consumer = $1")
         .bind(consumer)
         .fetch_optional(store.pool())
         .await?;

@@ -1,14 +1,14 @@
-//! What is kept for a time goes when that is over, whether anybody comes by or not.
+//! Deletes rows whose time is over, whether anybody asks for them or not.
 
 use events::Timestamp;
 
 use crate::{Error, Store};
 
-/// How much of each goes at a time, so that no statement takes long.
-const MOST: i64 = 10_000;
+/// The number of rows of each table that one call deletes at most, so that no statement takes long.
+const MAX_ROWS: i64 = 10_000;
 
-/// Before `$1`, up to `$2` of each. A reset that was used says so for a day.
-const OVER: [&str; 5] = [
+/// One statement for each table. A password reset that was used answers so for a day.
+const DELETE_EXPIRED: [&str; 4] = [
     "DELETE FROM sign_ups WHERE id IN (
          SELECT id FROM sign_ups WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
     "DELETE FROM password_resets WHERE id IN (
@@ -16,20 +16,17 @@ const OVER: [&str; 5] = [
          FOR UPDATE SKIP LOCKED)",
     "DELETE FROM sessions WHERE token_hash IN (
          SELECT token_hash FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
-    "DELETE FROM attempts WHERE (subject, kind, network) IN (
-         SELECT subject, kind, network FROM attempts WHERE last_at <= $1 - interval '1 hour' ORDER BY last_at LIMIT $2
-         FOR UPDATE SKIP LOCKED)",
-    "DELETE FROM sign_in_failures WHERE address_hash IN (
-         SELECT address_hash FROM sign_in_failures WHERE last_at <= $1 - interval '1 hour' ORDER BY last_at LIMIT $2
-         FOR UPDATE SKIP LOCKED)",
+    "DELETE FROM login_attempts WHERE (subject_hash, kind, network) IN (
+         SELECT subject_hash, kind, network FROM login_attempts WHERE last_failed_at <= $1 - interval '1 hour'
+         ORDER BY last_failed_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
 ];
 
-/// Takes what is over by `now` away, and returns how much; there may be more.
+/// Deletes what has expired by `now` and returns the number of deleted rows; there may be more.
 pub async fn delete_expired(store: &Store, now: Timestamp) -> Result<u64, Error> {
-    let mut swept = 0;
-    for over in OVER {
-        let done = sqlx::query(over).bind(now.datetime()).bind(MOST).execute(store.pool()).await?;
-        swept += done.rows_affected();
+    let mut deleted = 0;
+    for statement in DELETE_EXPIRED {
+        let done = sqlx::query(statement).bind(now.datetime()).bind(MAX_ROWS).execute(store.pool()).await?;
+        deleted += done.rows_affected();
     }
-    Ok(swept)
+    Ok(deleted)
 }

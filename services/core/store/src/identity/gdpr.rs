@@ -4,7 +4,7 @@ use events::{Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleChange};
 use sqlx::{Row, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, identity::login_throttle, outbox, rules, trading::orders};
+use crate::{Error, Store, Tx, identity::login_throttle, outbox, trading::orders};
 
 /// Stands where an address was; RFC 2606 keeps it from ever being one.
 pub const ERASED: &str = "erased@erased.invalid";
@@ -23,7 +23,7 @@ pub struct Erased {
 /// All that is kept about whoever reads mail at an address, as one document: the account with its sessions, keys,
 /// orders and money, rules with their firings, and the messages with each attempt to send them. No secrets.
 pub async fn export(store: &Store, address: &str) -> Result<serde_json::Value, Error> {
-    let Json(found) = sqlx::query_scalar("SELECT export_person($1)").bind(address).fetch_one(store.pool()).await?;
+    let Json(found) = sqlx::query_scalar("SELECT export_user_data($1)").bind(address).fetch_one(store.pool()).await?;
     Ok(found)
 }
 
@@ -35,7 +35,7 @@ pub async fn erase(store: &Store, address: String, now: Timestamp) -> Result<Era
         .transaction(move |tx| {
             Box::pin(async move {
                 // Nobody looks an address up meanwhile to write it down somewhere: [`crate::notifications::recipients`].
-                sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/people', 0))")
+                sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/gdpr', 0))")
                     .execute(&mut **tx)
                     .await?;
                 // Locked first: nothing new begins for an account that is on its way out.
@@ -46,7 +46,7 @@ pub async fn erase(store: &Store, address: String, now: Timestamp) -> Result<Era
                         .await?;
                 let rules = end_rules(tx, &address, account, now).await?;
                 forget_account(tx, &address, account).await?;
-                let deliveries: i64 = sqlx::query_scalar("SELECT erase_messages($1, $2)")
+                let deliveries: i64 = sqlx::query_scalar("SELECT erase_deliveries($1, $2)")
                     .bind(&address)
                     .bind(ERASED)
                     .fetch_one(&mut **tx)
@@ -78,7 +78,7 @@ async fn end_rules(tx: &mut Tx, address: &str, account: Option<Uuid>, now: Times
         let (revision, status) = (row.try_get("revision")?, RuleStatus::Deleted);
         facts.push(RuleChanged { rule, revision, happened: RuleChange::Deleted, status, at: now }.to_message());
     }
-    outbox::add(tx, rules::SERVICE, &facts).await?;
+    outbox::add(tx, outbox::GATEWAY, &facts).await?;
     orders::cancel_with(tx, &ended, account, now).await?;
     Ok(rows.len() as u64)
 }
@@ -91,14 +91,10 @@ async fn forget_account(tx: &mut Tx, address: &str, account: Option<Uuid>) -> Re
         .bind(address)
         .execute(&mut **tx)
         .await?;
-    sqlx::query("DELETE FROM sign_in_failures WHERE address_hash = sha256(convert_to(lower($1), 'UTF8'))")
-        .bind(address)
-        .execute(&mut **tx)
-        .await?;
     login_throttle::forget(tx, address).await?;
     if let Some(account) = account {
         login_throttle::forget(tx, &account.to_string()).await?;
-        sqlx::query("SELECT erase_names($1)").bind(account).execute(&mut **tx).await?;
+        sqlx::query("SELECT erase_references($1)").bind(account).execute(&mut **tx).await?;
     }
     Ok(())
 }

@@ -60,8 +60,8 @@ struct Limit {
     longest_wait_seconds: i64,
 }
 
-const GUESSES: Limit = Limit { kind: "sign_in", free: 3, longest_wait_seconds: 60 };
-const GUESSES_ANYWHERE: Limit = Limit { kind: "sign_in_anywhere", free: 100, longest_wait_seconds: 4 };
+const GUESSES: Limit = Limit { kind: "login", free: 3, longest_wait_seconds: 60 };
+const GUESSES_ANYWHERE: Limit = Limit { kind: "login_any_network", free: 100, longest_wait_seconds: 4 };
 
 impl Attempt {
     /// What hides whom it is about.
@@ -77,9 +77,9 @@ impl Attempt {
     fn limits(&self) -> Vec<(Limit, &str)> {
         match self {
             Self::SignIn { network: Network(network), .. } => vec![(GUESSES, network), (GUESSES_ANYWHERE, "")],
-            Self::Password(_) => vec![(Limit { kind: "password", ..GUESSES }, "")],
-            Self::Join(_) => vec![(Limit { kind: "join", ..GUESSES }, "")],
-            Self::Reset(_) => vec![(Limit { kind: "reset", free: 100, ..GUESSES }, "")],
+            Self::Password(_) => vec![(Limit { kind: "password_change", ..GUESSES }, "")],
+            Self::Join(_) => vec![(Limit { kind: "sign_up", ..GUESSES }, "")],
+            Self::Reset(_) => vec![(Limit { kind: "password_reset", free: 100, ..GUESSES }, "")],
         }
     }
 }
@@ -99,10 +99,10 @@ async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<
     lock(tx, &subject).await?;
     let (kinds, networks): (Vec<_>, Vec<_>) = limits.iter().map(|(limit, network)| (limit.kind, *network)).unzip();
     let rows = sqlx::query(
-        "SELECT coalesce(failures, 0) AS failures, coalesce(last_at, $4) AS last_at
-         FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS asked (kind, network, place)
-         LEFT JOIN attempts a ON a.subject = $1 AND a.kind = asked.kind AND a.network = asked.network
-         ORDER BY asked.place",
+        "SELECT coalesce(failure_count, 0) AS failure_count, coalesce(last_failed_at, $4) AS last_failed_at
+         FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS asked (kind, network, number)
+         LEFT JOIN login_attempts a ON a.subject_hash = $1 AND a.kind = asked.kind AND a.network = asked.network
+         ORDER BY asked.number",
     )
     .bind(subject.as_slice())
     .bind(&kinds)
@@ -112,8 +112,8 @@ async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<
     .await?;
     let (mut failures, mut wait) = (Vec::new(), None);
     for (row, (limit, _)) in rows.iter().zip(&limits) {
-        let last_at = Timestamp::from(row.try_get::<DateTime<Utc>, _>("last_at")?);
-        match next_attempt(*limit, row.try_get("failures")?, last_at, now) {
+        let last_at = Timestamp::from(row.try_get::<DateTime<Utc>, _>("last_failed_at")?);
+        match next_attempt(*limit, row.try_get("failure_count")?, last_at, now) {
             Next::Now(count) => failures.push(count),
             Next::After(time) => wait = wait.max(Some(time)),
         }
@@ -122,10 +122,11 @@ async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<
         return Ok(wait);
     }
     sqlx::query(
-        "INSERT INTO attempts (subject, kind, network, failures, last_at)
-         SELECT $1, kind, network, failures, $5
-         FROM unnest($2::text[], $3::text[], $4::int[]) AS counted (kind, network, failures)
-         ON CONFLICT (subject, kind, network) DO UPDATE SET failures = excluded.failures, last_at = excluded.last_at",
+        "INSERT INTO login_attempts (subject_hash, kind, network, failure_count, last_failed_at)
+         SELECT $1, kind, network, failure_count, $5
+         FROM unnest($2::text[], $3::text[], $4::int[]) AS counted (kind, network, failure_count)
+         ON CONFLICT (subject_hash, kind, network) DO UPDATE
+             SET failure_count = excluded.failure_count, last_failed_at = excluded.last_failed_at",
     )
     .bind(subject.as_slice())
     .bind(&kinds)
@@ -139,7 +140,7 @@ async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<
 
 /// One at a time for a subject: whoever counts must not be blind to those in flight.
 async fn lock(tx: &mut Tx, subject: &[u8; 32]) -> Result<(), Error> {
-    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/attempts/' || encode($1, 'hex'), 0))")
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/login-attempts/' || encode($1, 'hex'), 0))")
         .bind(subject.as_slice())
         .execute(&mut **tx)
         .await?;
@@ -153,7 +154,7 @@ pub(crate) async fn forgive(tx: &mut Tx, attempt: &Attempt) -> Result<(), Error>
     let (kinds, networks): (Vec<_>, Vec<_>) =
         attempt.limits().into_iter().map(|(limit, network)| (limit.kind, network)).unzip();
     sqlx::query(
-        "DELETE FROM attempts WHERE subject = $1
+        "DELETE FROM login_attempts WHERE subject_hash = $1
          AND (kind, network) IN (SELECT * FROM unnest($2::text[], $3::text[]) AS counted (kind, network))",
     )
     .bind(subject.as_slice())
@@ -168,7 +169,10 @@ pub(crate) async fn forgive(tx: &mut Tx, attempt: &Attempt) -> Result<(), Error>
 pub(crate) async fn forget(tx: &mut Tx, whose: &str) -> Result<(), Error> {
     let subject = subject_of(whose);
     lock(tx, &subject).await?;
-    sqlx::query("DELETE FROM attempts WHERE subject = $1").bind(subject.as_slice()).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM login_attempts WHERE subject_hash = $1")
+        .bind(subject.as_slice())
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use events::{Timestamp, UserChange, UserNoticed};
 use sqlx::Row;
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, identity::login_throttle, outbox, rules::SERVICE};
+use crate::{Error, Store, Tx, identity::login_throttle, outbox};
 
 /// How long the link in the mail leads anywhere.
 const GOOD_FOR_HOURS: i64 = 48;
@@ -180,5 +180,5 @@ async fn make_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp
 /// Says that something happened that somebody is told about by mail.
 pub(crate) async fn notice(tx: &mut Tx, happened: UserChange, subject_id: Uuid, at: Timestamp) -> Result<(), Error> {
     let notice = UserNoticed { notice_id: Uuid::now_v7(), happened, subject_id, at };
-    outbox::add(tx, SERVICE, &[notice.to_message()]).await
+    outbox::add(tx, outbox::GATEWAY, &[notice.to_message()]).await
 }

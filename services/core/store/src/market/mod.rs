@@ -1,4 +1,7 @@
 //! Ticks, candles and latest prices: how they are written and how they are read.
 
-pub mod history;
+pub mod candles;
+pub mod instruments;
+pub mod partitions;
 pub mod queries;
+pub mod ticks;

@@ -43,10 +43,10 @@ pub struct Delivery {
     pub id: Uuid,
     /// What it tells.
     pub kind: Kind,
-    /// The alert's id, the id of the rule to confirm, the notice's, the trade's.
-    pub about: String,
-    /// What else it tells, in the same words; not kept with a claim.
-    pub besides: Vec<String>,
+    /// The id of what the message is about: of an alert, a rule to confirm, an account notice or an order event.
+    pub source_id: String,
+    /// The ids of further events that the message covers; empty in a claim.
+    pub also_covers: Vec<String>,
     /// The rule it comes from; none for what is about no rule.
     pub rule_id: Option<Uuid>,
     /// How.
@@ -79,27 +79,27 @@ pub struct Attempt {
     pub retry_in: Duration,
 }
 
-/// Which of these are told already, by themselves or with others.
-pub async fn already_notified(tx: &mut Tx, abouts: &[&str]) -> Result<HashSet<String>, Error> {
+/// Returns those of these events that a delivery covers already, by itself or in a batch.
+pub async fn already_notified(tx: &mut Tx, source_ids: &[&str]) -> Result<HashSet<String>, Error> {
     // A plan that does not look into the array is made once and not for every batch.
     let found = sqlx::query_scalar(
-        "SELECT about FROM deliveries WHERE about = ANY ((SELECT $1::text[])::text[])
-         UNION SELECT about FROM told_together WHERE about = ANY ((SELECT $1::text[])::text[])",
+        "SELECT source_id FROM deliveries WHERE source_id = ANY ((SELECT $1::text[])::text[])
+         UNION SELECT source_id FROM batched_sources WHERE source_id = ANY ((SELECT $1::text[])::text[])",
     );
-    Ok(found.bind(abouts).fetch_all(&mut **tx).await?.into_iter().collect())
+    Ok(found.bind(source_ids).fetch_all(&mut **tx).await?.into_iter().collect())
 }
 
 /// Adds deliveries that are not there yet.
 pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO deliveries (id, kind, about, rule_id, channel, address, content, traceparent)
+        "INSERT INTO deliveries (id, kind, source_id, rule_id, channel, address, content, traceparent)
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[],
                               $8::text[])
          ON CONFLICT DO NOTHING",
     )
     .bind(deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.kind.as_str()).collect::<Vec<_>>())
-    .bind(deliveries.iter().map(|delivery| delivery.about.as_str()).collect::<Vec<_>>())
+    .bind(deliveries.iter().map(|delivery| delivery.source_id.as_str()).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.rule_id).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.channel.to_string()).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.address.as_str()).collect::<Vec<_>>())
@@ -107,15 +107,17 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     .bind(deliveries.iter().map(|delivery| delivery.traceparent.as_deref()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
-    let besides =
-        deliveries.iter().flat_map(|delivery| delivery.besides.iter().map(|about| (about.as_str(), delivery.id)));
-    let (abouts, ids): (Vec<_>, Vec<_>) = besides.unzip();
-    if !abouts.is_empty() {
-        sqlx::query("INSERT INTO told_together (about, delivery_id) SELECT * FROM unnest($1::text[], $2::uuid[])")
-            .bind(abouts)
-            .bind(ids)
-            .execute(&mut **tx)
-            .await?;
+    let covered =
+        deliveries.iter().flat_map(|delivery| delivery.also_covers.iter().map(|source| (source.as_str(), delivery.id)));
+    let (sources, ids): (Vec<_>, Vec<_>) = covered.unzip();
+    if !sources.is_empty() {
+        sqlx::query(
+            "INSERT INTO batched_sources (source_id, delivery_id) SELECT * FROM unnest($1::text[], $2::uuid[])",
+        )
+        .bind(sources)
+        .bind(ids)
+        .execute(&mut **tx)
+        .await?;
     }
     Ok(())
 }
@@ -124,7 +126,7 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
 /// that a process that dies loses none. Several processes never hold the same claim.
 pub async fn claim(store: &Store, most: i64, lease: Duration) -> Result<Vec<Claim>, Error> {
     let rows = sqlx::query(
-        "UPDATE deliveries SET attempts = attempts + 1, next_attempt_at = now() + make_interval(secs => $2)
+        "UPDATE deliveries SET attempt_count = attempt_count + 1, next_attempt_at = now() + make_interval(secs => $2)
          WHERE id IN (SELECT id FROM deliveries WHERE status = 'waiting' AND next_attempt_at <= now()
                       ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)
          RETURNING *",
@@ -153,10 +155,10 @@ pub async fn record_attempts(store: &Store, attempts: Vec<Attempt>) -> Result<()
 /// How long until the next delivery is due; none when none waits.
 pub async fn next_due_in(store: &Store) -> Result<Option<Duration>, Error> {
     let micros: Option<i64> = sqlx::query_scalar(
-        "SELECT (extract(epoch FROM greatest(min(next_attempt_at) - now(), interval '0')) * 1000000)::bigint
-         FROM deliveries WHERE status = 'waiting'",
+        "SELECT (extract(epoch FROM greatest(next_attempt_at - now(), interval '0')) * 1000000)::bigint
+         FROM deliveries WHERE status = 'waiting' ORDER BY next_attempt_at LIMIT 1",
     )
-    .fetch_one(store.pool())
+    .fetch_optional(store.pool())
     .await?;
     Ok(micros.map(|micros| Duration::from_micros(micros.unsigned_abs())))
 }
@@ -176,7 +178,7 @@ async fn move_deliveries(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error>
          UPDATE deliveries SET status = ended.status, next_attempt_at = now() + make_interval(secs => ended.retry_in)
          FROM ended JOIN held USING (id)
          WHERE deliveries.id = ended.id AND deliveries.status = 'waiting'
-             AND (ended.status <> 'waiting' OR deliveries.attempts = ended.attempt)",
+             AND (ended.status <> 'waiting' OR deliveries.attempt_count = ended.attempt)",
     )
     .bind(updates().map(|update| update.delivery_id).collect::<Vec<_>>())
     .bind(updates().map(|update| status_after(update.outcome)).collect::<Vec<_>>())
@@ -222,8 +224,8 @@ fn read_claim(row: &PgRow) -> Result<Claim, Error> {
     let delivery = Delivery {
         id: row.try_get("id")?,
         kind,
-        about: row.try_get("about")?,
-        besides: Vec::new(),
+        source_id: row.try_get("source_id")?,
+        also_covers: Vec::new(),
         rule_id: row.try_get("rule_id")?,
         channel: Channel::Email,
         address: row.try_get("address")?,
@@ -231,7 +233,7 @@ fn read_claim(row: &PgRow) -> Result<Claim, Error> {
         traceparent: row.try_get("traceparent")?,
     };
     let created_at = row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into();
-    Ok(Claim { delivery, attempt: row.try_get("attempts")?, created_at })
+    Ok(Claim { delivery, attempt: row.try_get("attempt_count")?, created_at })
 }
 
 /// Deliveries that are not sent.

@@ -31,9 +31,7 @@ impl Person {
 
 /// Until the transaction ends nobody is erased, so that no address is written down again after that.
 async fn keep_everybody(tx: &mut Tx) -> Result<(), Error> {
-    sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended('tickbell/people', 0))")
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended('tickbell/gdpr', 0))").execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -54,11 +52,11 @@ pub async fn addresses(tx: &mut Tx, people: &[Person]) -> Result<Vec<Option<Stri
     let (kinds, ids): (Vec<_>, Vec<_>) = people.iter().map(|person| person.parts()).unzip();
     let rows = sqlx::query(
         "SELECT coalesce(s.email, u.email) AS email
-         FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS asked (kind, id, place)
+         FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS asked (kind, id, number)
          LEFT JOIN sign_ups s ON asked.kind = 'sign_up' AND s.id = asked.id
          LEFT JOIN password_resets r ON asked.kind = 'reset' AND r.id = asked.id
          LEFT JOIN users u ON u.id = CASE asked.kind WHEN 'user' THEN asked.id WHEN 'reset' THEN r.user_id END
-         ORDER BY asked.place",
+         ORDER BY asked.number",
     )
     .bind(kinds)
     .bind(ids)

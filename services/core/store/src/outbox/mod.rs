@@ -7,6 +7,9 @@ use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, ty
 
 use crate::{Error, Store, Tx};
 
+/// The service that publishes what requests of users cause.
+pub const GATEWAY: &str = "gateway";
+
 /// How many facts one row may hold.
 const TOGETHER: usize = 1_000;
 /// Adds one fact and answers with its row's id; [`bind`] binds its values. What is given says from which rows of the same
@@ -49,8 +52,9 @@ pub async fn add_without_notify(tx: &mut Tx, service: &'static str, facts: &[Out
     let bodies: Vec<&[u8]> = facts.iter().map(|fact| fact.body.as_slice()).collect();
     sqlx::query(
         "INSERT INTO outbox (service, subject, message_id, headers, body)
-         SELECT $1, fact.subject, fact.message_id, fact.headers, fact.body FROM unnest($2::text[], $3::text[], $4::jsonb[], $5::bytea[]) WITH ORDINALITY
-             AS fact (subject, message_id, headers, body, place) ORDER BY place",
+         SELECT $1, event.subject, event.message_id, event.headers, event.body
+         FROM unnest($2::text[], $3::text[], $4::jsonb[], $5::bytea[]) WITH ORDINALITY
+             AS event (subject, message_id, headers, body, number) ORDER BY number",
     )
     .bind(service)
     .bind(subjects)
@@ -70,7 +74,9 @@ pub(crate) fn push_together(
 ) -> Result<(), Error> {
     let headers = |fact: &OutboundMessage| serde_json::to_string(&fact.headers);
     let headers = facts.iter().map(headers).collect::<Result<Vec<_>, _>>()?;
-    query.push("INSERT INTO outbox (service, facts, subjects, message_ids, all_headers, bodies) ");
+    query.push(
+        "INSERT INTO outbox (service, event_count, batch_subjects, batch_message_ids, batch_headers, batch_bodies) ",
+    );
     query.push_values(facts.chunks(TOGETHER).zip(headers.chunks(TOGETHER)), |mut row, (facts, headers)| {
         row.push_bind(service)
             .push_bind(facts.len() as i32)
@@ -89,6 +95,6 @@ pub(crate) fn channel(service: &str) -> String {
 
 /// How many facts a service has committed and not yet published.
 pub async fn len(store: &Store, service: &str) -> Result<i64, Error> {
-    let query = "SELECT coalesce(sum(facts), 0) FROM outbox WHERE service = $1";
+    let query = "SELECT coalesce(sum(event_count), 0) FROM outbox WHERE service = $1";
     Ok(sqlx::query_scalar(query).bind(service).fetch_one(store.pool()).await?)
 }

@@ -162,7 +162,7 @@ async fn delete_published(store: &Store, rows: &mut Vec<i64>) -> Result<(), Erro
 async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<OutboundMessage>), Error> {
     // Not "after the last number": numbers are drawn before they are committed, and some commit late.
     let rows = sqlx::query(
-        "SELECT * FROM (SELECT *, sum(facts) OVER (ORDER BY id) - facts AS before FROM outbox
+        "SELECT * FROM (SELECT *, sum(event_count) OVER (ORDER BY id) - event_count AS before FROM outbox
                         WHERE service = $1 ORDER BY id LIMIT $2) AS next
          WHERE before < $2 ORDER BY id",
     )
@@ -180,7 +180,7 @@ async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<Out
 
 /// The facts of a row, one or many.
 fn unpack(row: &PgRow) -> Result<Vec<OutboundMessage>, Error> {
-    let Some(subjects) = row.try_get::<Option<Vec<String>>, _>("subjects")? else {
+    let Some(subjects) = row.try_get::<Option<Vec<String>>, _>("batch_subjects")? else {
         return Ok(vec![OutboundMessage {
             subject: row.try_get("subject")?,
             id: row.try_get("message_id")?,
@@ -188,9 +188,9 @@ fn unpack(row: &PgRow) -> Result<Vec<OutboundMessage>, Error> {
             body: row.try_get("body")?,
         }]);
     };
-    let ids: Vec<String> = row.try_get("message_ids")?;
-    let headers: Vec<String> = row.try_get("all_headers")?;
-    let bodies: Vec<Vec<u8>> = row.try_get("bodies")?;
+    let ids: Vec<String> = row.try_get("batch_message_ids")?;
+    let headers: Vec<String> = row.try_get("batch_headers")?;
+    let bodies: Vec<Vec<u8>> = row.try_get("batch_bodies")?;
     let parts = subjects.into_iter().zip(ids).zip(headers.into_iter().zip(bodies));
     let fact = |((subject, id), (headers, body)): ((String, String), (String, Vec<u8>))| {
         Ok(OutboundMessage { subject, id, headers: serde_json::from_str(&headers)?, body })

@@ -3,4 +3,5 @@
 pub(crate) mod hot_connections;
 pub(crate) mod notify;
 pub(crate) mod row;
+pub(crate) mod schema;
 pub(crate) mod transaction;

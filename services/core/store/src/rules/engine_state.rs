@@ -9,14 +9,14 @@ use crate::{Error, Store, Tx, bigint, optional_price, pg::row};
 /// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.
 pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
     sqlx::query("UPDATE rule_states SET active_after = 0").execute(store.pool()).await?;
-    sqlx::query("UPDATE markets SET last_sequence = 1").execute(store.pool()).await?;
+    sqlx::query("UPDATE market_states SET last_sequence = 1").execute(store.pool()).await?;
     Ok(())
 }
 
 /// Loads the engine's state.
 pub async fn load(store: &Store) -> Result<EngineState, Error> {
     let markets = sqlx::query(
-        "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM markets
+        "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM market_states
          ORDER BY first_sequence",
     );
     let samples = sqlx::query(
@@ -56,7 +56,7 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO markets (symbol, venue, first_sequence, last_sequence, last_at, last_price)
+        "INSERT INTO market_states (symbol, venue, first_sequence, last_sequence, last_at, last_price)
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::numeric[])
          ON CONFLICT (symbol, venue) DO UPDATE SET last_sequence = EXCLUDED.last_sequence,
              last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price",
@@ -97,13 +97,13 @@ async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO rule_states (rule_id, revision, status, active_after, reference_price, reference_at, firings,
+        "INSERT INTO rule_states (rule_id, revision, status, active_after, reference_price, reference_at, firing_count,
                                   last_fired_at)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::numeric[], $6::timestamptz[],
                               $7::bigint[], $8::timestamptz[])
          ON CONFLICT (rule_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
              active_after = EXCLUDED.active_after, reference_price = EXCLUDED.reference_price,
-             reference_at = EXCLUDED.reference_at, firings = EXCLUDED.firings, last_fired_at = EXCLUDED.last_fired_at",
+             reference_at = EXCLUDED.reference_at, firing_count = EXCLUDED.firing_count, last_fired_at = EXCLUDED.last_fired_at",
     )
     .bind(rules.iter().map(|rule| rule.rule_id).collect::<Vec<_>>())
     .bind(rules.iter().map(|rule| rule.revision).collect::<Vec<_>>())
@@ -176,7 +176,7 @@ fn rule(row: &PgRow) -> Result<(Rule, RuleState), Error> {
         status: row::word(row, "status", RuleStatus::parse)?,
         active_after: row.try_get::<i64, _>("active_after")? as u64,
         reference: reference(row)?,
-        firings: row.try_get("firings")?,
+        firings: row.try_get("firing_count")?,
         last_fired_at: row::optional_time(row, "last_fired_at")?,
     };
     Ok((rule.0, state))

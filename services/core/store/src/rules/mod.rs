@@ -12,9 +12,6 @@ use crate::{
     trading::orders::{self, NewOrder, Placed},
 };
 
-/// Whose outbox the facts go to.
-pub const SERVICE: &str = "gateway";
-
 /// A SHA-256 hash of a secret that is not kept.
 pub type TokenHash = [u8; 32];
 
@@ -35,7 +32,24 @@ pub struct RuleRecord {
     pub order: Option<(Uuid, OrderStatus)>,
 }
 
-/// What a request for a rule came to.
+/// A rule that is to be saved.
+#[derive(Debug, Clone)]
+pub struct NewRule {
+    /// The rule with its id.
+    pub rule: Rule,
+    /// The status that it begins with.
+    pub status: RuleStatus,
+    /// The hash of the token that manages it.
+    pub manage_token: TokenHash,
+    /// The account that owns it; none for a rule that only its token manages.
+    pub user_id: Option<Uuid>,
+    /// The order that its first firing places.
+    pub order: Option<NewOrder>,
+    /// The time of the request.
+    pub created_at: Timestamp,
+}
+
+/// The result of a request for a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
     /// It is saved.
@@ -60,7 +74,7 @@ pub enum Changed {
 macro_rules! records {
     ($which:literal) => {
         concat!(
-            "SELECT r.rule, r.manage_token_hash, r.created_at, r.user_id, coalesce(s.firings, 0) AS firings,
+            "SELECT r.rule, r.manage_token_hash, r.created_at, r.user_id, coalesce(s.firing_count, 0) AS firing_count,
                 CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status
                      ELSE r.status END AS status,
                 o.id AS order_id, coalesce(os.status, 'received') AS order_status
@@ -73,16 +87,9 @@ macro_rules! records {
 
 const RECORD: &str = records!("r.id = $1");
 
-/// Saves a new rule, of an account or of nobody, and the order that its first firing places.
-pub async fn create(
-    store: &Store,
-    rule: Rule,
-    status: RuleStatus,
-    token: TokenHash,
-    user_id: Option<Uuid>,
-    order: Option<NewOrder>,
-    now: Timestamp,
-) -> Result<Created, Error> {
+/// Saves a new rule together with the order that its first firing places.
+pub async fn create(store: &Store, new: NewRule) -> Result<Created, Error> {
+    let NewRule { rule, status, manage_token, user_id, order, created_at } = new;
     store
         .transaction(move |tx| {
             Box::pin(async move {
@@ -103,15 +110,15 @@ pub async fn create(
                 .bind(rule.id)
                 .bind(status.as_str())
                 .bind(Json(&rule))
-                .bind(token.as_slice())
-                .bind(now.datetime())
+                .bind(manage_token.as_slice())
+                .bind(created_at.datetime())
                 .bind(user_id)
                 .execute(&mut **tx)
                 .await?;
                 if made.rows_affected() == 0 {
                     return Ok(Created::NoAccount);
                 }
-                tell(tx, rule, 1, RuleChange::Created, status, now).await?;
+                add_event(tx, rule, 1, RuleChange::Created, status, created_at).await?;
                 Ok(Created::Done)
             })
         })
@@ -210,7 +217,7 @@ pub async fn change(store: &Store, id: Uuid, happening: RuleChange, now: Timesta
                 if to == RuleStatus::Deleted {
                     orders::cancel_with(tx, &[id], None, now).await?;
                 }
-                tell(tx, found.rule.clone(), revision, happening, to, now).await?;
+                add_event(tx, found.rule.clone(), revision, happening, to, now).await?;
                 Ok(Changed::Done(Box::new(found)))
             })
         })
@@ -228,7 +235,7 @@ pub async fn list_firings(store: &Store, rule: Uuid, before: Option<i64>, limit:
     rows.iter().map(engine_state::firing).collect()
 }
 
-async fn tell(
+async fn add_event(
     tx: &mut Tx,
     rule: Rule,
     revision: i64,
@@ -236,8 +243,8 @@ async fn tell(
     status: RuleStatus,
     at: Timestamp,
 ) -> Result<(), Error> {
-    let fact = RuleChanged { rule, revision, happened, status, at };
-    outbox::add(tx, SERVICE, &[fact.to_message()]).await
+    let event = RuleChanged { rule, revision, happened, status, at };
+    outbox::add(tx, outbox::GATEWAY, &[event.to_message()]).await
 }
 
 fn record(row: &PgRow) -> Result<RuleRecord, Error> {
@@ -248,7 +255,7 @@ fn record(row: &PgRow) -> Result<RuleRecord, Error> {
         rule: row.try_get::<Json<Rule>, _>("rule")?.0,
         status: RuleStatus::parse(row.try_get("status")?)
             .ok_or_else(|| sqlx::Error::Decode("an unknown rule status".into()))?,
-        firings: row.try_get("firings")?,
+        firings: row.try_get("firing_count")?,
         user_id: row.try_get("user_id")?,
         created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
         order: order.map(|id| (id, order_status)),

@@ -97,7 +97,7 @@ pub async fn request(store: &Store, service: &'static str, deposit: NewDeposit) 
                 // The account is held: it must not be erased while money is on its way to it.
                 let saved = sqlx::query(
                     "INSERT INTO deposits (id, user_id, asset, amount, reference, requested_by, requested_at)
-                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE hold_account($2) ON CONFLICT DO NOTHING",
+                 SELECT $1, $2, $3, $4, $5, $6, $7 WHERE lock_account($2) ON CONFLICT DO NOTHING",
                 )
                 .bind(id)
                 .bind(user_id)

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::{
     Error, Store, bigint,
     pg::row,
-    trading::{balances::known_asset, settlement::account},
+    trading::{assets::known_asset, settlement::account},
 };
 
 /// A view of the database at one moment: what is committed later is not seen.
@@ -44,7 +44,7 @@ impl Snapshot {
 
     /// Returns the position of a consumer.
     pub async fn position(&mut self, consumer: &str) -> Result<u64, Error> {
-        let query = sqlx::query_scalar::<_, i64>("SELECT stream_position FROM positions WHERE consumer = $1");
+        let query = sqlx::query_scalar::<_, i64>("SELECT stream_position FROM consumer_positions WHERE consumer = $1");
         Ok(query.bind(consumer).fetch_optional(&mut *self.connection).await?.unwrap_or_default() as u64)
     }
 

@@ -18,10 +18,10 @@ use uuid::Uuid;
 use crate::{
     Error, Store,
     trading::{
-        balances::Trade,
         deposits,
         orders::{self, Decision, OrderRecord, OrderState},
         settlement::SETTLED,
+        trades::Trade,
     },
 };
 

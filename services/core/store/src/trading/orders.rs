@@ -14,8 +14,7 @@ use crate::{
     Error, Store, Tx,
     outbox::{self, relay},
     pg::row,
-    rules::SERVICE,
-    trading::balances::{self, Trade},
+    trading::trades::{self, Trade},
 };
 
 /// An order that is to be saved.
@@ -175,7 +174,7 @@ pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
     let saved = save(&mut *connection, &order).await?;
     connection.keep();
     if let Some(committed) = saved {
-        relay::enqueue(store, SERVICE, committed);
+        relay::enqueue(store, outbox::GATEWAY, committed);
         return Ok(Placed::New(Box::new(order.into())));
     }
     store.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await
@@ -232,7 +231,7 @@ pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timesta
                 if found.status().is_final() {
                     return Ok(Cancellation::Final(found.status()));
                 }
-                outbox::add(tx, SERVICE, &[cancellation(&found, Because::Asked, now).to_message()]).await?;
+                outbox::add(tx, outbox::GATEWAY, &[cancellation(&found, Because::Asked, now).to_message()]).await?;
                 Ok(Cancellation::Requested(found.into()))
             })
         })
@@ -242,7 +241,7 @@ pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timesta
 /// Saves an order with the fact that says so, in the transaction of something else.
 pub(crate) async fn insert(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
     if save(&mut **tx, &order).await?.is_some() {
-        tx.notify(outbox::channel(SERVICE));
+        tx.notify(outbox::channel(outbox::GATEWAY));
         return Ok(Placed::New(Box::new(order.into())));
     }
     known(tx, order).await
@@ -258,12 +257,12 @@ async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<
         "WITH saved AS (
              INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
              SELECT $6, $7, $8, $9, $10, $11, $12, $13 FROM (SELECT FROM users WHERE id = $7 FOR KEY SHARE) AS account
-             WHERE NOT EXISTS (SELECT FROM order_keys WHERE user_id = $7 AND idempotency_key = $11)
+             WHERE NOT EXISTS (SELECT FROM order_idempotency_keys WHERE user_id = $7 AND idempotency_key = $11)
              ON CONFLICT DO NOTHING RETURNING id
          ) ",
         outbox::add_from!("saved")
     );
-    let row = outbox::bind(statement, SERVICE, fact.clone())
+    let row = outbox::bind(statement, outbox::GATEWAY, fact.clone())
         .bind(id)
         .bind(user_id)
         .bind(Json(&order.terms))
@@ -283,7 +282,7 @@ async fn known(tx: &mut Tx, request: NewOrder) -> Result<Placed, Error> {
     let key = idempotency_key.as_deref();
     let rows = sqlx::query(records!(
         "o.user_id = $1 AND (o.idempotency_key = $2 OR o.client_order_id = $3
-            OR o.id = (SELECT order_id FROM order_keys WHERE user_id = $1 AND idempotency_key = $2))"
+            OR o.id = (SELECT order_id FROM order_idempotency_keys WHERE user_id = $1 AND idempotency_key = $2))"
     ))
     .bind(user_id)
     .bind(key)
@@ -313,7 +312,7 @@ async fn known(tx: &mut Tx, request: NewOrder) -> Result<Placed, Error> {
 /// From here on this key names the order too, and no other.
 async fn remember(tx: &mut Tx, order: &OrderRecord, key: &str) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO order_keys (user_id, idempotency_key, order_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        "INSERT INTO order_idempotency_keys (user_id, idempotency_key, order_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
     .bind(order.user_id)
     .bind(key)
@@ -340,7 +339,7 @@ pub(crate) async fn cancel_with(
     now: Timestamp,
 ) -> Result<(), Error> {
     let query = sqlx::query(records!(
-        "((o.rule_id = ANY($1) AND (s.order_id IS NULL OR s.parked_rule IS NOT NULL)) OR o.user_id = $2)
+        "((o.rule_id = ANY($1) AND (s.order_id IS NULL OR s.awaiting_alert_rule_id IS NOT NULL)) OR o.user_id = $2)
             AND coalesce(s.status, 'received') IN ('received', 'open')
          ORDER BY o.id"
     ));
@@ -350,7 +349,7 @@ pub(crate) async fn cancel_with(
         let because = if account == Some(order.user_id) { Because::Asked } else { Because::AlertEnded };
         cancellation(order, because, now).to_message()
     });
-    outbox::add(tx, SERVICE, &facts.collect::<Vec<_>>()).await
+    outbox::add(tx, outbox::GATEWAY, &facts.collect::<Vec<_>>()).await
 }
 
 fn cancellation(order: &OrderRecord, because: Because, now: Timestamp) -> OrderCancelRequested {
@@ -383,7 +382,7 @@ fn record(row: &PgRow) -> Result<OrderRecord, Error> {
 
 fn decision(row: &PgRow) -> Result<Decision, Error> {
     let traded: Option<i64> = row.try_get("posting_id")?;
-    Ok(Decision { state: state(row)?, trade: traded.map(|_| balances::trade(row)).transpose()? })
+    Ok(Decision { state: state(row)?, trade: traded.map(|_| trades::trade(row)).transpose()? })
 }
 
 fn state(row: &PgRow) -> Result<OrderState, Error> {

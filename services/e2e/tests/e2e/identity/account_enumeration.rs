@@ -98,7 +98,7 @@ async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() 
     for _ in 0..2 {
         follow(&eves[0], PASSWORD).await.expect_status(422);
     }
-    slow_down(&system, "join");
+    slow_down(&system, "sign_up");
     follow(&eves[0], OTHER_PASSWORD).await.expect_status(429);
 
     // Of two that wait, also the first asks: it need not have been the owner's.
@@ -211,7 +211,7 @@ async fn only_so_many_ask_for_a_new_password_in_an_hour() {
 /// Three failures make the next attempt wait for a second, which may be over on a slow machine: as if there were more.
 fn slow_down(system: &System, kind: &str) {
     let failed = format!(
-        "UPDATE attempts SET failures = 9, last_at = now() WHERE kind = '{kind}' AND failures >= 3 RETURNING 1"
+        "UPDATE login_attempts SET failure_count = 9, last_failed_at = now() WHERE kind = '{kind}' AND failure_count >= 3 RETURNING 1"
     );
     assert_eq!(Database::of(system).value(&failed), "1", "three have failed");
 }
@@ -238,7 +238,7 @@ async fn whoever_guesses_a_password_does_not_keep_its_owner_out() {
     for _ in 0..3 {
         api.call_with(token, Method::PUT, "/v1/me/password", &change("not my password")).await.expect_status(422);
     }
-    slow_down(&system, "password");
+    slow_down(&system, "password_change");
     api.call_with(token, Method::PUT, "/v1/me/password", &change(PASSWORD)).await.expect_status(429);
     api.try_sign_in_from(home, ada, PASSWORD).await.expect_status(201);
     system.stop().await;

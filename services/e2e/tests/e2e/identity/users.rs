@@ -261,13 +261,13 @@ async fn links_and_sessions_expire() {
 
     // What is over is taken away, though nobody asks for it.
     database.run("UPDATE password_resets SET expires_at = now() - interval '25 hours'");
-    database.run("UPDATE attempts SET last_at = now() - interval '61 minutes'");
+    database.run("UPDATE login_attempts SET last_failed_at = now() - interval '61 minutes'");
     over("sign_ups");
     over("sessions");
     system.stop().await;
     system.up().await;
     let left = "SELECT concat_ws(' ', (SELECT count(*) FROM sign_ups), (SELECT count(*) FROM password_resets),
-                                 (SELECT count(*) FROM sessions), (SELECT count(*) FROM attempts))";
+                                 (SELECT count(*) FROM sessions), (SELECT count(*) FROM login_attempts))";
     wait_until("nothing is left", Duration::from_secs(30), async || (database.value(left) == "0 0 0 0").then_some(()))
         .await;
     system.stop().await;

@@ -15,8 +15,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("sessions", "SIUD"),
             ("api_keys", "SIUD"),
             ("password_resets", "SIUD"),
-            ("sign_in_failures", "SIUD"),
-            ("attempts", "SIUD"),
+            ("login_attempts", "SIUD"),
             ("rule_states", "S"),
             ("firings", "S"),
             ("instruments", "S"),
@@ -24,7 +23,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("latest_prices", "S"),
             ("candles", "S"),
             ("orders", "SI"),
-            ("order_keys", "SI"),
+            ("order_idempotency_keys", "SI"),
             ("deposits", "SI"),
             ("order_states", "S"),
             ("accounts", "S"),
@@ -39,10 +38,10 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("rules", "S"),
             ("rule_states", "SIU"),
-            ("markets", "SIU"),
+            ("market_states", "SIU"),
             ("market_samples", "SIUD"),
             ("firings", "SI"),
-            ("positions", "SIU"),
+            ("consumer_positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),
         ],
@@ -54,7 +53,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("instruments", "SIU"),
             ("latest_prices", "SIU"),
             ("candles", "SIU"),
-            ("positions", "SIU"),
+            ("consumer_positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),
         ],
@@ -64,8 +63,8 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
         &[
             ("deliveries", "SIU"),
             ("delivery_attempts", "SI"),
-            ("told_together", "SI"),
-            ("positions", "SIU"),
+            ("batched_sources", "SI"),
+            ("consumer_positions", "SIU"),
             ("outbox", "SID"),
             ("dead_letters", "SI"),
             ("users", "s"),
@@ -88,14 +87,14 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("dead_letters", "SI"),
             ("order_states", "SIU"),
             ("settlement_prices", "SIU"),
-            ("positions", "SIU"),
+            ("consumer_positions", "SIU"),
             ("outbox", "SID"),
         ],
     ),
     (
         "tickbell_operator",
         &[
-            ("positions", "S"),
+            ("consumer_positions", "S"),
             ("outbox", "SID"),
             ("deliveries", "S"),
             ("delivery_attempts", "S"),
@@ -152,7 +151,7 @@ async fn each_role_is_refused_what_it_does_not_need() {
              CASE WHEN has_table_privilege(role, oid, 'DELETE') THEN 'D' END)
          FROM pg_class, (SELECT rolname AS role FROM pg_roles WHERE rolname LIKE 'tickbell\\_%') roles
          WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
-           AND relname <> '_sqlx_migrations'",
+           AND relname NOT IN ('_sqlx_migrations', 'schema_format')",
     );
     assert!(found.lines().count() >= RIGHTS.len() * 13, "{found}");
 
@@ -239,16 +238,18 @@ async fn a_refusal_is_the_servers_own() {
     }
     // Rows of a shared table are their service's own.
     let seen = "BEGIN; SET LOCAL ROLE tickbell_alert_engine;
-                SELECT string_agg(consumer, ' ' ORDER BY consumer) FROM positions";
+                SELECT string_agg(consumer, ' ' ORDER BY consumer) FROM consumer_positions";
     assert_eq!(database.value(seen), "alert-engine alert-engine-rules");
     let forged = "INSERT INTO outbox (service, subject, message_id, headers, body)
                   VALUES ('alert-engine', 'alerts.X', 'forged', '{}', '')";
     let said = database.refusal("tickbell_gateway", forged);
     assert!(said.as_deref().is_some_and(|said| said.contains("row-level security")), "{said:?}");
     // What is kept about a person crosses tables: the gateway asks for it and sees no table but its own.
-    for function in
-        ["export_person('ada@example.com')", "erase_messages('ada@example.com', '')", "erase_names(gen_random_uuid())"]
-    {
+    for function in [
+        "export_user_data('ada@example.com')",
+        "erase_deliveries('ada@example.com', '')",
+        "erase_references(gen_random_uuid())",
+    ] {
         let statement = format!("SELECT {function}");
         assert_eq!(database.refusal("tickbell_gateway", &statement), None, "{function}");
         for role in ["tickbell_notifier", "tickbell_alert_engine", "tickbell_history_writer", "tickbell_operator"] {
@@ -259,12 +260,12 @@ async fn a_refusal_is_the_servers_own() {
     let addresses = "SELECT email FROM users UNION SELECT email FROM sign_ups";
     assert_eq!(database.refusal("tickbell_notifier", addresses), None);
     // The tape's months are the writer's to make, and nobody else's.
-    let month = "SELECT make_ticks_partition('2030-01-01')";
+    let month = "SELECT create_ticks_partition('2030-01-01')";
     assert_eq!(database.refusal("tickbell_history_writer", month), None);
     assert!(database.refusal("tickbell_gateway", month).is_some_and(|said| said.contains("permission denied")));
     // A batch of the settler is refused by itself when another instance was faster.
     assert_eq!(database.refusal("tickbell_trade_settler", "SELECT fence(true)"), None);
     let fenced = database.refusal("tickbell_trade_settler", "SELECT fence(false)");
     assert!(fenced.as_deref().is_some_and(|said| said.contains("by another instance")), "{fenced:?}");
-    assert!(database.refusal("tickbell_history_writer", "SELECT make_ticks_partition('2030-01-02')").is_some());
+    assert!(database.refusal("tickbell_history_writer", "SELECT create_ticks_partition('2030-01-02')").is_some());
 }

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use events::{OrderStatus, RuleStatus, rule::RuleChange};
-use store::rules::{self, Changed, Created, RuleRecord};
+use store::rules::{self, Changed, Created, NewRule, RuleRecord};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -101,7 +101,9 @@ pub(crate) async fn create(
     };
     let manage_token = new_token("");
     let user_id = caller.map(|caller| caller.user_id);
-    match rules::create(&state.store, rule.clone(), status, hash(&manage_token), user_id, order, now).await? {
+    let new =
+        NewRule { rule: rule.clone(), status, manage_token: hash(&manage_token), user_id, order, created_at: now };
+    match rules::create(&state.store, new).await? {
         Created::Done => {}
         Created::NoAccount => return Err(auth::invalid_token()),
         Created::OrderNameTaken => return Err(client_order_id_taken("/then/order")),

@@ -109,8 +109,8 @@ mod tests {
         let delivery = Delivery {
             id: Uuid::from_u128(9),
             kind: Kind::Alert,
-            about: alert.id.clone(),
-            besides: Vec::new(),
+            source_id: alert.id.clone(),
+            also_covers: Vec::new(),
             rule_id: Some(alert.rule_id),
             channel: Channel::Email,
             address: address.into(),

@@ -12,7 +12,7 @@ use store::{
     identity::users::{self, Role},
     outbox::relay,
     trading::{
-        balances,
+        assets, balances,
         deposits::{self, AccountOwner, Deposit, NewDeposit, Requested},
     },
 };
@@ -81,7 +81,7 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
         Command::Deposit { email, amount, asset, reference } => deposit(options, email, amount, asset, reference).await,
         Command::Asset { code, scale } => {
             let store = store(&settings(options)?).await?;
-            if !balances::add_asset(&store, &(code.clone(), scale)).await? {
+            if !assets::add(&store, &(code.clone(), scale)).await? {
                 eprint(&format!("{code} already exists; GET /v1/assets shows its decimal places."));
                 return Ok(Exit::Failed);
             }
@@ -152,7 +152,7 @@ async fn deposit(
 
 /// Validates the asset and the amount, and returns the user with the mail address.
 async fn find_user(store: &Store, email: &str, amount: Amount, asset: &Asset) -> anyhow::Result<Uuid> {
-    let found = balances::find_assets(store, std::slice::from_ref(asset)).await?;
+    let found = assets::find(store, std::slice::from_ref(asset)).await?;
     let Some((_, scale)) = found.first() else {
         bail!("asset {asset} does not exist; add it with `tickbell accounts asset {asset} SCALE`");
     };

@@ -112,11 +112,12 @@ impl Statement {
                 .push_bind(column(trades, |trade| trade.at.datetime()))
                 .push_bind(column(trades, |trade| trade.hash.as_slice()));
         });
-        let into = "order_states (order_id, user_id, revision, status, reason, place, held_asset, held, parked_rule,
-                                  parked_until, tick_sequence, updated_at)";
+        let into = "order_states (order_id, user_id, revision, status, reason, queue_rank, held_asset, held,
+                                  awaiting_alert_rule_id, awaiting_alert_until, tick_sequence, updated_at)";
         let again = "ON CONFLICT (order_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
-            reason = EXCLUDED.reason, place = EXCLUDED.place, held_asset = EXCLUDED.held_asset, held = EXCLUDED.held,
-            parked_rule = EXCLUDED.parked_rule, parked_until = EXCLUDED.parked_until,
+            reason = EXCLUDED.reason, queue_rank = EXCLUDED.queue_rank, held_asset = EXCLUDED.held_asset, held = EXCLUDED.held,
+            awaiting_alert_rule_id = EXCLUDED.awaiting_alert_rule_id,
+            awaiting_alert_until = EXCLUDED.awaiting_alert_until,
             tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at
             WHERE order_states.status = 'open' AND order_states.revision < EXCLUDED.revision RETURNING 1";
         let held_asset = |order: &OrderState| order.held.as_ref().map(|(asset, _)| asset.to_string());

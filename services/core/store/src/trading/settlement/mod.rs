@@ -5,7 +5,7 @@ mod batch_statement;
 use std::{borrow::Cow, sync::Arc};
 
 use events::{OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
-use ledger::rows::{AccountRow, AssetRow, Changes, LedgerState, OrderState, PriceRow};
+use ledger::rows::{AccountRow, Changes, LedgerState, OrderState, PriceRow};
 use rust_decimal::Decimal;
 use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
 use tokio::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::{
     consumer::{dead_letters, runner::Commit},
     outbox::relay,
     pg::{row, transaction::in_task},
-    trading::balances::known_asset,
+    trading::assets,
 };
 
 /// The PostgreSQL channel that announces settled orders and deposits.
@@ -80,11 +80,11 @@ pub async fn load(store: &Store) -> Result<LedgerState, Error> {
     let last = last.fetch_optional(store.pool()).await?;
     let open = sqlx::query(
         "SELECT s.*, o.terms FROM order_states s LEFT JOIN orders o ON o.id = s.order_id
-         WHERE s.status = 'open' ORDER BY s.place",
+         WHERE s.status = 'open' ORDER BY s.queue_rank",
     );
     let prices = sqlx::query("SELECT * FROM settlement_prices");
     Ok(LedgerState {
-        assets: all_assets(store).await?,
+        assets: assets::list(store).await?,
         accounts: accounts
             .iter()
             .map(|row| Ok((account(row)?, row.try_get("balance")?)))
@@ -93,12 +93,6 @@ pub async fn load(store: &Store) -> Result<LedgerState, Error> {
         open: open.fetch_all(store.pool()).await?.iter().map(open_order).collect::<Result<_, _>>()?,
         prices: prices.fetch_all(store.pool()).await?.iter().map(price).collect::<Result<_, _>>()?,
     })
-}
-
-/// Lists the assets that accounts may hold, with their decimal places.
-pub async fn all_assets(store: &Store) -> Result<Vec<AssetRow>, Error> {
-    let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(store.pool()).await?;
-    rows.iter().map(known_asset).collect()
 }
 
 /// Returns those of these orders and deposits that are settled. A message that was published again long after the first time
@@ -127,15 +121,15 @@ fn order_state(row: &PgRow) -> Result<OrderState, Error> {
     let held_asset = row.try_get::<Option<&str>, _>("held_asset")?;
     let held_asset = held_asset.map(|_| row::asset(row, "held_asset")).transpose()?;
     let held: Decimal = row.try_get("held")?;
-    let expires_at = row::optional_time(row, "parked_until")?;
-    let rule_id: Option<Uuid> = row.try_get("parked_rule")?;
+    let expires_at = row::optional_time(row, "awaiting_alert_until")?;
+    let rule_id: Option<Uuid> = row.try_get("awaiting_alert_rule_id")?;
     Ok(OrderState {
         order_id: row.try_get("order_id")?,
         user_id: row.try_get("user_id")?,
         revision: row.try_get("revision")?,
         status: row::word(row, "status", OrderStatus::parse)?,
         reason: reason.map(|_| row::word(row, "reason", RejectReason::parse)).transpose()?,
-        queue_rank: row.try_get("place")?,
+        queue_rank: row.try_get("queue_rank")?,
         held: held_asset.map(|asset| (asset, held)),
         awaiting_alert: rule_id.map(|rule_id| AlertTrigger { rule_id, expires_at }),
         tick_sequence: row.try_get::<i64, _>("tick_sequence")? as u64,
@@ -163,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_schema_knows_every_reason_of_a_rejection() {
-        let schema = include_str!("../../../migrations/0006_ledger_bounds.sql");
+        let schema = include_str!("../../../migrations/0001_initial.sql");
         let unknown = RejectReason::ALL.iter().find(|reason| !schema.contains(&format!("'{}'", reason.as_str())));
         assert_eq!(unknown, None);
     }

@@ -1,0 +1,45 @@
+//! Candles, which the history-writer merges from the parts that batches of ticks make.
+
+use market_data::candles::PartialCandle;
+
+use crate::{Error, Tx, bigint};
+
+/// Merges partial candles into the stored ones. Each candle may appear only once.
+pub async fn merge(tx: &mut Tx, candles: &[PartialCandle]) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO candles AS there (instrument_id, interval_seconds, start, open, open_at, open_sequence, high, low,
+                                       close, close_at, close_sequence, volume, trades)
+         SELECT * FROM unnest($1::int[], $2::int[], $3::timestamptz[], $4::numeric[], $5::timestamptz[], $6::bigint[],
+                              $7::numeric[], $8::numeric[], $9::numeric[], $10::timestamptz[], $11::bigint[],
+                              $12::numeric[], $13::bigint[])
+         ON CONFLICT (instrument_id, interval_seconds, start) DO UPDATE SET
+             (open, open_at, open_sequence) = (SELECT * FROM (VALUES
+                     (there.open, there.open_at, there.open_sequence),
+                     (EXCLUDED.open, EXCLUDED.open_at, EXCLUDED.open_sequence)) AS edge (price, at, sequence)
+                 ORDER BY at, sequence LIMIT 1),
+             high = greatest(there.high, EXCLUDED.high),
+             low = least(there.low, EXCLUDED.low),
+             (close, close_at, close_sequence) = (SELECT * FROM (VALUES
+                     (there.close, there.close_at, there.close_sequence),
+                     (EXCLUDED.close, EXCLUDED.close_at, EXCLUDED.close_sequence)) AS edge (price, at, sequence)
+                 ORDER BY at DESC, sequence DESC LIMIT 1),
+             volume = there.volume + EXCLUDED.volume,
+             trades = there.trades + EXCLUDED.trades",
+    )
+    .bind(candles.iter().map(|candle| candle.instrument).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.interval.span().as_seconds() as i32).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.start.datetime()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.open.price.decimal()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.open.at.datetime()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| bigint(candle.open.sequence)).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.high.decimal()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.low.decimal()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.close.price.decimal()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.close.at.datetime()).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| bigint(candle.close.sequence)).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.volume).collect::<Vec<_>>())
+    .bind(candles.iter().map(|candle| candle.trades).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,46 @@
+//! The monthly partitions of the ticks, which the history-writer creates ahead and drops when they are too old.
+
+use std::collections::BTreeSet;
+
+use events::Timestamp;
+use market_data::Month;
+use tracing::info;
+
+use crate::{Error, Store};
+
+/// Lists the months that have a partition.
+pub async fn list(store: &Store) -> Result<BTreeSet<Month>, Error> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+         WHERE i.inhparent = 'ticks'::regclass",
+    )
+    .fetch_all(store.pool())
+    .await?;
+    Ok(names.iter().filter_map(|name| partition_month(name)).collect())
+}
+
+/// Reads the month out of the name of a partition, like `ticks_2018_04`.
+fn partition_month(name: &str) -> Option<Month> {
+    let (year, month) = name.strip_prefix("ticks_")?.split_once('_')?;
+    Month::new(year.parse().ok()?, month.parse().ok()?)
+}
+
+/// Creates the partition of a month.
+pub async fn create(store: &Store, month: Month) -> Result<(), Error> {
+    sqlx::query("SELECT create_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
+    info!(%month, "created partition");
+    Ok(())
+}
+
+/// Drops the partitions that end at or before `oldest`, with their ticks, and returns their months. Candles stay.
+pub async fn drop_before(store: &Store, oldest: Timestamp) -> Result<Vec<Month>, Error> {
+    let mut dropped = Vec::new();
+    for month in list(store).await? {
+        if month.next().start() <= oldest.datetime() {
+            sqlx::query("SELECT drop_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
+            info!(%month, "dropped partition older than history.retention_days");
+            dropped.push(month);
+        }
+    }
+    Ok(dropped)
+}

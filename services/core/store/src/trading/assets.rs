@@ -1,0 +1,60 @@
+//! The assets that accounts may hold, and how exact an amount of each is.
+
+use std::sync::PoisonError;
+
+use events::Asset;
+use ledger::rows::AssetRow;
+use rust_decimal::Decimal;
+use sqlx::{Row, postgres::PgRow};
+
+use crate::{Error, Store, pg::row};
+
+/// Returns those of these assets that accounts may hold.
+pub async fn find(store: &Store, codes: &[Asset]) -> Result<Vec<AssetRow>, Error> {
+    if let Some(known) = cached(store, codes) {
+        return Ok(known);
+    }
+    let texts: Vec<&str> = codes.iter().map(Asset::as_str).collect();
+    let query = sqlx::query("SELECT code, scale FROM assets WHERE code = ANY($1)").bind(texts);
+    let found: Vec<AssetRow> =
+        query.fetch_all(store.pool()).await?.iter().map(known_asset).collect::<Result<_, _>>()?;
+    store.scales.write().unwrap_or_else(PoisonError::into_inner).extend(found.iter().cloned());
+    Ok(found)
+}
+
+/// Returns all of these assets when all were found before.
+fn cached(store: &Store, codes: &[Asset]) -> Option<Vec<AssetRow>> {
+    let scales = store.scales.read().unwrap_or_else(PoisonError::into_inner);
+    codes.iter().map(|code| Some((code.clone(), *scales.get(code)?))).collect()
+}
+
+/// Lets accounts hold an asset; returns `false` when they may already, whatever its scale.
+pub async fn add(store: &Store, (code, scale): &AssetRow) -> Result<bool, Error> {
+    let added = sqlx::query("INSERT INTO assets (code, scale) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+        .bind(code.as_str())
+        .bind(i16::try_from(*scale).unwrap_or(i16::MAX))
+        .execute(store.pool())
+        .await?;
+    Ok(added.rows_affected() == 1)
+}
+
+/// Returns all assets, by code.
+pub async fn list(store: &Store) -> Result<Vec<AssetRow>, Error> {
+    let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(store.pool()).await?;
+    rows.iter().map(known_asset).collect()
+}
+
+pub(crate) fn known_asset(row: &PgRow) -> Result<AssetRow, Error> {
+    Ok((row::asset(row, "code")?, scale(row)?))
+}
+
+fn scale(row: &PgRow) -> Result<u32, sqlx::Error> {
+    Ok(row.try_get::<i16, _>("scale")?.unsigned_abs().into())
+}
+
+/// An amount with the places that its asset has.
+pub(crate) fn scaled(row: &PgRow, column: &str) -> Result<Decimal, sqlx::Error> {
+    let mut amount: Decimal = row.try_get(column)?;
+    amount.rescale(scale(row)?);
+    Ok(amount)
+}

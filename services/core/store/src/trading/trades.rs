@@ -1,0 +1,91 @@
+//! Trades as the settler wrote them, for their owners.
+
+use events::{Amount, Price, Side, Size, Symbol, Timestamp};
+use ledger::rows::TradeRow;
+use sqlx::{Row, postgres::PgRow};
+use uuid::Uuid;
+
+use crate::{Error, Store, pg::row};
+
+/// How an order traded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trade {
+    /// Which order.
+    pub order_id: Uuid,
+    /// The ledger's posting.
+    pub posting_id: i64,
+    /// What was traded.
+    pub symbol: Symbol,
+    /// Which way.
+    pub side: Side,
+    /// How much of the base.
+    pub size: Size,
+    /// What one cost.
+    pub price: Price,
+    /// What all of it cost or brought, before the fee.
+    pub quote_amount: Amount,
+    /// The fee, in the quote.
+    pub fee: Amount,
+    /// The tick that priced it.
+    pub tick_sequence: u64,
+    /// Its price.
+    pub tick_price: Price,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+impl Trade {
+    /// What the settler has saved.
+    pub(crate) fn of(saved: &TradeRow) -> Result<Self, Error> {
+        Ok(Self {
+            order_id: saved.order_id,
+            posting_id: saved.posting_id,
+            symbol: Symbol::parse(&saved.symbol).map_err(row::unreadable)?,
+            side: row::known("side", &saved.side, Side::parse)?,
+            size: Size::new(saved.size)?,
+            price: Price::new(saved.price)?,
+            quote_amount: Amount::new(saved.quote_amount)?,
+            fee: Amount::new(saved.fee)?,
+            tick_sequence: saved.tick_sequence as u64,
+            tick_price: Price::new(saved.tick_price)?,
+            at: saved.at,
+        })
+    }
+}
+
+/// Returns a user's trades of postings below `before`, newest first; only those of one order, if it is given.
+pub async fn list(
+    store: &Store,
+    user_id: Uuid,
+    order_id: Option<Uuid>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<Trade>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM trades WHERE user_id = $1 AND posting_id < $2 AND ($3::uuid IS NULL OR order_id = $3)
+         ORDER BY posting_id DESC LIMIT $4",
+    )
+    .bind(user_id)
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(order_id)
+    .bind(limit)
+    .fetch_all(store.pool())
+    .await?;
+    rows.iter().map(trade).collect()
+}
+
+pub(crate) fn trade(row: &PgRow) -> Result<Trade, Error> {
+    Ok(Trade {
+        order_id: row.try_get("order_id")?,
+        posting_id: row.try_get("posting_id")?,
+        symbol: row::symbol(row)?,
+        side: row::word(row, "side", Side::parse)?,
+        size: Size::new(row.try_get("size")?)?,
+        price: Price::new(row.try_get("price")?)?,
+        quote_amount: Amount::new(row.try_get("quote_amount")?)?,
+        fee: Amount::new(row.try_get("fee")?)?,
+        tick_sequence: row.try_get::<i64, _>("tick_sequence")? as u64,
+        tick_price: Price::new(row.try_get("tick_price")?)?,
+        at: row::time(row, "at")?,
+    })
+}

@@ -1,0 +1,64 @@
+//! Holds these tests to every public function of the store.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Functions that no test here calls, and why.
+const ELSEWHERE: [(&str, &str); 6] = [
+    ("runner::lead", "it needs a broker: the end-to-end tests run it"),
+    (".in_transaction", "a consumer run calls it"),
+    (".open", "a consumer run needs a broker: the end-to-end tests run it"),
+    (".run", "a consumer run needs a broker: the end-to-end tests run it"),
+    ("relay::publish_pending", "it needs a broker: the end-to-end tests run it"),
+    ("relay::run", "it needs a broker: the end-to-end tests run it"),
+];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder").flatten() {
+        if entry.path().is_dir() {
+            sources(&entry.path(), found);
+        } else if entry.path().extension().is_some_and(|extension| extension == "rs") {
+            found.push(entry.path());
+        }
+    }
+}
+
+fn read(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut files);
+    files.into_iter().map(|file| (file.clone(), fs::read_to_string(file).expect("a source"))).collect()
+}
+
+/// A free function as `module::function`, a method as `.method`.
+fn public_functions(file: &Path, text: &str) -> Vec<String> {
+    let stem = |path: &Path| path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+    let module = match stem(file).as_str() {
+        "mod" => file.parent().map(stem).unwrap_or_default(),
+        name => name.to_owned(),
+    };
+    let function = |line: &str| {
+        let declared = line.trim_start().strip_prefix("pub ")?;
+        let declared = declared.strip_prefix("async ").unwrap_or(declared).strip_prefix("fn ")?;
+        let name = declared.split(['(', '<']).next()?;
+        Some(if line.starts_with("pub") { format!("{module}::{name}") } else { format!(".{name}") })
+    };
+    text.lines().filter_map(function).collect()
+}
+
+#[test]
+fn every_public_function_is_called_by_a_test() {
+    let tests: String = read("tests/store").into_iter().map(|(_, text)| text).collect();
+    let is_called = |name: &str| {
+        let method = name.strip_prefix('.').map(|method| format!("::{method}("));
+        tests.contains(&format!("{name}(")) || method.is_some_and(|associated| tests.contains(&associated))
+    };
+    let functions: Vec<String> = read("src").iter().flat_map(|(file, text)| public_functions(file, text)).collect();
+    let missing: Vec<&String> = functions
+        .iter()
+        .filter(|name| !is_called(name) && !ELSEWHERE.iter().any(|(elsewhere, _)| elsewhere == name))
+        .collect();
+    assert!(functions.len() > 50, "the sources were read");
+    assert!(missing.is_empty(), "no test calls {missing:?}");
+}

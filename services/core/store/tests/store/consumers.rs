@@ -1,0 +1,110 @@
+//! Positions, dead letters and leadership.
+
+use events::{DeadLetter, dead_letter::Body};
+use platform::Health;
+use store::{
+    Error,
+    consumer::{
+        dead_letters, leader_lock,
+        position::{self, Advance, Progress},
+    },
+};
+
+use crate::{
+    database::{DEADLINE, Database},
+    samples::at,
+};
+
+fn advance(consumer: &'static str, from: u64, to: u64) -> Advance {
+    Advance { consumer: consumer.into(), from, to, last_event_at: None }
+}
+
+async fn move_on(database: &Database, advances: Vec<Advance>) -> Result<(), Error> {
+    database.transaction(move |tx| Box::pin(async move { position::advance(tx, &advances).await })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_is_read_where_it_was_committed() {
+    let database = Database::new().await;
+    assert_eq!(position::progress(&database.store, "a").await.expect("an answer"), Progress::default());
+    assert_eq!(position::read(&database.store, "a", at(0)).await.expect("an answer"), 0);
+    let dated = Advance { last_event_at: Some(at(5)), ..advance("a", 0, 7) };
+    move_on(&database, vec![dated]).await.expect("it moves");
+    move_on(&database, vec![advance("a", 7, 9)]).await.expect("it moves on");
+    assert_eq!(position::read(&database.store, "a", at(0)).await.expect("an answer"), 9);
+    let progress = position::progress(&database.store, "a").await.expect("an answer");
+    assert_eq!(progress, Progress { position: 9, last_event_at: Some(at(5)) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stale_instance_is_fenced_and_moves_no_other_consumer() {
+    let database = Database::new().await;
+    for consumer in ["a", "b"] {
+        position::read(&database.store, consumer, at(0)).await.expect("it begins");
+    }
+    move_on(&database, vec![advance("a", 0, 5)]).await.expect("the first instance commits");
+    let fenced = move_on(&database, vec![advance("b", 0, 3), advance("a", 0, 4)]).await.expect_err("it is stale");
+    assert!(matches!(fenced, Error::Fenced(_)) && fenced.is_transient(), "{fenced:?}");
+    assert_eq!(position::progress(&database.store, "a").await.expect("an answer").position, 5);
+    assert_eq!(position::progress(&database.store, "b").await.expect("an answer").position, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_created_anew_is_read_from_its_beginning() {
+    let database = Database::new().await;
+    position::read(&database.store, "a", at(0)).await.expect("it begins");
+    move_on(&database, vec![advance("a", 0, 5)]).await.expect("it moves");
+    assert_eq!(position::read(&database.store, "a", at(1)).await.expect("an answer"), 0);
+    assert_eq!(position::read(&database.store, "a", at(1)).await.expect("an answer"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_given_up_once_whoever_gives_it_up() {
+    let database = Database::new().await;
+    for service in ["notifier", "history-writer"] {
+        dead_letters::register_metrics(service);
+        let letter = DeadLetter {
+            service: service.into(),
+            stream: "TICKS".into(),
+            sequence: 7,
+            subject: "ticks.x".into(),
+            headers: Vec::new(),
+            body: Body::Text("{".into()),
+            reason: "it is no JSON".into(),
+            attempts: 1,
+            at: at(0),
+        };
+        let add =
+            database.transaction(move |tx| Box::pin(async move { dead_letters::add(tx, service, &[letter]).await }));
+        add.await.expect("it is recorded");
+    }
+    let found: (String, i64) = database.row("SELECT service, sequence FROM dead_letters").await;
+    assert_eq!(found, ("notifier".into(), 7));
+    assert_eq!(database.outbox_subjects().await.len(), 1, "one dead letter is published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_leads_until_its_lock_is_dropped() {
+    let database = Database::new().await;
+    let check = || Health::default().check("leader");
+    let first = leader_lock::acquire(&database.store, "settler", &check()).await.expect("nobody leads");
+    let standby = {
+        let (store, check) = (database.store.clone(), check());
+        tokio::spawn(async move { leader_lock::acquire(&store, "settler", &check).await.map(|_| ()) })
+    };
+    let other = leader_lock::acquire(&database.store, "another", &check()).await;
+    other.expect("another service's leadership is free");
+    assert!(!standby.is_finished());
+    drop(first);
+    tokio::time::timeout(DEADLINE, standby).await.expect("in time").expect("no panic").expect("it leads");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_seized_loses_the_lock() {
+    let database = Database::new().await;
+    let check = Health::default().check("leader");
+    let mut first = leader_lock::acquire(&database.store, "settler", &check).await.expect("nobody leads");
+    let _seized = leader_lock::seize(&database.store, "settler").await.expect("it is taken");
+    let lost = tokio::time::timeout(DEADLINE, first.lost()).await.expect("it notices");
+    assert!(lost.to_string().contains("lost"), "{lost}");
+}

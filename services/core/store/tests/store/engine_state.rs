@@ -1,0 +1,104 @@
+//! What the alert-engine restores when it starts.
+
+use ::rules::{Changes, ExpiredSamples, Firing, MarketState, RuleState, Sample, Suppression};
+use events::RuleStatus;
+use rust_decimal::Decimal;
+use store::rules::{self, NewRule, engine_state};
+
+use crate::{
+    database::Database,
+    samples::{at, id, price, rule, symbol, venue},
+};
+
+fn market(sequence: u64) -> MarketState {
+    MarketState {
+        symbol: symbol("BTC-USD"),
+        venue: venue("coinbase"),
+        first_sequence: 1,
+        last_sequence: sequence,
+        last_at: at(sequence as i64),
+        last_price: price("5000"),
+    }
+}
+
+fn sample(slot: i64) -> Sample {
+    let (symbol, venue) = (symbol("BTC-USD"), venue("coinbase"));
+    Sample { symbol, venue, grain_seconds: 1, slot, at: at(slot), price: price("5000") }
+}
+
+fn state(firings: i64) -> RuleState {
+    RuleState {
+        rule_id: id(1),
+        revision: 2,
+        status: RuleStatus::Active,
+        active_after: 7,
+        reference: Some((price("4000"), at(1))),
+        firings,
+        last_fired_at: Some(at(3)),
+    }
+}
+
+fn firing(number: i64) -> Firing {
+    Firing {
+        rule_id: id(1),
+        number,
+        symbol: symbol("BTC-USD"),
+        venue: venue("coinbase"),
+        fired_at: at(3),
+        price: price("5000"),
+        reference: Some((price("4000"), at(1))),
+        change_percent: Some(Decimal::from(25)),
+        sequence: 9,
+        suppressed: (number == 2).then_some(Suppression::Cooldown),
+    }
+}
+
+async fn save(database: &Database, changes: Changes) {
+    let saved = database.transaction(move |tx| Box::pin(async move { engine_state::save(tx, &changes).await }));
+    saved.await.expect("it is saved");
+}
+
+async fn with_rule() -> Database {
+    let database = Database::new().await;
+    let rule = rule(1, "ada@example.com");
+    let status = RuleStatus::Active;
+    let new = NewRule { rule, status, manage_token: [1; 32], user_id: None, order: None, created_at: at(0) };
+    rules::create(&database.store, new).await.expect("it is saved");
+    database
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_saved_last_is_restored() {
+    let database = with_rule().await;
+    save(&database, Changes { markets: vec![market(5)], rules: vec![state(0)], ..Changes::default() }).await;
+    let samples = vec![sample(1), sample(2), sample(3)];
+    save(&database, Changes { markets: vec![market(9)], samples, rules: vec![state(1)], ..Changes::default() }).await;
+    let (symbol, venue) = (symbol("BTC-USD"), venue("coinbase"));
+    let expired = ExpiredSamples { symbol, venue, grain_seconds: 1, before_slot: 3 };
+    save(&database, Changes { expired_samples: vec![expired], ..Changes::default() }).await;
+    let restored = engine_state::load(&database.store).await.expect("a state");
+    assert_eq!(restored.markets, [market(9)]);
+    assert_eq!(restored.samples, [sample(3)]);
+    assert_eq!(restored.rules, [(rule(1, "ada@example.com"), state(1))]);
+    engine_state::reset_sequences(&database.store).await.expect("they are reset");
+    let restored = engine_state::load(&database.store).await.expect("a state");
+    assert_eq!((restored.markets[0].last_sequence, restored.rules[0].1.active_after), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn firings_are_numbered_and_listed_newest_first() {
+    let database = with_rule().await;
+    let (firings, rules) = ((1..=3).map(firing).collect(), vec![state(3)]);
+    save(&database, Changes { firings, rules, ..Changes::default() }).await;
+    let list = |before, limit| rules::list_firings(&database.store, id(1), before, limit);
+    assert_eq!(list(None, 2).await.expect("a page"), [firing(3), firing(2)]);
+    assert_eq!(list(Some(2), 2).await.expect("a page"), [firing(1)]);
+    let (found, _) = rules::find(&database.store, id(1)).await.expect("an answer").expect("a rule");
+    assert_eq!(found.firings, 3);
+    let again = database.transaction(|tx| {
+        Box::pin(
+            async move { engine_state::save(tx, &Changes { firings: vec![firing(3)], ..Changes::default() }).await },
+        )
+    });
+    assert!(again.await.is_err(), "a number is used once");
+}

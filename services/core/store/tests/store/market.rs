@@ -1,0 +1,129 @@
+//! Price history: partitions, ticks, latest prices and candles.
+
+use events::{Interval, Tick};
+use market_data::{
+    InstrumentId, Month, StoredTick,
+    candles::{CandleEdge, PartialCandle},
+};
+use rust_decimal::Decimal;
+use store::market::{
+    candles, instruments, partitions,
+    queries::{self, Range, SortOrder, TickCursor},
+    ticks,
+};
+
+use crate::{
+    database::Database,
+    samples::{at, price, symbol, tick, venue},
+};
+
+const ALL: Range = Range { venue: None, from: None, to: None, limit: 100 };
+
+fn stored(sequence: u64, tick: Tick) -> StoredTick {
+    StoredTick { tick, trade_id: sequence.to_string(), sequence }
+}
+
+/// A database with this month's partition and one instrument.
+async fn quoted() -> (Database, InstrumentId) {
+    let database = Database::new().await;
+    partitions::create(&database.store, Month::of(at(0))).await.expect("a partition");
+    let add = database.transaction(|tx| {
+        Box::pin(async move { instruments::add(tx, &symbol("BTC-USD"), &venue("coinbase"), 5).await })
+    });
+    let instrument = add.await.expect("a number");
+    (database, instrument)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_created_once_and_dropped_when_they_are_over() {
+    let database = Database::new().await;
+    let store = &database.store;
+    let month = Month::of(at(0));
+    for month in [month, month, month.next()] {
+        partitions::create(store, month).await.expect("it is there");
+    }
+    assert!(partitions::list(store).await.expect("months").into_iter().eq([month, month.next()]));
+    let in_next = at(31 * 86_400);
+    assert_eq!(partitions::drop_before(store, in_next).await.expect("months"), [month]);
+    assert!(partitions::list(store).await.expect("months").into_iter().eq([month.next()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instrument_keeps_its_number_and_its_first_sequence() {
+    let (database, instrument) = quoted().await;
+    let again = database.transaction(|tx| {
+        Box::pin(async move { instruments::add(tx, &symbol("BTC-USD"), &venue("coinbase"), 3).await })
+    });
+    assert_eq!(again.await.expect("a number"), instrument);
+    let all = instruments::list(&database.store).await.expect("instruments");
+    assert_eq!(all.get(&(symbol("BTC-USD"), venue("coinbase"))), Some(&instrument));
+    assert_eq!(database.count("SELECT first_sequence FROM instruments").await, 3);
+    assert!(queries::is_quoted(&database.store, &symbol("BTC-USD")).await.expect("an answer"));
+    assert!(!queries::is_quoted(&database.store, &symbol("ETH-USD")).await.expect("an answer"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_tick_is_stored_once_and_pages_follow_each_other() {
+    let (database, instrument) = quoted().await;
+    let new: Vec<_> = (1..=3).map(|n| (instrument, stored(n, tick(n as i64, "coinbase", "5000")))).collect();
+    for expected in [3, 0] {
+        let new = new.clone();
+        let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &new).await }));
+        assert_eq!(added.await.expect("sequences").len(), expected);
+    }
+    let (store, btc) = (&database.store, &symbol("BTC-USD"));
+    let range = Range { limit: 2, ..ALL };
+    for (order, expected) in [(SortOrder::Ascending, [1, 2, 3]), (SortOrder::Descending, [3, 2, 1])] {
+        let first = queries::list_ticks(store, btc, &range, order, None).await.expect("a page");
+        let cursor = first.last().map(|tick| TickCursor { at: tick.at, sequence: tick.sequence });
+        let second = queries::list_ticks(store, btc, &range, order, cursor).await.expect("a page");
+        let sequences: Vec<u64> = first.iter().chain(&second).map(|tick| tick.sequence).collect();
+        assert_eq!(sequences, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_tick_does_not_replace_the_latest_price() {
+    let (database, instrument) = quoted().await;
+    for (sequence, seconds, amount) in [(2, 10, "5000"), (3, 5, "1"), (1, 10, "2")] {
+        let newest = [(instrument, stored(sequence, tick(seconds, "coinbase", amount)))];
+        let merged = database.transaction(move |tx| Box::pin(async move { ticks::merge_latest(tx, &newest).await }));
+        merged.await.expect("it is merged");
+    }
+    let latest = queries::latest(&database.store, &symbol("BTC-USD")).await.expect("an answer").expect("a price");
+    assert_eq!((latest.price, latest.at, latest.change_24h_percent), (price("5000"), at(10), None));
+    let all = queries::list_latest(&database.store, None, 9).await.expect("prices");
+    assert_eq!(all, [latest]);
+    let after = queries::list_latest(&database.store, Some(&symbol("BTC-USD")), 9).await.expect("prices");
+    assert!(after.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_a_candle_merge_in_any_order() {
+    let (database, instrument) = quoted().await;
+    let start = at(0).floor(Interval::ALL[0]);
+    let part = |seconds, sequence, amount: &str| {
+        let edge = CandleEdge { at: at(seconds), sequence, price: price(amount) };
+        PartialCandle {
+            instrument,
+            interval: Interval::ALL[0],
+            start,
+            open: edge,
+            high: price(amount),
+            low: price(amount),
+            close: edge,
+            volume: Decimal::ONE,
+            trades: 1,
+        }
+    };
+    for part in [part(2, 2, "7"), part(3, 3, "6"), part(1, 1, "5")] {
+        let merged = database.transaction(move |tx| Box::pin(async move { candles::merge(tx, &[part]).await }));
+        merged.await.expect("it is merged");
+    }
+    let found = queries::list_candles(&database.store, &symbol("BTC-USD"), Interval::ALL[0], &ALL).await;
+    let found = found.expect("candles");
+    let [candle] = found.as_slice() else { panic!("{found:?}") };
+    let prices = [candle.open, candle.high, candle.low, candle.close];
+    assert_eq!(prices, ["5", "7", "5", "6"].map(price));
+    assert_eq!((candle.volume, candle.trades), (Decimal::from(3), 3));
+}

@@ -1,0 +1,79 @@
+//! The ledger at one moment, for whoever verifies it.
+
+use events::{Amount, Asset, DepositRequested, OrderPlaced};
+use rust_decimal::Decimal;
+use store::trading::ledger_snapshot;
+use uuid::Uuid;
+
+use crate::{
+    samples::{at, id, order},
+    settlement::{DEPOSIT, ORDER, SETTLER, filled, opened, ready, settle},
+};
+
+fn placed(order_id: Uuid, user_id: Uuid) -> OrderPlaced {
+    OrderPlaced { order_id, user_id, terms: order(1, user_id).terms, after_alert: None, placed_at: at(0) }
+}
+
+fn requested(user_id: Uuid, amount: i64) -> DepositRequested {
+    DepositRequested {
+        deposit_id: DEPOSIT,
+        user_id,
+        asset: Asset::parse("USD").expect("an asset"),
+        amount: Amount::new(Decimal::from(amount)).expect("an amount"),
+        requested_at: at(0),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_sees_one_moment() {
+    let (database, ada) = ready().await;
+    settle(&database.store, opened(ada)).await.expect("it is committed");
+    let mut before = ledger_snapshot::begin(&database.store).await.expect("a snapshot");
+    assert_eq!(before.last_posting().await.expect("a number"), 2);
+    settle(&database.store, filled(ada)).await.expect("it is committed");
+    assert_eq!(before.last_posting().await.expect("a number"), 2, "what is committed later is not seen");
+    assert_eq!(before.position(SETTLER).await.expect("a position"), 1);
+
+    let mut snapshot = ledger_snapshot::begin(&database.store).await.expect("a snapshot");
+    assert_eq!(snapshot.last_posting().await.expect("a number"), 3);
+    assert_eq!(snapshot.last_of_batches().await.expect("a number"), 3);
+    assert_eq!(snapshot.accounts().await.expect("accounts").len(), 6);
+    assert!(snapshot.assets().await.expect("assets").len() > 20);
+    let postings = snapshot.postings(1, 9).await.expect("postings");
+    assert_eq!(postings.iter().map(|posting| posting.id).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(snapshot.transfers(1, Some(2)).await.expect("transfers").len(), 2);
+    assert_eq!(snapshot.transfers(3, None).await.expect("transfers").len(), 2);
+    assert_eq!(snapshot.trades(1, 3).await.expect("trades").len(), 1);
+    let orders = snapshot.orders(1, 3).await.expect("orders");
+    assert_eq!(orders[0].1.request(), Some(order(1, ada).terms));
+    assert_eq!(snapshot.deposits(1, 3).await.expect("deposits")[0].id, DEPOSIT);
+    let states = snapshot.order_states(Uuid::nil(), 9).await.expect("states");
+    assert!(states[0].is_traded && states[0].order.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_match_is_named() {
+    let (database, ada) = ready().await;
+    settle(&database.store, opened(ada)).await.expect("it is committed");
+    settle(&database.store, filled(ada)).await.expect("it is committed");
+    let mut snapshot = ledger_snapshot::begin(&database.store).await.expect("a snapshot");
+    assert!(snapshot.orphaned_trades().await.expect("trades").is_empty());
+    assert!(snapshot.trades_without_state().await.expect("trades").is_empty());
+    let amiss = snapshot.mismatched_orders(&[placed(ORDER, ada), placed(id(9), ada)]).await.expect("orders");
+    assert_eq!(amiss, [id(9)]);
+    let amiss = snapshot.mismatched_deposits("ORDERS", &[(1, requested(ada, 1000))]).await.expect("deposits");
+    assert!(amiss.is_empty());
+    let amiss = snapshot.mismatched_deposits("ORDERS", &[(1, requested(ada, 999))]).await.expect("deposits");
+    assert_eq!(amiss, [DEPOSIT]);
+    drop(snapshot);
+
+    database
+        .run(
+            "SET session_replication_role = replica; DELETE FROM order_states; UPDATE trades SET posting_id = 2;
+             SET session_replication_role = origin",
+        )
+        .await;
+    let mut snapshot = ledger_snapshot::begin(&database.store).await.expect("a snapshot");
+    assert_eq!(snapshot.orphaned_trades().await.expect("trades"), [ORDER]);
+    assert_eq!(snapshot.trades_without_state().await.expect("trades"), [ORDER]);
+}
