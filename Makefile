@@ -47,9 +47,10 @@ check: ## check format and lints; warnings are errors
 fmt: ## format the Rust code
 	cargo fmt --all
 
-schemas: ## regenerate the committed files that derive from the code: schemas of events, streams of Kubernetes
-	cargo build --locked --workspace --bin tickbell --test published
+schemas: tools-test ## regenerate the committed files that derive from code: schemas, OpenAPI, settings, streams
+	cargo build --locked --workspace --bin tickbell --test published --test store
 	UPDATE=1 cargo test --locked --workspace --test published
+	UPDATE=1 cargo test --locked --workspace --test store schema
 	target/debug/tickbell streams export --format nack > k8s/streams/streams.yaml
 
 monitoring: tools-deploy ## regenerate the dashboards of Grafana and the alert rules of Kubernetes

@@ -216,7 +216,7 @@ async fn settled(system: &System, store: &Store, broker: &Broker, market: &Marke
     let deposits: Vec<OutboundMessage> = market.deposits.iter().map(DepositRequested::to_message).collect();
     broker.publish(&deposits).await?;
     system.until("funded", STEP_TIMEOUT, async || position(store).await == before + deposits.len() as u64).await?;
-    let held = leader_lock::seize(&store, SERVICE).await?;
+    let held = leader_lock::seize(store, SERVICE).await?;
     let orders: Vec<OutboundMessage> = market.orders.iter().map(OrderPlaced::to_message).collect();
     broker.publish(&orders).await?;
     let last = before + (deposits.len() + orders.len()) as u64;
@@ -230,7 +230,7 @@ async fn settled(system: &System, store: &Store, broker: &Broker, market: &Marke
 }
 
 async fn position(store: &Store) -> u64 {
-    position::progress(&store, ORDERS_CONSUMER).await.map(|progress| progress.position).unwrap_or_default()
+    position::progress(store, ORDERS_CONSUMER).await.map(|progress| progress.position).unwrap_or_default()
 }
 
 /// Creates a database beside the system's with the same tables and the balances, and returns it with the batches to write.

@@ -1,4 +1,4 @@
--- Generated from migrations/ by `UPDATE_SCHEMAS=1 cargo test -p store schema`.
+-- Generated from migrations/ by `UPDATE=1 cargo test -p store schema`.
 
 CREATE FUNCTION public.check_hash_chain() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER

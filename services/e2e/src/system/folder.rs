@@ -38,7 +38,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var(KEEP).is_ok_and(|keep| keep == "1") {
+        if std::thread::panicking() || std::env::var_os(KEEP).is_some_and(|keep| keep == "1") {
             self.0.disable_cleanup(true);
             // Not by a macro, whose output a test that passes does not show.
             let _ = writeln!(std::io::stderr(), "data and logs of the system are in {}", self.0.path().display());

@@ -11,7 +11,7 @@ const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.sql");
 /// Removes what depends on the version of `pg_dump`: comments, settings, and its marks around the text.
 fn normalized(dump: &str) -> String {
     let drops = |line: &&str| !["--", "SET ", "SELECT pg_catalog.set_config", "\\"].iter().any(|s| line.starts_with(s));
-    let mut schema = String::from("-- Generated from migrations/ by `UPDATE_SCHEMAS=1 cargo test -p store schema`.\n");
+    let mut schema = String::from("-- Generated from migrations/ by `UPDATE=1 cargo test -p store schema`.\n");
     let mut blank = false;
     for line in dump.lines().filter(drops) {
         if line.is_empty() {
@@ -32,11 +32,11 @@ fn normalized(dump: &str) -> String {
 async fn schema_sql_is_what_the_migrations_make() {
     let database = Database::new().await;
     let schema = normalized(&SERVER.dump_schema(&database.name));
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         fs::write(SCHEMA, &schema).expect("schema.sql is written");
     }
     let written = fs::read_to_string(SCHEMA).unwrap_or_default();
-    assert!(written == schema, "schema.sql is out of date: run UPDATE_SCHEMAS=1 cargo test -p store schema");
+    assert!(written == schema, "schema.sql is out of date: run UPDATE=1 cargo test -p store schema");
 }
 
 #[tokio::test(flavor = "multi_thread")]

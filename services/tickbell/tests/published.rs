@@ -1,4 +1,4 @@
-//! `SETTINGS.md` is generated from `tickbell.example.toml`: `UPDATE_SCHEMAS=1 cargo test -p tickbell --test settings_table`.
+//! `SETTINGS.md` is generated from `tickbell.example.toml`: `UPDATE=1 cargo test -p tickbell --test published`.
 //!
 //! In the sample file the comment above a setting says what it does; a line that begins with `Allowed:` says the allowed
 //! values, and one that begins with `With up:` says the default that `tickbell up` has instead.
@@ -73,7 +73,7 @@ fn the_table_of_settings_is_fresh() {
     assert!(rows.len() > 50, "{} settings", rows.len());
     let table = format!("{HEAD}{}\n", rows.join("\n"));
     let path = root().join("SETTINGS.md");
-    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+    if std::env::var_os("UPDATE").is_some() {
         fs::write(&path, &table).expect("written");
     }
     let published = fs::read_to_string(&path).unwrap_or_default();
