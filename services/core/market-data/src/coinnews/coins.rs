@@ -43,7 +43,7 @@ pub fn symbol_of_coin(coin: &str) -> Result<Symbol, NameError> {
     let name = coin.to_ascii_lowercase();
     let known = TICKERS.iter().find(|(coin, _)| *coin == name).map(|(_, ticker)| (*ticker).to_owned());
     let ticker = known.unwrap_or_else(|| {
-        name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect()
+        name.chars().filter(char::is_ascii_alphanumeric).map(|character| character.to_ascii_uppercase()).collect()
     });
     Symbol::parse(&format!("{ticker}-USD"))
 }
