@@ -74,10 +74,10 @@ check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, moni
 	cargo test --locked --workspace --test rollout -- --nocapture
 
 bench: tools ## measure the rule engine, the whole pipeline beside a bare client, and orders beside bare SQL
-	cargo build --release --locked -p tickbell -p benches
-	cargo bench --locked -p benches --bench book
-	target/release/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
-	target/release/settle
+	cargo build --profile dist --locked -p tickbell -p benches
+	cargo bench --locked -p benches --bench rules
+	target/dist/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
+	target/dist/settle
 
 tools: ## install what a run needs and this machine lacks
 	infra/local/tools run

@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 10_000)]
     rules: usize,
     /// Program to measure
-    #[arg(long, default_value = "target/release/tickbell")]
+    #[arg(long, default_value = "target/dist/tickbell")]
     program: PathBuf,
 }
 

@@ -71,7 +71,7 @@ struct Options {
     #[arg(long, default_value_t = 5_000)]
     singly: usize,
     /// Program to measure
-    #[arg(long, default_value = "target/release/tickbell")]
+    #[arg(long, default_value = "target/dist/tickbell")]
     program: PathBuf,
 }
 

@@ -56,7 +56,7 @@ def test_it_runs_as_an_unprivileged_user():
 
 def test_its_program_is_where_the_build_puts_it():
     path = json.loads(only("ENTRYPOINT"))[0]
-    assert only("COPY") == f"--from=build /src/target/release/tickbell {path}"
+    assert only("COPY") == f"--from=build /src/target/dist/tickbell {path}"
     assert json.loads(only("HEALTHCHECK").partition("CMD ")[2]) == [path, "healthcheck"]
 
 

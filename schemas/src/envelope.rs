@@ -37,7 +37,7 @@ pub struct OutboundMessage {
     pub subject: String,
     /// The identity, which is `Nats-Msg-Id` and `ce-id`.
     pub id: String,
-    /// The headers. The publisher adds the trace context of the cause.
+    /// The headers of the message. The publisher adds the trace context of the cause.
     pub headers: Vec<(String, String)>,
     /// The body, in JSON.
     pub body: Vec<u8>,

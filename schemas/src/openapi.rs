@@ -1,5 +1,5 @@
-//! OpenAPI schemas of the wire types that check themselves when they are read. Those of the plain structs and enums are
-//! derived where the types are defined.
+//! OpenAPI schemas of the values that check themselves when they are read. Those of rules and order requests stand beside
+//! the types, and those of the plain structs and enums are derived there.
 //!
 //! Patterns, formats and lists of words come from the JSON Schema of each type, so the two documents cannot differ.
 
@@ -9,13 +9,10 @@ use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, SchemaFormat, Type},
+    openapi::{KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat, Type},
 };
 
-use crate::{
-    Amount, Asset, Baseline, Interval, OrderRequest, Percent, Period, Price, Size, Symbol, Timestamp, Venue,
-    order_request::OrderRequestFields, rule::PriceThreshold,
-};
+use crate::{Amount, Asset, Interval, Percent, Period, Price, Size, Symbol, Timestamp, Venue};
 
 macro_rules! text_schemas {
     ($($name:ident: $description:literal, $example:literal;)*) => {$(
@@ -44,8 +41,6 @@ text_schemas! {
     Timestamp: "A time in UTC, with microseconds (RFC 3339).", "2018-04-05T00:01:00.000000Z";
     Period: "A whole number with its unit: s, m, h or d.", "30m";
     Interval: "The width of a candle.", "1h";
-    Baseline: "The price that a change is measured against: that of the `previous` tick, the `anchor` (the price when the \
-        rule became active or last fired; the default), or the price a window from `10s` to `7d` ago.", "1h";
 }
 
 /// The schema of a decimal in a request: text, or a JSON number that is read exactly as it is written.
@@ -72,51 +67,8 @@ impl ToSchema for DecimalInput {
     }
 }
 
-/// Derived, it would refuse a number in a request.
-impl PartialSchema for PriceThreshold {
-    fn schema() -> RefOr<Schema> {
-        let form = |name: &str, description: &str| {
-            ObjectBuilder::new()
-                .description(Some(description))
-                .property(name, Ref::from_schema_name(DecimalInput::name()))
-                .required(name)
-        };
-        OneOfBuilder::new()
-            .description(Some("A price that is reached or passed: `above` or `below`."))
-            .item(form("above", "The price is at or above this."))
-            .item(form("below", "The price is at or below this."))
-            .into()
-    }
-}
-
-impl ToSchema for PriceThreshold {
-    fn name() -> Cow<'static, str> {
-        "PriceThreshold".into()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((DecimalInput::name().into(), DecimalInput::schema()));
-    }
-}
-
-/// An order request is written as its fields.
-impl PartialSchema for OrderRequest {
-    fn schema() -> RefOr<Schema> {
-        OrderRequestFields::schema()
-    }
-}
-
-impl ToSchema for OrderRequest {
-    fn name() -> Cow<'static, str> {
-        OrderRequestFields::name()
-    }
-
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        OrderRequestFields::schemas(schemas);
-    }
-}
-
-fn text_schema<T: JsonSchema>(description: &str, example: &str) -> Schema {
+/// Returns the schema of a type that is written as text, with the pattern of its JSON Schema.
+pub(crate) fn text_schema<T: JsonSchema>(description: &str, example: &str) -> Schema {
     let schema = json_schema::<T>();
     let format = (schema["format"] == "date-time").then_some(SchemaFormat::KnownFormat(KnownFormat::DateTime));
     ObjectBuilder::new()
@@ -151,12 +103,5 @@ mod tests {
         assert_eq!(openapi::<Interval>()["enum"], json!(["1m", "5m", "15m", "1h", "4h", "1d"]));
         assert_eq!(openapi::<Timestamp>()["format"], "date-time");
         assert!(openapi::<Price>()["pattern"].is_string());
-    }
-
-    #[test]
-    fn a_request_may_leave_out_what_has_a_default() {
-        let required = |schema: Value| schema["required"].clone();
-        assert_eq!(required(openapi::<OrderRequest>()), json!(["symbol", "side", "type"]));
-        assert_eq!(required(openapi::<crate::rule::Change>()), json!(["percent"]));
     }
 }

@@ -75,7 +75,7 @@ pub struct Consumer {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// No compression.
+    /// Messages are stored as they are.
     #[default]
     None,
     /// S2, a fast variant of Snappy.

@@ -31,7 +31,7 @@ async def trade(
         session = {"authorization": f"Bearer {(await request(client, 201, 'POST', '/v1/sessions', account))['token']}"}
     with runner.step("an operator funds the account"):
         output = await operate("accounts", "deposit", USER_EMAIL, "1000.00", "USD")
-        if f"{USER_EMAIL} has 1000.00 USD now" not in output:
+        if f"{USER_EMAIL} now has 1000.00 USD" not in output:
             raise Failure(f"the deposit ended with “{output[-300:]}”")
     with runner.step("an order is filled while its sender waits, and is reported by mail"):
         order = await request(client, 200, "POST", "/v1/orders", ORDER, session | PREFER_WAIT)

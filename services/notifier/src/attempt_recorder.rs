@@ -8,7 +8,7 @@ use platform::{
 };
 use store::{
     Store,
-    notifications::deliveries::{self, Attempt},
+    notifications::deliveries::{self, DeliveryAttempt},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
@@ -25,7 +25,7 @@ const COLLECT_FOR: Duration = Duration::from_millis(10);
 
 /// The queue of attempts to record.
 pub(crate) struct AttemptRecorder {
-    queue: mpsc::Sender<(Attempt, OwnedSemaphorePermit)>,
+    queue: mpsc::Sender<(DeliveryAttempt, OwnedSemaphorePermit)>,
 }
 
 /// Writes attempts to the database.
@@ -58,7 +58,7 @@ impl AttemptRecorder {
     }
 
     /// Queues an attempt. Its slot is released once it is recorded.
-    pub(crate) async fn record(&self, attempt: Attempt, slot: OwnedSemaphorePermit) {
+    pub(crate) async fn record(&self, attempt: DeliveryAttempt, slot: OwnedSemaphorePermit) {
         if self.queue.send((attempt, slot)).await.is_err() {
             error!("attempt recorder stopped");
         }
@@ -67,7 +67,7 @@ impl AttemptRecorder {
 
 impl Writer {
     /// Records a batch, or each attempt by itself where the database refuses the batch because of one of them.
-    async fn record(&self, attempts: &[Attempt]) {
+    async fn record(&self, attempts: &[DeliveryAttempt]) {
         if self.save(attempts).await.is_ok() {
             return;
         }
@@ -80,7 +80,7 @@ impl Writer {
 
     /// Records attempts, and retries while the database is unavailable: an attempt that is not recorded is repeated, though
     /// under the same Message-ID. At shutdown the wait is bounded.
-    async fn save(&self, attempts: &[Attempt]) -> Result<(), store::Error> {
+    async fn save(&self, attempts: &[DeliveryAttempt]) -> Result<(), store::Error> {
         let saving = async {
             let mut delays = backoff();
             loop {

@@ -12,7 +12,7 @@ use platform::{
 use serde_json::Value;
 use store::{
     Store,
-    notifications::deliveries::{self, Attempt, Claim, Kind},
+    notifications::deliveries::{self, Claim, DeliveryAttempt, Kind},
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
@@ -135,7 +135,7 @@ impl Dispatcher {
 
 impl Context {
     /// Makes one attempt, from rendering the email to its result.
-    async fn attempt(&self, claim: &Claim) -> Attempt {
+    async fn attempt(&self, claim: &Claim) -> DeliveryAttempt {
         let started = Instant::now();
         let result = match self.compose(claim) {
             Ok(message) => self.mailer.send(claim.delivery.id, &message).await,
@@ -155,7 +155,7 @@ impl Context {
         let retry_in = retry_policy::wait(self.first_wait, claim.attempt, rand::random_range(JITTER_PERMILLE));
         record_metrics(claim, &update, started.elapsed());
         log_attempt(claim, &update, retry_in);
-        Attempt { update, retry_in }
+        DeliveryAttempt { update, retry_in }
     }
 
     fn compose(&self, claim: &Claim) -> Result<Message, Unsendable> {

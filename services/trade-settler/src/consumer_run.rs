@@ -34,12 +34,10 @@ use uuid::Uuid;
 
 use crate::{
     SERVICE, Settings,
-    input::{Input, InputError, decode},
+    input::{CONSUMERS, Input, InputError, decode},
     redelivery_window::RedeliveryWindow,
 };
 
-/// The durable consumers, in the order in which messages that were stored in the same microsecond are applied.
-pub(crate) const CONSUMERS: [&str; 3] = [SERVICE, "trade-settler-alerts", "trade-settler-orders"];
 /// How long events are collected before they are published together. Nobody who waits for an order waits for its event,
 /// because the tables already have the decision.
 const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
@@ -88,7 +86,7 @@ struct State {
     settled: HashSet<Uuid>,
 }
 
-/// What one batch saves.
+/// The changes that one batch saves.
 #[derive(Default)]
 struct Effects {
     changes: Changes,

@@ -6,7 +6,10 @@ use platform::{DecodeError, Message};
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{SERVICE, consumer_run::CONSUMERS};
+use crate::SERVICE;
+
+/// The durable consumers, in the order in which messages that were stored in the same microsecond are applied.
+pub(crate) const CONSUMERS: [&str; 3] = [SERVICE, "trade-settler-alerts", "trade-settler-orders"];
 
 /// The reason why a message can never be applied.
 #[derive(Debug, Error)]

@@ -88,7 +88,7 @@ impl PostingKind {
     }
 }
 
-/// What causes a posting.
+/// The cause of a posting.
 #[derive(Debug, Clone, Copy)]
 pub struct PostingCause {
     /// The kind of the posting.

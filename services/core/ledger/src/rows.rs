@@ -121,7 +121,7 @@ pub struct TradeRow {
 /// The newest applied price of a symbol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceRow {
-    /// The symbol.
+    /// The symbol of the tick.
     pub symbol: Symbol,
     /// The price of the tick.
     pub price: Price,

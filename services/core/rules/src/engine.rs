@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use crate::{
     index::{Index, Matches},
-    market::{Market, Reference},
-    state::{Changes, EngineState, Firing, RuleState, Suppression},
+    market::Market,
+    state::{Changes, EngineState, Firing, Reference, RuleState, Suppression},
 };
 
 /// A firing with its rule.

@@ -18,7 +18,7 @@ use events::{
 };
 use uuid::Uuid;
 
-use crate::market::{Market, Reference};
+use crate::{market::Market, state::Reference};
 
 /// Rules sorted by their threshold.
 type ThresholdSet = BTreeSet<(i128, Uuid)>;

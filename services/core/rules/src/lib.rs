@@ -9,5 +9,4 @@ mod market;
 mod state;
 
 pub use engine::{Engine, RuleFiring};
-pub use market::Reference;
-pub use state::{Changes, EngineState, ExpiredSamples, Firing, MarketState, RuleState, Sample, Suppression};
+pub use state::{Changes, EngineState, ExpiredSamples, Firing, MarketState, Reference, RuleState, Sample, Suppression};

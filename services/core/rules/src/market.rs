@@ -4,16 +4,13 @@ use std::collections::VecDeque;
 
 use events::{Period, Price, Symbol, Timestamp, Venue};
 
-use crate::state::{ExpiredSamples, MarketState, Sample};
+use crate::state::{ExpiredSamples, MarketState, Reference, Sample};
 
 /// Windows up to this long look back in whole seconds, longer ones in whole minutes.
 const FINE_WINDOW: Period = Period::HOUR;
 const LONGEST_WINDOW: Period = Period::seconds(7 * 86_400);
 /// Old samples are deleted only so many at a time, because each deletion is a statement of its own.
 const PRUNE_AT_LEAST: usize = 256;
-
-/// A price and its time, which a change is measured from.
-pub type Reference = (Price, Timestamp);
 
 /// The memory of one market.
 #[derive(Debug)]

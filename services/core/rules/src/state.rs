@@ -4,7 +4,8 @@ use events::{Price, Rule, RuleStatus, Symbol, Timestamp, Venue};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-use crate::market::Reference;
+/// A price and its time, which a change is measured from.
+pub type Reference = (Price, Timestamp);
 
 /// The last evaluated tick of one symbol at one venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct Sample {
     pub slot: i64,
     /// The time of the price.
     pub at: Timestamp,
-    /// The price.
+    /// The price of the sample.
     pub price: Price,
 }
 

@@ -1,8 +1,8 @@
-//! PostgreSQL: the book of record for rules, firings and deliveries, and the store of price history. The only crate
-//! with SQL, one module per aggregate.
+//! PostgreSQL holds the orders, the ledger, rules, firings, deliveries and the price history. This is the only crate
+//! with SQL, and it has one module per aggregate.
 //!
-//! Functions that write take a [`Tx`], so that a service puts an effect, its position and its outgoing facts into one
-//! transaction: [`Store::transaction`].
+//! Functions that write take a [`Tx`], so that a service puts an effect, its position and its outgoing events into one
+//! transaction ([`Store::transaction`]).
 
 pub mod consumer;
 pub mod identity;
@@ -49,14 +49,14 @@ pub use pg::{
     transaction::Tx,
 };
 
-/// Where the database is and how many connections this process may hold.
+/// The address of the database and the number of connections that this process may open.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// `postgres://user:password@host:5432/database`; add `?sslmode=verify-full` in production, because the library's
-    /// default falls back to plain text.
+    /// The URL, like `postgres://user:password@host:5432/database`. Add `?sslmode=verify-full` in production, because
+    /// the library's default falls back to plain text.
     pub url: String,
-    /// How many connections at most, 4 to 1000.
+    /// The most connections that this process opens, 4 to 1000.
     pub max_connections: u32,
 }
 
@@ -66,16 +66,16 @@ impl Default for Settings {
     }
 }
 
-/// What can go wrong at the database, sorted by what happens next.
+/// A failure at the database. The variants differ in what the caller does next.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Another instance has committed since the position was read, or an earlier one has decided an order: read both again.
-    #[error("consumer {0} was moved, or an order that was new to it decided, by another instance")]
+    /// Another instance has committed since the position was read, or has decided an order: both must be read again.
+    #[error("another instance has advanced consumer {0} or decided one of its orders")]
     Fenced(String),
-    /// A row holds what the parsers would not let in.
+    /// A row holds an amount that the parsers refuse.
     #[error("a stored amount is out of range")]
     Amount(#[from] AmountError),
-    /// A row's JSON is not what this version reads.
+    /// A row holds JSON that this version cannot read.
     #[error("a stored document cannot be read")]
     Document(#[from] serde_json::Error),
     /// The database has a schema that this build does not work with.
@@ -91,12 +91,13 @@ impl Error {
         Self::Fenced(advances.iter().map(|advance| &*advance.consumer).collect::<Vec<_>>().join(" or "))
     }
 
-    /// Whether trying again may help: yes for a database that is away or busy, no for one that refuses the statement.
+    /// Returns `true` when trying again may help: the database is unreachable or busy, and has not refused the
+    /// statement.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Fenced(_) => true,
             Self::Amount(_) | Self::Document(_) | Self::WrongSchemaFormat(_) => false,
-            // SQLSTATE classes 22, 23 and 42: bad data, a broken constraint, a missing table or right.
+            // SQLSTATE classes 22, 23 and 42 stand for bad data, a violated constraint, and a missing table or right.
             Self::Database(sqlx::Error::Database(error)) => {
                 !error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
             }
@@ -116,45 +117,45 @@ impl From<Error> for ServiceError {
     }
 }
 
-/// The database, shared by everything in the process.
+/// The database, which all parts of the process share.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
     hot: HotConnections,
-    /// Assets that were asked for; how many places one has never changes.
+    /// The scales of the assets that were looked up. A scale never changes, so it is cached without expiry.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
     notifier: PgNotifier,
     local_relay: LocalRelay,
     order_waiters: OrderWaiters,
-    /// Names this process in its notices.
+    /// The id of this process, which its notifications carry.
     instance: Uuid,
 }
 
-/// A connection that was left inside a transaction is closed by the server after this long.
+/// The server closes a connection that was left inside a transaction after this long.
 const IDLE_IN_TRANSACTION: &str = "30s";
-/// Statements here find their rows by an index. A plan is made once for a connection, maybe when a table was empty and
-/// reading all of it looked cheap; it must still be good when there are millions.
+/// The planner settings that make statements find their rows by an index. A connection plans a statement once, perhaps
+/// when a table is empty and reading all of it is cheap; the plan must still be good for millions of rows.
 const BY_INDEX: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
-/// How long a first connection is waited for before the database counts as not there.
+/// The longest wait for a first connection, after which the database counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection of the pool is waited for; less than a request may take.
+/// The longest wait for a connection of the pool, which is shorter than the timeout of a request.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
-/// How often the database is asked whether it is there.
+/// The interval between two health checks of the database, and the timeout of each.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Connects, waiting up to half a minute for a database that is still starting.
+    /// Connects, and waits up to 30 seconds for a database that is still starting.
     pub async fn connect(settings: &Settings, name: &str) -> Result<Self, ServiceError> {
         Self::connect_within(CONNECT_TIMEOUT, settings, name).await
     }
 
-    /// Connects to a database that should be there, for a command that somebody waits for.
+    /// Connects without retries, for an interactive command that must fail at once.
     pub async fn connect_now(settings: &Settings, name: &str) -> Result<Self, ServiceError> {
         Self::connect_within(Duration::ZERO, settings, name).await
     }
 
-    /// Makes the database that the URL names on a server that answers, unless it is there.
+    /// Creates the database that the URL names, unless it exists. The server must already answer.
     pub async fn create_database(url: &str) -> Result<(), Error> {
         if !Postgres::database_exists(url).await? {
             Postgres::create_database(url).await?;
@@ -162,7 +163,7 @@ impl Store {
         Ok(())
     }
 
-    async fn connect_within(patience: Duration, settings: &Settings, name: &str) -> Result<Self, ServiceError> {
+    async fn connect_within(timeout: Duration, settings: &Settings, name: &str) -> Result<Self, ServiceError> {
         platform::settings::require_range("database.max_connections", settings.max_connections, 4, 1000)
             .map_err(|error| ServiceError::permanent("settings", error))?;
         let options: PgConnectOptions = settings.url.parse().map_err(|error: sqlx::Error| {
@@ -172,9 +173,9 @@ impl Store {
             .application_name(&format!("tickbell {name}"))
             .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
             .options(BY_INDEX);
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = tokio::time::Instant::now() + timeout;
         for wait in platform::runtime::backoff::backoff() {
-            // Not by the pool, whose time-out would hide why.
+            // The pool is not used here, because its timeout error would hide the cause.
             match PgConnection::connect_with(&options).await {
                 Ok(_) => break,
                 Err(error) if tokio::time::Instant::now() + wait > deadline => {
@@ -187,10 +188,10 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(settings.max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A ping before each use would be one more round trip that somebody waits for.
+            // A ping before each use would add a round trip to every request.
             .test_before_acquire(false)
-            .before_acquire(|connection, there| {
-                Box::pin(async move { Ok(there.idle_for < ASSUME_ALIVE_FOR || connection.ping().await.is_ok()) })
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move { Ok(metadata.idle_for < ASSUME_ALIVE_FOR || connection.ping().await.is_ok()) })
             })
             .connect_lazy_with(options);
         Ok(Self {
@@ -205,18 +206,18 @@ impl Store {
         })
     }
 
-    /// What the server says it is, like 150018 for 15.18.
+    /// Returns the version number of the server, like 150018 for 15.18.
     pub async fn server_version(&self) -> Result<i32, Error> {
         Ok(sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(self.pool()).await?)
     }
 
-    /// One round trip.
+    /// Makes one round trip to the server.
     pub async fn ping(&self) -> Result<(), Error> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Keeps a readiness check true to whether the database answers, until shutdown.
+    /// Updates a readiness check with whether the database answers, until shutdown.
     pub async fn watch(&self, health: &Health, shutdown: &Shutdown) {
         let check = health.check("database");
         while !shutdown.is_cancelled() {
@@ -232,7 +233,7 @@ impl Store {
         }
     }
 
-    /// Everybody in this process who waits for what the settler decides.
+    /// Returns the registry of those in this process who wait for decisions of the settler.
     pub fn order_waiters(&self) -> &OrderWaiters {
         &self.order_waiters
     }
@@ -241,7 +242,7 @@ impl Store {
         &self.pool
     }
 
-    /// A connection of the pool; in one place, since what the library does for it is much code.
+    /// Returns a connection of the pool. The future is boxed in one place, because the library's code for it is large.
     pub(crate) fn connection(&self) -> BoxFuture<'static, Result<PoolConnection<Postgres>, sqlx::Error>> {
         Box::pin(self.pool.acquire())
     }
@@ -261,7 +262,7 @@ fn optional_size(value: Option<Decimal>) -> Result<Option<Size>, AmountError> {
     value.map(Size::new).transpose()
 }
 
-/// Sequences are `u64` on the wire and `bigint` here; JetStream counts from 1 and will not pass 2⁶³.
+/// Converts a sequence, a `u64` on the wire, to a `bigint`. JetStream counts from 1 and does not reach 2⁶³.
 fn bigint(sequence: u64) -> i64 {
     sequence as i64
 }

@@ -13,9 +13,9 @@ use tokio::sync::OnceCell;
 use super::{Server, System};
 
 const PREFIX: &str = "tickbell-e2e-template-";
-/// What a copied data directory begins with: the cluster, its password, and the streams, which the database has noted as
+/// The entries that are copied: the format number, the cluster and its password, and the streams, which the database has noted as
 /// those that it has read. Ports and other secrets are made anew.
-const COPIED: [&str; 3] = ["postgres", "postgres.secret", "nats"];
+const COPIED: [&str; 4] = ["format", "postgres", "postgres.secret", "nats"];
 /// Nothing but a power cut of the whole machine would need it, and no test cuts that.
 const WITHOUT_FSYNC: &str = "fsync = off\n";
 

@@ -28,7 +28,7 @@ const WORDS: [(&str, &str); 22] = [
 ];
 
 /// Whole names that may not come back, and the term to use.
-const NAMES: [(&str, &str); 30] = [
+const NAMES: [(&str, &str); 29] = [
     ("About", "PostingCause"),
     ("AfterAlert", "AlertTrigger"),
     ("Because", "CancelReason"),
@@ -46,7 +46,6 @@ const NAMES: [(&str, &str); 30] = [
     ("Outgoing", "OutboundMessage"),
     ("Ownership", "LeaderLock"),
     ("Past", "StoredTick"),
-    ("Rejection", "RejectReason"),
     ("RuleHappening", "RuleChange"),
     ("Settling", "SettlementConnection"),
     ("Since", "Baseline"),

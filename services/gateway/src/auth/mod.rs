@@ -50,7 +50,7 @@ pub(crate) struct Credential {
 pub(crate) enum Required {
     /// A session, or a key with this scope.
     Scope(Scope),
-    /// A session.
+    /// A session of any user.
     Session,
     /// A session of an operator.
     Operator,
@@ -124,7 +124,7 @@ callers! {
     TradeScope requires Required::Scope(Scope::Trade);
     /// A session, or a key with scope `alerts`.
     AlertsScope requires Required::Scope(Scope::Alerts);
-    /// A session.
+    /// A session of any user.
     SessionUser requires Required::Session;
     /// A session of an operator.
     OperatorRole requires Required::Operator;

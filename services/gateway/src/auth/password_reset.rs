@@ -13,7 +13,7 @@ use crate::{
 pub(crate) const LINK_USED: &str = "This link was used already. Sign in, or request another link.";
 pub(crate) const LINK_OVER: &str = "This link is good no longer. Request another one.";
 
-/// What a link did.
+/// The outcome of opening the link of a password reset.
 pub(crate) enum ResetOutcome {
     /// It has just set the password.
     Done,
@@ -37,12 +37,12 @@ pub(crate) async fn reset_by_link(
     let id = match find_by_link(state, token).await? {
         (id, Reset::Waiting) => id,
         (_, Reset::Used) => return Ok(ResetOutcome::AlreadyUsed),
-        (_, Reset::Over) => return Err(over()),
+        (_, Reset::Expired) => return Err(over()),
     };
     let hash = state.passwords.hash(password).await?;
     match passwords::reset(&state.store, id, hash, platform::clock::now()).await? {
         Reset::Waiting => Ok(ResetOutcome::Done),
         Reset::Used => Ok(ResetOutcome::AlreadyUsed),
-        Reset::Over => Err(over()),
+        Reset::Expired => Err(over()),
     }
 }

@@ -1,7 +1,7 @@
 //! Password checks that are throttled, and take the same time whether an address has a user or not.
 
 use store::identity::{
-    login_throttle::{self, Attempt},
+    login_throttle::{self, LoginAttempt},
     sessions,
     users::User,
 };
@@ -16,7 +16,7 @@ use crate::{
 /// attempt that comes too soon after failed ones is rejected.
 pub(crate) async fn check_password(
     state: &AppState,
-    attempt: Attempt,
+    attempt: LoginAttempt,
     address: &str,
     password: Password,
 ) -> Result<(Option<(User, String)>, Verdict), Problem> {
@@ -30,7 +30,7 @@ pub(crate) async fn check_password(
 }
 
 /// Counts an attempt as failed until it is reported as successful, or rejects one that comes too soon.
-pub(crate) async fn count_attempt(state: &AppState, attempt: Attempt) -> Result<(), Problem> {
+pub(crate) async fn count_attempt(state: &AppState, attempt: LoginAttempt) -> Result<(), Problem> {
     match login_throttle::begin_attempt(&state.store, attempt, platform::clock::now()).await? {
         None => Ok(()),
         Some(wait) => {

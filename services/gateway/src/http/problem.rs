@@ -118,7 +118,7 @@ pub(crate) enum ErrorLocation {
 pub(crate) struct FieldError {
     #[serde(flatten)]
     location: ErrorLocation,
-    /// What is allowed.
+    /// The values that are allowed.
     #[schema(example = "must be from 0.01 to 1000")]
     detail: String,
 }

@@ -10,7 +10,7 @@ use axum::{
 use events::link::Purpose;
 use serde::Deserialize;
 use store::identity::{
-    login_throttle::Attempt,
+    login_throttle::LoginAttempt,
     passwords::Reset,
     sign_ups::{self, SignUp},
 };
@@ -76,7 +76,7 @@ async fn join(
         }
         SignUp::Waiting { email, challenge: Some(hash) } => {
             let permit = state.passwords.acquire_permit().await?;
-            count_attempt(&state, Attempt::Join(id)).await?;
+            count_attempt(&state, LoginAttempt::Join(id)).await?;
             let verdict = state.passwords.verify(permit, Password::from_text(typed), Some(hash.clone())).await?;
             if verdict == Verdict::Invalid {
                 return Ok(ask_for_sign_up_password(&email, WRONG_PASSWORD, StatusCode::UNPROCESSABLE_ENTITY));
@@ -96,11 +96,11 @@ async fn join(
 fn result_page(state: &SignUp) -> Response {
     let (title, lead) = match state {
         SignUp::Joined => ("Your account is ready", "Sign in with the password that you chose when you signed up."),
-        SignUp::Taken => (
+        SignUp::AddressInUse => (
             "You already have an account",
             "Sign in with its password, or request a password reset if you have forgotten it.",
         ),
-        SignUp::Waiting { .. } | SignUp::Over => {
+        SignUp::Waiting { .. } | SignUp::Expired => {
             ("This link is good no longer", "Links are valid for two days. Sign up again, and open the new link.")
         }
     };
@@ -112,7 +112,7 @@ async fn ask_for_password(State(state): State<AppState>, Path(token): Path<Strin
     Ok(match state {
         Reset::Waiting => form("This ends every session and revokes every API key of your account.", StatusCode::OK),
         Reset::Used => Page::new("This link was used already", LINK_USED).answer(StatusCode::OK),
-        Reset::Over => Page::new("This link is good no longer", LINK_OVER).answer(StatusCode::OK),
+        Reset::Expired => Page::new("This link is good no longer", LINK_OVER).answer(StatusCode::OK),
     })
 }
 

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_digit_of_an_amount_is_kept() {
+    fn every_digit_of_an_amount_is_preserved() {
         for percent in ["0.01", "\"0.01\"", "1e-2", "\"1000\"", "12.345678", "99.999999"] {
             accepted(&format!(r#"{{"email": "ada@example.com", "symbol": "SPY", "percent": {percent}}}"#));
         }

@@ -39,7 +39,7 @@ impl From<Latest> for LatestPrice {
     }
 }
 
-/// A tick.
+/// A tick of one venue.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Tick {
     venue: Venue,

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use store::identity::{
-    login_throttle::Attempt,
+    login_throttle::LoginAttempt,
     sessions::{self, IssuedSession, NewSession},
 };
 use utoipa::ToSchema;
@@ -60,7 +60,7 @@ pub(crate) async fn sign_in(
 ) -> Result<(StatusCode, Json<Session>), Problem> {
     let SignIn { email, password } = SignIn::read(&body)?;
     let email = email.into_string();
-    let attempt = Attempt::SignIn { address: email.clone(), network: network.clone() };
+    let attempt = LoginAttempt::SignIn { address: email.clone(), network: network.clone() };
     let (found, verdict) = check_password(&state, attempt, &email, password.clone()).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Invalid).ok_or_else(wrong_credentials)?;
     let renewed = match verdict {

@@ -21,7 +21,7 @@ use crate::{
 /// A trade: one order, filled as a whole.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Trade {
-    /// `<order id>-1`.
+    /// The id of the trade, `<order id>-1`.
     #[schema(example = "0197d0a4-6f5e-7c3a-9d2b-1e4f5a6b7c8d-1")]
     id: String,
     order_id: Uuid,

@@ -45,7 +45,7 @@ pub(crate) struct Flag {
 pub(crate) enum InUp {
     /// `up` binds its address before it starts the others, which need that address for links in mails.
     First,
-    /// It runs.
+    /// It runs in every case.
     Yes,
     /// It runs unless `--source none` says that another process publishes prices.
     WithPrices,

@@ -54,7 +54,7 @@ impl fmt::Debug for Client {
     }
 }
 
-/// Who creates the streams.
+/// The settings of the streams, which say who creates them.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Streams {

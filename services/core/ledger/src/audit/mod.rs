@@ -72,7 +72,7 @@ impl Findings {
 /// A posting with the rows that belong to it.
 #[derive(Debug)]
 pub struct PostingRecord {
-    /// The posting.
+    /// The row of the posting.
     pub posting: PostingRow,
     /// The transfers of the posting, by number.
     pub transfers: Vec<TransferRow>,

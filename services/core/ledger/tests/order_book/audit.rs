@@ -1,4 +1,4 @@
-//! What a verification finds in rows that somebody has changed, and has sealed again: hashes have no key.
+//! What a verification finds in rows that somebody has changed, and has hashed again: anybody can, because the hashes have no key.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     memory_store,
 };
 
-/// The tables.
+/// The rows of the ledger's tables.
 struct Rows {
     accounts: Vec<(AccountRow, Decimal)>,
     postings: Vec<PostingRow>,
@@ -87,7 +87,7 @@ impl Rows {
     }
 
     /// Does what somebody would who wants not to be found: all hashes are right again, and all balances.
-    fn seal(&mut self) {
+    fn rebuild_hash_chain(&mut self) {
         self.transfers.iter_mut().for_each(|transfer| transfer.hash = hash_chain::transfer(transfer).into());
         self.trades.iter_mut().for_each(|trade| trade.hash = hash_chain::trade(trade).into());
         let mut previous = Vec::new();
@@ -152,7 +152,7 @@ impl Rows {
         let row = PostingRow { id, kind: kind.into(), user_id: ADA, cause, at, previous_hash: vec![], hash };
         self.postings.push(row);
         self.last_of_batches = id;
-        self.seal();
+        self.rebuild_hash_chain();
     }
 
     fn trade(&mut self, order: Uuid) -> &mut TradeRow {
@@ -168,7 +168,7 @@ impl Rows {
 fn what_the_settler_writes_is_right() {
     let (mut rows, _) = traded();
     assert_eq!(rows.wrong(), [""; 0]);
-    rows.seal();
+    rows.rebuild_hash_chain();
     assert_eq!(rows.wrong(), [""; 0]);
 }
 
@@ -238,7 +238,7 @@ fn a_trade_moves_what_it_says_to_whom_it_says() {
     for (number, change) in changes.into_iter().enumerate() {
         let (mut rows, orders) = traded();
         change(rows.trade(orders.filled));
-        rows.seal();
+        rows.rebuild_hash_chain();
         let named = format!("trade of order {}", orders.filled);
         assert!(rows.wrong().iter().any(|wrong| wrong.starts_with(&named)), "{number}: {:?}", rows.wrong());
     }
@@ -248,7 +248,7 @@ fn a_trade_moves_what_it_says_to_whom_it_says() {
     let posting = rows.trade(orders.filled).posting_id;
     let own = rows.transfers.iter_mut().filter(|row| row.posting_id == posting && row.to_account == fees);
     own.for_each(|row| row.to_account = house);
-    rows.seal();
+    rows.rebuild_hash_chain();
     assert!(rows.wrong()[0].contains("is not what it says"), "{:?}", rows.wrong());
 }
 
@@ -281,7 +281,7 @@ fn an_end_that_was_cut_off_is_missed() {
     let (mut rows, _) = traded();
     let last = rows.postings.pop().expect("a posting").id;
     rows.transfers.retain(|transfer| transfer.posting_id != last);
-    rows.seal();
+    rows.rebuild_hash_chain();
     assert!(rows.wrong().contains(&format!("posting {last}: it is missing")), "{:?}", rows.wrong());
 }
 

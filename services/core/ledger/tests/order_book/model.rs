@@ -16,7 +16,7 @@ use crate::{harness::POLICY, memory_store};
 pub(crate) struct Model {
     /// Free and bound, by user and asset.
     pub(crate) balances: HashMap<(Uuid, String), (Decimal, Decimal)>,
-    /// Where each order stands.
+    /// The status of each order.
     pub(crate) statuses: HashMap<Uuid, OrderStatus>,
     /// Those that wait for their price or their alert, in the order in which they began to, with what each holds.
     pub(crate) waiting: Vec<(OrderPlaced, Decimal)>,

@@ -1,26 +1,26 @@
-//! Messages that were given up.
+//! Dead letters are messages that can never be applied.
 
 use events::DeadLetter;
 
 use crate::{Error, Tx, bigint, outbox};
 
-/// Counts from nought: the step from no counter to one would not be seen.
+/// Registers the counter of dead letters at 0, because a rate does not show the step from no counter to 1.
 pub fn register_metrics(service: &'static str) {
     metrics::counter!("tickbell_dead_letters_total", "service" => service).increment(0);
 }
 
-/// Records messages that `service` gives up and adds their dead letters to its outbox; one that another service has
-/// given up already is not given up again.
-pub async fn add(tx: &mut Tx, service: &'static str, letters: &[DeadLetter]) -> Result<(), Error> {
-    for letter in letters {
+/// Records messages as dead letters of `service` and adds them to its outbox. A message that another service has
+/// already recorded is not recorded again.
+pub async fn add(tx: &mut Tx, service: &'static str, dead_letters: &[DeadLetter]) -> Result<(), Error> {
+    for dead_letter in dead_letters {
         let first = sqlx::query(
             "INSERT INTO dead_letters (stream, sequence, service, reason) VALUES ($1, $2, $3, $4)
              ON CONFLICT DO NOTHING",
         )
-        .bind(&letter.stream)
-        .bind(bigint(letter.sequence))
+        .bind(&dead_letter.stream)
+        .bind(bigint(dead_letter.sequence))
         .bind(service)
-        .bind(&letter.reason)
+        .bind(&dead_letter.reason)
         .execute(&mut **tx)
         .await?
         .rows_affected()
@@ -28,14 +28,14 @@ pub async fn add(tx: &mut Tx, service: &'static str, letters: &[DeadLetter]) -> 
         if first {
             tracing::warn!(
                 service,
-                stream = letter.stream,
-                sequence = letter.sequence,
-                subject = letter.subject,
-                reason = letter.reason,
-                "gave a message up; see `tickbell dlq list`"
+                stream = dead_letter.stream,
+                sequence = dead_letter.sequence,
+                subject = dead_letter.subject,
+                reason = dead_letter.reason,
+                "recorded a dead letter; see `tickbell dlq list`"
             );
             metrics::counter!("tickbell_dead_letters_total", "service" => service).increment(1);
-            outbox::add(tx, service, &[letter.to_message()]).await?;
+            outbox::add(tx, service, &[dead_letter.to_message()]).await?;
         }
     }
     Ok(())

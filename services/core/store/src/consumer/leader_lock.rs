@@ -1,6 +1,7 @@
-//! Who does the work of a service when several instances run: the one that holds its advisory lock.
+//! The leader lock: of several instances of a service, the one that holds the advisory lock is the leader.
 //!
-//! The lock saves two instances from doing the same work; what keeps them from doing it twice is the fenced position.
+//! The lock spares two instances the same work. The fenced position, and not the lock, prevents an effect from being
+//! saved twice.
 
 use std::time::Duration;
 
@@ -10,33 +11,33 @@ use tracing::info;
 
 use crate::{Error, Store};
 
-/// How often a standby asks whether the work is free.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// The interval at which a standby tries to take the lock and a leader checks its connection.
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The right to do a service's work, given up with its connection.
+/// The leadership of a service, which ends with the connection that holds the lock.
 pub struct LeaderLock {
     service: &'static str,
     connection: Option<PoolConnection<Postgres>>,
 }
 
-/// Waits until this process may do the work of `service`.
+/// Waits until this process is the leader of `service`.
 pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<LeaderLock, ServiceError> {
     let mut connection = store.connection().await.map_err(Error::from)?;
     let mut waited = false;
     while !try_lock(&mut connection, service).await? {
         if !waited {
-            info!(service, "another instance does the work; standing by");
+            info!(service, "waiting for leadership; another instance is the leader");
             check.standby();
             waited = true;
         }
-        tokio::time::sleep(ASK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
     }
-    info!(service, "doing the work");
+    info!(service, "acquired leadership");
     Ok(LeaderLock { service, connection: Some(connection) })
 }
 
-/// Takes the work of `service` from whoever does it, and keeps everybody from it until this is dropped: for
-/// measurements and maintenance. Whoever did it stands by as soon as it notices.
+/// Takes the leadership of `service` from its leader and holds it until the result is dropped, for measurements and
+/// maintenance. The former leader becomes a standby as soon as it notices.
 pub async fn seize(store: &Store, service: &'static str) -> Result<LeaderLock, Error> {
     let mut connection = store.connection().await?;
     while !try_lock(&mut connection, service).await? {
@@ -59,15 +60,15 @@ async fn try_lock(connection: &mut PgConnection, service: &str) -> Result<bool, 
 }
 
 impl LeaderLock {
-    /// Ends with a fault when the lock's connection is lost, and with it the lock.
+    /// Waits until the lock's connection is lost, and the lock with it, and returns the error.
     pub async fn lost(&mut self) -> ServiceError {
         let Some(connection) = self.connection.as_mut() else {
-            return ServiceError::transient("hold the work", "it was given up");
+            return ServiceError::transient("hold the leader lock", "it was released");
         };
         loop {
-            tokio::time::sleep(ASK_EVERY).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             if let Err(error) = sqlx::query("SELECT 1").execute(&mut **connection).await {
-                return ServiceError::transient(format!("the lock on {}'s work was lost", self.service), error);
+                return ServiceError::transient(format!("the leader lock of {} was lost", self.service), error);
             }
         }
     }
@@ -75,7 +76,7 @@ impl LeaderLock {
 
 impl Drop for LeaderLock {
     fn drop(&mut self) {
-        // A session's lock goes with its connection, so the connection must not return to the pool.
+        // PostgreSQL releases the lock when the connection closes, so the connection must not return to the pool.
         drop(self.connection.take().map(PoolConnection::detach));
     }
 }

@@ -1,4 +1,4 @@
-//! What a consumer of a stream keeps in the database: its leadership, its positions and its dead letters.
+//! The consumers of streams: their leadership, positions, dead letters and the loop that runs them.
 
 pub mod dead_letters;
 pub mod leader_lock;

@@ -1,4 +1,4 @@
-//! How far each consumer has applied its stream.
+//! The position of each consumer: the sequence that it has applied last.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use tracing::warn;
 
 use crate::{Error, Store, Tx, bigint};
 
-/// The sequence that a consumer has applied last of the stream that was made at `stream_created`; 0 before the
-/// first, and of a stream that was made anew (the broker's data was lost or replaced), which is read from its
-/// beginning: what it repeats is recognised by its ids and times.
+/// Returns the sequence that a consumer has applied last of the stream that was created at `stream_created`; 0 before
+/// the first. A stream that was created anew (the broker's data was lost or replaced) is read from its beginning:
+/// events that it repeats are recognised by their ids and times.
 pub async fn read(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<u64, Error> {
     let query = "SELECT stream_position, stream_created_at FROM consumer_positions WHERE consumer = $1";
     let row = sqlx::query(query).bind(consumer).fetch_optional(store.pool()).await?;
@@ -20,7 +20,7 @@ pub async fn read(store: &Store, consumer: &str, stream_created: Timestamp) -> R
         if row.try_get::<DateTime<Utc>, _>("stream_created_at")? == stream_created.datetime() {
             return Ok(position);
         }
-        warn!(consumer, position, "the stream was made anew; reading it from its beginning");
+        warn!(consumer, position, "the stream was created anew; reading it from its beginning");
     }
     create(store, consumer, stream_created).await?;
     Ok(0)
@@ -38,20 +38,21 @@ async fn create(store: &Store, consumer: &str, stream_created: Timestamp) -> Res
     Ok(())
 }
 
-/// A consumer's way from the position it read to the end of what it applied.
+/// The step of a consumer from the position that it read to the last sequence that it applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
-    /// Which.
+    /// The consumer's durable name.
     pub consumer: Arc<str>,
-    /// The position as it was read or committed last.
+    /// The position that was read or committed last.
     pub from: u64,
-    /// The sequence applied last.
+    /// The sequence that was applied last.
     pub to: u64,
     /// The time of the last event that has one.
     pub last_event_at: Option<Timestamp>,
 }
 
-/// Moves consumers. Fails, and so undoes the transaction, when another instance has moved one of them.
+/// Moves the positions of consumers. It fails, and so undoes the transaction, when another instance has moved one of
+/// them.
 pub async fn advance(tx: &mut Tx, advances: &[Advance]) -> Result<(), Error> {
     let mut query = QueryBuilder::new("");
     push(&mut query, advances);
@@ -59,7 +60,7 @@ pub async fn advance(tx: &mut Tx, advances: &[Advance]) -> Result<(), Error> {
     if moved.rows_affected() == advances.len() as u64 { Ok(()) } else { Err(Error::fenced(advances)) }
 }
 
-/// Writes the statement that moves consumers which are where they were, a row for each.
+/// Writes the statement that moves those consumers whose positions are unchanged. It returns one row for each.
 pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
     let at = |advance: &Advance| advance.last_event_at.map(Timestamp::datetime);
     query.push(
@@ -79,16 +80,16 @@ pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
     );
 }
 
-/// How far a consumer has applied its stream.
+/// The progress of a consumer in its stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// The last sequence.
+    /// The sequence that was applied last.
     pub position: u64,
-    /// The time of the last event, by its own time.
+    /// The time of the last event, by the event's own clock.
     pub last_event_at: Option<Timestamp>,
 }
 
-/// How far a consumer is, without making its row.
+/// Returns the progress of a consumer, without creating its row.
 pub async fn progress(store: &Store, consumer: &str) -> Result<Progress, Error> {
     let row = sqlx::query("SELECT stream_position, last_event_at FROM consumer_positions WHERE consumer = $1")
         .bind(consumer)

@@ -1,29 +1,31 @@
-//! The consumer runner: how every service that consumes streams loses nothing and does nothing twice.
+//! The consumer runner: it makes every service that consumes streams lose nothing and apply nothing twice.
 //!
-//! A service says what it decides about an event, what it saves, and where its position lives ([`ConsumerService`]). The
-//! runner owns the order of everything else:
+//! A service defines what it decides about an event, what it saves, and where its position lives ([`ConsumerService`]).
+//! The runner owns the order of everything else:
 //!
-//! 1. **Leadership.** [`lead`] waits until this instance holds the service's leader lock. The lock only saves two instances
-//!    from doing the same work; it is not what keeps them from doing it twice.
+//! 1. **Leadership.** [`lead`] waits until this instance holds the service's leader lock. The lock only spares two
+//!    instances the same work; the fenced position of step 5 prevents an effect from being saved twice.
 //! 2. **Outbox.** Events that a run before this one has committed and not published are published first, so that the order
 //!    of publication is the order of commits.
 //! 3. **Position.** [`ConsumerRun::open`] reads how far each durable consumer has been applied, lets the service restore its
-//!    state as of these positions, and resets the broker's consumers to them. What was delivered to a process that died is
-//!    therefore delivered again, from exactly the next event on. The broker's own idea of what is acknowledged is not used.
+//!    state as of these positions, and resets the broker's consumers to them. Messages that a dead process had received
+//!    are therefore delivered again, from exactly the next event on. The acknowledgements that the broker has stored are
+//!    not used.
 //! 4. **Decide.** The events of a batch are decided one at a time, in the order in which the broker stored them. Deciding
 //!    changes nothing but the state in memory.
 //! 5. **Commit.** One transaction holds the effects, the events that follow from them, the dead letters and the new
 //!    positions, on condition that the positions are still where this run had read or committed them. A second instance
 //!    that was faster has moved them: the transaction then fails as a whole ([`Error::Fenced`]), and the run ends. So an
 //!    effect is saved exactly when its event counts as applied, however often the event is delivered.
-//! 6. **Publish.** What is committed is published from the outbox, under ids that are derived from its cause, so that the
-//!    broker and every reader recognise a repeat.
-//! 7. **Acknowledge.** Last, the broker is told how far the consumer is. This serves those who watch its lag.
+//! 6. **Publish.** Committed events are published from the outbox, under ids that are derived from their causes, so that
+//!    the broker and every reader recognise a repeat.
+//! 7. **Acknowledge.** Last, the runner acknowledges the messages at the broker. Only the consumer's lag depends on it.
 //!
 //! A crash between 5 and 6 leaves events in the outbox, which step 2 of the next run publishes. A crash between 6 and 7
-//! leaves an acknowledgement unsent, which costs nothing because of step 3. A message that cannot be read, or asks for what
-//! can never be done, becomes a dead letter within step 5 and is not tried again. Any other failure ends the run; the
-//! caller supervises it and begins a new one, which starts from what is committed. There is no other recovery path.
+//! leaves an acknowledgement unsent, which costs nothing because of step 3. A message that cannot be read, or requests
+//! an effect that is impossible, becomes a dead letter within step 5 and is not tried again. Any other failure ends the
+//! run; the caller supervises it and begins a new one, which starts from the committed positions. There is no other
+//! recovery path.
 
 use std::{convert::Infallible, fmt::Display, future::Future, mem, pin::pin, sync::Arc, time::Duration};
 
@@ -44,23 +46,24 @@ use crate::{
 /// The name of a durable consumer of `streams.yaml`.
 pub type ConsumerName = Arc<str>;
 
-/// What a service does with the events of its consumers.
+/// A service that applies the events of its consumers.
 ///
-/// The service itself holds what does not change between two runs: settings and doors to outside systems. What it
-/// remembers of the events is its `State`, which is restored at the beginning of each run.
+/// The service itself holds the data that does not change between two runs: settings and clients of other systems. The
+/// data that it derives from events is its `State`, which is restored at the beginning of each run.
 pub trait ConsumerService: Sync {
-    /// A decoded message.
+    /// The decoded form of a message.
     type Event: Send;
-    /// What decisions are made from, restored from what is committed.
+    /// The state from which events are decided, restored from committed data.
     type State: Send;
-    /// What the transaction of a batch holds besides positions, events to publish and dead letters.
+    /// The rows that the transaction of a batch saves besides positions, events and dead letters.
     type Effects: Default + Send + 'static;
-    /// What a committed batch hands back to the state.
+    /// The result of a commit, which the state receives.
     type Saved: Send + 'static;
-    /// Why a message can never be applied.
+    /// The reason why a message can never be applied.
     type Reject: Display + Send;
 
-    /// Reads the sequence that a consumer has applied last of the stream that was created at `stream_created`; 0 if none.
+    /// Reads the sequence that a consumer has applied last of the stream that was created at `stream_created`; 0 if
+    /// none.
     fn read_position(
         &self,
         consumer: &str,
@@ -70,16 +73,16 @@ pub trait ConsumerService: Sync {
     /// Restores the state as of the consumers' positions.
     fn restore(&self, positions: &[u64]) -> impl Future<Output = Result<Self::State, ServiceError>> + Send;
 
-    /// Follows the opening of the consumers. `pending` is the number of messages that each of them has yet to deliver.
+    /// Runs after the consumers are opened. `pending` is the number of messages that each of them has yet to deliver.
     fn opened(&self, _state: &mut Self::State, _pending: &[u64]) {}
 
     /// Decodes a message of the consumer with this index.
     fn decode(&self, consumer: usize, message: &Message) -> Result<Self::Event, Self::Reject>;
 
-    /// The event's own time, where it has one.
+    /// Returns the event's own time, if it has one.
     fn event_time(&self, event: &Self::Event) -> Option<Timestamp>;
 
-    /// Looks up what the decisions about these events need.
+    /// Loads the data that the decisions about these events need.
     fn prepare(
         &self,
         _state: &mut Self::State,
@@ -88,10 +91,10 @@ pub trait ConsumerService: Sync {
         async { Ok(()) }
     }
 
-    /// Notes that a message is next, before it is decided, and also when it cannot be decoded.
+    /// Observes each message before it is decided, even one that cannot be decoded.
     fn observe(&self, _state: &mut Self::State, _consumer: usize, _message: &Message) {}
 
-    /// Decides about one event. What follows from it is kept in the state or added to `decided`.
+    /// Decides one event, and stores the result in the state or adds it to `decided`.
     fn decide(
         &self,
         state: &mut Self::State,
@@ -100,10 +103,10 @@ pub trait ConsumerService: Sync {
         decided: &mut Decided<Self::Effects>,
     ) -> Result<(), Self::Reject>;
 
-    /// Follows the end of a batch: what the state has kept of its effects moves to `decided`.
+    /// Runs at the end of a batch and moves the effects that the state has collected to `decided`.
     fn finish(&self, _state: &mut Self::State, _decided: &mut Decided<Self::Effects>) {}
 
-    /// Does what is due from time to time ([`Plan::maintain_every`]), while nothing of the run is being committed.
+    /// Runs periodic maintenance ([`Plan::maintain_every`]), while no batch of the run is being committed.
     fn maintain(&self, _state: &mut Self::State) -> impl Future<Output = Result<(), ServiceError>> + Send {
         async { Ok(()) }
     }
@@ -115,31 +118,31 @@ pub trait ConsumerService: Sync {
         commit: Commit<Self::Effects>,
     ) -> BoxFuture<'static, Result<Self::Saved, Error>>;
 
-    /// Follows a commit.
+    /// Updates the state after a commit.
     fn committed(&self, _state: &mut Self::State, _saved: Self::Saved) {}
 }
 
-/// What was decided about a batch.
+/// The decisions about one batch.
 #[derive(Debug, Default)]
 pub struct Decided<E> {
-    /// What the service saves.
+    /// The rows that the service saves.
     pub effects: E,
-    /// What is published once it is committed.
+    /// The events that are published after the commit.
     pub events: Vec<OutboundMessage>,
 }
 
-/// What one transaction is to hold.
+/// The content of one transaction.
 #[derive(Debug)]
 pub struct Commit<E> {
     /// The service that owns the outbox rows and the dead letters.
     pub service: &'static str,
-    /// How far the batch takes its consumers.
+    /// The steps of the consumers that the batch moves.
     pub advances: Vec<Advance>,
-    /// What the service saves.
+    /// The rows that the service saves.
     pub effects: E,
-    /// What is published once it is committed.
+    /// The events that are published after the commit.
     pub events: Vec<OutboundMessage>,
-    /// Messages that can never be applied.
+    /// The messages that can never be applied.
     pub dead_letters: Vec<DeadLetter>,
 }
 
@@ -165,27 +168,29 @@ impl<E: Send + 'static> Commit<E> {
     }
 }
 
-/// How the consumers of a service are read, decided and committed.
+/// The configuration of a service's run: its consumers, and how they are read, decided and committed.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// The service that owns the outbox rows and the dead letters.
     pub service: &'static str,
-    /// The durable consumers. Of two messages that were stored in the same microsecond, that of the first one goes first.
+    /// The durable consumers. Of two messages that were stored in the same microsecond, that of the first one goes
+    /// first.
     pub consumers: Vec<ConsumerName>,
-    /// The number of messages that one transaction holds, about.
+    /// The approximate number of messages in one transaction.
     pub batch: usize,
-    /// How long after the begin of a batch further messages join the next one instead of making one of their own.
+    /// The time after the start of a batch within which further messages are gathered into one next batch.
     pub gather: Duration,
     /// The number of waiting messages from which the next batch is decided while one is committed.
     pub decide_ahead_from: Option<u64>,
-    /// How often [`ConsumerService::maintain`] is called, where the service has something to maintain.
+    /// The interval between two calls of [`ConsumerService::maintain`], if the service needs any.
     pub maintain_every: Option<Duration>,
-    /// Who publishes what is committed.
+    /// The publisher of committed events.
     pub publish: Publish,
 }
 
 impl Plan {
-    /// Returns the plan of a service that commits one batch after the other and publishes each before it is acknowledged.
+    /// Returns the plan of a service that commits one batch after the other and publishes each before it is
+    /// acknowledged.
     pub fn new(service: &'static str, consumers: &[&str], batch: usize) -> Self {
         Self {
             service,
@@ -199,16 +204,16 @@ impl Plan {
     }
 }
 
-/// Who publishes what a batch has committed.
+/// The publisher of the events that a batch has committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Publish {
-    /// The run itself, before it acknowledges the batch.
+    /// The run itself publishes, before it acknowledges the batch.
     BeforeAcknowledge,
-    /// A relay ([`relay::run`]) that runs beside it.
+    /// A relay ([`relay::run`]) publishes concurrently.
     ByRelay,
 }
 
-/// Waits for the leadership of `service` and does `work` until it ends or the leadership is lost.
+/// Waits for the leadership of `service` and runs `work` until it ends or the leadership is lost.
 pub async fn lead<T>(
     store: &Store,
     broker: &Broker,
@@ -224,7 +229,7 @@ pub async fn lead<T>(
     }
 }
 
-/// One run of a service's consumers: from the committed positions on, until something fails.
+/// One run of a service's consumers, from the committed positions on, until a failure ends it.
 pub struct ConsumerRun<'a, S: ConsumerService> {
     service: &'a S,
     store: &'a Store,
@@ -232,11 +237,11 @@ pub struct ConsumerRun<'a, S: ConsumerService> {
     plan: Plan,
     state: S::State,
     streams: StreamMerge,
-    /// Where the last batch ends, which is committed or about to be.
+    /// The sequence of each consumer at the end of the last batch, which is committed or being committed.
     positions: Vec<u64>,
 }
 
-/// A batch that is decided and not committed.
+/// A batch that is decided and not yet committed.
 struct Batch<E> {
     decided: Decided<E>,
     dead_letters: Vec<DeadLetter>,
@@ -245,14 +250,14 @@ struct Batch<E> {
     began: Instant,
 }
 
-/// How far a batch takes one consumer.
+/// The last message of a batch from one consumer.
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     sequence: u64,
     event_time: Option<Timestamp>,
 }
 
-/// What remains to be done once a batch is committed.
+/// A committed batch that must still be published and acknowledged.
 struct Committed<T> {
     saved: T,
     progress: Vec<Option<Progress>>,
@@ -286,8 +291,8 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         Ok(Self { service, store, broker, plan, state, streams, positions })
     }
 
-    /// Takes batch after batch through to its acknowledgement. What arrives while one is committed is the next one; only
-    /// where many wait is the next one decided meanwhile.
+    /// Processes batch after batch, up to the acknowledgement. Messages that arrive during a commit form the next
+    /// batch, which is decided during the commit only when many messages wait.
     pub async fn run(mut self) -> Result<Infallible, ServiceError> {
         let mut commit = pin!(OptionFuture::from(None));
         let mut gather_until = Instant::now();
@@ -325,13 +330,13 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         self.plan.decide_ahead_from.is_some_and(|waiting| self.lag() >= waiting)
     }
 
-    /// The number of messages that are stored and not decided, as far as that is known.
+    /// Returns the number of messages that are stored and not yet decided, as far as the broker has reported it.
     fn lag(&self) -> u64 {
         (0..self.positions.len()).map(|consumer| self.streams.lag(consumer)).sum()
     }
 
-    /// Decides about these messages, and about those that arrive until `gather_until`. Each is decided when it arrives, so
-    /// that no wave of work delays what others in the process wait for.
+    /// Decides these messages and those that arrive until `gather_until`. Each is decided when it arrives, so that no
+    /// burst of work delays other tasks of the process.
     async fn decide(
         &mut self,
         messages: Vec<(usize, Message)>,
@@ -346,8 +351,8 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         };
         self.decide_messages(messages, &mut batch).await?;
         while !self.plan.gather.is_zero() && batch.messages < self.plan.batch {
-            let most = self.plan.batch - batch.messages;
-            match timeout_at(gather_until, self.streams.next(most)).await {
+            let limit = self.plan.batch - batch.messages;
+            match timeout_at(gather_until, self.streams.next(limit)).await {
                 Ok(messages) => self.decide_messages(messages?, &mut batch).await?,
                 Err(_) => break,
             }
@@ -384,7 +389,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         Ok(())
     }
 
-    /// Begins to commit a batch; from here on the next one may be decided.
+    /// Starts the commit of a batch, after which the next batch may be decided.
     fn commit(
         &mut self,
         batch: Batch<S::Effects>,
@@ -407,7 +412,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         }
     }
 
-    /// Publishes and acknowledges what is committed.
+    /// Publishes and acknowledges a committed batch.
     async fn finish(&mut self, committed: Committed<S::Saved>) -> Result<(), ServiceError> {
         let Committed { saved, progress, publishes, messages, began } = committed;
         self.service.committed(&mut self.state, saved);
@@ -423,12 +428,12 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         }
         let consumer = &self.plan.consumers[0];
         metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => consumer.clone()).record(began.elapsed());
-        metrics::histogram!("tickbell_batch_messages", "consumer" => consumer.clone()).record(messages as f64); // float: a histogram's
+        metrics::histogram!("tickbell_batch_messages", "consumer" => consumer.clone()).record(messages as f64); // float: a histogram takes no other
         Ok(())
     }
 }
 
-/// Waits for the next tick of an interval, without end where there is none.
+/// Waits for the next tick of an interval, or forever if there is no interval.
 async fn tick(interval: &mut Option<Interval>) {
     match interval {
         Some(interval) => _ = interval.tick().await,

@@ -1,4 +1,4 @@
-//! API keys: a person's programs, each with a part of their rights.
+//! API keys, with which a user's programs act on the user's behalf, each within its scopes.
 
 use chrono::{DateTime, Utc};
 use events::Timestamp;
@@ -11,43 +11,44 @@ use crate::{
     rules::TokenHash,
 };
 
-/// How many keys an account has at most at a time.
+/// The largest number of active keys of an account.
 pub const MOST_KEYS: i64 = 50;
-/// How many that are revoked are remembered.
-const REMEMBERED: i64 = 50;
+/// The number of revoked keys of an account that are stored; older ones are deleted.
+const MAX_REVOKED_KEYS: i64 = 50;
 
-/// A key without its secret.
+/// An API key without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
-    /// Its identity.
+    /// The key's id.
     pub id: Uuid,
-    /// What its person calls it.
+    /// The name that the user gave the key.
     pub name: String,
-    /// What it may be used for.
+    /// The scopes that requests with the key have.
     pub scopes: Vec<Scope>,
-    /// When it was made.
+    /// The time at which the key was created.
     pub created_at: Timestamp,
-    /// When it was revoked.
+    /// The time at which the key was revoked; none for an active key.
     pub revoked_at: Option<Timestamp>,
 }
 
-/// What a request for a key came to.
+/// The result of a request for a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Added {
-    /// It is saved.
+    /// The key is saved.
     Done,
-    /// The account has as many as it may.
+    /// The account already has [`MOST_KEYS`] active keys.
     TooMany,
-    /// The session that asked has ended meanwhile.
+    /// The session that sent the request has ended meanwhile.
     SignedOut,
 }
 
-/// Saves a new key, asked for in a session: whoever is shut out must not leave a key behind.
+/// Saves a new key that was requested in a session. The session must still exist, so that an intruder whose sessions
+/// were ended cannot leave a key behind.
 pub async fn add(store: &Store, user: Uuid, session: TokenHash, key: ApiKey, token: TokenHash) -> Result<Added, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
-                // One at a time for an account: what is looked at below must not be blind to those in flight.
+                // The lock serialises requests of one account: the count below must see concurrent requests.
                 sqlx::query("SELECT FROM users WHERE id = $1 FOR UPDATE").bind(user).execute(&mut **tx).await?;
                 let row = sqlx::query(
                     "SELECT EXISTS (SELECT FROM sessions WHERE token_hash = $2 AND user_id = $1) AS signed_in,
@@ -81,7 +82,7 @@ pub async fn add(store: &Store, user: Uuid, session: TokenHash, key: ApiKey, tok
                      ORDER BY revoked_at DESC OFFSET $2)",
                 )
                 .bind(user)
-                .bind(REMEMBERED)
+                .bind(MAX_REVOKED_KEYS)
                 .execute(&mut **tx)
                 .await?;
                 Ok(Added::Done)
@@ -90,7 +91,7 @@ pub async fn add(store: &Store, user: Uuid, session: TokenHash, key: ApiKey, tok
         .await
 }
 
-/// An account's keys, newest first, from before the key `before`.
+/// Returns at most `limit` keys of an account, newest first, starting after the key `before`.
 pub async fn list(store: &Store, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<ApiKey>, Error> {
     let rows = sqlx::query("SELECT * FROM api_keys WHERE user_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
         .bind(user)
@@ -112,7 +113,7 @@ pub async fn list(store: &Store, user: Uuid, before: Option<Uuid>, limit: i64) -
         .collect()
 }
 
-/// Revokes a key; `false` when the account has no such key. Doing so twice is doing so once.
+/// Revokes a key, and returns `false` when the account has no such key. The call is idempotent.
 pub async fn revoke(store: &Store, user: Uuid, id: Uuid, now: Timestamp) -> Result<bool, Error> {
     let found = sqlx::query("UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3) WHERE id = $1 AND user_id = $2")
         .bind(id)

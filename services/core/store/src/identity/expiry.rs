@@ -1,4 +1,4 @@
-//! Deletes rows whose time is over, whether anybody asks for them or not.
+//! Deletes expired rows, including those that no request asks for again.
 
 use events::Timestamp;
 
@@ -7,7 +7,8 @@ use crate::{Error, Store};
 /// The number of rows of each table that one call deletes at most, so that no statement takes long.
 const MAX_ROWS: i64 = 10_000;
 
-/// One statement for each table. A password reset that was used answers so for a day.
+/// The statements that delete expired rows, one per table. A password reset stays for another day, so that its link can
+/// still answer that it was used.
 const DELETE_EXPIRED: [&str; 4] = [
     "DELETE FROM sign_ups WHERE id IN (
          SELECT id FROM sign_ups WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)",

@@ -1,4 +1,4 @@
-//! How often somebody may try what could be guessed: each attempt counts as failed until somebody says that it was not.
+//! Limits how often a secret may be guessed. Each attempt counts as failed until it is reported as successful.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -10,15 +10,16 @@ use uuid::Uuid;
 
 use crate::{Error, Store, Tx};
 
-/// A row of failures is forgotten this long after the last of them.
+/// The time after the last failure at which the failures of a series are forgotten, in seconds.
 const FORGOTTEN_AFTER_SECONDS: i64 = 3_600;
 
-/// Where a request comes from, as widely as one household or firm may change its address: a /24 of IPv4, a /64 of IPv6.
+/// The network of a client. It is as wide as the addresses that one household or company can choose from: a /24 of IPv4
+/// or a /64 of IPv6.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network(String);
 
 impl Network {
-    /// That of an address.
+    /// Returns the network of an address.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
             IpAddr::V4(address) => {
@@ -33,26 +34,26 @@ impl Network {
     }
 }
 
-/// Something that is tried.
+/// An attempt that is throttled.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attempt {
-    /// To sign in. Whoever tries from one network is slowed soon; all networks together late and by little, because
-    /// that slows the owner too.
+pub enum LoginAttempt {
+    /// A sign-in to an account. Attempts from one network are delayed early. Attempts from all networks together are
+    /// delayed late and briefly, because this delays the owner too.
     SignIn {
-        /// With which address, in any letters.
+        /// The address of the account, in upper or lower case.
         address: String,
-        /// From where.
+        /// The network of the client.
         network: Network,
     },
-    /// To change the password of a user who is signed in.
+    /// A change of the password by the user with this id, who is signed in.
     Password(Uuid),
-    /// To say which password a sign-up was made with.
+    /// A confirmation of the sign-up with this id by the password that it was made with.
     Join(Uuid),
-    /// To ask for a new password, from where.
+    /// A request for a password reset from this network.
     Reset(Network),
 }
 
-/// How many failures in a row are free, and the longest wait after one more.
+/// The number of failures in a row without a wait, and the longest wait after one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limit {
     kind: &'static str,
@@ -63,8 +64,8 @@ struct Limit {
 const GUESSES: Limit = Limit { kind: "login", free: 3, longest_wait_seconds: 60 };
 const GUESSES_ANYWHERE: Limit = Limit { kind: "login_any_network", free: 100, longest_wait_seconds: 4 };
 
-impl Attempt {
-    /// What hides whom it is about.
+impl LoginAttempt {
+    /// Returns the hash under which the attempt is stored, so that the table holds no addresses.
     fn subject(&self) -> [u8; 32] {
         match self {
             Self::SignIn { address, .. } => subject_of(address),
@@ -73,7 +74,7 @@ impl Attempt {
         }
     }
 
-    /// What it is counted against, and the network where that is of one alone.
+    /// Returns the limits of the attempt, each with its network; the network is empty for a limit over all networks.
     fn limits(&self) -> Vec<(Limit, &str)> {
         match self {
             Self::SignIn { network: Network(network), .. } => vec![(GUESSES, network), (GUESSES_ANYWHERE, "")],
@@ -88,13 +89,13 @@ fn subject_of(text: &str) -> [u8; 32] {
     Sha256::digest(text.to_lowercase()).into()
 }
 
-/// Counts an attempt as failed, also those at the same time. When it comes too soon it is not counted, and the answer
-/// is the wait.
-pub async fn begin_attempt(store: &Store, attempt: Attempt, now: Timestamp) -> Result<Option<Duration>, Error> {
+/// Counts an attempt as failed, including concurrent ones. An attempt that comes too soon is not counted; the function
+/// then returns the time to wait.
+pub async fn begin_attempt(store: &Store, attempt: LoginAttempt, now: Timestamp) -> Result<Option<Duration>, Error> {
     store.transaction(move |tx| Box::pin(async move { begin(tx, &attempt, now).await })).await
 }
 
-async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<Duration>, Error> {
+async fn begin(tx: &mut Tx, attempt: &LoginAttempt, now: Timestamp) -> Result<Option<Duration>, Error> {
     let (subject, limits) = (attempt.subject(), attempt.limits());
     lock(tx, &subject).await?;
     let (kinds, networks): (Vec<_>, Vec<_>) = limits.iter().map(|(limit, network)| (limit.kind, *network)).unzip();
@@ -138,7 +139,7 @@ async fn begin(tx: &mut Tx, attempt: &Attempt, now: Timestamp) -> Result<Option<
     Ok(None)
 }
 
-/// One at a time for a subject: whoever counts must not be blind to those in flight.
+/// Serialises the attempts of a subject, because each count must see the concurrent attempts.
 async fn lock(tx: &mut Tx, subject: &[u8; 32]) -> Result<(), Error> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/login-attempts/' || encode($1, 'hex'), 0))")
         .bind(subject.as_slice())
@@ -147,8 +148,9 @@ async fn lock(tx: &mut Tx, subject: &[u8; 32]) -> Result<(), Error> {
     Ok(())
 }
 
-/// It has not failed, so those before it are forgotten; what others have tried from other networks is not.
-pub(crate) async fn forgive(tx: &mut Tx, attempt: &Attempt) -> Result<(), Error> {
+/// Deletes the failures before a successful attempt. Failures from other networks stay, because they may be another
+/// person's.
+pub(crate) async fn forgive(tx: &mut Tx, attempt: &LoginAttempt) -> Result<(), Error> {
     let subject = attempt.subject();
     lock(tx, &subject).await?;
     let (kinds, networks): (Vec<_>, Vec<_>) =
@@ -165,9 +167,9 @@ pub(crate) async fn forgive(tx: &mut Tx, attempt: &Attempt) -> Result<(), Error>
     Ok(())
 }
 
-/// Forgets all that was tried at an address or an id, from anywhere.
-pub(crate) async fn forget(tx: &mut Tx, whose: &str) -> Result<(), Error> {
-    let subject = subject_of(whose);
+/// Deletes all failures for an address or an id, from every network.
+pub(crate) async fn forget(tx: &mut Tx, address_or_id: &str) -> Result<(), Error> {
+    let subject = subject_of(address_or_id);
     lock(tx, &subject).await?;
     sqlx::query("DELETE FROM login_attempts WHERE subject_hash = $1")
         .bind(subject.as_slice())
@@ -176,12 +178,12 @@ pub(crate) async fn forget(tx: &mut Tx, whose: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// What may come after so many failures in a row.
+/// The decision about the next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// An attempt; if it fails there are so many.
+    /// The attempt is allowed and makes this number of failures.
     Now(i32),
-    /// None before this has passed.
+    /// The attempt is rejected until this time has passed.
     After(Duration),
 }
 
@@ -250,12 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_the_same_in_any_letters_and_what_is_tried_is_told_apart() {
+    fn addresses_ignore_case_and_kinds_of_attempts_are_distinguished() {
         let network = || Network::of("192.0.2.7".parse().expect("an address"));
-        let sign_in = |address: &str| Attempt::SignIn { address: address.into(), network: network() };
+        let sign_in = |address: &str| LoginAttempt::SignIn { address: address.into(), network: network() };
         assert_eq!(sign_in("Ada@Example.com").subject(), sign_in("ada@example.com").subject());
         assert_ne!(sign_in("ada@example.com").subject(), sign_in("eve@example.com").subject());
         let id = Uuid::from_u128(7);
-        assert_ne!(Attempt::Password(id).limits(), Attempt::Join(id).limits());
+        assert_ne!(LoginAttempt::Password(id).limits(), LoginAttempt::Join(id).limits());
     }
 }

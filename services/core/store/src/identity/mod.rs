@@ -1,4 +1,4 @@
-//! Users: how they sign up and in, their keys, and what is kept about them.
+//! Users: sign-up, sign-in, passwords, API keys, and the export and erasure of their data.
 
 pub mod api_keys;
 pub mod expiry;

@@ -1,4 +1,4 @@
-//! New passwords, for whoever knows the old one and for whoever reads the account's mail.
+//! Password changes, for users who know the old password, and resets, for users who receive the account's mail.
 
 use events::{Timestamp, UserChange};
 use sqlx::Row;
@@ -13,34 +13,35 @@ use crate::{
     },
 };
 
-/// How long the link in the mail leads anywhere.
-const GOOD_FOR_HOURS: i32 = 1;
+/// The validity of the link in the mail, in hours.
+const LINK_VALID_HOURS: i32 = 1;
 
-/// How many may ask in an hour, all together: a row is kept for each, whether the address has an account or not.
-const ASKED_PER_HOUR: i64 = 10_000;
+/// The largest number of resets in an hour, of all addresses together. It bounds the table, because each request adds a
+/// row whether the address has an account or not.
+const MAX_RESETS_PER_HOUR: i64 = 10_000;
 
-/// What a wish for a new password came to.
+/// The result of a request for a password reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResetRequest {
-    /// It is taken; whether a mail follows is its address's business.
-    Taken,
-    /// Too many ask now, whoever they are.
+    /// The request is accepted. The answer does not reveal whether the address has an account and gets a mail.
+    Accepted,
+    /// Too many resets of all addresses were requested within an hour.
     TooMany,
 }
 
-/// Where a reset stands.
+/// The state of a password reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reset {
-    /// It waits for a new password.
+    /// The reset waits for a new password.
     Waiting,
-    /// The password is set.
+    /// The new password is set.
     Used,
-    /// It has waited too long, or there is none.
-    Over,
+    /// The reset has expired or does not exist.
+    Expired,
 }
 
-/// Sets a new password, unless the one that was `verified` has changed meanwhile, and shuts everybody out but whoever has
-/// the token of the session that is opened.
+/// Sets a new password, revokes all access to the account and opens a new session. Returns `false` when the password
+/// hash is no longer the `verified` one, because the password has changed meanwhile.
 pub async fn change(
     store: &Store,
     user: Uuid,
@@ -61,7 +62,7 @@ pub async fn change(
                 .fetch_optional(&mut **tx)
                 .await?;
                 let Some(email) = changed else { return Ok(false) };
-                shut_out(tx, user, now).await?;
+                sessions::revoke_access(tx, user, now).await?;
                 sessions::insert(tx, user, &opened, now).await?;
                 login_throttle::forget(tx, &email).await?;
                 login_throttle::forget(tx, &user.to_string()).await?;
@@ -72,12 +73,13 @@ pub async fn change(
         .await
 }
 
-/// Takes the wish for a new password. The same work is done whether the address has an account or not.
+/// Requests a password reset. The work is the same whether the address has an account or not, so that the duration of a
+/// request reveals nothing.
 pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Result<ResetRequest, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
-                // One at a time for an address: the count below would be blind to those in flight.
+                // The lock serialises requests of one address: the count below must see concurrent requests.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/reset/' || lower($1), 0))")
                     .bind(&address)
                     .execute(&mut **tx)
@@ -92,14 +94,14 @@ pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Re
                 )
                 .bind(&address)
                 .bind(now.datetime())
-                .bind(ASKED_PER_HOUR)
+                .bind(MAX_RESETS_PER_HOUR)
                 .fetch_one(&mut **tx)
                 .await?;
-                if row.try_get::<i64, _>("all_asked")? >= ASKED_PER_HOUR {
+                if row.try_get::<i64, _>("all_asked")? >= MAX_RESETS_PER_HOUR {
                     return Ok(ResetRequest::TooMany);
                 }
                 if row.try_get::<i64, _>("asked")? >= MAILS_PER_HOUR {
-                    return Ok(ResetRequest::Taken);
+                    return Ok(ResetRequest::Accepted);
                 }
                 let id = Uuid::now_v7();
                 sqlx::query(
@@ -110,30 +112,30 @@ pub async fn request_reset(store: &Store, address: String, now: Timestamp) -> Re
                 .bind(id)
                 .bind(&address)
                 .bind(now.datetime())
-                .bind(GOOD_FOR_HOURS)
+                .bind(LINK_VALID_HOURS)
                 .execute(&mut **tx)
                 .await?;
                 notice(tx, UserChange::ResetRequested, id, now).await?;
-                Ok(ResetRequest::Taken)
+                Ok(ResetRequest::Accepted)
             })
         })
         .await
 }
 
-/// Where a reset stands.
+/// Returns the state of a password reset.
 pub async fn reset_state(store: &Store, id: Uuid, now: Timestamp) -> Result<Reset, Error> {
     store.transaction(move |tx| Box::pin(async move { Ok(state(tx, id, now).await?.0) })).await
 }
 
-/// Sets a new password by a reset that backoff, and shuts everybody out of the account. The answer is where the reset
-/// stood before.
+/// Sets a new password by a reset that waits for one, and revokes all access to the account. Returns the state of the
+/// reset before the call.
 pub async fn reset(store: &Store, id: Uuid, new: String, now: Timestamp) -> Result<Reset, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
                 let user = match state(tx, id, now).await? {
                     (Reset::Waiting, Some(user)) => user,
-                    (stood, _) => return Ok(stood),
+                    (previous, _) => return Ok(previous),
                 };
                 let email: String =
                     sqlx::query_scalar("UPDATE users SET password_hash = $2 WHERE id = $1 RETURNING email")
@@ -141,7 +143,7 @@ pub async fn reset(store: &Store, id: Uuid, new: String, now: Timestamp) -> Resu
                         .bind(&new)
                         .fetch_one(&mut **tx)
                         .await?;
-                shut_out(tx, user, now).await?;
+                sessions::revoke_access(tx, user, now).await?;
                 login_throttle::forget(tx, &email).await?;
                 login_throttle::forget(tx, &user.to_string()).await?;
                 notice(tx, UserChange::PasswordChanged, user, now).await?;
@@ -151,20 +153,8 @@ pub async fn reset(store: &Store, id: Uuid, new: String, now: Timestamp) -> Resu
         .await
 }
 
-/// Ends every session, revokes every key and uses up every link to a new password: whoever got hold of one is out. The
-/// account's row is locked by whoever calls this, so that nothing is opened meanwhile.
-pub(crate) async fn shut_out(tx: &mut Tx, user: Uuid, now: Timestamp) -> Result<(), Error> {
-    sqlx::query("DELETE FROM sessions WHERE user_id = $1").bind(user).execute(&mut **tx).await?;
-    for end in [
-        "UPDATE api_keys SET revoked_at = $2 WHERE user_id = $1 AND revoked_at IS NULL",
-        "UPDATE password_resets SET used_at = $2 WHERE user_id = $1 AND used_at IS NULL",
-    ] {
-        sqlx::query(end).bind(user).bind(now.datetime()).execute(&mut **tx).await?;
-    }
-    Ok(())
-}
-
-/// Where it stands, and whose it is. The account is locked first, as whoever erases it does.
+/// Returns the state of a reset and the id of its account. The account is locked first, in the same order as an erasure
+/// locks it, so that the two cannot deadlock.
 async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(Reset, Option<Uuid>), Error> {
     let user: Option<Uuid> = sqlx::query_scalar(
         "SELECT id FROM users WHERE id = (SELECT user_id FROM password_resets WHERE id = $1) FOR UPDATE",
@@ -180,10 +170,10 @@ async fn state(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(Reset, Option<U
     .bind(now.datetime())
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(row) = row else { return Ok((Reset::Over, None)) };
+    let Some(row) = row else { return Ok((Reset::Expired, None)) };
     let state = match (row.try_get("used")?, row.try_get("over")?) {
         (true, _) => Reset::Used,
-        (false, true) => Reset::Over,
+        (false, true) => Reset::Expired,
         (false, false) => Reset::Waiting,
     };
     Ok((state, user))

@@ -1,4 +1,4 @@
-//! People who ask for an account, and the links that make it.
+//! Sign-ups, and the links in mails that complete them.
 
 use events::{Timestamp, UserChange, UserNoticed};
 use sqlx::Row;
@@ -6,51 +6,52 @@ use uuid::Uuid;
 
 use crate::{Error, Store, Tx, identity::login_throttle, outbox};
 
-/// How long the link in the mail leads anywhere.
-const GOOD_FOR_HOURS: i64 = 48;
-/// How many mails of one kind an address gets in an hour because somebody has typed it.
+/// The validity of the link in the mail, in hours.
+const LINK_VALID_HOURS: i64 = 48;
+/// The largest number of mails of one kind per address and hour, because anyone can request them for any address.
 pub(crate) const MAILS_PER_HOUR: i64 = 5;
 
-/// When somebody who signs up is let in.
+/// The condition under which a sign-up becomes an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignUpMode {
-    /// When the link in the mail is followed.
+    /// The account is created when the link in the mail is followed.
     ByMail,
-    /// At once.
+    /// The account is created at once.
     AtOnce,
 }
 
-/// Where a sign-up stands.
+/// The state of a sign-up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignUp {
-    /// It waits for its address to say yes.
+    /// The sign-up waits for the confirmation by mail.
     Waiting {
-        /// Which.
+        /// The address that must confirm the sign-up.
         email: String,
-        /// Where others have asked with the same address: the hash that a password must fit. Whoever has a link need not
-        /// be who chose its password.
+        /// The hash that a password must match, where there are other sign-ups of the same address: the person who
+        /// follows the link may not be the one who chose the password.
         challenge: Option<String>,
     },
-    /// It has become an account.
+    /// The sign-up has become an account.
     Joined,
-    /// Another one of the same address has.
-    Taken,
-    /// It has waited too long, or there is none.
-    Over,
+    /// The address belongs to an account that another sign-up created.
+    AddressInUse,
+    /// The sign-up has expired or does not exist.
+    Expired,
 }
 
-/// Takes a sign-up. The same work is done whether the address has an account or not; its owner is told either way.
+/// Starts a sign-up. The work is the same whether the address has an account or not, so that the duration of a request
+/// reveals nothing. The owner of the address gets a mail in both cases.
 pub async fn start(
     store: &Store,
     email: String,
     password_hash: String,
-    admission: SignUpMode,
+    mode: SignUpMode,
     now: Timestamp,
 ) -> Result<(), Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
-                // One at a time for an address: the count below would be blind to those in flight.
+                // The lock serialises sign-ups of one address: the count below must see concurrent ones.
                 sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tickbell/sign-up/' || lower($1), 0))")
                     .bind(&email)
                     .execute(&mut **tx)
@@ -64,14 +65,14 @@ pub async fn start(
                 .bind(now.datetime())
                 .fetch_one(&mut **tx)
                 .await?;
-                // Also by one that is dropped below: it may be the owner's.
-                let contested = contest(tx, &email, now).await?;
+                // A sign-up that is dropped below also contests the others, because it may be the owner's.
+                let contested = mark_contested(tx, &email, now).await?;
                 if row.try_get::<i64, _>("asked")? >= MAILS_PER_HOUR {
                     return Ok(());
                 }
                 let holder: Option<Uuid> = row.try_get("holder")?;
                 let id = Uuid::now_v7();
-                let joins = holder.is_none() && admission == SignUpMode::AtOnce;
+                let creates_account = holder.is_none() && mode == SignUpMode::AtOnce;
                 sqlx::query(
                     "INSERT INTO sign_ups (id, email, password_hash, created_at, expires_at, used_at, contested)
                  VALUES ($1, $2, $3, $4, $4 + make_interval(hours => $5), CASE WHEN $6 THEN $4 END, $7)",
@@ -80,14 +81,14 @@ pub async fn start(
                 .bind(&email)
                 .bind(&password_hash)
                 .bind(now.datetime())
-                .bind(GOOD_FOR_HOURS as i32)
-                .bind(joins)
+                .bind(LINK_VALID_HOURS as i32)
+                .bind(creates_account)
                 .bind(contested)
                 .execute(&mut **tx)
                 .await?;
                 match holder {
                     Some(holder) => notice(tx, UserChange::SignedUpAgain, holder, now).await,
-                    None if joins => make_user(tx, &email, &password_hash, now).await.map(|_| ()),
+                    None if creates_account => add_user(tx, &email, &password_hash, now).await.map(|_| ()),
                     None => notice(tx, UserChange::SignedUp, id, now).await,
                 }
             })
@@ -95,13 +96,13 @@ pub async fn start(
         .await
 }
 
-/// Where a sign-up stands.
+/// Returns the state of a sign-up.
 pub async fn state(store: &Store, id: Uuid, now: Timestamp) -> Result<SignUp, Error> {
     store.transaction(move |tx| Box::pin(async move { Ok(lock(tx, id, now).await?.0) })).await
 }
 
-/// Makes the account that a sign-up asks for; doing so twice is doing so once. It waits on when others have asked with
-/// its address and `verified` is not the hash that it was held to.
+/// Creates the account of a sign-up and returns the state afterwards. The call is idempotent. A contested sign-up stays
+/// waiting unless `verified` is the password hash of its challenge.
 pub async fn complete(store: &Store, id: Uuid, verified: Option<String>, now: Timestamp) -> Result<SignUp, Error> {
     store
         .transaction(move |tx| {
@@ -112,10 +113,10 @@ pub async fn complete(store: &Store, id: Uuid, verified: Option<String>, now: Ti
                     {
                         (email, password_hash)
                     }
-                    (stands, _) => return Ok(stands),
+                    (state, _) => return Ok(state),
                 };
-                if make_user(tx, &email, &password_hash, now).await? == 0 {
-                    return Ok(SignUp::Taken);
+                if add_user(tx, &email, &password_hash, now).await? == 0 {
+                    return Ok(SignUp::AddressInUse);
                 }
                 sqlx::query("UPDATE sign_ups SET used_at = $2 WHERE id = $1")
                     .bind(id)
@@ -129,7 +130,7 @@ pub async fn complete(store: &Store, id: Uuid, verified: Option<String>, now: Ti
         .await
 }
 
-/// Where it stands, locked, and its password's hash.
+/// Locks a sign-up and returns its state and its password hash.
 async fn lock(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(SignUp, String), Error> {
     let row = sqlx::query(
         "SELECT email, password_hash, contested, used_at IS NOT NULL AS used, expires_at <= $2 AS over,
@@ -140,20 +141,20 @@ async fn lock(tx: &mut Tx, id: Uuid, now: Timestamp) -> Result<(SignUp, String),
     .bind(now.datetime())
     .fetch_optional(&mut **tx)
     .await?;
-    let Some(row) = row else { return Ok((SignUp::Over, String::new())) };
+    let Some(row) = row else { return Ok((SignUp::Expired, String::new())) };
     let password_hash: String = row.try_get("password_hash")?;
     let challenge = row.try_get::<bool, _>("contested")?.then(|| password_hash.clone());
     let state = match (row.try_get("used")?, row.try_get("over")?, row.try_get("taken")?) {
         (true, _, _) => SignUp::Joined,
-        (false, true, _) => SignUp::Over,
-        (false, false, true) => SignUp::Taken,
+        (false, true, _) => SignUp::Expired,
+        (false, false, true) => SignUp::AddressInUse,
         (false, false, false) => SignUp::Waiting { email: row.try_get("email")?, challenge },
     };
     Ok((state, password_hash))
 }
 
-/// Notes on those that wait that they are not alone; whether there are any.
-async fn contest(tx: &mut Tx, email: &str, now: Timestamp) -> Result<bool, Error> {
+/// Marks the waiting sign-ups of an address as contested, and returns whether there are any.
+async fn mark_contested(tx: &mut Tx, email: &str, now: Timestamp) -> Result<bool, Error> {
     let waiting = sqlx::query(
         "UPDATE sign_ups SET contested = true WHERE lower(email) = lower($1) AND used_at IS NULL AND expires_at > $2",
     )
@@ -164,8 +165,9 @@ async fn contest(tx: &mut Tx, email: &str, now: Timestamp) -> Result<bool, Error
     Ok(waiting.rows_affected() > 0)
 }
 
-async fn make_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp) -> Result<u64, Error> {
-    let made = sqlx::query(
+/// Adds a user and returns the number of added rows, which is 0 when the address belongs to an account.
+async fn add_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp) -> Result<u64, Error> {
+    let added = sqlx::query(
         "INSERT INTO users (id, email, password_hash, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
     )
     .bind(Uuid::now_v7())
@@ -174,10 +176,10 @@ async fn make_user(tx: &mut Tx, email: &str, password_hash: &str, now: Timestamp
     .bind(now.datetime())
     .execute(&mut **tx)
     .await?;
-    Ok(made.rows_affected())
+    Ok(added.rows_affected())
 }
 
-/// Says that something happened that somebody is told about by mail.
+/// Publishes an event about which the user gets a mail.
 pub(crate) async fn notice(tx: &mut Tx, happened: UserChange, subject_id: Uuid, at: Timestamp) -> Result<(), Error> {
     let notice = UserNoticed { notice_id: Uuid::now_v7(), happened, subject_id, at };
     outbox::add(tx, outbox::GATEWAY, &[notice.to_message()]).await

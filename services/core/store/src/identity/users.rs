@@ -1,4 +1,4 @@
-//! People who sign in, and whom a token speaks for.
+//! Users, their roles, and the users that session tokens and API keys belong to.
 
 use events::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,17 @@ use uuid::Uuid;
 
 use crate::{Error, Store, rules::TokenHash};
 
-/// What somebody may do besides their own business.
+/// The rights of a user beyond their own account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Nothing.
+    /// The user has no further rights.
     User,
-    /// Deposits.
+    /// The user may make deposits to accounts.
     Operator,
 }
 
 impl Role {
-    /// The word for it.
+    /// Returns the name of the role in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -25,26 +25,26 @@ impl Role {
         }
     }
 
-    /// What a word says.
+    /// Returns the role with this name, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::User, Self::Operator].into_iter().find(|role| role.as_str() == text)
     }
 }
 
-/// What an API key may be used for.
+/// A group of requests that an API key may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// To look at accounts, orders, trades and the ledger.
+    /// The key may read accounts, orders, trades and the ledger.
     Read,
-    /// To place orders and to cancel them.
+    /// The key may place orders and cancel them.
     Trade,
-    /// To do everything with alerts.
+    /// The key may read and change alerts.
     Alerts,
 }
 
 impl Scope {
-    /// The word for it.
+    /// Returns the name of the scope in the database and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -53,26 +53,26 @@ impl Scope {
         }
     }
 
-    /// What a word says.
+    /// Returns the scope with this name, if there is one.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Read, Self::Trade, Self::Alerts].into_iter().find(|scope| scope.as_str() == text)
     }
 }
 
-/// An account whose address has said yes.
+/// A user whose sign-up is complete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// Stays in the ledger when all else is erased.
+    /// The user's id, which stays in the ledger when all other data are erased.
     pub id: Uuid,
-    /// As it was written at the sign-up; the same address in other letters is no other account.
+    /// The address as it was written at the sign-up. Addresses are compared without regard to case.
     pub email: String,
-    /// What they may do besides.
+    /// The user's rights beyond their own account.
     pub role: Role,
-    /// When the address said yes.
+    /// The time at which the account was created.
     pub created_at: Timestamp,
 }
 
-/// Whose session this is, unless it has ended by `now`.
+/// Returns the user of a session that has not ended by `now`.
 pub async fn find_by_session(store: &Store, token: TokenHash, now: Timestamp) -> Result<Option<User>, Error> {
     let mut connection = store.hot_connection().await?;
     let row = sqlx::query(
@@ -87,7 +87,7 @@ pub async fn find_by_session(store: &Store, token: TokenHash, now: Timestamp) ->
     row.as_ref().map(user).transpose()
 }
 
-/// Gives the account of an address a role; `false` when there is no such account.
+/// Sets the role of the account with an address, and returns `false` when there is no such account.
 pub async fn set_role(store: &Store, address: &str, role: Role) -> Result<bool, Error> {
     let changed = sqlx::query("UPDATE users SET role = $2 WHERE lower(email) = lower($1)")
         .bind(address)
@@ -97,7 +97,7 @@ pub async fn set_role(store: &Store, address: &str, role: Role) -> Result<bool, 
     Ok(changed.rows_affected() == 1)
 }
 
-/// Whose API key this is and what it may be used for, unless it is revoked.
+/// Returns the user of an API key and the key's scopes, unless the key is revoked.
 pub async fn find_by_api_key(store: &Store, token: TokenHash) -> Result<Option<(User, Vec<Scope>)>, Error> {
     let mut connection = store.hot_connection().await?;
     let row = sqlx::query(
@@ -121,7 +121,7 @@ pub(crate) fn user(row: &PgRow) -> Result<User, Error> {
 }
 
 pub(crate) fn scopes(row: &PgRow) -> Result<Vec<Scope>, Error> {
-    let words: Vec<String> = row.try_get("scopes")?;
-    let scopes = words.iter().map(|word| Scope::parse(word)).collect::<Option<_>>();
+    let names: Vec<String> = row.try_get("scopes")?;
+    let scopes = names.iter().map(|name| Scope::parse(name)).collect::<Option<_>>();
     Ok(scopes.ok_or_else(|| sqlx::Error::Decode("an unknown scope".into()))?)
 }

@@ -1,4 +1,4 @@
-//! Candles, which the history-writer merges from the parts that batches of ticks make.
+//! Candles, which the history-writer merges from the partial candles of each batch of ticks.
 
 use market_data::candles::PartialCandle;
 

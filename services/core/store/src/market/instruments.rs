@@ -1,4 +1,4 @@
-//! Instruments: symbols at venues, numbered as they are first quoted.
+//! Instruments: a symbol at a venue, with a number in the order of their first quotes.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use sqlx::Row;
 
 use crate::{Error, Store, Tx, bigint, pg::row};
 
-/// Lists all instruments.
+/// Returns the numbers of all instruments.
 pub async fn list(store: &Store) -> Result<HashMap<(Symbol, Venue), InstrumentId>, Error> {
     let rows = sqlx::query("SELECT symbol, venue, id FROM instruments").fetch_all(store.pool()).await?;
     rows.iter().map(|row| Ok(((row::symbol(row)?, row::venue(row)?), row.try_get("id")?))).collect()

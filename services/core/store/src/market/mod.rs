@@ -1,4 +1,4 @@
-//! Ticks, candles and latest prices: how they are written and how they are read.
+//! The tables of the market data: instruments, ticks, candles and latest prices.
 
 pub mod candles;
 pub mod instruments;

@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::{Error, Store};
 
-/// Lists the months that have a partition.
+/// Returns the months that have a partition.
 pub async fn list(store: &Store) -> Result<BTreeSet<Month>, Error> {
     let names: Vec<String> = sqlx::query_scalar(
         "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -19,7 +19,7 @@ pub async fn list(store: &Store) -> Result<BTreeSet<Month>, Error> {
     Ok(names.iter().filter_map(|name| partition_month(name)).collect())
 }
 
-/// Reads the month out of the name of a partition, like `ticks_2018_04`.
+/// Parses the month from the name of a partition, such as `ticks_2018_04`.
 fn partition_month(name: &str) -> Option<Month> {
     let (year, month) = name.strip_prefix("ticks_")?.split_once('_')?;
     Month::new(year.parse().ok()?, month.parse().ok()?)
@@ -32,7 +32,7 @@ pub async fn create(store: &Store, month: Month) -> Result<(), Error> {
     Ok(())
 }
 
-/// Drops the partitions that end at or before `oldest`, with their ticks, and returns their months. Candles stay.
+/// Drops the partitions that end at or before `oldest`, with their ticks, and returns their months. The candles stay.
 pub async fn drop_before(store: &Store, oldest: Timestamp) -> Result<Vec<Month>, Error> {
     let mut dropped = Vec::new();
     for month in list(store).await? {

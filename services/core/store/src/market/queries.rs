@@ -1,4 +1,4 @@
-//! Queries over price history, for the gateway.
+//! The gateway's queries over market data: latest prices, ticks and candles.
 
 use events::{Interval, Price, Size, Symbol, Timestamp, Venue, money::change_percent};
 use rust_decimal::Decimal;
@@ -6,92 +6,92 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{Error, Store, bigint, optional_price, optional_size};
 
-/// The newest price of a symbol, at its primary venue.
+/// The newest price of a symbol at its primary venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latest {
-    /// What is quoted.
+    /// The symbol that is quoted.
     pub symbol: Symbol,
-    /// Where.
+    /// The symbol's primary venue.
     pub venue: Venue,
-    /// The price.
+    /// The price in the quote asset.
     pub price: Price,
-    /// When it was made.
+    /// The time of the tick.
     pub at: Timestamp,
-    /// The change in percent, to 4 places, against the last price at or before 24 hours earlier (and not older than
-    /// eight days); null without one.
+    /// The change in percent, rounded to 4 places, since the last price that is between 24 hours and eight days older;
+    /// none without such a price.
     pub change_24h_percent: Option<Decimal>,
 }
 
-/// One kept tick.
+/// A stored tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TickRecord {
-    /// Where it was quoted.
+    /// The venue that quoted the price.
     pub venue: Venue,
-    /// Unique within the venue and symbol.
+    /// The trade's id, which is unique within the venue and symbol.
     pub trade_id: String,
-    /// Its place in stream `TICKS`.
+    /// The sequence of the tick in stream `TICKS`.
     pub sequence: u64,
-    /// The price.
+    /// The price in the quote asset.
     pub price: Price,
-    /// How much was traded.
+    /// The traded amount in the base asset, where the source reports it.
     pub size: Option<Size>,
-    /// When it was made.
+    /// The time of the tick.
     pub at: Timestamp,
-    /// `trade`, `quote` or `poll`.
+    /// The kind of the tick: `trade`, `quote` or `poll`.
     pub kind: String,
 }
 
-/// One candle.
+/// A candle of one instrument.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candle {
-    /// The start of its bucket.
+    /// The start of the candle's interval.
     pub start: Timestamp,
-    /// The first price by (time, sequence).
+    /// The first price in order of (time, sequence).
     pub open: Price,
-    /// The highest.
+    /// The highest price.
     pub high: Price,
-    /// The lowest.
+    /// The lowest price.
     pub low: Price,
-    /// The last.
+    /// The last price in order of (time, sequence).
     pub close: Price,
-    /// The sum of sizes.
+    /// The sum of the sizes, in the base asset.
     pub volume: Decimal,
-    /// How many ticks.
+    /// The number of ticks.
     pub trades: i64,
 }
 
-/// Which way a list runs.
+/// The sort order of a list by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SortOrder {
-    /// Oldest first.
+    /// The oldest entry comes first.
     Ascending,
-    /// Newest first.
+    /// The newest entry comes first.
     Descending,
 }
 
-/// The part of a symbol's history that is asked for.
+/// The requested part of a symbol's history.
 #[derive(Debug, Clone)]
 pub struct Range {
-    /// One venue's; `None` means all venues' ticks, or the primary venue's candles.
+    /// The venue; `None` means the ticks of all venues, or the candles of the primary venue.
     pub venue: Option<Venue>,
-    /// From this time on.
+    /// The start of the range, inclusive.
     pub from: Option<Timestamp>,
-    /// Before this time.
+    /// The end of the range, exclusive.
     pub to: Option<Timestamp>,
-    /// At most so many.
+    /// The largest number of entries.
     pub limit: i64,
 }
 
-/// A place between two ticks.
+/// A position in a list of ticks, just behind one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TickCursor {
-    /// The time of the tick before.
+    /// The time of the last tick that was listed.
     pub at: Timestamp,
-    /// Its sequence.
+    /// The sequence of that tick.
     pub sequence: u64,
 }
 
-/// The newest price of every primary instrument, and the one 24 hours before it, each by one step down an index.
+/// Finds the newest price of every primary instrument and the price 24 hours before it, each with one index lookup.
 const LATEST: &str = "
     SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago
     FROM (SELECT DISTINCT ON (symbol) id, symbol, venue FROM instruments
@@ -104,7 +104,7 @@ const LATEST: &str = "
         ORDER BY at DESC, sequence DESC LIMIT 1) AS day_ago ON true
     ORDER BY symbol LIMIT $3";
 
-/// Each instrument's part by one walk along its index; at most `limit` rows of each are merged.
+/// Reads the ticks of each instrument with one index scan, and merges at most `limit` rows of each.
 const HISTORY_ASCENDING: &str = "
     SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
         SELECT trade_id, sequence, price, size, at, kind FROM ticks
@@ -112,6 +112,7 @@ const HISTORY_ASCENDING: &str = "
         ORDER BY at, sequence LIMIT $6) AS tick
     WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
     ORDER BY at, sequence LIMIT $6";
+/// Reads the same as [`HISTORY_ASCENDING`], newest first.
 const HISTORY_DESCENDING: &str = "
     SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
         SELECT trade_id, sequence, price, size, at, kind FROM ticks
@@ -120,6 +121,7 @@ const HISTORY_DESCENDING: &str = "
     WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
     ORDER BY at DESC, sequence DESC LIMIT $6";
 
+/// Reads the candles of one instrument: the given venue's, or the primary venue's.
 const CANDLES: &str = "
     SELECT start, open, high, low, close, volume, trades FROM candles
     WHERE instrument_id = (SELECT id FROM instruments WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
@@ -127,18 +129,18 @@ const CANDLES: &str = "
         AND interval_seconds = $3 AND start >= $4 AND start < $5
     ORDER BY start LIMIT $6";
 
-/// Whether any venue has quoted a symbol.
+/// Returns whether any venue has quoted a symbol.
 pub async fn is_quoted(store: &Store, symbol: &Symbol) -> Result<bool, Error> {
     let query = "SELECT EXISTS (SELECT FROM instruments WHERE symbol = $1)";
     Ok(sqlx::query_scalar(query).bind(symbol.as_str()).fetch_one(store.pool()).await?)
 }
 
-/// The newest price of one symbol.
+/// Returns the newest price of one symbol.
 pub async fn latest(store: &Store, symbol: &Symbol) -> Result<Option<Latest>, Error> {
     Ok(find_latest(store, Some(symbol), None, 1).await?.pop())
 }
 
-/// The newest price of every symbol after `after`, by symbol, at most `limit`.
+/// Returns the newest prices of at most `limit` symbols after `after`, in the order of the symbols.
 pub async fn list_latest(store: &Store, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
     find_latest(store, None, after, limit).await
 }
@@ -158,7 +160,7 @@ async fn find_latest(
     rows.iter().map(read_latest).collect()
 }
 
-/// Ticks of a symbol in order of (time, sequence), behind `cursor`.
+/// Returns the ticks of a symbol behind `cursor`, in order of (time, sequence).
 pub async fn list_ticks(
     store: &Store,
     symbol: &Symbol,
@@ -168,7 +170,7 @@ pub async fn list_ticks(
 ) -> Result<Vec<TickRecord>, Error> {
     let from = range.from.unwrap_or(Timestamp::EPOCH);
     let to = range.to.unwrap_or(Timestamp::LAST);
-    // A sequence of 0 lies before every tick of its time: from is included, to is not.
+    // A sequence of 0 lies before every tick of its time, which includes `from` and excludes `to`.
     let (query, from, to, sequence) = match (order, cursor) {
         (SortOrder::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
         (SortOrder::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
@@ -184,10 +186,10 @@ pub async fn list_ticks(
         .bind(range.limit)
         .fetch_all(store.pool())
         .await?;
-    rows.iter().map(past).collect()
+    rows.iter().map(read_tick).collect()
 }
 
-/// Candles of a symbol, oldest first, from `range.from` on.
+/// Returns the candles of a symbol that start within the range, oldest first.
 pub async fn list_candles(
     store: &Store,
     symbol: &Symbol,
@@ -203,7 +205,7 @@ pub async fn list_candles(
         .bind(range.limit)
         .fetch_all(store.pool())
         .await?;
-    rows.iter().map(candle).collect()
+    rows.iter().map(read_candle).collect()
 }
 
 fn venue(row: &PgRow) -> Result<Venue, Error> {
@@ -222,7 +224,7 @@ fn read_latest(row: &PgRow) -> Result<Latest, Error> {
     Ok(Latest { symbol, venue: venue(row)?, price, at: time(row, "at")?, change_24h_percent })
 }
 
-fn past(row: &PgRow) -> Result<TickRecord, Error> {
+fn read_tick(row: &PgRow) -> Result<TickRecord, Error> {
     Ok(TickRecord {
         venue: venue(row)?,
         trade_id: row.try_get("trade_id")?,
@@ -234,7 +236,7 @@ fn past(row: &PgRow) -> Result<TickRecord, Error> {
     })
 }
 
-fn candle(row: &PgRow) -> Result<Candle, Error> {
+fn read_candle(row: &PgRow) -> Result<Candle, Error> {
     let price = |column: &str| -> Result<Price, Error> { Ok(Price::new(row.try_get(column)?)?) };
     Ok(Candle {
         start: time(row, "start")?,

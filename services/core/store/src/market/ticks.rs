@@ -1,4 +1,4 @@
-//! Ticks and latest prices, which the history-writer writes in bulk.
+//! Ticks and latest prices, which the history-writer writes in batches.
 
 use std::collections::HashSet;
 

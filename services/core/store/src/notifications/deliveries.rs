@@ -1,4 +1,4 @@
-//! What is to be told to whom, every attempt, and its outcome.
+//! The deliveries of notifications, and the outcome of each attempt at them.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,19 +9,19 @@ use uuid::Uuid;
 
 use crate::{Error, Store, Tx, outbox};
 
-/// Whose outbox the outcomes go to.
+/// The service whose outbox publishes the outcomes.
 pub const SERVICE: &str = "notifier";
 
-/// What a delivery tells.
+/// The occasion of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A rule fired.
+    /// A rule has fired.
     Alert,
-    /// An address is asked whether it wants a rule.
+    /// An address must confirm a new rule.
     Confirmation,
-    /// Something happened to an account.
+    /// An account has changed, for example its password.
     Account,
-    /// Something became of an order.
+    /// An order was filled, was rejected or has expired.
     Trade,
 }
 
@@ -36,44 +36,44 @@ impl Kind {
     }
 }
 
-/// One message to one person.
+/// A message to one recipient.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
-    /// Its identity, derived from what it tells to whom, so that it is made once.
+    /// The delivery's id, which is derived from the event and the recipient, so that a redelivery adds no second one.
     pub id: Uuid,
-    /// What it tells.
+    /// The occasion of the delivery.
     pub kind: Kind,
-    /// The id of what the message is about: of an alert, a rule to confirm, an account notice or an order event.
+    /// The id of the message's subject: an alert, a rule to confirm, an account notice or an order event.
     pub source_id: String,
     /// The ids of further events that the message covers; empty in a claim.
     pub also_covers: Vec<String>,
-    /// The rule it comes from; none for what is about no rule.
+    /// The rule that caused the message; none for a message without a rule.
     pub rule_id: Option<Uuid>,
-    /// How.
+    /// The channel of the message.
     pub channel: Channel,
-    /// Where.
+    /// The recipient's address on the channel.
     pub address: String,
-    /// The event it is composed from, as JSON; an array of those that are told together.
+    /// The event that the message is composed from, as JSON; an array of events for a batch.
     pub content: Value,
-    /// The trace context of what caused it.
+    /// The W3C trace context of the event that caused the message.
     pub traceparent: Option<String>,
 }
 
 /// A delivery that this process may attempt now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Claim {
-    /// What to deliver.
+    /// The delivery to attempt.
     pub delivery: Delivery,
-    /// Which attempt this is, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: i32,
-    /// When it was made.
+    /// The time at which the delivery was added.
     pub created_at: Timestamp,
 }
 
-/// How an attempt at a delivery ended.
+/// The result of an attempt at a delivery.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
-    /// What is told about it.
+pub struct DeliveryAttempt {
+    /// The event that reports the result.
     pub update: DeliveryUpdated,
     /// The wait before the next attempt, for the outcomes that have one.
     pub retry_in: Duration,
@@ -81,7 +81,7 @@ pub struct Attempt {
 
 /// Returns those of these events that a delivery covers already, by itself or in a batch.
 pub async fn already_notified(tx: &mut Tx, source_ids: &[&str]) -> Result<HashSet<String>, Error> {
-    // A plan that does not look into the array is made once and not for every batch.
+    // The subselect hides the array from the planner, so that PostgreSQL reuses one generic plan.
     let found = sqlx::query_scalar(
         "SELECT source_id FROM deliveries WHERE source_id = ANY ((SELECT $1::text[])::text[])
          UNION SELECT source_id FROM batched_sources WHERE source_id = ANY ((SELECT $1::text[])::text[])",
@@ -89,7 +89,7 @@ pub async fn already_notified(tx: &mut Tx, source_ids: &[&str]) -> Result<HashSe
     Ok(found.bind(source_ids).fetch_all(&mut **tx).await?.into_iter().collect())
 }
 
-/// Adds deliveries that are not there yet.
+/// Adds the deliveries that are not stored yet.
 pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO deliveries (id, kind, source_id, rule_id, channel, address, content, traceparent)
@@ -122,37 +122,37 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Claims up to `most` deliveries that are due, for `lease`: a claim that is not settled by then is due again, so
-/// that a process that dies loses none. Several processes never hold the same claim.
-pub async fn claim(store: &Store, most: i64, lease: Duration) -> Result<Vec<Claim>, Error> {
+/// Claims up to `limit` due deliveries for the time of `lease`. A claim without a recorded result is due again
+/// after it, so that no delivery is lost with a process that dies. Two processes never hold the same claim at a time.
+pub async fn claim(store: &Store, limit: i64, lease: Duration) -> Result<Vec<Claim>, Error> {
     let rows = sqlx::query(
         "UPDATE deliveries SET attempt_count = attempt_count + 1, next_attempt_at = now() + make_interval(secs => $2)
          WHERE id IN (SELECT id FROM deliveries WHERE status = 'waiting' AND next_attempt_at <= now()
                       ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)
          RETURNING *",
     )
-    .bind(most)
+    .bind(limit)
     .bind(lease.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
     .fetch_all(store.pool())
     .await?;
     rows.iter().map(read_claim).collect()
 }
 
-/// Records how attempts ended, with the facts that say so, all in one transaction.
-pub async fn record_attempts(store: &Store, attempts: Vec<Attempt>) -> Result<(), Error> {
+/// Records the results of attempts and the events that report them, all in one transaction.
+pub async fn record_attempts(store: &Store, attempts: Vec<DeliveryAttempt>) -> Result<(), Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
-                move_deliveries(tx, &attempts).await?;
+                update_deliveries(tx, &attempts).await?;
                 add_attempts(tx, &attempts).await?;
-                let facts: Vec<_> = attempts.iter().map(|attempt| attempt.update.to_message()).collect();
-                outbox::add_without_notify(tx, SERVICE, &facts).await
+                let events: Vec<_> = attempts.iter().map(|attempt| attempt.update.to_message()).collect();
+                outbox::add_without_notify(tx, SERVICE, &events).await
             })
         })
         .await
 }
 
-/// How long until the next delivery is due; none when none waits.
+/// Returns the time until the next delivery is due; none when no delivery waits.
 pub async fn next_due_in(store: &Store) -> Result<Option<Duration>, Error> {
     let micros: Option<i64> = sqlx::query_scalar(
         "SELECT (extract(epoch FROM greatest(next_attempt_at - now(), interval '0')) * 1000000)::bigint
@@ -163,10 +163,10 @@ pub async fn next_due_in(store: &Store) -> Result<Option<Duration>, Error> {
     Ok(micros.map(|micros| Duration::from_micros(micros.unsigned_abs())))
 }
 
-async fn move_deliveries(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error> {
+async fn update_deliveries(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<(), Error> {
     let updates = || attempts.iter().map(|attempt| &attempt.update);
-    // Locked in one order by all who change several. Of two attempts at one delivery the one that ended it counts, and an
-    // attempt whose lease ran out says nothing about when the one that followed it ends.
+    // Rows are locked in the order of their ids, so that concurrent updates cannot deadlock. Of two attempts at one
+    // delivery the final one counts. An attempt whose lease ran out must not reschedule the attempt that followed it.
     sqlx::query(
         "WITH ended AS (
              SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::int[])
@@ -189,7 +189,7 @@ async fn move_deliveries(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error>
     Ok(())
 }
 
-async fn add_attempts(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error> {
+async fn add_attempts(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<(), Error> {
     let updates = || attempts.iter().map(|attempt| &attempt.update);
     sqlx::query(
         "INSERT INTO delivery_attempts (delivery_id, attempt, outcome, detail, at)
@@ -205,7 +205,7 @@ async fn add_attempts(tx: &mut Tx, attempts: &[Attempt]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an attempt leaves a delivery at.
+/// Returns the status of a delivery after an attempt.
 fn status_after(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Sent => "sent",
@@ -236,16 +236,16 @@ fn read_claim(row: &PgRow) -> Result<Claim, Error> {
     Ok(Claim { delivery, attempt: row.try_get("attempt_count")?, created_at })
 }
 
-/// Deliveries that are not sent.
+/// The numbers of deliveries that are not sent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Deliveries {
-    /// To be attempted, now or later.
+    /// The number of deliveries that wait for an attempt.
     pub waiting: i64,
-    /// Given up.
+    /// The number of deliveries that have failed for good.
     pub failed: i64,
 }
 
-/// Deliveries that are not sent.
+/// Counts the deliveries that are not sent.
 pub async fn counts(store: &Store) -> Result<Deliveries, Error> {
     let row = sqlx::query(
         "SELECT count(*) FILTER (WHERE status = 'waiting') AS waiting,

@@ -1,4 +1,4 @@
-//! Deliveries and who receives them.
+//! The deliveries of notifications, and the addresses of their recipients.
 
 pub mod deliveries;
 pub mod recipients;

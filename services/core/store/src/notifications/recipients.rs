@@ -1,5 +1,5 @@
-//! Where people read their mail. An address is looked up, or looked at, when somebody is told: who is erased
-//! by then is not.
+//! The addresses of recipients. They are looked up when a delivery is added, so that a person whose data were erased
+//! before gets no message.
 
 use std::collections::HashSet;
 
@@ -8,14 +8,14 @@ use uuid::Uuid;
 
 use crate::{Error, Tx, identity::gdpr::ERASED};
 
-/// Somebody to tell.
+/// A person who receives messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Person {
-    /// Who asked for an account.
+    /// The person of the sign-up with this id.
     SignUp(Uuid),
-    /// Who has one.
+    /// The user with this id.
     User(Uuid),
-    /// Who asked for a new password.
+    /// The user of the password reset with this id.
     Reset(Uuid),
 }
 
@@ -29,15 +29,16 @@ impl Person {
     }
 }
 
-/// Until the transaction ends nobody is erased, so that no address is written down again after that.
-async fn keep_everybody(tx: &mut Tx) -> Result<(), Error> {
+/// Blocks erasures until the transaction ends, because a delivery would otherwise store an address again after its
+/// erasure.
+async fn block_erasure(tx: &mut Tx) -> Result<(), Error> {
     sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtextextended('tickbell/gdpr', 0))").execute(&mut **tx).await?;
     Ok(())
 }
 
-/// Those of the rules whose address is erased. Events about them may be older than that and say it still.
+/// Returns those of the rules whose address is erased. Older events about these rules still hold the address.
 pub async fn erased(tx: &mut Tx, rules: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
-    keep_everybody(tx).await?;
+    block_erasure(tx).await?;
     let found = sqlx::query_scalar("SELECT id FROM rules WHERE id = ANY($1) AND rule #>> '{notify,email}' = $2")
         .bind(rules)
         .bind(ERASED)
@@ -46,9 +47,9 @@ pub async fn erased(tx: &mut Tx, rules: &[Uuid]) -> Result<HashSet<Uuid>, Error>
     Ok(found.into_iter().collect())
 }
 
-/// The address of each, in order; none for whoever is gone, or never was.
+/// Returns the address of each person, in the same order; none for a person who does not exist or was erased.
 pub async fn addresses(tx: &mut Tx, people: &[Person]) -> Result<Vec<Option<String>>, Error> {
-    keep_everybody(tx).await?;
+    block_erasure(tx).await?;
     let (kinds, ids): (Vec<_>, Vec<_>) = people.iter().map(|person| person.parts()).unzip();
     let rows = sqlx::query(
         "SELECT coalesce(s.email, u.email) AS email

@@ -1,4 +1,4 @@
-//! Facts that are committed and not yet published.
+//! The outbox holds events that are committed and not yet published.
 
 pub mod relay;
 
@@ -7,13 +7,14 @@ use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, ty
 
 use crate::{Error, Store, Tx};
 
-/// The service that publishes what requests of users cause.
+/// The service that publishes the events which users' requests cause.
 pub const GATEWAY: &str = "gateway";
 
-/// How many facts one row may hold.
-const TOGETHER: usize = 1_000;
-/// Adds one fact and answers with its row's id; [`bind`] binds its values. What is given says from which rows of the same
-/// statement.
+/// The most events that one row may hold.
+const EVENTS_PER_ROW: usize = 1_000;
+
+/// Expands to a statement that adds one event for each row of `$rows` and returns the id of the outbox row. [`bind`]
+/// binds its values.
 macro_rules! add_from {
     ($rows:literal) => {
         concat!(
@@ -25,31 +26,31 @@ macro_rules! add_from {
 }
 pub(crate) use add_from;
 
-/// Binds the first five values of a statement that adds one fact.
+/// Binds the first five values of a statement that adds one event.
 pub(crate) fn bind(
     statement: &'static str,
     service: &'static str,
-    fact: OutboundMessage,
+    event: OutboundMessage,
 ) -> QueryScalar<'static, Postgres, i64, PgArguments> {
-    let OutboundMessage { subject, id, headers, body } = fact;
+    let OutboundMessage { subject, id, headers, body } = event;
     sqlx::query_scalar(statement).bind(service).bind(subject).bind(id).bind(Json(headers)).bind(body)
 }
 
-/// Adds facts to be published by `service` once the transaction is committed.
-pub async fn add(tx: &mut Tx, service: &'static str, facts: &[OutboundMessage]) -> Result<(), Error> {
-    if !facts.is_empty() {
-        add_without_notify(tx, service, facts).await?;
+/// Adds events that `service` publishes once the transaction is committed.
+pub async fn add(tx: &mut Tx, service: &'static str, events: &[OutboundMessage]) -> Result<(), Error> {
+    if !events.is_empty() {
+        add_without_notify(tx, service, events).await?;
         tx.notify(channel(service));
     }
     Ok(())
 }
 
-/// The same for facts that nobody waits for: they are published within a second, many at a time.
-pub async fn add_without_notify(tx: &mut Tx, service: &'static str, facts: &[OutboundMessage]) -> Result<(), Error> {
-    let subjects: Vec<&str> = facts.iter().map(|fact| fact.subject.as_str()).collect();
-    let ids: Vec<&str> = facts.iter().map(|fact| fact.id.as_str()).collect();
-    let headers: Vec<Json<&Vec<(String, String)>>> = facts.iter().map(|fact| Json(&fact.headers)).collect();
-    let bodies: Vec<&[u8]> = facts.iter().map(|fact| fact.body.as_slice()).collect();
+/// Adds events without a notification: the relay publishes them within a second, many at a time.
+pub async fn add_without_notify(tx: &mut Tx, service: &'static str, events: &[OutboundMessage]) -> Result<(), Error> {
+    let subjects: Vec<&str> = events.iter().map(|event| event.subject.as_str()).collect();
+    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    let headers: Vec<Json<&Vec<(String, String)>>> = events.iter().map(|event| Json(&event.headers)).collect();
+    let bodies: Vec<&[u8]> = events.iter().map(|event| event.body.as_slice()).collect();
     sqlx::query(
         "INSERT INTO outbox (service, subject, message_id, headers, body)
          SELECT $1, event.subject, event.message_id, event.headers, event.body
@@ -66,34 +67,37 @@ pub async fn add_without_notify(tx: &mut Tx, service: &'static str, facts: &[Out
     Ok(())
 }
 
-/// Writes the statement that adds facts, many in one row: for who decides thousands in one transaction.
+/// Writes the statement that adds events, many in one row, for transactions that add thousands.
 pub(crate) fn push_together(
     query: &mut QueryBuilder<Postgres>,
     service: &'static str,
-    facts: &[OutboundMessage],
+    events: &[OutboundMessage],
 ) -> Result<(), Error> {
-    let headers = |fact: &OutboundMessage| serde_json::to_string(&fact.headers);
-    let headers = facts.iter().map(headers).collect::<Result<Vec<_>, _>>()?;
+    let headers = |event: &OutboundMessage| serde_json::to_string(&event.headers);
+    let headers = events.iter().map(headers).collect::<Result<Vec<_>, _>>()?;
     query.push(
         "INSERT INTO outbox (service, event_count, batch_subjects, batch_message_ids, batch_headers, batch_bodies) ",
     );
-    query.push_values(facts.chunks(TOGETHER).zip(headers.chunks(TOGETHER)), |mut row, (facts, headers)| {
-        row.push_bind(service)
-            .push_bind(facts.len() as i32)
-            .push_bind(facts.iter().map(|fact| fact.subject.as_str()).collect::<Vec<_>>())
-            .push_bind(facts.iter().map(|fact| fact.id.as_str()).collect::<Vec<_>>())
-            .push_bind(headers)
-            .push_bind(facts.iter().map(|fact| fact.body.as_slice()).collect::<Vec<_>>());
-    });
+    query.push_values(
+        events.chunks(EVENTS_PER_ROW).zip(headers.chunks(EVENTS_PER_ROW)),
+        |mut row, (events, headers)| {
+            row.push_bind(service)
+                .push_bind(events.len() as i32)
+                .push_bind(events.iter().map(|event| event.subject.as_str()).collect::<Vec<_>>())
+                .push_bind(events.iter().map(|event| event.id.as_str()).collect::<Vec<_>>())
+                .push_bind(headers)
+                .push_bind(events.iter().map(|event| event.body.as_slice()).collect::<Vec<_>>());
+        },
+    );
     Ok(())
 }
 
-/// Says that a transaction with facts of a service has committed: to whom publishes them, and to nobody else.
+/// Returns the PostgreSQL channel that announces committed events of a service to its relay alone.
 pub(crate) fn channel(service: &str) -> String {
     format!("outbox/{service}")
 }
 
-/// How many facts a service has committed and not yet published.
+/// Counts the events that a service has committed and not yet published.
 pub async fn len(store: &Store, service: &str) -> Result<i64, Error> {
     let query = "SELECT coalesce(sum(event_count), 0) FROM outbox WHERE service = $1";
     Ok(sqlx::query_scalar(query).bind(service).fetch_one(store.pool()).await?)

@@ -1,4 +1,4 @@
-//! Facts that are committed are published.
+//! The relay publishes committed events from the outbox.
 
 use std::{
     collections::HashMap,
@@ -23,96 +23,99 @@ use tracing::debug;
 
 use crate::{Error, Store, outbox::channel};
 
-/// How many facts are published between two deletes, about.
+/// The approximate number of events that are published between two deletes.
 const BATCH: usize = 4_000;
-/// How many facts may be on their way to the relay of the same process.
-const HANDED: usize = 4_000;
-/// What was handed over and is published is forgotten when nothing more comes for so long.
-const QUIET: Duration = Duration::from_millis(50);
-/// A notice that was lost while the listener reconnected is made up for after this long.
-const SWEEP: Duration = Duration::from_secs(1);
-/// Its commit need not reach the disk before the next facts are published: a row that a crash brings back is published
-/// again under the same id. The setting holds to the end of the statement's own transaction.
-const FORGET: &str = "
+/// The capacity of the channel to the relay of the same process, in events.
+const CHANNEL_CAPACITY: usize = 4_000;
+/// Rows of published events are deleted when no further event arrives for this long.
+const DELETE_AFTER_IDLE: Duration = Duration::from_millis(50);
+/// The interval of polling, which finds events whose notification was lost while the listener reconnected.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// Deletes published rows. The commit need not reach the disk before the next events are published: a row that a crash
+/// brings back is published again under the same id. The setting holds to the end of the statement's own transaction.
+const DELETE_PUBLISHED: &str = "
     DELETE FROM outbox USING (SELECT set_config('synchronous_commit', 'off', true) AS value OFFSET 0) AS setting
     WHERE id = ANY($1) AND setting.value = 'off'";
 
-/// A committed fact and its row.
+/// A committed event and the id of its row.
 type Committed = (i64, OutboundMessage);
 
-/// The way from whoever commits facts to the relay, when both are in this process: it needs not be told by the database.
+/// The relays of this process by service. An event that is committed in the same process reaches its relay without a
+/// notification from the database.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LocalRelay(Arc<Mutex<HashMap<&'static str, Relay>>>);
 
-/// A relay of this process.
+/// The channels to one relay of this process.
 #[derive(Debug)]
 struct Relay {
-    /// Takes facts, so that it needs not look for them.
-    facts: mpsc::Sender<Committed>,
-    /// Lets it look.
-    look: Weak<Notify>,
+    /// Sends committed events to the relay, which then need not read them from the database.
+    events: mpsc::Sender<Committed>,
+    /// Wakes the relay, which then reads the outbox.
+    wake: Weak<Notify>,
 }
 
 impl LocalRelay {
     fn open(&self, service: &'static str) -> (mpsc::Receiver<Committed>, Arc<Notify>) {
-        let (sender, receiver) = mpsc::channel(HANDED);
-        let look = Arc::new(Notify::new());
-        let relay = Relay { facts: sender, look: Arc::downgrade(&look) };
+        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
+        let wake = Arc::new(Notify::new());
+        let relay = Relay { events: sender, wake: Arc::downgrade(&wake) };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service, relay);
-        (receiver, look)
+        (receiver, wake)
     }
 
-    fn with(&self, service: &'static str, tell: impl FnOnce(&Relay) -> bool) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).is_some_and(tell)
+    fn with(&self, service: &'static str, send: impl FnOnce(&Relay) -> bool) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).is_some_and(send)
     }
 
-    /// Whether a relay of this process has taken it. It is in the database all the same.
-    fn give(&self, service: &'static str, committed: Committed) -> bool {
-        self.with(service, |relay| relay.facts.try_send(committed).is_ok())
+    /// Sends an event to the relay of this process, and returns `false` when none receives it. The relay then reads it
+    /// from the database, where every event is.
+    fn enqueue(&self, service: &'static str, committed: Committed) -> bool {
+        self.with(service, |relay| relay.events.try_send(committed).is_ok())
     }
 
-    /// Whether there is a relay of this process to look.
-    fn look(&self, service: &'static str) -> bool {
-        self.with(service, |relay| relay.look.upgrade().inspect(|look| look.notify_one()).is_some())
+    /// Wakes the relay of this process, and returns `false` when there is none.
+    fn wake(&self, service: &'static str) -> bool {
+        self.with(service, |relay| relay.wake.upgrade().inspect(|wake| wake.notify_one()).is_some())
     }
 }
 
-/// Has a committed fact published soon.
+/// Makes the relay publish a committed event soon, in this process or in another one.
 pub(crate) fn enqueue(store: &Store, service: &'static str, committed: Committed) {
-    if !store.local_relay.give(service, committed) {
+    if !store.local_relay.enqueue(service, committed) {
         store.notify(channel(service));
     }
 }
 
-/// Has the relay look for what is committed.
+/// Wakes the relay of a service, which then reads the committed events from the outbox.
 pub(crate) fn wake(store: &Store, service: &'static str) {
-    if !store.local_relay.look(service) {
+    if !store.local_relay.wake(service) {
         store.notify(channel(service));
     }
 }
 
-/// Publishes what `service` has committed and not yet published, in the order of commit, and returns how much.
+/// Publishes the events that `service` has committed and not yet published, in the order of commit, and returns their
+/// number.
 ///
-/// Only the owner of the service's work may call this: two publishers would not keep the order.
+/// Only the leader of the service may call this: two publishers would not preserve the order.
 pub async fn publish_pending(store: &Store, service: &'static str, broker: &Broker) -> Result<usize, ServiceError> {
     let mut published = 0;
     loop {
-        let (mut rows, facts) = find_pending(store, service).await?;
+        let (mut rows, events) = find_pending(store, service).await?;
         if rows.is_empty() {
             return Ok(published);
         }
-        broker.publish(&facts).await?;
+        broker.publish(&events).await?;
         delete_published(store, &mut rows).await?;
-        published += facts.len();
-        debug!(service, facts = facts.len(), "published what was committed");
-        if facts.len() < BATCH {
+        published += events.len();
+        debug!(service, events = events.len(), "published committed events");
+        if events.len() < BATCH {
             return Ok(published);
         }
     }
 }
 
-/// Publishes `service`'s facts as they are committed, by any process, until shutdown. Those that come within `pace` of a
-/// publish go together after it: each time costs the broker more than a message does.
+/// Publishes the events of `service` as any process commits them, until shutdown. Those that are committed within
+/// `pace` of a publish are published together after it, because each publish costs the broker more than a message does.
 pub async fn run(
     store: &Store,
     service: &'static str,
@@ -122,30 +125,31 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let mut listener = PgListener::connect_with(store.pool()).await.map_err(Error::from)?;
     listener.listen(&channel(service)).await.map_err(Error::from)?;
-    let (mut handed, look) = store.local_relay.open(service);
-    // Rows of what was handed over and is published. They go together, and before anybody looks for what is not.
-    let mut done = Vec::new();
+    let (mut enqueued, wake) = store.local_relay.open(service);
+    // The rows of enqueued events that are published. They are deleted together, and before the outbox is read again: a
+    // row that is still there would be published a second time.
+    let mut published = Vec::new();
     loop {
-        delete_published(store, &mut done).await?;
+        delete_published(store, &mut published).await?;
         if publish_pending(store, service, broker).await? > 0 {
             sleep(pace).await;
         }
-        let mut told = pin!(timeout_at(Instant::now() + SWEEP, told(&mut listener)));
+        let mut notified = pin!(timeout_at(Instant::now() + POLL_INTERVAL, next_notification(&mut listener)));
         loop {
             tokio::select! {
-                told = &mut told => {
-                    told.unwrap_or(Ok(()))?;
+                result = &mut notified => {
+                    result.unwrap_or(Ok(()))?;
                     break;
                 }
-                () = look.notified() => break,
-                Some(first) = handed.recv() => {
-                    let more = iter::from_fn(|| handed.try_recv().ok());
-                    let (rows, facts): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(HANDED).unzip();
-                    broker.publish(&facts).await?;
-                    done.extend(rows);
+                () = wake.notified() => break,
+                Some(first) = enqueued.recv() => {
+                    let more = iter::from_fn(|| enqueued.try_recv().ok());
+                    let (rows, events): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(CHANNEL_CAPACITY).unzip();
+                    broker.publish(&events).await?;
+                    published.extend(rows);
                 }
-                () = sleep(QUIET), if !done.is_empty() => delete_published(store, &mut done).await?,
-                () = shutdown.cancelled() => return Ok(delete_published(store, &mut done).await?),
+                () = sleep(DELETE_AFTER_IDLE), if !published.is_empty() => delete_published(store, &mut published).await?,
+                () = shutdown.cancelled() => return Ok(delete_published(store, &mut published).await?),
             }
         }
     }
@@ -153,14 +157,14 @@ pub async fn run(
 
 async fn delete_published(store: &Store, rows: &mut Vec<i64>) -> Result<(), Error> {
     if !rows.is_empty() {
-        sqlx::query(FORGET).bind(&*rows).execute(store.pool()).await?;
+        sqlx::query(DELETE_PUBLISHED).bind(&*rows).execute(store.pool()).await?;
         rows.clear();
     }
     Ok(())
 }
 
 async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<OutboundMessage>), Error> {
-    // Not "after the last number": numbers are drawn before they are committed, and some commit late.
+    // The query does not ask for ids after the last one: ids are drawn before the commit, and some commit late.
     let rows = sqlx::query(
         "SELECT * FROM (SELECT *, sum(event_count) OVER (ORDER BY id) - event_count AS before FROM outbox
                         WHERE service = $1 ORDER BY id LIMIT $2) AS next
@@ -171,14 +175,14 @@ async fn find_pending(store: &Store, service: &str) -> Result<(Vec<i64>, Vec<Out
     .fetch_all(store.pool())
     .await?;
     let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>()?;
-    let mut facts = Vec::with_capacity(rows.len());
+    let mut events = Vec::with_capacity(rows.len());
     for row in &rows {
-        facts.extend(unpack(row)?);
+        events.extend(unpack(row)?);
     }
-    Ok((ids, facts))
+    Ok((ids, events))
 }
 
-/// The facts of a row, one or many.
+/// Returns the events of a row, one or many.
 fn unpack(row: &PgRow) -> Result<Vec<OutboundMessage>, Error> {
     let Some(subjects) = row.try_get::<Option<Vec<String>>, _>("batch_subjects")? else {
         return Ok(vec![OutboundMessage {
@@ -192,14 +196,15 @@ fn unpack(row: &PgRow) -> Result<Vec<OutboundMessage>, Error> {
     let headers: Vec<String> = row.try_get("batch_headers")?;
     let bodies: Vec<Vec<u8>> = row.try_get("batch_bodies")?;
     let parts = subjects.into_iter().zip(ids).zip(headers.into_iter().zip(bodies));
-    let fact = |((subject, id), (headers, body)): ((String, String), (String, Vec<u8>))| {
+    let event = |((subject, id), (headers, body)): ((String, String), (String, Vec<u8>))| {
         Ok(OutboundMessage { subject, id, headers: serde_json::from_str(&headers)?, body })
     };
-    parts.map(fact).collect()
+    parts.map(event).collect()
 }
 
-/// Waits for a notice, and takes those with it that have come already: one look is enough for all.
-async fn told(listener: &mut PgListener) -> Result<(), Error> {
+/// Waits for a notification and drops those that have already arrived, because one read of the outbox serves all of
+/// them.
+async fn next_notification(listener: &mut PgListener) -> Result<(), Error> {
     listener.recv().await?;
     while listener.next_buffered().is_some() {}
     Ok(())
@@ -225,19 +230,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fact_is_handed_over_only_where_somebody_takes_it() {
+    fn an_event_is_enqueued_only_where_a_relay_receives_it() {
         let local_relay = LocalRelay::default();
-        assert!(!local_relay.give("gateway", committed(1)), "no relay");
-        let (mut relay, look) = local_relay.open("gateway");
-        assert!(local_relay.give("gateway", committed(2)) && !local_relay.give("operator", committed(3)));
+        assert!(!local_relay.enqueue("gateway", committed(1)), "no relay");
+        let (mut relay, wake) = local_relay.open("gateway");
+        assert!(local_relay.enqueue("gateway", committed(2)) && !local_relay.enqueue("operator", committed(3)));
         assert_eq!(relay.try_recv().map(|(row, _)| row), Ok(2));
-        let taken = (0..).take_while(|row| local_relay.give("gateway", committed(*row))).count();
-        assert_eq!(taken, HANDED, "a relay that is behind finds the others in the database");
-        assert!(local_relay.look("gateway") && !local_relay.look("operator"));
-        look.notified().now_or_never().expect("it is to look");
-        drop((relay, look));
-        assert!(!local_relay.give("gateway", committed(5)) && !local_relay.look("gateway"), "the relay has ended");
+        let received = (0..).take_while(|row| local_relay.enqueue("gateway", committed(*row))).count();
+        assert_eq!(received, CHANNEL_CAPACITY, "a relay that is behind reads the others from the database");
+        assert!(local_relay.wake("gateway") && !local_relay.wake("operator"));
+        wake.notified().now_or_never().expect("the relay is woken");
+        drop((relay, wake));
+        assert!(!local_relay.enqueue("gateway", committed(5)) && !local_relay.wake("gateway"), "the relay has ended");
         let _relay = local_relay.open("gateway");
-        assert!(local_relay.give("gateway", committed(6)), "there is another");
+        assert!(local_relay.enqueue("gateway", committed(6)), "there is another");
     }
 }

@@ -1,7 +1,7 @@
-//! Connections that were used a moment ago, for single statements that people wait for.
+//! Connections that were used a moment ago serve single statements on the path of a request.
 //!
-//! The pool asks a connection whether it is there each time that it comes back, and gives out the one that was idle longest.
-//! Here the one that was used last is first, without a question: what the statement needs is warm on it.
+//! The pool pings a connection each time that it is returned, and lends the one that was idle longest. This stack lends
+//! the one that was used last, without a ping: the server has the statement's plan and catalogue entries cached on it.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -14,15 +14,15 @@ use tokio::time::Instant;
 
 use crate::{Error, Store};
 
-/// A connection that was used so recently is taken to be there still.
+/// A connection that was used within this time is assumed to be alive.
 pub(crate) const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(1);
-/// One of so many connections of a process may be kept here; all others are for everybody.
-const ONE_OF: usize = 8;
+/// The share of a process's connections that may wait here is one of this many; all others stay in the pool.
+const CONNECTIONS_PER_HOT_ONE: usize = 8;
 
-/// Those that are kept and when each was used, the one that was used last at the end.
+/// The idle connections with the time of each one's last use, the one that was used last at the end.
 type Stack = Vec<(Instant, PoolConnection<Postgres>)>;
 
-/// Shared by all who use the store.
+/// The hot connections, which all clones of a store share.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HotConnections(Arc<Mutex<Stack>>);
 
@@ -32,36 +32,38 @@ impl HotConnections {
     }
 
     fn take(&self) -> Option<PoolConnection<Postgres>> {
-        let mut kept = self.lock();
-        let (used, connection) = kept.pop()?;
+        let mut idle = self.lock();
+        let (used, connection) = idle.pop()?;
         if used.elapsed() < ASSUME_ALIVE_FOR {
             return Some(connection);
         }
-        // Older ones are older still: the pool looks after them.
-        kept.clear();
+        // The others are older still, so they return to the pool, which checks them.
+        idle.clear();
         None
     }
 
-    /// Gives all of them back.
+    /// Returns all connections to the pool.
     pub(crate) fn clear(&self) {
         self.lock().clear();
     }
 }
 
-/// A connection for one statement. One that is dropped without [`HotConnection::keep`] goes back to the pool, which finds out how it
-/// is: the statement failed, or its caller went away in the middle of it.
+/// A connection for one statement. One that is dropped without [`HotConnection::keep`] returns to the pool, which
+/// checks it: the statement has failed, or its caller was dropped in the middle of it.
 pub(crate) struct HotConnection<'a> {
     store: &'a Store,
     connection: PoolConnection<Postgres>,
 }
 
 impl HotConnection<'_> {
-    /// The statement has succeeded: the next one may have the connection as it is.
+    /// Puts the connection back for the next statement, after this one has succeeded.
     pub(crate) fn keep(self) {
         let Self { store, connection } = self;
-        let mut kept = store.hot.lock();
-        if kept.len() < store.pool().options().get_max_connections() as usize / ONE_OF && !store.pool().is_closed() {
-            kept.push((Instant::now(), connection));
+        let mut idle = store.hot.lock();
+        if idle.len() < store.pool().options().get_max_connections() as usize / CONNECTIONS_PER_HOT_ONE
+            && !store.pool().is_closed()
+        {
+            idle.push((Instant::now(), connection));
         }
     }
 }
@@ -80,7 +82,7 @@ impl DerefMut for HotConnection<'_> {
 }
 
 impl Store {
-    /// A connection for one statement that somebody waits for.
+    /// Returns a connection for one statement on the path of a request.
     pub(crate) async fn hot_connection(&self) -> Result<HotConnection<'_>, Error> {
         let connection = match self.hot.take() {
             Some(connection) => connection,

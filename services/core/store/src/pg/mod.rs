@@ -1,4 +1,4 @@
-//! The connection to PostgreSQL: transactions, notices, connections that are kept, and how columns are read.
+//! The access to PostgreSQL: transactions, notifications, hot connections, the schema, and the conversion of columns.
 
 pub(crate) mod hot_connections;
 pub(crate) mod notify;

@@ -1,4 +1,4 @@
-//! Notices that follow a commit.
+//! PostgreSQL notifications that follow a commit.
 
 use std::{
     borrow::Cow,
@@ -12,47 +12,51 @@ use uuid::Uuid;
 
 use crate::Store;
 
-/// Channels whose listeners are to be told.
+/// The channels whose listeners are to be notified.
 pub(crate) type Channels = BTreeSet<Cow<'static, str>>;
 
-/// What is told while a notice is on its way is told by the next one, together.
+/// Collects the channels that are notified while a statement is in flight, and sends them together with the next one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct PgNotifier(Arc<Mutex<PendingChannels>>);
 
 #[derive(Debug, Default)]
 struct PendingChannels {
     channels: Channels,
-    ringing: bool,
+    sending: bool,
 }
 
 impl PgNotifier {
-    /// Whether somebody has to begin to ring.
+    /// Adds a channel, and returns `true` when the caller must begin to send.
     fn add(&self, channel: Cow<'static, str>) -> bool {
-        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        due.channels.insert(channel);
-        !mem::replace(&mut due.ringing, true)
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.channels.insert(channel);
+        !mem::replace(&mut pending.sending, true)
     }
 
-    /// What to ring next; with nothing left, ringing has ended.
+    /// Returns the channels to notify next. It returns `None` and ends the sending when no channel is left.
     fn next(&self) -> Option<Channels> {
-        let mut due = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        due.ringing = !due.channels.is_empty();
-        due.ringing.then(|| mem::take(&mut due.channels))
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.sending = !pending.channels.is_empty();
+        pending.sending.then(|| mem::take(&mut pending.channels))
     }
 }
 
 impl Store {
-    /// Tells whoever listens on `channel`, without waiting for it. A notice that is lost is made up for: whoever listens
-    /// also looks from time to time.
+    /// Notifies the listeners on `channel` in the background. They also poll from time to time, which makes up for a
+    /// notification that is lost.
     pub(crate) fn notify(&self, channel: impl Into<Cow<'static, str>>) {
         if self.notifier.add(channel.into()) {
             let store = self.clone();
             tokio::spawn(async move {
                 while let Some(channels) = store.notifier.next() {
-                    let notices =
+                    let sent =
                         sqlx::raw_sql(sqlx::AssertSqlSafe(statements(&channels, store.instance))).execute(store.pool());
-                    if let Err(error) = notices.await {
-                        warn!(?channels, error = platform::runtime::error::error_chain(&error), "a notice was lost");
+                    if let Err(error) = sent.await {
+                        warn!(
+                            ?channels,
+                            error = platform::runtime::error::error_chain(&error),
+                            "a notification was lost"
+                        );
                     }
                 }
             });
@@ -60,7 +64,8 @@ impl Store {
     }
 }
 
-/// The notices, one after the other, which say who gives them. Names of channels are our own.
+/// Returns one `NOTIFY` statement per channel, with the sending process as the payload. Names of channels need no
+/// escaping, because they are constants of this crate.
 pub(crate) fn statements(channels: &Channels, from: Uuid) -> String {
     channels.iter().map(|channel| format!("NOTIFY \"{channel}\", '{from}';")).collect()
 }
@@ -70,15 +75,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_meanwhile_is_told_together_and_nothing_twice() {
+    fn channels_added_while_sending_are_sent_together_and_once() {
         let notifier = PgNotifier::default();
-        assert!(notifier.add("a".into()), "nobody rings");
+        assert!(notifier.add("a".into()), "the first one begins to send");
         assert_eq!(notifier.next(), Some(Channels::from(["a".into()])));
-        assert!(!notifier.add("b".into()) && !notifier.add("c".into()) && !notifier.add("b".into()), "somebody rings");
-        let told = statements(&notifier.next().expect("two"), Uuid::nil());
-        let nobody = "'00000000-0000-0000-0000-000000000000'";
-        assert_eq!(told, format!(r#"NOTIFY "b", {nobody};NOTIFY "c", {nobody};"#));
+        assert!(
+            !notifier.add("b".into()) && !notifier.add("c".into()) && !notifier.add("b".into()),
+            "a send is in flight"
+        );
+        let sent = statements(&notifier.next().expect("two"), Uuid::nil());
+        let sender = "'00000000-0000-0000-0000-000000000000'";
+        assert_eq!(sent, format!(r#"NOTIFY "b", {sender};NOTIFY "c", {sender};"#));
         assert_eq!(notifier.next(), None);
-        assert!(notifier.add("d".into()), "nobody rings any more");
+        assert!(notifier.add("d".into()), "the send has ended");
     }
 }

@@ -1,4 +1,4 @@
-//! Columns of a row as the types of the wire.
+//! Conversion of a row's columns to the types of the wire.
 
 use events::{Asset, Symbol, Timestamp, Venue};
 use sqlx::{Row, error::BoxDynError, postgres::PgRow};
@@ -25,12 +25,12 @@ pub(crate) fn asset(row: &PgRow, column: &str) -> Result<Asset, Error> {
     Ok(Asset::parse(row.try_get(column)?).map_err(unreadable)?)
 }
 
-/// A column that holds one of a few words.
+/// Reads a column that holds one of a fixed set of words.
 pub(crate) fn word<T>(row: &PgRow, column: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
     known(column, row.try_get(column)?, parse)
 }
 
-/// One of a few words.
+/// Parses one of a fixed set of words.
 pub(crate) fn known<T>(column: &str, text: &str, parse: impl Fn(&str) -> Option<T>) -> Result<T, Error> {
     let unknown = || unreadable(format!("{column} is {text:?}, which this version does not know"));
     Ok(parse(text).ok_or_else(unknown)?)

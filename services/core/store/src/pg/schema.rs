@@ -1,4 +1,4 @@
-//! The database's schema: its format, its migrations and the rights of the services' roles.
+//! The schema of the database: its format, its migrations and the rights of the services' roles.
 //!
 //! A format number names a schema that later migrations only expand: every build works with all versions of its own
 //! format. A database of another format is refused before anything in it is touched.
@@ -11,8 +11,8 @@ use thiserror::Error as ThisError;
 
 use crate::{Error, Store};
 
-/// The format number of the schema that this build reads and writes. Format 1 was never released: its databases have eight
-/// migrations and no table `schema_format`.
+/// The format number of the schema that this build reads and writes. Format 1 was never released: its databases have
+/// eight migrations and no table `schema_format`.
 pub const SCHEMA_FORMAT: i32 = 2;
 
 /// The number of the migration that creates the schema.
@@ -28,7 +28,7 @@ pub struct WrongSchemaFormat {
     found: FoundSchema,
 }
 
-/// What a database holds instead of the schema of this build.
+/// The schema that a database holds instead of the one of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FoundSchema {
     /// Migrations without a format number, from before there was one.
@@ -50,9 +50,9 @@ impl Display for FoundSchema {
 }
 
 impl Store {
-    /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer stays
-    /// as it is: every version works with the one after it, so that a release can be rolled back. A database of another
-    /// format is refused, and nothing in it is touched.
+    /// Brings the schema up to this version, and the rights of the services' roles with it. A schema that is newer
+    /// stays as it is: every version works with the one after it, so that a release can be rolled back. A database of
+    /// another format is refused, and nothing in it is touched.
     pub async fn migrate(&self) -> Result<(), ServiceError> {
         self.check_schema_format().await?;
         let mut migrator = migrator();
@@ -65,8 +65,8 @@ impl Store {
         Ok(())
     }
 
-    /// Returns how many migrations the database lacks. One that is newer than this program is not counted. A database of
-    /// another format is an error.
+    /// Returns the number of migrations that the database lacks. One that is newer than this program is not counted. A
+    /// database of another format is an error.
     pub async fn pending_migrations(&self) -> Result<usize, Error> {
         self.check_schema_format().await?;
         if !self.has_table("_sqlx_migrations").await? {
@@ -77,8 +77,8 @@ impl Store {
         Ok(migrator().iter().filter(|migration| !applied.contains(&migration.version)).count())
     }
 
-    /// Fails with [`Error::WrongSchemaFormat`] when the database has a schema of another format than [`SCHEMA_FORMAT`]. An
-    /// empty database passes: it can be migrated.
+    /// Fails with [`Error::WrongSchemaFormat`] when the database has a schema of another format than [`SCHEMA_FORMAT`].
+    /// An empty database passes: it can be migrated.
     pub async fn check_schema_format(&self) -> Result<(), Error> {
         let refuse = |found| Err(WrongSchemaFormat { found }.into());
         if self.has_table("schema_format").await? {

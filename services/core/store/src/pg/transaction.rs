@@ -1,4 +1,4 @@
-//! One transaction, and the notices that follow its commit.
+//! A transaction and the notifications that follow its commit.
 
 use std::{
     borrow::Cow,
@@ -18,20 +18,20 @@ use crate::{
 /// A transaction that is not bound to a borrowed connection. It derefs to the connection that it is open on.
 pub struct Tx {
     connection: PoolConnection<Postgres>,
-    notices: Channels,
+    channels: Channels,
     instance: Uuid,
     ended: bool,
 }
 
 impl Tx {
-    /// Tells whoever listens on `channel`, once the transaction is committed.
+    /// Notifies the listeners on `channel` once the transaction is committed.
     pub fn notify(&mut self, channel: impl Into<Cow<'static, str>>) {
-        self.notices.insert(channel.into());
+        self.channels.insert(channel.into());
     }
 
     async fn begin(store: &Store) -> Result<Self, sqlx::Error> {
         let connection = store.connection().await?;
-        let mut tx = Self { connection, notices: Channels::new(), instance: store.instance, ended: false };
+        let mut tx = Self { connection, channels: Channels::new(), instance: store.instance, ended: false };
         tx.connection.execute("BEGIN").await?;
         Ok(tx)
     }
@@ -39,14 +39,14 @@ impl Tx {
     /// Commits, and notifies after that but in the same round trip: a transaction that notifies holds a lock of the
     /// whole server from before its commit until after its sync, and so would make all of them wait for each other.
     async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let statements = format!("COMMIT;{}", notify::statements(&self.notices, self.instance));
+        let statements = format!("COMMIT;{}", notify::statements(&self.channels, self.instance));
         let mut results = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute_many(&mut *self.connection);
         results.try_next().await?;
         let notified = results.try_for_each(|_| std::future::ready(Ok(()))).await;
         self.ended = true;
-        // What is committed is committed; whoever listens also looks from time to time.
+        // The transaction is committed all the same, and the listeners also poll from time to time.
         if let Err(error) = notified {
-            warn!(error = platform::runtime::error::error_chain(&error), "a notice was lost");
+            warn!(error = platform::runtime::error::error_chain(&error), "a notification was lost");
         }
         Ok(())
     }
@@ -70,7 +70,8 @@ impl DerefMut for Tx {
 }
 
 impl Drop for Tx {
-    /// After a panic or a lost answer nobody knows where the connection stands; the next borrower must not get it.
+    /// Closes the connection after a panic or a lost answer: its state is unknown, so the next borrower must not get
+    /// it.
     fn drop(&mut self) {
         if !self.ended {
             self.connection.close_on_drop();
@@ -79,10 +80,10 @@ impl Drop for Tx {
 }
 
 impl Store {
-    /// Does `work` in one transaction, committed when it is `Ok`.
+    /// Runs `work` in one transaction, which is committed when `work` returns `Ok`.
     ///
-    /// It runs in a task of its own, to its end: a caller that is dropped in the middle (an HTTP client that hangs up)
-    /// must not leave a connection inside a transaction for the next borrower (sqlx #4385).
+    /// The transaction runs in a task of its own, to its end: a caller that is dropped in the middle (an HTTP client
+    /// that hangs up) must not leave a connection inside a transaction for the next borrower (sqlx #4385).
     pub async fn transaction<T, W>(&self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -103,7 +104,7 @@ impl Store {
     }
 }
 
-/// Runs work to its end, also when nobody waits for it any more.
+/// Runs work in a task of its own, to its end, even when the caller is dropped.
 pub(crate) async fn in_task<T: Send + 'static>(
     work: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {

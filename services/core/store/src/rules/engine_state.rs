@@ -1,4 +1,4 @@
-//! The state of the alert-engine, saved in the transaction that advances the engine's positions.
+//! The state of the alert-engine, which is saved in the transaction that advances the engine's stream positions.
 
 use events::{Price, Rule, RuleStatus, Timestamp};
 use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppression};
@@ -6,14 +6,14 @@ use sqlx::{Row, postgres::PgRow, types::Json};
 
 use crate::{Error, Store, Tx, bigint, optional_price, pg::row};
 
-/// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.
+/// Resets the saved sequences of stream `TICKS` after the stream was created anew, because they start at 1 again.
 pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
     sqlx::query("UPDATE rule_states SET active_after = 0").execute(store.pool()).await?;
     sqlx::query("UPDATE market_states SET last_sequence = 1").execute(store.pool()).await?;
     Ok(())
 }
 
-/// Loads the engine's state.
+/// Returns the saved state of the engine.
 pub async fn load(store: &Store) -> Result<EngineState, Error> {
     let markets = sqlx::query(
         "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM market_states

@@ -1,4 +1,4 @@
-//! Rules as their owners made them, for the gateway. Every change is saved with the fact that says so.
+//! Rules as their owners define them, for the gateway. Every change is saved together with its event.
 
 pub mod engine_state;
 
@@ -12,38 +12,38 @@ use crate::{
     trading::orders::{self, NewOrder, Placed},
 };
 
-/// A SHA-256 hash of a secret that is not kept.
+/// The SHA-256 hash of a token, which is not stored itself.
 pub type TokenHash = [u8; 32];
 
-/// A rule and how it stands.
+/// A rule with its current status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RuleRecord {
-    /// As it was made.
+    /// The rule as its owner defined it.
     pub rule: Rule,
-    /// Its status: the engine's `done` or `expired` where it has said so, else its owner's.
+    /// The rule's status: `done` or `expired` where the engine has set it, otherwise the status that the owner set.
     pub status: RuleStatus,
-    /// How often it has fired, suppressed firings included.
+    /// The number of firings, including suppressed ones.
     pub firings: i64,
-    /// When it was made.
+    /// The time at which the rule was created.
     pub created_at: Timestamp,
-    /// The account it belongs to; none for one that only its token manages.
+    /// The account that owns the rule; none for a rule that only its token manages.
     pub user_id: Option<Uuid>,
-    /// The order that its first firing places, and where that stands.
+    /// The id and the status of the order that the first firing places.
     pub order: Option<(Uuid, OrderStatus)>,
 }
 
 /// A rule that is to be saved.
 #[derive(Debug, Clone)]
 pub struct NewRule {
-    /// The rule with its id.
+    /// The rule, including its id.
     pub rule: Rule,
-    /// The status that it begins with.
+    /// The initial status of the rule.
     pub status: RuleStatus,
     /// The hash of the token that manages it.
     pub manage_token: TokenHash,
     /// The account that owns it; none for a rule that only its token manages.
     pub user_id: Option<Uuid>,
-    /// The order that its first firing places.
+    /// The order that the first firing places.
     pub order: Option<NewOrder>,
     /// The time of the request.
     pub created_at: Timestamp,
@@ -52,22 +52,22 @@ pub struct NewRule {
 /// The result of a request for a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// It is saved.
+    /// The rule is saved.
     Done,
-    /// The account is gone.
+    /// The account does not exist.
     NoAccount,
-    /// Its order has the `client_order_id` of another one; nothing is saved.
+    /// The rule's order has the `client_order_id` of another order; nothing is saved.
     OrderNameTaken,
 }
 
-/// What a change of status came to.
+/// The result of a change of status.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
-    /// It has the status it was asked to have, now or already.
+    /// The rule has the requested status, from now on or from before.
     Done(Box<RuleRecord>),
-    /// It cannot go there from the status it has.
+    /// The rule cannot change to the requested status from this one.
     Refused(RuleStatus),
-    /// There is no such rule, or it is deleted.
+    /// The rule does not exist or is deleted.
     Missing,
 }
 
@@ -93,7 +93,7 @@ pub async fn create(store: &Store, new: NewRule) -> Result<Created, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
-                // First, so that nothing is written when there is an order of that name.
+                // The order comes first, so that nothing is written when its `client_order_id` is in use.
                 if let Some(order) = order {
                     match orders::insert(tx, order).await? {
                         Placed::New(_) => {}
@@ -101,8 +101,8 @@ pub async fn create(store: &Store, new: NewRule) -> Result<Created, Error> {
                         Placed::Duplicate(_) | Placed::Conflict(_) => return Ok(Created::OrderNameTaken),
                     }
                 }
-                // The account is held: it must not be erased while it gets something new.
-                let made = sqlx::query(
+                // The lock on the account blocks its erasure, which would otherwise miss the new rule.
+                let added = sqlx::query(
                     "INSERT INTO rules (id, status, rule, manage_token_hash, created_at, updated_at, user_id)
                  SELECT $1, $2, $3, $4, $5, $5, $6
                  WHERE $6 IS NULL OR EXISTS (SELECT FROM users WHERE id = $6 FOR KEY SHARE)",
@@ -115,7 +115,7 @@ pub async fn create(store: &Store, new: NewRule) -> Result<Created, Error> {
                 .bind(user_id)
                 .execute(&mut **tx)
                 .await?;
-                if made.rows_affected() == 0 {
+                if added.rows_affected() == 0 {
                     return Ok(Created::NoAccount);
                 }
                 add_event(tx, rule, 1, RuleChange::Created, status, created_at).await?;
@@ -125,7 +125,7 @@ pub async fn create(store: &Store, new: NewRule) -> Result<Created, Error> {
         .await
 }
 
-/// A rule, also one that is deleted, and the hash of its token.
+/// Returns a rule, also a deleted one, and the hash of its token.
 pub async fn find(store: &Store, id: Uuid) -> Result<Option<(RuleRecord, TokenHash)>, Error> {
     let row = sqlx::query(RECORD).bind(id).fetch_optional(store.pool()).await?;
     let found = row.map(|row| {
@@ -136,7 +136,8 @@ pub async fn find(store: &Store, id: Uuid) -> Result<Option<(RuleRecord, TokenHa
     found.transpose()
 }
 
-/// An account's rules that are not deleted, newest first, from before the rule `before`.
+/// Returns at most `limit` rules of an account, newest first, starting after the rule `before`. Deleted rules are left
+/// out.
 pub async fn list(store: &Store, user: Uuid, before: Option<Uuid>, limit: i64) -> Result<Vec<RuleRecord>, Error> {
     let rows =
         sqlx::query(records!("r.user_id = $1 AND r.id < $2 AND r.status <> 'deleted' ORDER BY r.id DESC LIMIT $3"))
@@ -148,7 +149,7 @@ pub async fn list(store: &Store, user: Uuid, before: Option<Uuid>, limit: i64) -
     rows.iter().map(record).collect()
 }
 
-/// The rules of an address that has said yes to them and that belong to no account, in the same order.
+/// Returns the confirmed rules of an address that belong to no account, in the order of [`list`].
 pub async fn list_adoptable(
     store: &Store,
     address: &str,
@@ -167,7 +168,8 @@ pub async fn list_adoptable(
     rows.iter().map(record).collect()
 }
 
-/// Gives a rule of [`Store::adoptable_rules`] to the account of its address; doing so twice is doing so once.
+/// Assigns a rule of [`list_adoptable`] to the account of its address. The call is idempotent. Returns none when the
+/// account does not own the rule afterwards, or the rule is deleted.
 pub async fn adopt(store: &Store, id: Uuid, user: Uuid, address: &str) -> Result<Option<RuleRecord>, Error> {
     sqlx::query(
         "UPDATE rules SET user_id = $2 WHERE id = $1 AND user_id IS NULL
@@ -182,18 +184,18 @@ pub async fn adopt(store: &Store, id: Uuid, user: Uuid, address: &str) -> Result
     Ok(found.filter(|record| record.user_id == Some(user) && record.status != RuleStatus::Deleted))
 }
 
-/// Moves a rule to the status that `happening` leads to; doing so twice is doing so once.
-pub async fn change(store: &Store, id: Uuid, happening: RuleChange, now: Timestamp) -> Result<Changed, Error> {
+/// Changes the status of a rule as `requested`. The call is idempotent.
+pub async fn change(store: &Store, id: Uuid, requested: RuleChange, now: Timestamp) -> Result<Changed, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
-                // The row is locked first: two changes of one rule are numbered and told in one order.
+                // The row is locked first, so that concurrent changes have their revisions and events in one order.
                 sqlx::query("SELECT FROM rules WHERE id = $1 FOR UPDATE").bind(id).execute(&mut **tx).await?;
                 let Some(row) = sqlx::query(RECORD).bind(id).fetch_optional(&mut **tx).await? else {
                     return Ok(Changed::Missing);
                 };
                 let mut found = record(&row)?;
-                let to = match (found.status, happening) {
+                let to = match (found.status, requested) {
                     (RuleStatus::Deleted, _) => return Ok(Changed::Missing),
                     (_, RuleChange::Deleted) => RuleStatus::Deleted,
                     (RuleStatus::Pending, RuleChange::Confirmed) => RuleStatus::Active,
@@ -217,14 +219,14 @@ pub async fn change(store: &Store, id: Uuid, happening: RuleChange, now: Timesta
                 if to == RuleStatus::Deleted {
                     orders::cancel_with(tx, &[id], None, now).await?;
                 }
-                add_event(tx, found.rule.clone(), revision, happening, to, now).await?;
+                add_event(tx, found.rule.clone(), revision, requested, to, now).await?;
                 Ok(Changed::Done(Box::new(found)))
             })
         })
         .await
 }
 
-/// A rule's firings, newest first, of numbers below `before`.
+/// Returns at most `limit` firings of a rule with numbers below `before`, newest first.
 pub async fn list_firings(store: &Store, rule: Uuid, before: Option<i64>, limit: i64) -> Result<Vec<Firing>, Error> {
     let rows = sqlx::query("SELECT * FROM firings WHERE rule_id = $1 AND number < $2 ORDER BY number DESC LIMIT $3")
         .bind(rule)

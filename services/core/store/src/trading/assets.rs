@@ -1,4 +1,4 @@
-//! The assets that accounts may hold, and how exact an amount of each is.
+//! The assets that accounts may hold, and the scale of each.
 
 use std::sync::PoisonError;
 
@@ -22,13 +22,13 @@ pub async fn find(store: &Store, codes: &[Asset]) -> Result<Vec<AssetRow>, Error
     Ok(found)
 }
 
-/// Returns all of these assets when all were found before.
+/// Returns all of these assets if the cache has all of them.
 fn cached(store: &Store, codes: &[Asset]) -> Option<Vec<AssetRow>> {
     let scales = store.scales.read().unwrap_or_else(PoisonError::into_inner);
     codes.iter().map(|code| Some((code.clone(), *scales.get(code)?))).collect()
 }
 
-/// Lets accounts hold an asset; returns `false` when they may already, whatever its scale.
+/// Adds an asset that accounts may hold, and returns `false` when it exists already, with any scale.
 pub async fn add(store: &Store, (code, scale): &AssetRow) -> Result<bool, Error> {
     let added = sqlx::query("INSERT INTO assets (code, scale) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(code.as_str())
@@ -38,7 +38,7 @@ pub async fn add(store: &Store, (code, scale): &AssetRow) -> Result<bool, Error>
     Ok(added.rows_affected() == 1)
 }
 
-/// Returns all assets, by code.
+/// Returns all assets, ordered by code.
 pub async fn list(store: &Store) -> Result<Vec<AssetRow>, Error> {
     let rows = sqlx::query("SELECT code, scale FROM assets ORDER BY code").fetch_all(store.pool()).await?;
     rows.iter().map(known_asset).collect()
@@ -52,7 +52,7 @@ fn scale(row: &PgRow) -> Result<u32, sqlx::Error> {
     Ok(row.try_get::<i16, _>("scale")?.unsigned_abs().into())
 }
 
-/// An amount with the places that its asset has.
+/// Reads an amount and gives it the scale of its asset.
 pub(crate) fn scaled(row: &PgRow, column: &str) -> Result<Decimal, sqlx::Error> {
     let mut amount: Decimal = row.try_get(column)?;
     amount.rescale(scale(row)?);

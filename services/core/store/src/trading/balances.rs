@@ -1,4 +1,4 @@
-//! What a user's accounts hold.
+//! The balances of a user's accounts.
 
 use events::Asset;
 use rust_decimal::Decimal;
@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::{Error, Store, pg::row, trading::assets::scaled};
 
-/// What a user has of one asset.
+/// A user's balance of one asset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balance {
-    /// The asset.
+    /// The asset of the two amounts.
     pub asset: Asset,
     /// The amount that orders may use.
     pub available: Decimal,
@@ -18,7 +18,7 @@ pub struct Balance {
     pub held: Decimal,
 }
 
-/// Returns a user's balances by asset, all of one moment.
+/// Returns a user's balances as of one moment, ordered by asset.
 pub async fn list(store: &Store, user_id: Uuid) -> Result<Vec<Balance>, Error> {
     let rows = sqlx::query(
         "SELECT asset, scale, coalesce(sum(balance) FILTER (WHERE kind = 'available'), 0) AS available,

@@ -1,4 +1,4 @@
-//! Deposits that operators ask for. One is done when the settler has posted it.
+//! Deposits that operators request. A deposit is complete when the settler has posted it.
 
 use events::{Amount, Asset, DepositRequested, Timestamp};
 use rust_decimal::Decimal;
@@ -7,54 +7,54 @@ use uuid::Uuid;
 
 use crate::{Error, Store, outbox, pg::row};
 
-/// A deposit that is to be saved.
+/// A deposit that is not yet saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewDeposit {
-    /// Drawn for it.
+    /// The new deposit's id.
     pub id: Uuid,
-    /// Whose account.
+    /// The id of the account's owner.
     pub user_id: Uuid,
-    /// Of what; one that is known.
+    /// The asset, which accounts must be allowed to hold.
     pub asset: Asset,
-    /// How much; above zero and within the asset's scale.
+    /// The amount, above zero and within the asset's scale.
     pub amount: Amount,
-    /// The operator's name for it: the same name is the same deposit.
+    /// The operator's own reference: the same reference means the same deposit.
     pub reference: Option<String>,
-    /// Which operator.
+    /// The name of the operator.
     pub requested_by: String,
-    /// When.
+    /// The time of the request.
     pub requested_at: Timestamp,
 }
 
-/// A deposit and whether it is posted.
+/// A deposit, posted or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deposit {
-    /// Names it.
+    /// The deposit's id.
     pub id: Uuid,
-    /// Whose account.
+    /// The id of the account's owner.
     pub user_id: Uuid,
-    /// Of what.
+    /// The asset of the amount.
     pub asset: Asset,
-    /// How much.
+    /// The amount that is deposited.
     pub amount: Amount,
-    /// The operator's name for it.
+    /// The operator's own reference.
     pub reference: Option<String>,
-    /// When it was asked for.
+    /// The time of the request.
     pub requested_at: Timestamp,
-    /// The ledger's posting, once it is there.
+    /// The number of the ledger's posting, once the deposit is posted.
     pub posting_id: Option<i64>,
 }
 
-/// What a request for a deposit came to.
+/// The result of a request for a deposit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
-    /// It is saved.
+    /// The deposit is saved.
     New(Deposit),
-    /// It was saved before, by the same reference and to the same end.
+    /// A deposit of the same reference, account, asset and amount was saved before.
     Known(Deposit),
     /// A deposit of the same reference has another account, asset or amount.
     Conflict,
-    /// The account is gone.
+    /// The account does not exist.
     NoAccount,
 }
 
@@ -68,18 +68,18 @@ macro_rules! records {
     };
 }
 
-/// What names an account.
+/// The key by which an account is looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AccountOwner {
-    /// Its address, in any letters.
+    /// The email address of the owner, in any case.
     Email(String),
-    /// Its id.
+    /// The id of the owner.
     Id(Uuid),
 }
 
-/// The account that is named so.
-pub async fn find_account(store: &Store, holder: &AccountOwner) -> Result<Option<Uuid>, Error> {
-    let query = match holder {
+/// Returns the id of an account, if it exists.
+pub async fn find_account(store: &Store, owner: &AccountOwner) -> Result<Option<Uuid>, Error> {
+    let query = match owner {
         AccountOwner::Email(email) => {
             sqlx::query_scalar("SELECT id FROM users WHERE lower(email) = lower($1)").bind(email)
         }
@@ -88,13 +88,13 @@ pub async fn find_account(store: &Store, holder: &AccountOwner) -> Result<Option
     Ok(query.fetch_optional(store.pool()).await?)
 }
 
-/// Saves a deposit with the fact that asks for it, which `service` publishes.
+/// Saves a deposit with the event that requests it, which `service` publishes.
 pub async fn request(store: &Store, service: &'static str, deposit: NewDeposit) -> Result<Requested, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
                 let NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at } = deposit;
-                // The account is held: it must not be erased while money is on its way to it.
+                // The account is locked, because it must not be erased while a deposit to it is saved.
                 let saved = sqlx::query(
                     "INSERT INTO deposits (id, user_id, asset, amount, reference, requested_by, requested_at)
                  SELECT $1, $2, $3, $4, $5, $6, $7 WHERE lock_account($2) ON CONFLICT DO NOTHING",
@@ -117,8 +117,8 @@ pub async fn request(store: &Store, service: &'static str, deposit: NewDeposit) 
                     let same = (found.user_id, &found.asset, found.amount) == (user_id, &asset, amount);
                     return Ok(if same { Requested::Known(found) } else { Requested::Conflict });
                 }
-                let fact = DepositRequested { deposit_id: id, user_id, asset: asset.clone(), amount, requested_at };
-                outbox::add(tx, service, &[fact.to_message()]).await?;
+                let event = DepositRequested { deposit_id: id, user_id, asset: asset.clone(), amount, requested_at };
+                outbox::add(tx, service, &[event.to_message()]).await?;
                 let posting_id = None;
                 Ok(Requested::New(Deposit { id, user_id, asset, amount, reference, requested_at, posting_id }))
             })
@@ -126,7 +126,7 @@ pub async fn request(store: &Store, service: &'static str, deposit: NewDeposit) 
         .await
 }
 
-/// Those of these deposits that are posted, each with the number of its posting.
+/// Returns those of these deposits that are posted, each with the number of its posting.
 pub(crate) async fn find_postings(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, i64)>, Error> {
     let query = sqlx::query("SELECT cause, id FROM postings WHERE kind = 'deposit' AND cause = ANY($1)");
     let rows = query.bind(ids).fetch_all(store.pool()).await?;

@@ -1,5 +1,5 @@
-//! The ledger at one moment, read row by row for an audit. Fields that a parser could refuse are text: a row that cannot be
-//! parsed must be named and must not end the audit.
+//! A snapshot of the ledger at one moment, read row by row for an audit. Fields that a parser could refuse are text,
+//! because the audit must report a row that cannot be parsed and go on.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use crate::{
     trading::{assets::known_asset, settlement::account},
 };
 
-/// A view of the database at one moment: what is committed later is not seen.
+/// A view of the database at one moment, which does not see later commits.
 pub struct Snapshot {
     connection: PoolConnection<Postgres>,
 }
 
-/// Begins a snapshot.
+/// Begins a snapshot of the database.
 pub async fn begin(store: &Store) -> Result<Snapshot, Error> {
     let mut connection = store.connection().await?;
     // The transaction must not outlive the snapshot, so its connection is closed and not returned to the pool.
@@ -36,19 +36,20 @@ impl Snapshot {
         Ok(query.fetch_one(&mut *self.connection).await?)
     }
 
-    /// Returns the number of the last posting that was ever added, as the table of batches says it; 0 before the first.
+    /// Returns the number of the last posting that was ever added, according to the table of batches; 0 before the
+    /// first.
     pub async fn last_of_batches(&mut self) -> Result<i64, Error> {
         let query = sqlx::query_scalar("SELECT coalesce(max(last_posting), 0) FROM posting_batches");
         Ok(query.fetch_one(&mut *self.connection).await?)
     }
 
-    /// Returns the position of a consumer.
+    /// Returns the position of a consumer; 0 before the first.
     pub async fn position(&mut self, consumer: &str) -> Result<u64, Error> {
         let query = sqlx::query_scalar::<_, i64>("SELECT stream_position FROM consumer_positions WHERE consumer = $1");
         Ok(query.bind(consumer).fetch_optional(&mut *self.connection).await?.unwrap_or_default() as u64)
     }
 
-    /// Lists every account with its balance, by number.
+    /// Lists every account with its balance, ordered by number.
     pub async fn accounts(&mut self) -> Result<Vec<(AccountRow, Decimal)>, Error> {
         let rows = sqlx::query("SELECT * FROM accounts ORDER BY id").fetch_all(&mut *self.connection).await?;
         rows.iter().map(|row| Ok((account(row)?, row.try_get("balance")?))).collect()
@@ -61,13 +62,13 @@ impl Snapshot {
     }
 
     /// Lists the next postings after a number.
-    pub async fn postings(&mut self, after: i64, most: i64) -> Result<Vec<PostingRow>, Error> {
-        let query = sqlx::query("SELECT * FROM postings WHERE id > $1 ORDER BY id LIMIT $2").bind(after).bind(most);
+    pub async fn postings(&mut self, after: i64, limit: i64) -> Result<Vec<PostingRow>, Error> {
+        let query = sqlx::query("SELECT * FROM postings WHERE id > $1 ORDER BY id LIMIT $2").bind(after).bind(limit);
         query.fetch_all(&mut *self.connection).await?.iter().map(posting).collect()
     }
 
-    /// Lists the transfers of the postings from one number to another; without a last number, at most a million from the first
-    /// one on.
+    /// Lists the transfers of the postings from one number to another; without a last number, at most a million from
+    /// the first one on.
     pub async fn transfers(&mut self, first: i64, last: Option<i64>) -> Result<Vec<TransferRow>, Error> {
         let query = sqlx::query(
             "SELECT * FROM transfers WHERE posting_id BETWEEN $1 AND $2 ORDER BY posting_id, number LIMIT 1000000",
@@ -122,16 +123,16 @@ impl Snapshot {
     }
 
     /// Lists the next order states after an order.
-    pub async fn order_states(&mut self, after: Uuid, most: i64) -> Result<Vec<OrderStateRow>, Error> {
+    pub async fn order_states(&mut self, after: Uuid, limit: i64) -> Result<Vec<OrderStateRow>, Error> {
         let query = sqlx::query(
             "SELECT s.*, t.order_id IS NOT NULL AS is_traded, o.user_id AS owner, o.terms::text AS terms, o.fingerprint
              FROM order_states s LEFT JOIN orders o ON o.id = s.order_id LEFT JOIN trades t ON t.order_id = s.order_id
              WHERE s.order_id > $1 ORDER BY s.order_id LIMIT $2",
         );
-        query.bind(after).bind(most).fetch_all(&mut *self.connection).await?.iter().map(state).collect()
+        query.bind(after).bind(limit).fetch_all(&mut *self.connection).await?.iter().map(state).collect()
     }
 
-    /// Returns those of these orders that the table lacks, or has with another user, another request or no state.
+    /// Returns those of these orders that the table lacks, or has with another user, another request or no order state.
     pub async fn mismatched_orders(&mut self, orders: &[OrderPlaced]) -> Result<Vec<Uuid>, Error> {
         let query = sqlx::query_scalar(
             "SELECT given.id FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) AS given (id, user_id, terms)
@@ -145,8 +146,8 @@ impl Snapshot {
         Ok(query.fetch_all(&mut *self.connection).await?)
     }
 
-    /// Returns those of these deposits, each given with its sequence, that the table lacks or has with other fields, or that are
-    /// neither posted nor dead-lettered.
+    /// Returns those of these deposits, each given with its sequence, that the table lacks or has with other fields, or
+    /// that are neither posted nor dead-lettered.
     pub async fn mismatched_deposits(
         &mut self,
         stream: &str,

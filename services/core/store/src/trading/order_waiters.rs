@@ -1,5 +1,5 @@
-//! Waiting for what the settler decides. Where it settles in the same process it says so itself, once that is committed.
-//! Otherwise all who wait in a process share one listener and, for each of its notices, one question to the database.
+//! Waits for decisions of the settler. A settler in the same process notifies the waiters itself once a decision is
+//! committed. Otherwise all waiters of a process share one listener and, for each of its notifications, one query.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -25,28 +25,28 @@ use crate::{
     },
 };
 
-/// A notice that was lost while the listener reconnected is made up for after this long.
-const SWEEP: Duration = Duration::from_secs(1);
+/// The interval of polling, which finds decisions whose notification was lost while the listener reconnected.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What an order is waited for.
+/// The state of an order that ends a wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// The settler has decided anything: it is open or final.
+    /// The settler has made a first decision: the order is open or final.
     Decided,
-    /// Nothing more can happen to it.
+    /// The order is final: nothing more can happen to it.
     Final,
 }
 
-/// Everybody in this process who waits.
+/// The registry of those in this process who wait for decisions of the settler.
 #[derive(Debug, Clone, Default)]
 pub struct OrderWaiters {
     orders: Subscribers<Decision>,
-    /// Waits for the number of its posting.
+    /// The waiters for deposits, each of which receives the number of the deposit's posting.
     deposits: Subscribers<i64>,
 }
 
 impl Until {
-    /// Whether an order needs no longer be waited for.
+    /// Returns `true` when the order has reached this state.
     pub fn is_met_by(self, order: &OrderRecord) -> bool {
         order.decision.as_ref().is_some_and(|decision| self.is_met(decision))
     }
@@ -60,25 +60,25 @@ impl Until {
 }
 
 impl OrderWaiters {
-    /// Waits for an order from now on: begun before the order is saved, it misses nothing.
+    /// Starts to wait for an order. A wait that starts before the order is saved misses no decision.
     pub fn order(&self, id: Uuid, until: Until) -> Waiting<Decision> {
-        let enough: fn(&Decision) -> bool = match until {
+        let is_enough: fn(&Decision) -> bool = match until {
             Until::Decided => |decision| Until::Decided.is_met(decision),
             Until::Final => |decision| Until::Final.is_met(decision),
         };
-        self.orders.add(id, enough)
+        self.orders.add(id, is_enough)
     }
 
-    /// Waits for the number of a deposit's posting, from now on.
+    /// Starts to wait for the number of a deposit's posting.
     pub fn deposit(&self, id: Uuid) -> Waiting<i64> {
         self.deposits.add(id, |_| true)
     }
 
-    /// Tells what was decided in this process, once it is committed.
-    pub(crate) fn tell(&self, changes: &Changes) {
+    /// Notifies the waiters of decisions that this process has committed.
+    pub(crate) fn notify(&self, changes: &Changes) {
         let waited: HashSet<Uuid> = self.deposits.ids().into_iter().collect();
         let posted = changes.postings.iter().filter(|posting| waited.contains(&posting.cause));
-        self.deposits.tell(posted.map(|posting| (posting.cause, posting.id)).collect());
+        self.deposits.resolve(posted.map(|posting| (posting.cause, posting.id)).collect());
         let waited: HashSet<Uuid> = self.orders.ids().into_iter().collect();
         let orders: Vec<_> = changes.orders.iter().filter(|order| waited.contains(&order.order_id)).collect();
         if orders.is_empty() {
@@ -90,54 +90,55 @@ impl OrderWaiters {
             Ok((order.order_id, Decision { state: OrderState::of(order)?, trade }))
         });
         match decided.collect::<Result<_, Error>>() {
-            Ok(decided) => self.orders.tell(decided),
-            Err(error) => complain("tell what was decided", &error),
+            Ok(decided) => self.orders.resolve(decided),
+            Err(error) => warn_retry("notify those who wait for orders", &error),
         }
     }
 
-    /// Looks for those who wait whenever the settler has committed, and once a second, for as long as it is polled.
+    /// Queries the decisions that are waited for, whenever a settler of another process has committed and once a
+    /// second. It runs until the future is dropped.
     pub async fn run(&self, store: &Store) -> Infallible {
         let mut listener = None;
         loop {
             if listener.is_none() {
-                listener = listen(store).await.inspect_err(|error| complain("listen", error)).ok();
+                listener = listen(store).await.inspect_err(|error| warn_retry("listen for settled orders", error)).ok();
             }
-            if let Err(error) = self.look(store).await {
-                complain("look for orders", &error);
+            if let Err(error) = self.poll(store).await {
+                warn_retry("query settled orders", &error);
             }
-            let next_look = Instant::now() + SWEEP;
+            let next_poll = Instant::now() + POLL_INTERVAL;
             if let Some(open) = listener.as_mut() {
-                match tokio::time::timeout_at(next_look, foreign(open, store.instance)).await {
-                    // One look is enough for all notices that are there.
+                match tokio::time::timeout_at(next_poll, foreign_notification(open, store.instance)).await {
+                    // One query serves all notifications that have arrived.
                     Ok(Ok(())) => while open.next_buffered().is_some() {},
                     Ok(Err(error)) => {
-                        complain("listen", &error);
+                        warn_retry("listen for settled orders", &error);
                         listener = None;
-                        tokio::time::sleep_until(next_look).await;
+                        tokio::time::sleep_until(next_poll).await;
                     }
                     Err(_) => {}
                 }
             } else {
-                tokio::time::sleep_until(next_look).await;
+                tokio::time::sleep_until(next_poll).await;
             }
         }
     }
 
-    async fn look(&self, store: &Store) -> Result<(), Error> {
+    async fn poll(&self, store: &Store) -> Result<(), Error> {
         let orders = self.orders.ids();
         if !orders.is_empty() {
-            self.orders.tell(orders::find_decisions(store, &orders).await?.into_iter().collect());
+            self.orders.resolve(orders::find_decisions(store, &orders).await?.into_iter().collect());
         }
         let deposits = self.deposits.ids();
         if !deposits.is_empty() {
-            self.deposits.tell(deposits::find_postings(store, &deposits).await?.into_iter().collect());
+            self.deposits.resolve(deposits::find_postings(store, &deposits).await?.into_iter().collect());
         }
         Ok(())
     }
 }
 
-/// Waits for a notice of another process: what this one settles it tells itself.
-async fn foreign(listener: &mut PgListener, instance: Uuid) -> Result<(), Error> {
+/// Waits for a notification of another process. Decisions of this process reach the waiters directly.
+async fn foreign_notification(listener: &mut PgListener, instance: Uuid) -> Result<(), Error> {
     let own = instance.to_string();
     while listener.recv().await?.payload() == own {}
     Ok(())
@@ -146,26 +147,26 @@ async fn foreign(listener: &mut PgListener, instance: Uuid) -> Result<(), Error>
 async fn listen(store: &Store) -> Result<PgListener, Error> {
     let mut listener = PgListener::connect_with(store.pool()).await?;
     listener.listen(SETTLED).await?;
-    debug!("listening for what is settled");
+    debug!("listening for settled orders");
     Ok(listener)
 }
 
-fn complain(doing: &str, error: &Error) {
-    warn!(error = platform::runtime::error::error_chain(error), "could not {doing}; trying again in a second");
+fn warn_retry(action: &str, error: &Error) {
+    warn!(error = platform::runtime::error::error_chain(error), "could not {action}; trying again in a second");
 }
 
-/// Somebody's wait, which ends with it.
+/// A wait, which ends when this is dropped.
 #[derive(Debug)]
 pub struct Waiting<T> {
     key: u64,
     waiters: Subscribers<T>,
-    told: oneshot::Receiver<T>,
+    receiver: oneshot::Receiver<T>,
 }
 
 impl<T> Waiting<T> {
-    /// What was waited for; `None` when it is not there by `deadline`.
+    /// Returns the value that was waited for, or `None` when it has not arrived by `deadline`.
     pub async fn until(mut self, deadline: Instant) -> Option<T> {
-        tokio::time::timeout_at(deadline, &mut self.told).await.ok()?.ok()
+        tokio::time::timeout_at(deadline, &mut self.receiver).await.ok()?.ok()
     }
 }
 
@@ -176,10 +177,10 @@ impl<T> Drop for Waiting<T> {
 }
 
 #[derive(Debug)]
-struct Subscribers<T>(Arc<Mutex<Line<T>>>);
+struct Subscribers<T>(Arc<Mutex<WaiterQueue<T>>>);
 
 #[derive(Debug)]
-struct Line<T> {
+struct WaiterQueue<T> {
     next: u64,
     waiting: BTreeMap<u64, Waiter<T>>,
 }
@@ -187,8 +188,8 @@ struct Line<T> {
 #[derive(Debug)]
 struct Waiter<T> {
     id: Uuid,
-    enough: fn(&T) -> bool,
-    tell: oneshot::Sender<T>,
+    is_enough: fn(&T) -> bool,
+    sender: oneshot::Sender<T>,
 }
 
 impl<T> Clone for Subscribers<T> {
@@ -199,22 +200,22 @@ impl<T> Clone for Subscribers<T> {
 
 impl<T> Default for Subscribers<T> {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Line { next: 0, waiting: BTreeMap::new() })))
+        Self(Arc::new(Mutex::new(WaiterQueue { next: 0, waiting: BTreeMap::new() })))
     }
 }
 
 impl<T> Subscribers<T> {
-    fn lock(&self) -> MutexGuard<'_, Line<T>> {
+    fn lock(&self) -> MutexGuard<'_, WaiterQueue<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, id: Uuid, enough: fn(&T) -> bool) -> Waiting<T> {
-        let (tell, told) = oneshot::channel();
-        let mut line = self.lock();
-        let key = line.next;
-        line.next += 1;
-        line.waiting.insert(key, Waiter { id, enough, tell });
-        Waiting { key, waiters: self.clone(), told }
+    fn add(&self, id: Uuid, is_enough: fn(&T) -> bool) -> Waiting<T> {
+        let (sender, receiver) = oneshot::channel();
+        let mut queue = self.lock();
+        let key = queue.next;
+        queue.next += 1;
+        queue.waiting.insert(key, Waiter { id, is_enough, sender });
+        Waiting { key, waiters: self.clone(), receiver }
     }
 
     fn ids(&self) -> Vec<Uuid> {
@@ -223,13 +224,13 @@ impl<T> Subscribers<T> {
 }
 
 impl<T: Clone> Subscribers<T> {
-    fn tell(&self, found: HashMap<Uuid, T>) {
-        let mut line = self.lock();
-        for (key, waiter) in mem::take(&mut line.waiting) {
-            match found.get(&waiter.id).filter(|found| (waiter.enough)(found)) {
-                // Whoever no longer waits needs not be told.
-                Some(found) => drop(waiter.tell.send(found.clone())),
-                None => drop(line.waiting.insert(key, waiter)),
+    fn resolve(&self, found: HashMap<Uuid, T>) {
+        let mut queue = self.lock();
+        for (key, waiter) in mem::take(&mut queue.waiting) {
+            match found.get(&waiter.id).filter(|found| (waiter.is_enough)(found)) {
+                // The send fails when the waiter was dropped meanwhile, which needs no handling.
+                Some(found) => drop(waiter.sender.send(found.clone())),
+                None => drop(queue.waiting.insert(key, waiter)),
             }
         }
     }
@@ -247,20 +248,20 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
-    fn tell(waiters: &Subscribers<i32>, found: &[(u128, i32)]) {
-        waiters.tell(found.iter().map(|(number, value)| (id(*number), *value)).collect());
+    fn resolve(waiters: &Subscribers<i32>, found: &[(u128, i32)]) {
+        waiters.resolve(found.iter().map(|(number, value)| (id(*number), *value)).collect());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_is_told_what_was_waited_for_and_no_sooner() {
+    async fn each_waiter_is_resolved_by_what_it_waits_for_and_no_sooner() {
         let waiters = Subscribers::default();
         let any = waiters.add(id(1), |_| true);
         let twin = waiters.add(id(1), |_| true);
         let positive = waiters.add(id(1), |found| *found > 0);
         let other = waiters.add(id(2), |_| true);
-        tell(&waiters, &[(1, 0), (3, 5)]);
+        resolve(&waiters, &[(1, 0), (3, 5)]);
         assert_eq!(waiters.ids(), [id(1), id(2)]);
-        tell(&waiters, &[(1, 7)]);
+        resolve(&waiters, &[(1, 7)]);
         assert_eq!(any.until(soon()).await, Some(0));
         assert_eq!(twin.until(soon()).await, Some(0));
         assert_eq!(positive.until(soon()).await, Some(7));
@@ -269,13 +270,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_goes_away_is_no_longer_asked_for() {
+    async fn a_dropped_waiter_is_no_longer_queried() {
         let waiters = Subscribers::<i32>::default();
         let gone = waiters.add(id(1), |_| true);
         let stays = waiters.add(id(2), |_| true);
         drop(gone);
         assert_eq!(waiters.ids(), [id(2)]);
-        tell(&waiters, &[(2, 1)]);
+        resolve(&waiters, &[(2, 1)]);
         drop(stays);
         assert!(waiters.ids().is_empty());
     }

@@ -1,5 +1,5 @@
-//! Orders as their owners placed them and as the settler has decided them, for the gateway. What is placed or taken back
-//! is saved with the fact that says so; what becomes of it is the settler's.
+//! Orders as their owners placed them and as the settler has decided them, for the gateway. A placement or a
+//! cancellation is saved with the event that announces it; the settler alone decides the order.
 
 use events::{
     Amount, Asset, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OutboundMessage, RejectReason, Symbol,
@@ -17,73 +17,73 @@ use crate::{
     trading::trades::{self, Trade},
 };
 
-/// An order that is to be saved.
+/// An order that is not yet saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewOrder {
-    /// Drawn for it.
+    /// The new order's id.
     pub id: Uuid,
-    /// Whose.
+    /// The id of the order's owner.
     pub user_id: Uuid,
-    /// What it is to do.
+    /// The terms that the owner requested.
     pub terms: OrderRequest,
-    /// The name of the request, by which a repeated one is known.
+    /// The idempotency key of the request, by which a repeated one is recognised.
     pub idempotency_key: Option<String>,
-    /// The rule whose first firing places it.
+    /// The rule whose first firing places the order, if it waits for one.
     pub after_alert: Option<AlertTrigger>,
-    /// When, by the gateway's clock.
+    /// The time of the request, by the gateway's clock.
     pub placed_at: Timestamp,
 }
 
-/// An order and how it stands.
+/// A saved order with the settler's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRecord {
-    /// Names it.
+    /// The order's id.
     pub id: Uuid,
-    /// Whose.
+    /// The id of the order's owner.
     pub user_id: Uuid,
-    /// What it is to do.
+    /// The terms that the owner requested.
     pub terms: OrderRequest,
-    /// The rule whose first firing places it.
+    /// The id of the rule whose first firing places the order, if it waits for one.
     pub rule_id: Option<Uuid>,
-    /// When it was saved.
+    /// The time of the request, by the gateway's clock.
     pub placed_at: Timestamp,
-    /// What the settler has made of it; `None` is on its way.
+    /// The settler's last decision; `None` before the first.
     pub decision: Option<Decision>,
 }
 
-/// What the settler has made of an order.
+/// The settler's last decision about an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// How it stands.
+    /// The state that the order has reached.
     pub state: OrderState,
-    /// How it traded.
+    /// The trade that filled the order, if it is filled.
     pub trade: Option<Trade>,
 }
 
-/// How a decided order stands.
+/// The state of a decided order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderState {
-    /// Where it stands.
+    /// The order's status.
     pub status: OrderStatus,
-    /// Why it is rejected.
+    /// The reason of a rejection.
     pub reason: Option<RejectReason>,
-    /// What it holds while it is open.
+    /// The asset and the amount that the open order holds.
     pub held: Option<(Asset, Amount)>,
-    /// The last tick that was applied before this was decided; 0 before the first.
+    /// The sequence of the last tick that was applied before the decision; 0 before the first.
     pub tick_sequence: u64,
-    /// When it was decided.
+    /// The time of the last decision.
     pub updated_at: Timestamp,
 }
 
 impl OrderRecord {
-    /// Where it stands.
+    /// Returns the order's status, which is `received` before the first decision.
     pub fn status(&self) -> OrderStatus {
         self.decision.as_ref().map_or(OrderStatus::Received, |decision| decision.state.status)
     }
 }
 
 impl OrderState {
-    /// What the settler has saved.
+    /// Converts a row that the settler has saved.
     pub(crate) fn of(saved: &ledger::rows::OrderState) -> Result<Self, Error> {
         let ledger::rows::OrderState { status, reason, held, tick_sequence, updated_at, .. } = saved;
         let held = held.as_ref().map(|(asset, amount)| Ok::<_, Error>((asset.clone(), Amount::new(*amount)?)));
@@ -105,47 +105,47 @@ impl From<NewOrder> for OrderRecord {
     }
 }
 
-/// What a request to place an order came to.
+/// The result of a request to place an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
-    /// It is saved.
+    /// The order is saved.
     New(Box<OrderRecord>),
-    /// It was saved before, by the same name and with the same terms.
+    /// An order with the same key and the same terms was saved before.
     Duplicate(Box<OrderRecord>),
-    /// An order of the same name has other terms.
+    /// An order with the same key has other terms.
     Conflict(OrderKey),
-    /// The account is gone.
+    /// The account does not exist.
     NoAccount,
 }
 
-/// What names an order of somebody.
+/// The kind of key that identifies an order of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OrderKey {
-    /// Its owner's own name for it.
+    /// The owner's own id of the order.
     ClientOrderId,
-    /// The name of the request.
+    /// The idempotency key of the request.
     IdempotencyKey,
 }
 
-/// What a request to take an order back came to.
+/// The result of a request to cancel an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cancellation {
-    /// The settler is asked, now or already.
+    /// The cancellation is requested, now or by an earlier request.
     Requested(Box<OrderRecord>),
-    /// Nothing more can happen to it.
+    /// The order is final and cannot be cancelled.
     Final(OrderStatus),
-    /// The user has no such order.
+    /// The user has no order with this id.
     Missing,
 }
 
-/// Which orders of somebody.
+/// The filter of a list of orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrderFilter {
-    /// Those that stand so.
+    /// The status of the orders, if only one is wanted.
     pub status: Option<OrderStatus>,
-    /// Those that trade this.
+    /// The symbol of the orders, if only one is wanted.
     pub symbol: Option<Symbol>,
-    /// Those older than this one.
+    /// The id of the order before which the page begins.
     pub before: Option<Uuid>,
 }
 
@@ -168,7 +168,7 @@ macro_rules! records {
     };
 }
 
-/// Saves an order, once: the same names and terms again are the same order.
+/// Saves an order once: a request with the same keys and terms finds the same order.
 pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
     let mut connection = store.hot_connection().await?;
     let saved = save(&mut *connection, &order).await?;
@@ -180,14 +180,14 @@ pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
     store.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await
 }
 
-/// One order of a user.
+/// Returns one order of a user.
 pub async fn find(store: &Store, user_id: Uuid, id: Uuid) -> Result<Option<OrderRecord>, Error> {
     let query = sqlx::query(records!("o.user_id = $1 AND o.id = $2"));
     let row = query.bind(user_id).bind(id).fetch_optional(store.pool()).await?;
     row.as_ref().map(record).transpose()
 }
 
-/// A user's orders, newest first.
+/// Returns the orders of a user, newest first.
 pub async fn list(store: &Store, user_id: Uuid, filter: &OrderFilter, limit: i64) -> Result<Vec<OrderRecord>, Error> {
     let query = sqlx::query(records!(
         "o.user_id = $1 AND o.id < $2 AND ($3::text IS NULL OR coalesce(s.status, 'received') = $3)
@@ -205,9 +205,9 @@ pub async fn list(store: &Store, user_id: Uuid, filter: &OrderFilter, limit: i64
     rows.iter().map(record).collect()
 }
 
-/// What the settler has decided about those of these orders that it has decided something about.
+/// Returns the settler's decisions about those of these orders that are decided.
 pub(crate) async fn find_decisions(store: &Store, ids: &[Uuid]) -> Result<Vec<(Uuid, Decision)>, Error> {
-    // A plan that does not look into the array is made once and not for every notice.
+    // The subquery hides the array from the planner, so that PostgreSQL plans once and not for every notification.
     let query = sqlx::query(concat!(
         "SELECT s.order_id AS id, ",
         decision_columns!(),
@@ -218,7 +218,7 @@ pub(crate) async fn find_decisions(store: &Store, ids: &[Uuid]) -> Result<Vec<(U
     rows.iter().map(|row| Ok((row.try_get("id")?, decision(row)?))).collect()
 }
 
-/// Asks the settler to take a user's order back, unless nothing more can happen to it.
+/// Requests the cancellation of a user's order from the settler, unless the order is final.
 pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timestamp) -> Result<Cancellation, Error> {
     store
         .transaction(move |tx| {
@@ -231,14 +231,15 @@ pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timesta
                 if found.status().is_final() {
                     return Ok(Cancellation::Final(found.status()));
                 }
-                outbox::add(tx, outbox::GATEWAY, &[cancellation(&found, Because::Asked, now).to_message()]).await?;
+                outbox::add(tx, outbox::GATEWAY, &[cancellation(&found, CancelReason::Requested, now).to_message()])
+                    .await?;
                 Ok(Cancellation::Requested(found.into()))
             })
         })
         .await
 }
 
-/// Saves an order with the fact that says so, in the transaction of something else.
+/// Saves an order with the event that announces it, as a part of the caller's transaction.
 pub(crate) async fn insert(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
     if save(&mut **tx, &order).await?.is_some() {
         tx.notify(outbox::channel(outbox::GATEWAY));
@@ -247,12 +248,13 @@ pub(crate) async fn insert(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error
     known(tx, order).await
 }
 
-/// By one statement, which answers with the fact and its row; none when the order was known or there is no such account.
+/// Saves an order and its event in one statement, and returns the event with its row. It returns `None` when the order
+/// was saved before or the account does not exist.
 async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<(i64, OutboundMessage)>, Error> {
     let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order.clone();
-    let fact = OrderPlaced { order_id: id, user_id, terms: terms.clone(), after_alert, placed_at }.to_message();
-    // The account is held: it must not be erased while it gets something new. And of two equal requests at a time the
-    // second waits here for the first one's commit.
+    let event = OrderPlaced { order_id: id, user_id, terms: terms.clone(), after_alert, placed_at }.to_message();
+    // The account is locked, because it must not be erased while an order of it is saved. Of two equal requests at the
+    // same time, the second waits here for the first one's commit.
     let statement = concat!(
         "WITH saved AS (
              INSERT INTO orders (id, user_id, terms, rule_id, client_order_id, idempotency_key, fingerprint, placed_at)
@@ -262,7 +264,7 @@ async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<
          ) ",
         outbox::add_from!("saved")
     );
-    let row = outbox::bind(statement, outbox::GATEWAY, fact.clone())
+    let row = outbox::bind(statement, outbox::GATEWAY, event.clone())
         .bind(id)
         .bind(user_id)
         .bind(Json(&order.terms))
@@ -273,10 +275,10 @@ async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<
         .bind(placed_at.datetime())
         .fetch_optional(executor)
         .await?;
-    Ok(row.map(|row| (row, fact)))
+    Ok(row.map(|row| (row, event)))
 }
 
-/// The order that has one of the names of a request already.
+/// Finds the order that has one of the keys of a request already.
 async fn known(tx: &mut Tx, request: NewOrder) -> Result<Placed, Error> {
     let NewOrder { user_id, terms, idempotency_key, .. } = request;
     let key = idempotency_key.as_deref();
@@ -302,15 +304,15 @@ async fn known(tx: &mut Tx, request: NewOrder) -> Result<Placed, Error> {
             }));
         }
         if let Some(key) = key.filter(|_| !by_key) {
-            remember(tx, &found, key).await?;
+            add_idempotency_key(tx, &found, key).await?;
         }
         same = Some(found);
     }
     Ok(same.map_or(Placed::NoAccount, |found| Placed::Duplicate(found.into())))
 }
 
-/// From here on this key names the order too, and no other.
-async fn remember(tx: &mut Tx, order: &OrderRecord, key: &str) -> Result<(), Error> {
+/// Stores a further idempotency key of an order, so that later requests with this key find it.
+async fn add_idempotency_key(tx: &mut Tx, order: &OrderRecord, key: &str) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO order_idempotency_keys (user_id, idempotency_key, order_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
     )
@@ -322,16 +324,17 @@ async fn remember(tx: &mut Tx, order: &OrderRecord, key: &str) -> Result<(), Err
     Ok(())
 }
 
-/// Why an order is to be taken back.
+/// The reason of a cancellation request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Because {
-    /// Its owner wants it, or goes.
-    Asked,
-    /// Its alert has ended: one that the alert has placed already stays.
+enum CancelReason {
+    /// The owner requests the cancellation, or the account is erased.
+    Requested,
+    /// The order's alert has ended. An order that the alert has already placed stays open.
     AlertEnded,
 }
 
-/// Asks the settler to take back the orders that wait for rules, and all of an account, in the transaction that ends those.
+/// Requests the cancellation of the orders that wait for these rules, and of all orders of an account. It is a part of
+/// the transaction that ends the rules or the account.
 pub(crate) async fn cancel_with(
     tx: &mut Tx,
     rules: &[Uuid],
@@ -345,18 +348,18 @@ pub(crate) async fn cancel_with(
     ));
     let rows = query.bind(rules).bind(account).fetch_all(&mut **tx).await?;
     let orders: Vec<OrderRecord> = rows.iter().map(record).collect::<Result<_, _>>()?;
-    let facts = orders.iter().map(|order| {
-        let because = if account == Some(order.user_id) { Because::Asked } else { Because::AlertEnded };
-        cancellation(order, because, now).to_message()
+    let events = orders.iter().map(|order| {
+        let reason = if account == Some(order.user_id) { CancelReason::Requested } else { CancelReason::AlertEnded };
+        cancellation(order, reason, now).to_message()
     });
-    outbox::add(tx, outbox::GATEWAY, &facts.collect::<Vec<_>>()).await
+    outbox::add(tx, outbox::GATEWAY, &events.collect::<Vec<_>>()).await
 }
 
-fn cancellation(order: &OrderRecord, because: Because, now: Timestamp) -> OrderCancelRequested {
-    // Derived, not drawn: to ask again for the same is to ask once.
-    let name: &[u8] = match because {
-        Because::Asked => b"cancel",
-        Because::AlertEnded => b"cancel with alert",
+fn cancellation(order: &OrderRecord, reason: CancelReason, now: Timestamp) -> OrderCancelRequested {
+    // The id is derived from the order and not random, so that a repeated request is recognised as a duplicate.
+    let name: &[u8] = match reason {
+        CancelReason::Requested => b"cancel",
+        CancelReason::AlertEnded => b"cancel with alert",
     };
     OrderCancelRequested {
         request_id: Uuid::new_v5(&order.id, name),
@@ -364,7 +367,7 @@ fn cancellation(order: &OrderRecord, because: Because, now: Timestamp) -> OrderC
         user_id: order.user_id,
         symbol: order.terms.symbol.clone(),
         requested_at: now,
-        only_while_waiting_for_alert: because == Because::AlertEnded,
+        only_while_waiting_for_alert: reason == CancelReason::AlertEnded,
     }
 }
 

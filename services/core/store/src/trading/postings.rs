@@ -7,35 +7,35 @@ use uuid::Uuid;
 
 use crate::{Error, Store, pg::row, trading::assets::scaled};
 
-/// One posting, as it moves one user's accounts.
+/// A posting, reduced to the entries of one user's accounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Posting {
-    /// Counts from 1.
+    /// The number of the posting, counted from 1.
     pub id: i64,
-    /// `deposit`, `hold`, `release` or `fill`.
+    /// The kind: `deposit`, `hold`, `release` or `fill`.
     pub kind: String,
-    /// The order or the deposit.
+    /// The id of the order or the deposit that caused the posting.
     pub cause: Uuid,
-    /// When it was decided.
+    /// The time at which the settler decided the posting.
     pub at: Timestamp,
-    /// Its hash, over the one before it.
+    /// The hash of the posting, which covers the hash of the one before it.
     pub hash: Vec<u8>,
-    /// What it moves.
+    /// The entries of the user's accounts.
     pub entries: Vec<Entry>,
 }
 
-/// One side of a transfer.
+/// One side of a transfer, on an account of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// `available` or `held`.
+    /// The account's kind: `available` or `held`.
     pub account: String,
-    /// Of what.
+    /// The asset of the account.
     pub asset: Asset,
-    /// What comes in; below zero, what goes out. It has the asset's scale.
+    /// The amount that is added to the account; a negative amount is withdrawn. It has the asset's scale.
     pub amount: Decimal,
 }
 
-/// Both sides of each transfer that are the user's.
+/// Selects the sides of each transfer that are on accounts of the user.
 const POSTINGS: &str = "
     SELECT p.id, p.kind, p.cause, p.at, p.hash, own.kind AS account, own.asset, assets.scale,
         CASE WHEN own.id = t.to_account THEN t.amount ELSE -t.amount END AS amount

@@ -1,4 +1,4 @@
-//! Trades as the settler wrote them, for their owners.
+//! Trades as the settler saved them, for their owners.
 
 use events::{Amount, Price, Side, Size, Symbol, Timestamp};
 use ledger::rows::TradeRow;
@@ -7,35 +7,35 @@ use uuid::Uuid;
 
 use crate::{Error, Store, pg::row};
 
-/// How an order traded.
+/// The trade that filled an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trade {
-    /// Which order.
+    /// The id of the filled order.
     pub order_id: Uuid,
-    /// The ledger's posting.
+    /// The number of the ledger's posting.
     pub posting_id: i64,
-    /// What was traded.
+    /// The symbol that was traded.
     pub symbol: Symbol,
-    /// Which way.
+    /// The side of the order.
     pub side: Side,
-    /// How much of the base.
+    /// The size in the base asset.
     pub size: Size,
-    /// What one cost.
+    /// The price of one unit of the base asset, in the quote asset.
     pub price: Price,
-    /// What all of it cost or brought, before the fee.
+    /// The cost or the proceeds of the whole size in the quote asset, before the fee.
     pub quote_amount: Amount,
-    /// The fee, in the quote.
+    /// The fee in the quote asset.
     pub fee: Amount,
-    /// The tick that priced it.
+    /// The sequence of the tick that priced the trade.
     pub tick_sequence: u64,
-    /// Its price.
+    /// The price of that tick.
     pub tick_price: Price,
-    /// When it was decided.
+    /// The time at which the settler decided the trade.
     pub at: Timestamp,
 }
 
 impl Trade {
-    /// What the settler has saved.
+    /// Converts a row that the settler has saved.
     pub(crate) fn of(saved: &TradeRow) -> Result<Self, Error> {
         Ok(Self {
             order_id: saved.order_id,

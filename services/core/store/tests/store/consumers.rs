@@ -1,4 +1,4 @@
-//! Positions, dead letters and leadership.
+//! Tests of positions, dead letters and leadership.
 
 use events::{DeadLetter, dead_letter::Body};
 use platform::Health;
@@ -59,11 +59,11 @@ async fn a_stream_that_was_created_anew_is_read_from_its_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_given_up_once_whoever_gives_it_up() {
+async fn a_message_becomes_one_dead_letter_in_whichever_service() {
     let database = Database::new().await;
     for service in ["notifier", "history-writer"] {
         dead_letters::register_metrics(service);
-        let letter = DeadLetter {
+        let dead_letter = DeadLetter {
             service: service.into(),
             stream: "TICKS".into(),
             sequence: 7,
@@ -74,8 +74,8 @@ async fn a_message_is_given_up_once_whoever_gives_it_up() {
             attempts: 1,
             at: at(0),
         };
-        let add =
-            database.transaction(move |tx| Box::pin(async move { dead_letters::add(tx, service, &[letter]).await }));
+        let add = database
+            .transaction(move |tx| Box::pin(async move { dead_letters::add(tx, service, &[dead_letter]).await }));
         add.await.expect("it is recorded");
     }
     let found: (String, i64) = database.row("SELECT service, sequence FROM dead_letters").await;
@@ -87,7 +87,7 @@ async fn a_message_is_given_up_once_whoever_gives_it_up() {
 async fn one_instance_leads_until_its_lock_is_dropped() {
     let database = Database::new().await;
     let check = || Health::default().check("leader");
-    let first = leader_lock::acquire(&database.store, "settler", &check()).await.expect("nobody leads");
+    let first = leader_lock::acquire(&database.store, "settler", &check()).await.expect("the lock is free");
     let standby = {
         let (store, check) = (database.store.clone(), check());
         tokio::spawn(async move { leader_lock::acquire(&store, "settler", &check).await.map(|_| ()) })
@@ -100,11 +100,11 @@ async fn one_instance_leads_until_its_lock_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_is_seized_loses_the_lock() {
+async fn a_seized_leader_loses_the_lock() {
     let database = Database::new().await;
     let check = Health::default().check("leader");
-    let mut first = leader_lock::acquire(&database.store, "settler", &check).await.expect("nobody leads");
-    let _seized = leader_lock::seize(&database.store, "settler").await.expect("it is taken");
+    let mut first = leader_lock::acquire(&database.store, "settler", &check).await.expect("the lock is free");
+    let _seized = leader_lock::seize(&database.store, "settler").await.expect("it is seized");
     let lost = tokio::time::timeout(DEADLINE, first.lost()).await.expect("it notices");
     assert!(lost.to_string().contains("lost"), "{lost}");
 }

@@ -1,4 +1,4 @@
-//! A database for one test, copied from a migrated template.
+//! A database for each test, copied from a migrated template.
 
 use std::{
     sync::{
@@ -20,12 +20,12 @@ use crate::postgres::SERVER;
 
 const OWNER: &str = "tickbell";
 const TEMPLATE: &str = "template_migrated";
-/// How long a test waits for something that another task does.
+/// The longest time that a test waits for another task.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
-/// Migrates the template once, on a runtime of its own: those of the tests end with them.
+/// Migrates the template once, on a runtime of its own, because a test's runtime ends with the test.
 static MIGRATED: LazyLock<()> = LazyLock::new(|| {
     let migrate = || {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
@@ -37,10 +37,10 @@ static MIGRATED: LazyLock<()> = LazyLock::new(|| {
             store.close().await;
         });
     };
-    thread::spawn(migrate).join().expect("the template is there");
+    thread::spawn(migrate).join().expect("the template is migrated");
 });
 
-/// One database, its owner's store and a pool for looking behind it.
+/// A database with its owner's store, and a pool for reading rows directly.
 pub(crate) struct Database {
     pub(crate) name: String,
     pub(crate) store: Store,
@@ -53,13 +53,13 @@ async fn connect(url: &str) -> Store {
 }
 
 impl Database {
-    /// A migrated one.
+    /// Creates a migrated database.
     pub(crate) async fn new() -> Self {
         tokio::task::block_in_place(|| LazyLock::force(&MIGRATED));
         Self::copy(TEMPLATE).await
     }
 
-    /// One without a schema.
+    /// Creates a database without a schema.
     pub(crate) async fn empty() -> Self {
         tokio::task::block_in_place(|| LazyLock::force(&SERVER));
         Self::copy("template0").await
@@ -75,7 +75,7 @@ impl Database {
         Self { store: connect(&url).await, name, pool }
     }
 
-    /// A store that has the rights of a service's role only.
+    /// Returns a store with the rights of a service's role only.
     pub(crate) async fn store_as(&self, role: &str) -> Store {
         connect(&self.url_as(role)).await
     }
@@ -84,22 +84,22 @@ impl Database {
         SERVER.url(&self.name, role)
     }
 
-    /// The only row of a query.
+    /// Returns the only row of a query.
     pub(crate) async fn row<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(&self, query: &str) -> T {
         sqlx::query_as(AssertSqlSafe(query.to_owned())).fetch_one(&self.pool).await.expect(query)
     }
 
-    /// The only number of a query.
+    /// Returns the only number of a query.
     pub(crate) async fn count(&self, query: &str) -> i64 {
         self.row::<(i64,)>(query).await.0
     }
 
-    /// Runs statements as the owner.
+    /// Runs statements as the owner of the database.
     pub(crate) async fn run(&self, statements: &str) {
         self.pool.execute(AssertSqlSafe(statements.to_owned())).await.expect(statements);
     }
 
-    /// Runs one part of a transaction.
+    /// Runs `work` in one transaction of the store.
     pub(crate) async fn transaction<T, W>(&self, work: W) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -108,7 +108,7 @@ impl Database {
         self.store.transaction(work).await
     }
 
-    /// The types of the events in the outbox, in order.
+    /// Returns the subjects of the events in the outbox, in order.
     pub(crate) async fn outbox_subjects(&self) -> Vec<String> {
         let query = "SELECT unnest(coalesce(batch_subjects, ARRAY[subject])) FROM outbox ORDER BY id";
         sqlx::query_scalar(query).fetch_all(&self.pool).await.expect("the outbox can be read")

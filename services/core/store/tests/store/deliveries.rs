@@ -1,10 +1,10 @@
-//! Deliveries: claimed by one process at a time, recorded once.
+//! Tests of deliveries, which one process at a time claims and records once.
 
 use std::time::Duration;
 
 use events::{Channel, DeliveryUpdated, Outcome};
 use serde_json::json;
-use store::notifications::deliveries::{self, Attempt, Claim, Deliveries, Delivery, Kind};
+use store::notifications::deliveries::{self, Claim, Deliveries, Delivery, DeliveryAttempt, Kind};
 
 use crate::{
     database::Database,
@@ -32,7 +32,7 @@ async fn add(database: &Database, new: Vec<Delivery>) {
     added.await.expect("they are added");
 }
 
-fn ended(claim: &Claim, outcome: Outcome, retry_in: Duration) -> Attempt {
+fn ended(claim: &Claim, outcome: Outcome, retry_in: Duration) -> DeliveryAttempt {
     let update = DeliveryUpdated {
         delivery_id: claim.delivery.id,
         about: claim.delivery.source_id.clone(),
@@ -42,7 +42,7 @@ fn ended(claim: &Claim, outcome: Outcome, retry_in: Duration) -> Attempt {
         detail: "250".into(),
         at: at(0),
     };
-    Attempt { update, retry_in }
+    DeliveryAttempt { update, retry_in }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn an_event_is_notified_once_by_itself_or_in_a_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_claim_is_one_processs_until_its_lease_is_over() {
+async fn a_claim_belongs_to_one_process_until_its_lease_ends() {
     let database = Database::new().await;
     let store = &database.store;
     assert_eq!(deliveries::next_due_in(store).await.expect("an answer"), None);

@@ -1,4 +1,4 @@
-//! Price history: partitions, ticks, latest prices and candles.
+//! Tests of the price history: partitions, ticks, latest prices and candles.
 
 use events::{Interval, Tick};
 use market_data::{
@@ -23,7 +23,7 @@ fn stored(sequence: u64, tick: Tick) -> StoredTick {
     StoredTick { tick, trade_id: sequence.to_string(), sequence }
 }
 
-/// A database with this month's partition and one instrument.
+/// Returns a database with this month's partition and one instrument.
 async fn quoted() -> (Database, InstrumentId) {
     let database = Database::new().await;
     partitions::create(&database.store, Month::of(at(0))).await.expect("a partition");

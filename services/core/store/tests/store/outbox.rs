@@ -1,4 +1,4 @@
-//! Events that are committed and not yet published.
+//! Tests of events that are committed and not yet published.
 
 use events::OutboundMessage;
 use store::outbox;

@@ -1,4 +1,4 @@
-//! The PostgreSQL server of this test binary: started once, stopped and removed when the process ends.
+//! The PostgreSQL server of this test binary. It starts once, and stops and removes its files when the process ends.
 
 use std::{
     fs,
@@ -11,7 +11,8 @@ use std::{
 
 use nix::unistd::{Uid, User, chown};
 
-/// Starts the server, says so, and stops it when its standard input ends: when the process of the tests has ended, however.
+/// Starts the server, prints `ready`, and stops the server when its standard input ends, which any end of the test
+/// process causes.
 const SCRIPT: &str = r#"
     "$1/initdb" -D "$2/data" -U tickbell --auth=trust -N -E UTF8 --locale=C >"$2/initdb.log" 2>&1 || exit 1
     "$1/pg_ctl" -D "$2/data" -w -l "$2/log" -o "-k $2 -c listen_addresses= -c fsync=off -c synchronous_commit=off \
@@ -26,11 +27,11 @@ const SCRIPT: &str = r#"
 pub(crate) struct Server {
     programs: PathBuf,
     folder: PathBuf,
-    /// Holds the standard input open.
+    /// The shell process, which runs as long as its standard input is open.
     _guardian: Child,
 }
 
-/// The server of this process.
+/// The server of this test process.
 pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
 
 impl Server {
@@ -40,12 +41,12 @@ impl Server {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", SCRIPT, "sh"]).arg(&programs).arg(&folder).current_dir("/");
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        // Apart from the terminal's interrupts, so that it can clean up.
+        // A process group of its own does not receive the terminal's interrupts, so that the script can clean up.
         command.process_group(0);
         if Uid::effective().is_root() {
             let user = ["postgres", "nobody"].into_iter().find_map(|name| User::from_name(name).ok().flatten());
             let user = user.expect("PostgreSQL refuses to run as root: make a user postgres or nobody");
-            chown(&folder, Some(user.uid), Some(user.gid)).expect("the folder is given to the server's user");
+            chown(&folder, Some(user.uid), Some(user.gid)).expect("the folder belongs to the server's user");
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         let mut guardian = command.spawn().expect("a shell runs");
@@ -59,13 +60,13 @@ impl Server {
         Self { programs, folder, _guardian: guardian }
     }
 
-    /// The URL of a database, for a role.
+    /// Returns the URL of a database for a role.
     pub(crate) fn url(&self, database: &str, role: &str) -> String {
         let host = self.folder.display();
         format!("postgres://tickbell@localhost/{database}?host={host}&options=-c%20role%3D{role}")
     }
 
-    /// What `pg_dump` writes about the schema of a database.
+    /// Returns the schema of a database as `pg_dump` writes it.
     pub(crate) fn dump_schema(&self, database: &str) -> String {
         let mut command = Command::new(self.programs.join("pg_dump"));
         command.arg("--host").arg(&self.folder).args(["--username", "tickbell", "--schema-only", "--no-owner"]);
@@ -76,7 +77,7 @@ impl Server {
     }
 }
 
-/// The folder of PostgreSQL's programs: of the newest version that is installed, else on the path.
+/// Returns the folder of PostgreSQL's programs: that of the newest installed version, or the one on the path.
 fn programs() -> PathBuf {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let installed = versions.map(|version| version.path().join("bin")).filter(|folder| folder.join("initdb").is_file());

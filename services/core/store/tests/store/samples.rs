@@ -1,4 +1,4 @@
-//! Values that tests store.
+//! Sample values for the tests.
 
 use events::{OrderRequest, Price, Rule, Symbol, Tick, Timestamp, Venue};
 use serde_json::json;
@@ -13,7 +13,7 @@ use store::{
 };
 use uuid::Uuid;
 
-/// A number of seconds after the moment at which the tests begin.
+/// Returns the time that is a number of seconds after a fixed moment.
 pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_micros((1_900_000_000 + seconds) * 1_000_000).expect("a time")
 }
@@ -46,7 +46,7 @@ pub(crate) fn rule(number: u128, email: &str) -> Rule {
     serde_json::from_value(rule).expect("a rule")
 }
 
-/// A limit order with a name of its owner's.
+/// Returns the terms of a limit order with the owner's own id, if given.
 pub(crate) fn terms(client_order_id: Option<&str>, size: &str) -> OrderRequest {
     let terms = json!({ "type": "limit", "side": "buy", "symbol": "BTC-USD", "price": "4000", "size": size,
         "client_order_id": client_order_id });
@@ -68,9 +68,11 @@ pub(crate) fn network() -> Network {
     Network::of("192.0.2.7".parse().expect("an address"))
 }
 
-/// A user who has signed up, with the password hash `hash`.
+/// Signs a user up, with the password hash `hash`.
 pub(crate) async fn user(store: &Store, email: &str) -> Uuid {
-    sign_ups::start(store, email.into(), "hash".into(), SignUpMode::AtOnce, at(0)).await.expect("it is taken");
+    sign_ups::start(store, email.into(), "hash".into(), SignUpMode::AtOnce, at(0))
+        .await
+        .expect("the sign-up is accepted");
     sessions::find_password(store, email).await.expect("an answer").expect("a user").0.id
 }
 

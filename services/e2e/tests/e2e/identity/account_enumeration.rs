@@ -89,9 +89,11 @@ async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() 
     let eves = links(ada);
     assert_eq!(eves.len(), 5);
     for link in &eves {
-        assert!(api.get(link).await.expect_status(200).text.contains("More than one account was asked for"));
+        assert!(api.get(link).await.expect_status(200).text.contains("Several sign-ups used this address"));
         Api::send(api.request(Method::POST, link)).await.expect_status(422);
-        assert!(follow(link, PASSWORD).await.expect_status(422).text.contains("Nothing is lost"));
+        assert!(
+            follow(link, PASSWORD).await.expect_status(422).text.contains("That is not the password of this sign-up")
+        );
     }
     api.try_sign_in(ada, OTHER_PASSWORD).await.expect_status(401);
     // Guesses get slower, as at the door.
@@ -105,15 +107,15 @@ async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() 
     sign_up(bob, OTHER_PASSWORD).await;
     system.wait_until_processed().await;
     let first = links(bob).remove(0);
-    assert!(api.get(&first).await.expect_status(200).text.contains("Yes, make my account"));
+    assert!(api.get(&first).await.expect_status(200).text.contains("Yes, create my account"));
     sign_up(bob, PASSWORD).await;
     system.wait_until_processed().await;
-    assert!(follow(&first, "").await.expect_status(422).text.contains("More than one account was asked for"));
+    assert!(follow(&first, "").await.expect_status(422).text.contains("Several sign-ups used this address"));
     let own = links(bob).into_iter().find(|link| *link != first).expect("a second mail");
     follow(&own, OTHER_PASSWORD).await.expect_status(422);
     assert!(follow(&own, PASSWORD).await.expect_status(200).text.contains("Your account is ready"));
     api.sign_in(bob).await;
-    assert!(follow(&first, OTHER_PASSWORD).await.expect_status(200).text.contains("You have an account already"));
+    assert!(follow(&first, OTHER_PASSWORD).await.expect_status(200).text.contains("You already have an account"));
     system.stop().await;
 }
 
@@ -225,7 +227,7 @@ async fn whoever_guesses_a_password_does_not_keep_its_owner_out() {
     for _ in 0..3 {
         api.try_sign_in_from(eves, ada, OTHER_PASSWORD).await.expect_status(401);
     }
-    slow_down(&system, "sign_in");
+    slow_down(&system, "login");
     api.try_sign_in_from(eves, ada, PASSWORD).await.expect_status(429);
     api.try_sign_in_from("203.0.113.99", ada, PASSWORD).await.expect_status(429);
     api.try_sign_in_from(&format!("{home}, {eves}"), ada, PASSWORD).await.expect_status(429);

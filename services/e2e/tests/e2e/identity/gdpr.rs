@@ -42,7 +42,7 @@ async fn what_is_stored_about_an_address_is_exported_and_then_erased() {
     assert_eq!(refused.status.code(), Some(1), "it asks first");
     assert_eq!(exported(&system, "ada@example.com").await, exported(&system, "ada@example.com").await);
     let erased = system.run(&["person", "erase", "ada@example.com", "--yes"]).await;
-    assert!(stdout(&erased).contains("1 rules and 1 messages"), "{}", stdout(&erased));
+    assert!(stdout(&erased).contains("1 alerts, 1 messages"), "{}", stdout(&erased));
     let found = exported(&system, "ada@example.com").await;
     assert_eq!((&found["rules"], &found["messages"]), (&json!([]), &json!([])));
 
@@ -75,7 +75,7 @@ async fn mail_in_flight_to_an_erased_address_does_not_arrive() {
     let lags = async || system.status().await.filter(|s| waits(s, "notifier") && waits(s, "notifier-rules"));
     wait_until("an alert and a question wait for the notifier", Duration::from_secs(30), lags).await;
     let erased = system.run(&["person", "erase", ada, "--yes"]).await;
-    assert!(stdout(&erased).contains("2 rules and 1 messages"), "{}", stdout(&erased));
+    assert!(stdout(&erased).contains("2 alerts, 1 messages"), "{}", stdout(&erased));
     drop(held);
 
     system.wait_until_processed().await;

@@ -32,7 +32,7 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
     api.post("/v1/users", &json!({ "email": ada, "password": PASSWORD })).await.expect_status(202);
     api.try_sign_in(ada, PASSWORD).await.expect_status(401);
     let link = system.mail_to(ada, "Confirm your Tickbell account").await.link("/join/");
-    assert!(api.get(&link).await.expect_status(200).text.contains("Yes, make my account"));
+    assert!(api.get(&link).await.expect_status(200).text.contains("Yes, create my account"));
     api.try_sign_in(ada, PASSWORD).await.expect_status(401);
     let joined = Api::send(api.request(Method::POST, &link)).await.expect_status(200);
     assert!(joined.text.contains("Your account is ready"), "{}", joined.text);

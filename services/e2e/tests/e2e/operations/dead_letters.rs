@@ -44,7 +44,7 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     let items = listed(&system).await;
     let said: Vec<_> = items.iter().map(|item| item["dead_letter"]["reason"].as_str().expect("a reason")).collect();
     assert_eq!(items.len(), 3, "three services read the tape, and each message is given up once: {items:?}");
-    assert!(said[0].contains("no tick.v1") && said[1].contains("tock.v1"), "{said:?}");
+    assert!(said[0].contains("not a tick.v1") && said[1].contains("tock.v1"), "{said:?}");
     assert!(said[2].contains(r"\u{0}"), "what PostgreSQL would not keep is escaped: {said:?}");
     assert!(items.iter().all(|item| item["dead_letter"]["subject"] == "ticks.test.BTC-USD"), "{items:?}");
     assert!(

@@ -24,7 +24,7 @@ impl<'a> Trader<'a> {
         let token = system.api.sign_in(email).await;
         let deposit = system.run(&["accounts", "deposit", email, dollars, "USD"]).await;
         let said = String::from_utf8_lossy(&deposit.stdout);
-        assert!(said.contains(&format!("{email} has {dollars} USD now")), "{said}{deposit:?}");
+        assert!(said.contains(&format!("{email} now has {dollars} USD")), "{said}{deposit:?}");
         Self { api: &system.api, token }
     }
 

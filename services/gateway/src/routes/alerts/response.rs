@@ -73,7 +73,7 @@ pub(crate) struct CreatedAlert {
 /// One firing of an alert.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Firing {
-    /// `<rule id>-<number>`.
+    /// The id of the firing, `<rule id>-<number>`.
     #[schema(example = "0197d0a4-6f5e-7c3a-9d2b-1e4f5a6b7c8d-1")]
     id: String,
     /// The number of this firing; the first of an alert is 1.

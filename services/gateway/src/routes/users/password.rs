@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 use store::identity::{
-    login_throttle::Attempt,
+    login_throttle::LoginAttempt,
     passwords::{self, ResetRequest},
     sessions::IssuedSession,
 };
@@ -75,7 +75,7 @@ impl PasswordReset {
     }
 }
 
-/// What happens next.
+/// The answer to a request for a password reset.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PasswordResetAccepted {
     #[schema(value_type = String, example = "If the address has an account, a mail with a link is on its way to it.")]
@@ -100,7 +100,8 @@ pub(crate) async fn change(
     let PasswordChange { current_password: current, new_password: new } = PasswordChange::read(&body)?;
     let wrong = || Problem::invalid(vec![FieldError::body("/current_password", "is not the password of this user")]);
     // Counted apart from sign-ins: failed sign-ins must not keep a signed-in user from changing the password.
-    let (found, verdict) = check_password(&state, Attempt::Password(caller.user_id), &caller.email, current).await?;
+    let (found, verdict) =
+        check_password(&state, LoginAttempt::Password(caller.user_id), &caller.email, current).await?;
     let (user, verified) = found.filter(|_| verdict != Verdict::Invalid).ok_or_else(wrong)?;
     let new = state.passwords.hash(new).await?;
     let now = platform::clock::now();
@@ -127,7 +128,7 @@ pub(crate) async fn request_reset(
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<PasswordResetAccepted>), Problem> {
     let PasswordResetRequest { email } = PasswordResetRequest::read(&body)?;
-    count_attempt(&state, Attempt::Reset(network)).await?;
+    count_attempt(&state, LoginAttempt::Reset(network)).await?;
     if passwords::request_reset(&state.store, email.into_string(), platform::clock::now()).await?
         == ResetRequest::TooMany
     {

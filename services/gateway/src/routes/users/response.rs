@@ -6,7 +6,7 @@ use store::identity::users;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// A user.
+/// The id, address and role of a user.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct User {
     id: Uuid,

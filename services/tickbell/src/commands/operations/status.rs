@@ -13,7 +13,7 @@ use crate::{
     services::SERVICES,
 };
 
-/// The answer. A script knows that everything is processed when each lag is 0 and no delivery is waiting.
+/// The answer of the command. A script knows that everything is processed when each lag is 0 and no delivery is waiting.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
     pub(crate) consumers: Vec<Consumer>,

@@ -1,5 +1,5 @@
-//! A batch as one statement, which is a transaction by itself. Every round trip would delay all orders of the batch, and those
-//! that have arrived meanwhile.
+//! A batch is written as one statement, which is a transaction by itself. Every further round trip would delay all
+//! orders of the batch and those that arrive meanwhile.
 
 use events::{OutboundMessage, RejectReason, Timestamp};
 use ledger::rows::{Changes, OrderState, PriceRow};
@@ -12,14 +12,15 @@ use crate::{
     outbox,
 };
 
-/// The statement as far as it is written, with its bound values.
+/// The statement that is being written, with its bound values.
 pub(super) struct Statement {
     query: QueryBuilder<Postgres>,
     advances: Vec<Advance>,
 }
 
 impl Statement {
-    /// Writes the statement for a batch. The database enforces its constraints by triggers that run when all rows are there.
+    /// Writes the statement for a batch. The database checks its constraints in triggers that run when all rows are
+    /// written.
     pub(super) fn new(
         service: &'static str,
         advances: Vec<Advance>,
@@ -151,7 +152,8 @@ impl Statement {
         });
     }
 
-    /// Makes the statement fail when another instance has advanced a consumer since, or has decided one of the orders.
+    /// Makes the statement fail when another instance has advanced a consumer meanwhile, or has decided one of the
+    /// orders.
     fn add_fence(&mut self, orders: usize) {
         let consumers = self.advances.len();
         self.query.push(" SELECT fence((SELECT count(*) FROM moved) = ").push_bind(bigint(consumers as u64));

@@ -1,4 +1,4 @@
-//! The state of the trade-settler, and the batches that change it: accounts, postings, transfers, orders and trades.
+//! The state of the trade-settler and the batches that change it: accounts, postings, transfers, orders and trades.
 
 mod batch_statement;
 
@@ -23,7 +23,8 @@ use crate::{
 /// The PostgreSQL channel that announces settled orders and deposits.
 pub const SETTLED: &str = "orders_settled";
 
-/// A connection that commits batches. It is never shared, so that PostgreSQL's caches for the batch statement stay filled.
+/// A connection that commits batches. It is never shared, so that PostgreSQL's caches for the batch statement stay
+/// filled.
 #[derive(Debug)]
 pub struct SettlementConnection {
     store: Store,
@@ -51,7 +52,7 @@ impl SettlementConnection {
                 committed.await?;
             }
             if !changes.orders.is_empty() || !changes.postings.is_empty() {
-                store.order_waiters().tell(&changes);
+                store.order_waiters().notify(&changes);
                 store.notify(SETTLED);
             }
             if !events.is_empty() {
@@ -95,10 +96,10 @@ pub async fn load(store: &Store) -> Result<LedgerState, Error> {
     })
 }
 
-/// Returns those of these orders and deposits that are settled. A message that was published again long after the first time
-/// has another sequence, so its position does not tell.
+/// Returns those of these orders and deposits that are settled. A message that was published again long after the first
+/// time has another sequence, so its position does not show that it is settled.
 pub async fn find_settled(store: &Store, orders: &[Uuid], deposits: &[Uuid]) -> Result<Vec<Uuid>, Error> {
-    // The subqueries hide the arrays from the planner, so that PostgreSQL keeps one generic plan for all batches.
+    // The subqueries hide the arrays from the planner, so that PostgreSQL reuses one generic plan for all batches.
     let found = sqlx::query_scalar(
         "SELECT order_id FROM order_states WHERE order_id = ANY ((SELECT $1::uuid[])::uuid[])
          UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY ((SELECT $2::uuid[])::uuid[])",

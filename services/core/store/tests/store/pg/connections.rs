@@ -1,4 +1,4 @@
-//! Connecting, transactions and health.
+//! Connections, transactions and the health check.
 
 use std::time::Duration;
 

@@ -136,7 +136,7 @@ pub enum OrderSize {
 pub struct OrderRequest {
     /// The symbol to trade.
     pub symbol: Symbol,
-    /// The side.
+    /// The side of the order: buy or sell.
     pub side: Side,
     /// The kind of the order, with its size and prices.
     pub execution: OrderKind,
@@ -152,7 +152,7 @@ pub struct OrderRequest {
 pub struct OrderRequestFields {
     /// The symbol to trade.
     pub symbol: Symbol,
-    /// The side.
+    /// The side of the order: buy or sell.
     pub side: Side,
     /// The type of the order.
     #[serde(rename = "type")]
@@ -242,8 +242,8 @@ impl TryFrom<OrderRequestFields> for OrderRequest {
 }
 
 impl From<OrderRequest> for OrderRequestFields {
-    fn from(terms: OrderRequest) -> Self {
-        let OrderRequest { symbol, side, execution, client_order_id } = terms;
+    fn from(request: OrderRequest) -> Self {
+        let OrderRequest { symbol, side, execution, client_order_id } = request;
         let (order_type, size, funds, price, stop_price, time_in_force) = match execution {
             OrderKind::Market(OrderSize::Size(size)) => {
                 (OrderType::Market, Some(size), None, None, None, TimeInForce::Gtc)
@@ -262,13 +262,42 @@ impl From<OrderRequest> for OrderRequestFields {
     }
 }
 
+#[cfg(feature = "openapi")]
+mod openapi {
+    use std::borrow::Cow;
+
+    use utoipa::{
+        PartialSchema, ToSchema,
+        openapi::{RefOr, Schema},
+    };
+
+    use super::{OrderRequest, OrderRequestFields};
+
+    /// An order request is written as its fields.
+    impl PartialSchema for OrderRequest {
+        fn schema() -> RefOr<Schema> {
+            OrderRequestFields::schema()
+        }
+    }
+
+    impl ToSchema for OrderRequest {
+        fn name() -> Cow<'static, str> {
+            OrderRequestFields::name()
+        }
+
+        fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+            OrderRequestFields::schemas(schemas);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
     use super::*;
 
-    fn terms(changes: Value) -> Result<OrderRequest, String> {
+    fn request(changes: Value) -> Result<OrderRequest, String> {
         let mut order = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market" });
         let Value::Object(changes) = changes else { panic!("an object") };
         order.as_object_mut().expect("an object").extend(changes);
@@ -276,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_that_make_sense_are_written_as_they_are_read() {
+    fn a_request_that_makes_sense_is_written_as_it_is_read() {
         for good in [
             json!({ "size": "0.1" }),
             json!({ "funds": "100.00" }),
@@ -285,17 +314,17 @@ mod tests {
             json!({ "type": "limit", "size": "1", "price": "6000", "time_in_force": "ioc" }),
             json!({ "type": "stop", "side": "sell", "size": "1", "stop_price": "6000" }),
         ] {
-            let read = terms(good.clone()).expect("terms");
+            let read = request(good.clone()).expect("a request");
             let written = serde_json::to_value(&read).expect("JSON");
             for (name, value) in good.as_object().expect("an object") {
                 assert_eq!(&written[name], value);
             }
-            assert_eq!(serde_json::from_value::<OrderRequest>(written).expect("terms"), read);
+            assert_eq!(serde_json::from_value::<OrderRequest>(written).expect("a request"), read);
         }
     }
 
     #[test]
-    fn terms_that_make_no_sense_are_refused_by_the_field_at_fault() {
+    fn a_request_that_makes_no_sense_is_refused_by_the_field_at_fault() {
         for (bad, field) in [
             (json!({}), "size"),
             (json!({ "size": "1", "funds": "1" }), "size"),
@@ -313,8 +342,15 @@ mod tests {
             (json!({ "size": "1", "client_order_id": "" }), "client_order_id"),
             (json!({ "size": "1", "client_order_id": "a b" }), "client_order_id"),
         ] {
-            let said = terms(bad.clone()).expect_err("refused");
+            let said = request(bad.clone()).expect_err("refused");
             assert!(said.starts_with(&format!("{field} must ")), "{bad}: {said}");
         }
+    }
+
+    #[cfg(feature = "openapi")]
+    #[test]
+    fn a_request_may_leave_out_what_has_a_default() {
+        let schema = serde_json::to_value(<OrderRequest as utoipa::PartialSchema>::schema()).expect("JSON");
+        assert_eq!(schema["required"], json!(["symbol", "side", "type"]));
     }
 }

@@ -1,4 +1,4 @@
-//! Rules as their owners create and change them.
+//! Tests of rules as their owners create and change them.
 
 use events::{RuleStatus, rule::RuleChange};
 use store::{
@@ -37,8 +37,8 @@ async fn a_rule_and_its_order_are_saved_together_or_not_at_all() {
     let (found, token) = rules::find(store, id(1)).await.expect("an answer").expect("a rule");
     assert_eq!((found.order.map(|(order, _)| order), token), (Some(id(101)), [1; 32]));
     assert!(rules::find(store, id(2)).await.expect("an answer").is_none());
-    let nobodys = new(3, RuleStatus::Active, Some(id(99)));
-    assert_eq!(rules::create(store, nobodys).await.expect("an answer"), Created::NoAccount);
+    let orphan = new(3, RuleStatus::Active, Some(id(99)));
+    assert_eq!(rules::create(store, orphan).await.expect("an answer"), Created::NoAccount);
     assert_eq!(database.outbox_subjects().await.len(), 2, "an order and a rule");
 }
 

@@ -1,10 +1,10 @@
-//! Sessions, users and the throttle of guesses.
+//! Tests of sessions, users and the throttle of sign-in attempts.
 
 use std::time::Duration;
 
 use store::identity::{
     expiry,
-    login_throttle::{self, Attempt},
+    login_throttle::{self, LoginAttempt},
     sessions,
     users::{self, Role},
 };
@@ -15,7 +15,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_speaks_for_its_user_until_the_session_ends() {
+async fn a_token_identifies_its_user_until_the_session_ends() {
     let database = Database::new().await;
     let store = &database.store;
     let ada = user(store, "ada@example.com").await;
@@ -49,7 +49,7 @@ async fn a_session_needs_the_password_that_is_valid_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ending_all_sessions_ends_each_and_says_so() {
+async fn ending_all_sessions_ends_each_and_adds_one_event() {
     let database = Database::new().await;
     let ada = user(&database.store, "ada@example.com").await;
     for token in 1..=3 {
@@ -78,7 +78,7 @@ async fn the_fourth_failure_waits_and_a_success_forgets_them() {
     let database = Database::new().await;
     let store = &database.store;
     let ada = user(store, "ada@example.com").await;
-    let attempt = || Attempt::SignIn { address: "Ada@example.com".into(), network: network() };
+    let attempt = || LoginAttempt::SignIn { address: "Ada@example.com".into(), network: network() };
     for _ in 0..3 {
         assert_eq!(login_throttle::begin_attempt(store, attempt(), at(0)).await.expect("an answer"), None);
     }
@@ -92,7 +92,7 @@ async fn the_fourth_failure_waits_and_a_success_forgets_them() {
 async fn attempts_at_the_same_time_are_all_counted() {
     let database = Database::new().await;
     let attempts = (0..20).map(|_| {
-        let attempt = Attempt::SignIn { address: "ada@example.com".into(), network: network() };
+        let attempt = LoginAttempt::SignIn { address: "ada@example.com".into(), network: network() };
         login_throttle::begin_attempt(&database.store, attempt, at(0))
     });
     let answers = futures::future::join_all(attempts).await;

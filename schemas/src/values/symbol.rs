@@ -46,8 +46,8 @@ impl Venue {
     }
 }
 
-fn is_word(part: &str, letter: fn(u8) -> bool) -> bool {
-    (1..=20).contains(&part.len()) && part.bytes().all(|b| letter(b) || b.is_ascii_digit())
+fn is_word(part: &str, is_in_alphabet: fn(u8) -> bool) -> bool {
+    (1..=20).contains(&part.len()) && part.bytes().all(|b| is_in_alphabet(b) || b.is_ascii_digit())
 }
 
 macro_rules! name {

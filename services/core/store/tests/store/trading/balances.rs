@@ -1,11 +1,11 @@
-//! What a user sees of the ledger.
+//! Tests of the balances, trades and postings of a user.
 
 use rust_decimal::Decimal;
 use store::trading::{balances, postings, trades};
 
 use crate::{
     samples::id,
-    settlement::{ORDER, filled, opened, ready, settle},
+    trading::settlement::{ORDER, filled, opened, ready, settle},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,7 +15,7 @@ async fn balances_trades_and_postings_follow_a_fill() {
     settle(store, opened(ada)).await.expect("it is committed");
     let found = balances::list(store, ada).await.expect("balances");
     assert_eq!((found[0].available, found[0].held), (Decimal::from(600), Decimal::from(400)));
-    assert_eq!(found[0].available.scale(), 2, "with the places of its asset");
+    assert_eq!(found[0].available.scale(), 2, "the amount has its asset's scale");
     settle(store, filled(ada)).await.expect("it is committed");
     let found = balances::list(store, ada).await.expect("balances");
     let shown: Vec<_> = found.iter().map(|b| (b.asset.as_str(), b.available.to_string(), b.held.to_string())).collect();

@@ -27,7 +27,7 @@ pub enum OrderStatus {
 }
 
 impl OrderStatus {
-    /// All statuses.
+    /// Every status of an order.
     pub const ALL: [Self; 6] =
         [Self::Received, Self::Open, Self::Filled, Self::Cancelled, Self::Expired, Self::Rejected];
 
@@ -78,7 +78,7 @@ pub enum RejectReason {
 }
 
 impl RejectReason {
-    /// All reasons.
+    /// Every reason for a rejection.
     pub const ALL: [Self; 8] = [
         Self::InsufficientFunds,
         Self::NoPrice,

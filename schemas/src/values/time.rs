@@ -93,15 +93,15 @@ impl fmt::Display for Timestamp {
 pub struct Period(u32);
 
 impl Period {
-    /// Zero seconds.
+    /// A period of no length.
     pub const ZERO: Self = Self(0);
-    /// One second.
+    /// A period of one second.
     pub const SECOND: Self = Self(1);
-    /// One minute.
+    /// A period of one minute.
     pub const MINUTE: Self = Self(60);
-    /// One hour.
+    /// A period of one hour.
     pub const HOUR: Self = Self(3_600);
-    /// One day.
+    /// A period of one day.
     pub const DAY: Self = Self(86_400);
 
     /// Makes a period from seconds.
@@ -147,17 +147,17 @@ impl fmt::Display for Period {
 /// The length of a candle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Interval {
-    /// `1m`
+    /// One minute, `1m` in JSON.
     Minute,
-    /// `5m`
+    /// Five minutes, `5m` in JSON.
     FiveMinutes,
-    /// `15m`
+    /// Fifteen minutes, `15m` in JSON.
     FifteenMinutes,
-    /// `1h`
+    /// One hour, `1h` in JSON.
     Hour,
-    /// `4h`
+    /// Four hours, `4h` in JSON.
     FourHours,
-    /// `1d`
+    /// One day in UTC, `1d` in JSON.
     Day,
 }
 

@@ -8,7 +8,7 @@ use crate::{database::Database, postgres::SERVER};
 
 const SCHEMA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/schema.sql");
 
-/// Removes what depends on the version of `pg_dump`: comments, settings, and its marks around the text.
+/// Removes the lines that depend on the version of `pg_dump`: comments, settings and its marks around the text.
 fn normalized(dump: &str) -> String {
     let drops = |line: &&str| !["--", "SET ", "SELECT pg_catalog.set_config", "\\"].iter().any(|s| line.starts_with(s));
     let mut schema = String::from("-- Generated from migrations/ by `UPDATE=1 cargo test -p store schema`.\n");
@@ -29,7 +29,7 @@ fn normalized(dump: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn schema_sql_is_what_the_migrations_make() {
+async fn schema_sql_equals_the_migrated_schema() {
     let database = Database::new().await;
     let schema = normalized(&SERVER.dump_schema(&database.name));
     if std::env::var_os("UPDATE").is_some() {
@@ -56,7 +56,7 @@ async fn an_empty_database_lacks_migrations_until_it_is_migrated() {
     store.migrate().await.expect("migrating again changes nothing");
 }
 
-/// Asserts that every way to a database refuses it, and that nothing in it is touched.
+/// Asserts that every function refuses the database and changes nothing in it.
 async fn assert_refused(database: &Database, found: &str) {
     let before = SERVER.dump_schema(&database.name);
     let refused = database.store.check_schema_format().await.expect_err("it is refused");

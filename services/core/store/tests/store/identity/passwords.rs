@@ -1,4 +1,4 @@
-//! New passwords.
+//! Tests of password changes and resets.
 
 use store::identity::{
     passwords::{self, Reset, ResetRequest},
@@ -38,7 +38,7 @@ async fn a_reset_sets_one_password_and_ends_every_session() {
     let ada = user(store, "ada@example.com").await;
     session(store, ada, 1).await;
     let asked = passwords::request_reset(store, "ADA@example.com".into(), at(0)).await.expect("an answer");
-    assert_eq!(asked, ResetRequest::Taken);
+    assert_eq!(asked, ResetRequest::Accepted);
     let (id,): (Uuid,) = database.row("SELECT id FROM password_resets").await;
     assert_eq!(passwords::reset_state(store, id, at(1)).await.expect("an answer"), Reset::Waiting);
     assert_eq!(passwords::reset(store, id, "new".into(), at(1)).await.expect("an answer"), Reset::Waiting);
@@ -48,14 +48,18 @@ async fn a_reset_sets_one_password_and_ends_every_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reset_expires_and_one_of_nobody_leads_nowhere() {
+async fn a_reset_expires_and_one_of_an_unknown_address_is_over() {
     let database = Database::new().await;
     let store = &database.store;
     user(store, "ada@example.com").await;
     for (address, seconds) in [("ada@example.com", 3_600), ("eve@example.com", 1)] {
         passwords::request_reset(store, address.into(), at(0)).await.expect("an answer");
         let (id,): (Uuid,) = database.row("SELECT id FROM password_resets ORDER BY id DESC LIMIT 1").await;
-        assert_eq!(passwords::reset_state(store, id, at(seconds)).await.expect("an answer"), Reset::Over, "{address}");
+        assert_eq!(
+            passwords::reset_state(store, id, at(seconds)).await.expect("an answer"),
+            Reset::Expired,
+            "{address}"
+        );
     }
 }
 
@@ -64,7 +68,7 @@ async fn an_address_gets_five_mails_an_hour() {
     let database = Database::new().await;
     for _ in 0..7 {
         let asked = passwords::request_reset(&database.store, "eve@example.com".into(), at(0)).await;
-        assert_eq!(asked.expect("an answer"), ResetRequest::Taken);
+        assert_eq!(asked.expect("an answer"), ResetRequest::Accepted);
     }
     assert_eq!(database.count("SELECT count(*) FROM password_resets").await, 5);
 }

@@ -1,4 +1,4 @@
-//! API keys.
+//! Tests of API keys.
 
 use store::{
     Store,
@@ -26,7 +26,7 @@ async fn add(store: &Store, user: Uuid, number: u8, session: u8) -> Added {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_speaks_for_its_user_until_it_is_revoked() {
+async fn a_key_identifies_its_user_until_it_is_revoked() {
     let database = Database::new().await;
     let store = &database.store;
     let ada = user(store, "ada@example.com").await;
@@ -35,7 +35,7 @@ async fn a_key_speaks_for_its_user_until_it_is_revoked() {
     assert_eq!(add(store, ada, 7, 1).await, Added::Done);
     let (found, scopes) = users::find_by_api_key(store, [7; 32]).await.expect("an answer").expect("a key");
     assert_eq!((found.id, scopes), (ada, vec![Scope::Read, Scope::Trade]));
-    assert!(!api_keys::revoke(store, id(99), id(7), at(1)).await.expect("an answer"), "somebody else's");
+    assert!(!api_keys::revoke(store, id(99), id(7), at(1)).await.expect("an answer"), "the key of another user");
     for _ in 0..2 {
         assert!(api_keys::revoke(store, ada, id(7), at(1)).await.expect("an answer"));
     }

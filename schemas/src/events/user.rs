@@ -27,7 +27,7 @@ pub enum UserChange {
 pub struct UserNoticed {
     /// The id of the notice.
     pub notice_id: Uuid,
-    /// The change.
+    /// The change to the user.
     pub happened: UserChange,
     /// The id of the user, sign-up or password reset, depending on `happened`.
     pub subject_id: Uuid,

@@ -1,4 +1,4 @@
-//! What is stored about somebody, and its erasure.
+//! Tests of the export and the erasure of a person's data.
 
 use events::RuleStatus;
 use store::{
@@ -51,7 +51,7 @@ async fn an_erased_address_is_nowhere_and_its_rules_are_deleted() {
     let (found, _) = rules::find(store, id(1)).await.expect("an answer").expect("the row stays");
     assert_eq!((found.status, found.rule.notify.email.as_str()), (RuleStatus::Deleted, ERASED));
     let keys = "SELECT count(*) FROM orders WHERE idempotency_key IS NOT NULL";
-    assert_eq!(database.count(keys).await, 0, "the order stays, its name goes");
+    assert_eq!(database.count(keys).await, 0, "the order stays and its key is erased");
     assert_eq!(database.count("SELECT count(*) FROM users").await, 0);
     let addresses = database.transaction(move |tx| {
         Box::pin(async move {

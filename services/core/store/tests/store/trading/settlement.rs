@@ -1,4 +1,4 @@
-//! Batches of the settler: committed whole, fenced, and seen by those who wait.
+//! Tests of the settler's batches: they are committed whole, fenced, and announced to those who wait.
 
 use std::borrow::Cow;
 
@@ -71,12 +71,12 @@ fn message(name: &str) -> OutboundMessage {
     OutboundMessage { subject: format!("trades.{name}"), id: name.into(), headers: Vec::new(), body: Vec::new() }
 }
 
-/// Moves the settler's consumer by one message.
+/// Returns the step of the settler's consumer by one message.
 fn advance(from: u64) -> Vec<Advance> {
     vec![Advance { consumer: SETTLER.into(), from, to: from + 1, last_event_at: None }]
 }
 
-/// A deposit of 1000 USD and an order that holds 400 of it.
+/// Returns a batch with a deposit of 1000 USD and an order that holds 400 of it.
 pub(crate) fn opened(user: Uuid) -> Commit<Changes> {
     let changes = Changes {
         accounts: vec![
@@ -104,7 +104,7 @@ pub(crate) fn opened(user: Uuid) -> Commit<Changes> {
     }
 }
 
-/// The order is filled for 400 USD.
+/// Returns a batch that fills the order for 400 USD.
 pub(crate) fn filled(user: Uuid) -> Commit<Changes> {
     let changes = Changes {
         accounts: vec![
@@ -141,7 +141,7 @@ pub(crate) fn filled(user: Uuid) -> Commit<Changes> {
     }
 }
 
-/// A user with a placed order and a requested deposit, and a settler that has read its position.
+/// Creates a user with a placed order and a requested deposit, and reads the settler's position.
 pub(crate) async fn ready() -> (Database, Uuid) {
     let database = Database::new().await;
     let ada = user(&database.store, "ada@example.com").await;
@@ -213,7 +213,7 @@ async fn the_database_refuses_a_posting_out_of_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_in_the_same_process_sees_the_decision() {
+async fn a_waiter_in_the_same_process_receives_the_decision() {
     let (database, ada) = ready().await;
     let waiters = database.store.order_waiters();
     let decided = waiters.order(ORDER, Until::Decided);
@@ -232,7 +232,7 @@ async fn whoever_waits_in_the_same_process_sees_the_decision() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_waits_in_another_process_sees_it_too() {
+async fn a_waiter_in_another_process_receives_the_decision() {
     let (database, ada) = ready().await;
     let gateway = database.store_as("tickbell_gateway").await;
     let waiting = gateway.order_waiters().order(ORDER, Until::Decided);

@@ -10,6 +10,9 @@ use uuid::Uuid;
 
 use crate::{Event, OrderRequest, OutboundMessage, Percent, Period, Price, Symbol, Timestamp, Venue};
 
+#[cfg(feature = "openapi")]
+mod openapi;
+
 /// A condition whose fields contradict each other.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum RuleError {
@@ -268,11 +271,11 @@ pub enum RuleChange {
 /// Reports that a rule was created or its status has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleChanged {
-    /// The rule.
+    /// The rule as it was created.
     pub rule: Rule,
     /// The number of the change, counted from 1 for each rule. A change with a lower number than one seen before is ignored.
     pub revision: i64,
-    /// The change.
+    /// The change of the rule.
     pub happened: RuleChange,
     /// The new status: `pending`, `active`, `paused` or `deleted`.
     pub status: RuleStatus,

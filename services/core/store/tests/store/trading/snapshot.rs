@@ -1,4 +1,4 @@
-//! The ledger at one moment, for whoever verifies it.
+//! Tests of the ledger's snapshot, which an audit reads.
 
 use events::{Amount, Asset, DepositRequested, OrderPlaced};
 use rust_decimal::Decimal;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     samples::{at, id, order},
-    settlement::{DEPOSIT, ORDER, SETTLER, filled, opened, ready, settle},
+    trading::settlement::{DEPOSIT, ORDER, SETTLER, filled, opened, ready, settle},
 };
 
 fn placed(order_id: Uuid, user_id: Uuid) -> OrderPlaced {
@@ -52,19 +52,19 @@ async fn a_snapshot_sees_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_does_not_match_is_named() {
+async fn mismatched_rows_are_listed() {
     let (database, ada) = ready().await;
     settle(&database.store, opened(ada)).await.expect("it is committed");
     settle(&database.store, filled(ada)).await.expect("it is committed");
     let mut snapshot = ledger_snapshot::begin(&database.store).await.expect("a snapshot");
     assert!(snapshot.orphaned_trades().await.expect("trades").is_empty());
     assert!(snapshot.trades_without_state().await.expect("trades").is_empty());
-    let amiss = snapshot.mismatched_orders(&[placed(ORDER, ada), placed(id(9), ada)]).await.expect("orders");
-    assert_eq!(amiss, [id(9)]);
-    let amiss = snapshot.mismatched_deposits("ORDERS", &[(1, requested(ada, 1000))]).await.expect("deposits");
-    assert!(amiss.is_empty());
-    let amiss = snapshot.mismatched_deposits("ORDERS", &[(1, requested(ada, 999))]).await.expect("deposits");
-    assert_eq!(amiss, [DEPOSIT]);
+    let mismatched = snapshot.mismatched_orders(&[placed(ORDER, ada), placed(id(9), ada)]).await.expect("orders");
+    assert_eq!(mismatched, [id(9)]);
+    let mismatched = snapshot.mismatched_deposits("ORDERS", &[(1, requested(ada, 1000))]).await.expect("deposits");
+    assert!(mismatched.is_empty());
+    let mismatched = snapshot.mismatched_deposits("ORDERS", &[(1, requested(ada, 999))]).await.expect("deposits");
+    assert_eq!(mismatched, [DEPOSIT]);
     drop(snapshot);
 
     database

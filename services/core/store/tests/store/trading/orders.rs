@@ -1,4 +1,4 @@
-//! Orders and deposits as they are requested.
+//! Tests of orders and deposits as users and operators request them.
 
 use events::{Amount, Asset, OrderStatus};
 use store::trading::{
@@ -116,7 +116,7 @@ async fn a_deposit_is_requested_once_by_its_reference() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_asset_is_added_once_and_keeps_its_scale() {
+async fn an_asset_is_added_once_with_a_fixed_scale() {
     let database = Database::new().await;
     let store = &database.store;
     let acme = Asset::parse("ACME").expect("an asset");

@@ -1,4 +1,4 @@
-//! What the alert-engine restores when it starts.
+//! Tests of the state that the alert-engine restores when it starts.
 
 use ::rules::{Changes, ExpiredSamples, Firing, MarketState, RuleState, Sample, Suppression};
 use events::RuleStatus;
@@ -68,7 +68,7 @@ async fn with_rule() -> Database {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_saved_last_is_restored() {
+async fn the_state_that_was_saved_last_is_restored() {
     let database = with_rule().await;
     save(&database, Changes { markets: vec![market(5)], rules: vec![state(0)], ..Changes::default() }).await;
     let samples = vec![sample(1), sample(2), sample(3)];

@@ -12,7 +12,7 @@ use crate::{Event, OutboundMessage, Timestamp};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Channel {
-    /// Email.
+    /// A message by email.
     Email,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Channel {
 /// A recipient on one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Target {
-    /// The channel.
+    /// The channel to send on.
     pub channel: Channel,
     /// The address on the channel; for `email`, the email address.
     pub address: String,
@@ -48,7 +48,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// All outcomes.
+    /// Every outcome of an attempt.
     pub const ALL: [Self; 4] = [Self::Sent, Self::Retrying, Self::Unknown, Self::Failed];
 
     /// Returns the outcome as it is written in JSON.

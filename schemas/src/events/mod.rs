@@ -1,0 +1,11 @@
+//! The events that services exchange, one file for each subject.
+
+pub mod alert;
+pub mod dead_letter;
+pub mod delivery;
+pub mod order;
+pub mod order_request;
+pub mod rule;
+pub mod tick;
+pub mod trade;
+pub mod user;

@@ -1,0 +1,6 @@
+//! Values that check themselves when they are read: names, decimals and times.
+
+pub mod asset;
+pub mod money;
+pub mod symbol;
+pub mod time;

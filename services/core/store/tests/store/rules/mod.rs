@@ -1,0 +1,4 @@
+//! Tests of rules, for their owners and for the engine.
+
+mod engine_state;
+mod lifecycle;
