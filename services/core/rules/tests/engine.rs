@@ -1,5 +1,5 @@
-//! The engine against the worked example of the specification, and against a judge that keeps every tick and looks at
-//! every rule.
+//! Compares the engine with the worked example of the specification, and with a naive engine that stores every tick and
+//! looks at every rule.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ fn change(rule: &Rule, revision: i64, status: RuleStatus) -> RuleChanged {
     RuleChanged { rule: rule.clone(), revision, happened: RuleChange::Created, status, at: Timestamp::EPOCH }
 }
 
-/// Ticks of the worked example, and what a rule fires on: tick number and change.
+/// Evaluates a rule against the ticks of the worked example. `expected` are the tick number and the change of each firing.
 fn check(condition: &str, expected: &[(u64, Option<&str>)]) {
     let mut engine = Engine::default();
     engine.apply_change(change(&rule(1, condition), 1, RuleStatus::Active), 0);
@@ -70,7 +70,7 @@ fn check(condition: &str, expected: &[(u64, Option<&str>)]) {
 }
 
 #[test]
-fn the_worked_example_rings_as_the_specification_says() {
+fn the_worked_example_fires_as_the_specification_says() {
     check(r#"{"change": {"percent": "5", "since": "previous"}}"#, &[(5, Some("-5.7692")), (6, Some("12.5"))]);
     check(r#"{"change": {"percent": "5", "direction": "up"}}"#, &[(3, Some("5")), (6, Some("5"))]);
     check(r#"{"change": {"percent": "5"}}"#, &[(3, Some("5")), (5, Some("-6.6667")), (6, Some("12.5"))]);
@@ -80,7 +80,7 @@ fn the_worked_example_rings_as_the_specification_says() {
 }
 
 #[test]
-fn a_rule_that_is_made_later_measures_from_the_last_known_price() {
+fn a_rule_that_is_created_later_measures_from_the_last_price() {
     let mut engine = Engine::default();
     engine.evaluate(&tick(venue(0), 0, "100"), 1);
     engine.apply_change(change(&rule(1, r#"{"change": {"percent": "5"}}"#), 1, RuleStatus::Active), 1);
@@ -90,7 +90,7 @@ fn a_rule_that_is_made_later_measures_from_the_last_known_price() {
 }
 
 #[test]
-fn a_change_that_comes_late_or_twice_changes_nothing() {
+fn a_rule_change_that_comes_late_or_twice_has_no_effect() {
     let (mut engine, watched) = (Engine::default(), rule(1, r#"{"price": {"above": "1"}}"#));
     engine.apply_change(change(&watched, 3, RuleStatus::Paused), 0);
     engine.apply_change(change(&watched, 2, RuleStatus::Active), 0);
@@ -101,7 +101,7 @@ fn a_change_that_comes_late_or_twice_changes_nothing() {
 }
 
 #[test]
-fn a_rule_that_is_done_is_not_begun_anew_by_a_change_that_crossed_its_last_firing() {
+fn a_rule_that_is_done_stays_done_when_a_change_crosses_its_last_firing() {
     let once = Rule { repeat: Repeat::Once, ..rule(1, r#"{"price": {"above": "1"}}"#) };
     let mut engine = Engine::default();
     engine.apply_change(change(&once, 1, RuleStatus::Active), 0);
@@ -115,7 +115,7 @@ fn a_rule_that_is_done_is_not_begun_anew_by_a_change_that_crossed_its_last_firin
     assert!(engine.evaluate(&tick(venue(0), 2_000, "5"), 3).is_empty());
 }
 
-/// What the database would hold.
+/// The state as the database would save it.
 #[derive(Default)]
 struct Saved {
     memory: EngineState,
@@ -158,7 +158,7 @@ impl Saved {
     }
 }
 
-/// The specification, word for word: every evaluated tick is kept, every rule is looked at on every tick.
+/// The specification, literally: stores every evaluated tick, and looks at every rule on every tick.
 #[derive(Default)]
 struct NaiveEngine {
     primary: Option<Venue>,
@@ -169,7 +169,7 @@ struct NaiveEngine {
 struct Watched {
     rule: Rule,
     status: RuleStatus,
-    /// What the condition came to at the last evaluated tick since the rule became active.
+    /// True when the condition was met at the last evaluated tick since the rule became active.
     was_met: bool,
     reference: Option<(Price, Timestamp)>,
     last_fired_at: Option<Timestamp>,
@@ -235,9 +235,9 @@ impl Watched {
                 let reference = match change.since {
                     Baseline::Previous => past.last().map(|(at, price)| (*price, *at)),
                     Baseline::Anchor => self.reference,
-                    Baseline::Window(span) => {
-                        let grain = if span <= Period::HOUR { Period::SECOND } else { Period::MINUTE };
-                        tick.at.before(span, grain).and_then(|cut| {
+                    Baseline::Window(length) => {
+                        let grain = if length <= Period::HOUR { Period::SECOND } else { Period::MINUTE };
+                        tick.at.before(length, grain).and_then(|cut| {
                             past.iter().rev().find(|(at, _)| *at <= cut).map(|(at, price)| (*price, *at))
                         })
                     }
@@ -351,7 +351,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_book_rings_what_a_naive_judge_rings_also_across_restarts(rules in rules(), steps in steps()) {
+    fn the_engine_fires_like_a_naive_engine_also_across_restarts(rules in rules(), steps in steps()) {
         let (mut engine, mut naive, mut saved) = (Engine::default(), NaiveEngine::default(), Saved::default());
         let (mut now_ms, mut sequence, mut revision) = (100_000_000_i64, 0_u64, 0_i64);
         let mut deleted = std::collections::BTreeSet::new();
@@ -367,7 +367,7 @@ proptest! {
                 Step::Change { rule, status } => {
                     let rule = &rules[rule % rules.len()];
                     if deleted.contains(&rule.id) {
-                        continue; // Nothing follows a deletion.
+                        continue; // A deleted rule never changes again.
                     }
                     if status == RuleStatus::Deleted {
                         deleted.insert(rule.id);

@@ -91,7 +91,7 @@ impl Audit {
         let mut audit = Self { places: places.collect(), ..Self::default() };
         for (row, _) in accounts {
             if row.hash != hash_chain::account(row) {
-                audit.find(format!("account {}", row.id), "it is not what it was opened as");
+                audit.find(format!("account {}", row.id), "its fields are not those that it was opened with");
             }
             audit.accounts.insert(row.id, row.clone());
         }
@@ -163,7 +163,7 @@ impl Audit {
             if !self.accounts.get(&account).is_some_and(fits) {
                 self.find(
                     row.clone(),
-                    format!("account {account} is not there, or not of its asset or its posting's user"),
+                    format!("account {account} is missing, or has another asset or another user than its posting"),
                 );
             }
         }
@@ -173,7 +173,7 @@ impl Audit {
     fn check_places(&mut self, transfer: &TransferRow, row: &str) {
         let wrong = match self.places.get(&transfer.asset) {
             _ if self.mismatched_assets.contains(&transfer.asset) => return,
-            None => format!("{row} is of it, and it is missing"),
+            None => format!("it is missing, and {row} moves it"),
             Some(places) if !is_within(transfer.amount, *places) => format!("{row} has more decimal places than it"),
             Some(_) => return,
         };
@@ -194,7 +194,7 @@ impl Audit {
                 self.check_order_of(
                     posted,
                     of_its_own && before.is_none(),
-                    "it does not hold, once, what is its user's own",
+                    "it does not hold its user's own funds exactly once",
                 );
             }
             "release" => {
@@ -215,9 +215,9 @@ impl Audit {
         let (at, row) = (format!("deposit {}", posting.cause), format!("posting {}", posting.id));
         match deposit {
             Some(deposit) if deposit.user_id == posting.user_id && *moves == BalanceChanges::of_deposit(deposit) => {}
-            Some(_) => self.find(at, format!("{row} is not what it says")),
+            Some(_) => self.find(at, format!("{row} does not post what it requests")),
             // Whoever can write to the stream could request a deposit that no operator has made.
-            None => self.find(at, format!("{row} has none")),
+            None => self.find(at, format!("it is missing, and {row} posts it")),
         }
     }
 
@@ -225,11 +225,9 @@ impl Audit {
     fn check_order_of(&mut self, PostingRecord { posting, order, .. }: &PostingRecord, is_right: bool, wrong: &str) {
         let row = format!("posting {}", posting.id);
         match order {
-            None => {
-                self.find(format!("order {}", posting.cause), format!("there is no such order, and {row} is of it"))
-            }
+            None => self.find(format!("order {}", posting.cause), format!("it is missing, and {row} belongs to it")),
             Some(order) if order.user_id != posting.user_id => {
-                self.find(format!("order {}", posting.cause), format!("it is somebody else's than {row}"));
+                self.find(format!("order {}", posting.cause), format!("it belongs to another user than {row}"));
             }
             Some(_) => {}
         }
@@ -246,13 +244,15 @@ impl Audit {
         held: Option<&AssetAmount>,
     ) {
         let at = format!("trade of order {}", posting.cause);
-        let Some(trade) = trade else { return self.find(at, format!("posting {} has none", posting.id)) };
+        let Some(trade) = trade else {
+            return self.find(at, format!("it is missing, and posting {} fills its order", posting.id));
+        };
         if trade.hash != hash_chain::trade(trade) {
             return self.find(at, "it is not what was settled");
         }
         let same = (trade.posting_id, trade.user_id, trade.at) == (posting.id, posting.user_id, posting.at);
         if !same || BalanceChanges::of_trade(trade, held).as_ref() != Some(moves) {
-            self.find(at.clone(), format!("posting {} is not what it says", posting.id));
+            self.find(at.clone(), format!("posting {} does not move what it says", posting.id));
         }
         // An order that is missing or cannot be read is named by `check_order_of` and `check_order`.
         let Some(terms) = order_row.as_ref().and_then(OrderRow::request) else { return };
@@ -261,7 +261,7 @@ impl Audit {
         }
         let places = self.places.get(terms.symbol.quote().as_str());
         if places.is_some_and(|places| !order::has_right_notional(trade, *places)) {
-            self.find(at, "what was paid is not size × price");
+            self.find(at, "its quote amount is not size × price");
         }
     }
 
@@ -278,7 +278,7 @@ impl Audit {
 
     /// Reports a trade of an order that has no state.
     pub fn trade_without_state(&mut self, order: Uuid) {
-        self.find(format!("state of order {order}"), "there is a trade of it, and it is missing");
+        self.find(format!("state of order {order}"), "it is missing, and its order has traded");
     }
 
     /// Checks the state of an order.
@@ -286,11 +286,13 @@ impl Audit {
         let row = format!("state of order {}", state.order_id);
         let status = OrderStatus::parse(&state.status);
         if status.is_none() || state.reason.as_deref().is_some_and(|reason| RejectReason::parse(reason).is_none()) {
-            self.find(row.clone(), "its status or its reason is no word that this version knows");
+            self.find(row.clone(), "its status or its reason is unknown to this version");
         }
         match &state.order {
-            None => self.find(row.clone(), "there is no such order"),
-            Some(order) if order.user_id != state.user_id => self.find(row.clone(), "the order is somebody else's"),
+            None => self.find(row.clone(), "its order is missing"),
+            Some(order) if order.user_id != state.user_id => {
+                self.find(row.clone(), "its order belongs to another user")
+            }
             Some(order) => self.check_request(state, order),
         }
         match (status == Some(OrderStatus::Filled), state.is_traded) {
@@ -325,7 +327,7 @@ impl Audit {
     pub fn mismatched_order(&mut self, order: Uuid) {
         self.find(
             format!("order {order}"),
-            "the stream has it, and the tables do not, or as another's or with other terms",
+            "it is in the stream, and the tables lack it or have it with another user or other terms",
         );
     }
 
@@ -333,7 +335,7 @@ impl Audit {
     pub fn mismatched_deposit(&mut self, deposit: Uuid) {
         self.find(
             format!("deposit {deposit}"),
-            "the stream has it, and the tables do not, or otherwise, or not posted",
+            "it is in the stream, and the tables lack it, have it with other fields, or do not post it",
         );
     }
 
@@ -358,7 +360,7 @@ impl Audit {
             self.find(format!("state of order {order}"), format!("postings hold {held} for it, and it is missing"));
         }
         if let Some(expected) = self.expected_hash.take() {
-            let wrong = "no posting has this hash: what was posted up to it is cut off, or was written anew";
+            let wrong = "no posting has this hash: postings up to it were removed or rewritten";
             self.find(format!("head {}", hash_chain::hex(&expected)), wrong);
         }
         self.findings

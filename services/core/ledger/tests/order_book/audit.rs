@@ -1,4 +1,4 @@
-//! What a verification finds in rows that somebody has changed, and has hashed again: anybody can, because the hashes have no key.
+//! The findings of an audit in rows that somebody has changed and hashed anew, which is possible because hashes have no key.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ use crate::{
     memory_store,
 };
 
-/// The rows of the ledger's tables.
+/// The rows of all tables.
 struct Rows {
     accounts: Vec<(AccountRow, Decimal)>,
     postings: Vec<PostingRow>,
@@ -29,7 +29,7 @@ struct Rows {
     last_of_batches: i64,
 }
 
-/// Orders of every kind, and where each ends.
+/// The ids of orders in each final or open state.
 struct Orders {
     open: Uuid,
     filled: Uuid,
@@ -86,8 +86,8 @@ impl Rows {
         }
     }
 
-    /// Does what somebody would who wants not to be found: all hashes are right again, and all balances.
-    fn rebuild_hash_chain(&mut self) {
+    /// Corrects all hashes and balances, as somebody would who wants to hide a change.
+    fn rehash(&mut self) {
         self.transfers.iter_mut().for_each(|transfer| transfer.hash = hash_chain::transfer(transfer).into());
         self.trades.iter_mut().for_each(|trade| trade.hash = hash_chain::trade(trade).into());
         let mut previous = Vec::new();
@@ -123,7 +123,7 @@ impl Rows {
         audit.finish(&self.accounts)
     }
 
-    /// The rows that are found to be wrong, each with why.
+    /// Returns the findings as text.
     fn wrong(&self) -> Vec<String> {
         self.findings().named.iter().map(ToString::to_string).collect()
     }
@@ -133,7 +133,7 @@ impl Rows {
         found.expect("an account").0.id
     }
 
-    /// Adds a posting of Ada's that is right by itself.
+    /// Adds a posting of Ada's with one transfer, and corrects all hashes.
     fn post(&mut self, kind: &'static str, cause: Uuid, [from, to]: [&str; 2], amount: i64) {
         let id = self.postings.len() as i64 + 1;
         let [from_account, to_account] = [from, to].map(|kind| self.account(kind, "USD"));
@@ -152,7 +152,7 @@ impl Rows {
         let row = PostingRow { id, kind: kind.into(), user_id: ADA, cause, at, previous_hash: vec![], hash };
         self.postings.push(row);
         self.last_of_batches = id;
-        self.rebuild_hash_chain();
+        self.rehash();
     }
 
     fn trade(&mut self, order: Uuid) -> &mut TradeRow {
@@ -165,15 +165,15 @@ impl Rows {
 }
 
 #[test]
-fn what_the_settler_writes_is_right() {
+fn untouched_rows_have_no_findings() {
     let (mut rows, _) = traded();
     assert_eq!(rows.wrong(), [""; 0]);
-    rows.rebuild_hash_chain();
+    rows.rehash();
     assert_eq!(rows.wrong(), [""; 0]);
 }
 
 #[test]
-fn money_from_nowhere_is_found_whatever_it_is_called() {
+fn money_from_nowhere_is_found_whatever_kind_its_posting_has() {
     for (kind, way) in [
         ("release", ["house", "available"]),
         ("release", ["fees", "available"]),
@@ -190,7 +190,7 @@ fn money_from_nowhere_is_found_whatever_it_is_called() {
 }
 
 #[test]
-fn what_is_held_is_an_open_orders_and_nobody_elses() {
+fn every_hold_belongs_to_one_open_order() {
     let (mut rows, orders) = traded();
     rows.post("hold", orders.cancelled, ["available", "held"], 5);
     let state = format!("state of order {}", orders.cancelled);
@@ -201,7 +201,7 @@ fn what_is_held_is_an_open_orders_and_nobody_elses() {
     rows.post("hold", unknown, ["available", "held"], 5);
     assert_eq!(rows.wrong().len(), 2, "no such order, and no state of it: {:?}", rows.wrong());
 
-    // Two orders exchange what they hold: the sum of it is what it was.
+    // The hold of an order differs from its postings, while all sums stay right.
     let (mut rows, orders) = traded();
     rows.state(orders.open).held -= Decimal::ONE;
     assert!(rows.wrong()[0].contains("it holds 399.4 USD, and its postings hold 400.4 USD"), "{:?}", rows.wrong());
@@ -216,14 +216,14 @@ fn what_is_held_is_an_open_orders_and_nobody_elses() {
     let (mut rows, orders) = traded();
     rows.orders.get_mut(&orders.open).expect("an order").user_id = Uuid::from_u128(5);
     assert!(
-        rows.wrong()[0].starts_with(&format!("order {}: it is somebody else's", orders.open)),
+        rows.wrong()[0].starts_with(&format!("order {}: it belongs to another user", orders.open)),
         "{:?}",
         rows.wrong()
     );
 }
 
 #[test]
-fn a_trade_moves_what_it_says_to_whom_it_says() {
+fn a_posting_moves_what_its_trade_says() {
     type Change = fn(&mut TradeRow);
     let changes: [Change; 8] = [
         |trade| trade.fee -= Decimal::new(1, 2),
@@ -238,22 +238,22 @@ fn a_trade_moves_what_it_says_to_whom_it_says() {
     for (number, change) in changes.into_iter().enumerate() {
         let (mut rows, orders) = traded();
         change(rows.trade(orders.filled));
-        rows.rebuild_hash_chain();
+        rows.rehash();
         let named = format!("trade of order {}", orders.filled);
         assert!(rows.wrong().iter().any(|wrong| wrong.starts_with(&named)), "{number}: {:?}", rows.wrong());
     }
-    // The house takes the fee for itself.
+    // The fee goes to the account of the house.
     let (mut rows, orders) = traded();
     let (fees, house) = (rows.account("fees", "USD"), rows.account("house", "USD"));
     let posting = rows.trade(orders.filled).posting_id;
     let own = rows.transfers.iter_mut().filter(|row| row.posting_id == posting && row.to_account == fees);
     own.for_each(|row| row.to_account = house);
-    rows.rebuild_hash_chain();
-    assert!(rows.wrong()[0].contains("is not what it says"), "{:?}", rows.wrong());
+    rows.rehash();
+    assert!(rows.wrong()[0].contains("does not move what it says"), "{:?}", rows.wrong());
 }
 
 #[test]
-fn a_trade_is_what_its_order_asked_for_and_that_stays_what_it_was() {
+fn a_trade_matches_its_order_whose_request_never_changes() {
     let (mut rows, orders) = traded();
     let other = json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "0.1", "price": "4700" });
     let terms: events::OrderRequest = serde_json::from_value(other).expect("terms");
@@ -277,16 +277,16 @@ fn a_row_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn an_end_that_was_cut_off_is_missed() {
+fn removed_last_postings_are_found() {
     let (mut rows, _) = traded();
     let last = rows.postings.pop().expect("a posting").id;
     rows.transfers.retain(|transfer| transfer.posting_id != last);
-    rows.rebuild_hash_chain();
+    rows.rehash();
     assert!(rows.wrong().contains(&format!("posting {last}: it is missing")), "{:?}", rows.wrong());
 }
 
 #[test]
-fn findings_have_a_bound() {
+fn named_findings_are_bounded() {
     let (mut rows, _) = traded();
     rows.postings.last_mut().expect("a posting").id = 9_000_000_000_000_000;
     let wrong = rows.wrong();

@@ -1,4 +1,4 @@
-//! Single decisions.
+//! Single decisions of the order book.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ fn a_market_buy_with_funds_never_spends_more() {
 }
 
 #[test]
-fn a_limit_waits_for_its_price_and_gets_the_ticks() {
+fn a_limit_waits_for_its_price_and_fills_at_the_price_of_the_tick() {
     let mut harness = Harness::funded();
     let order = harness.place(json!({ "side": "buy", "type": "limit", "size": "1", "price": "4900" }));
     assert_eq!(harness.status(order), (Open, None));
@@ -79,7 +79,7 @@ fn a_limit_that_the_price_meets_already_fills_at_once() {
 }
 
 #[test]
-fn what_cannot_fill_at_once_and_may_not_wait_expires() {
+fn an_ioc_limit_that_cannot_fill_at_once_expires() {
     let mut harness = Harness::funded();
     let ioc = json!({ "side": "buy", "type": "limit", "size": "1", "price": "4000", "time_in_force": "ioc" });
     let order = harness.place(ioc);
@@ -88,7 +88,7 @@ fn what_cannot_fill_at_once_and_may_not_wait_expires() {
 }
 
 #[test]
-fn a_stop_becomes_a_market_order_and_may_need_more_than_it_held() {
+fn a_stop_fills_at_the_market_price_and_may_need_more_than_its_hold() {
     let mut harness = Harness::funded();
     let order = harness.place(json!({ "side": "buy", "type": "stop", "size": "1", "stop_price": "5100" }));
     assert_eq!(harness.balances(), ["4843.85", "5156.15", "2", "0"]); // 5,100 × 1.01 = 5,151.00 and 5.15.
@@ -112,7 +112,7 @@ fn a_stop_loss_sells_below() {
 }
 
 #[test]
-fn what_is_not_possible_is_said() {
+fn an_impossible_order_is_rejected_with_the_reason() {
     for (terms, why) in [
         (json!({ "side": "buy", "type": "market", "size": "2" }), RejectReason::InsufficientFunds),
         (
@@ -173,7 +173,7 @@ fn a_late_tick_and_one_from_the_future_change_nothing() {
 }
 
 #[test]
-fn an_order_is_taken_back_by_its_owner_alone_and_once() {
+fn only_the_owner_cancels_an_order_and_only_once() {
     let mut harness = Harness::funded();
     let order = harness.place(json!({ "side": "sell", "type": "limit", "size": "1", "price": "9000" }));
     harness.cancel(order, Uuid::from_u128(5));
@@ -187,7 +187,7 @@ fn an_order_is_taken_back_by_its_owner_alone_and_once() {
 }
 
 #[test]
-fn an_order_and_a_deposit_that_come_again_change_nothing() {
+fn a_repeated_deposit_changes_nothing() {
     let mut harness = Harness::empty();
     for _ in 0..2 {
         harness.book.apply_deposit(&deposit(1, ADA, "BTC", "1")).expect("posted");
@@ -200,7 +200,7 @@ fn an_order_and_a_deposit_that_come_again_change_nothing() {
 }
 
 #[test]
-fn a_balance_never_grows_beyond_counting() {
+fn a_balance_never_exceeds_its_limit() {
     let mut harness = Harness::funded();
     let most = |number| deposit(number, ADA, "SPY", "99999999999999");
     for number in 10..110 {
@@ -219,7 +219,7 @@ fn a_balance_never_grows_beyond_counting() {
 }
 
 #[test]
-fn only_so_many_orders_of_one_user_wait() {
+fn one_user_may_have_only_so_many_open_orders() {
     let mut harness = Harness::funded();
     let limit = json!({ "side": "buy", "type": "limit", "size": "0.01", "price": "1000" });
     let orders: Vec<_> = (0..21).map(|_| harness.place(limit.clone())).collect();
@@ -270,7 +270,7 @@ fn an_alert_places_its_order_once() {
 }
 
 #[test]
-fn an_order_that_an_alert_places_may_wait_on_for_its_price() {
+fn an_order_that_an_alert_places_may_then_wait_for_its_price() {
     let mut harness = Harness::funded();
     let order =
         harness.place_after(json!({ "side": "buy", "type": "limit", "size": "1", "price": "4500" }), after(None));
@@ -285,7 +285,7 @@ fn an_order_that_an_alert_places_may_wait_on_for_its_price() {
 }
 
 #[test]
-fn an_alert_that_ends_takes_its_order_with_it_only_before_it_has_placed_it() {
+fn the_end_of_an_alert_cancels_its_order_only_before_it_has_placed_it() {
     let mut harness = Harness::funded();
     let limit = json!({ "side": "buy", "type": "limit", "size": "1", "price": "4500" });
     let waiting = harness.place_after(limit.clone(), after(None));
@@ -293,18 +293,18 @@ fn an_alert_that_ends_takes_its_order_with_it_only_before_it_has_placed_it() {
     assert_eq!(harness.status(waiting), (Cancelled, None));
     let placed = harness.place_after(limit.clone(), after(None));
     harness.fire(RULE);
-    // Asked for before the firing was known, and come after it.
+    // The end was requested before the firing was known, and is applied after it.
     harness.end_alert(placed);
     assert_eq!(harness.status(placed), (Open, None));
     harness.restart();
     harness.end_alert(placed);
     assert_eq!(harness.status(placed), (Open, None));
     harness.cancel(placed, ADA);
-    assert_eq!(harness.status(placed), (Cancelled, None), "its owner may still take it back");
+    assert_eq!(harness.status(placed), (Cancelled, None), "its owner may still cancel it");
 }
 
 #[test]
-fn the_end_of_a_rule_is_the_end_of_its_order() {
+fn the_expiry_of_a_rule_expires_its_order() {
     let mut harness = Harness::funded();
     let order = harness.place_after(json!({ "side": "sell", "type": "market", "size": "1" }), after(Some(100)));
     harness.restart();
@@ -317,7 +317,7 @@ fn the_end_of_a_rule_is_the_end_of_its_order() {
 }
 
 #[test]
-fn a_firing_that_an_engine_far_behind_tells_late_finds_its_order() {
+fn a_late_firing_still_finds_its_order() {
     let mut harness = Harness::funded();
     let order = harness.place_after(json!({ "side": "sell", "type": "market", "size": "1" }), after(Some(100)));
     harness.tick("5000", 1_000);
@@ -326,7 +326,7 @@ fn a_firing_that_an_engine_far_behind_tells_late_finds_its_order() {
 }
 
 #[test]
-fn the_tick_that_an_order_was_decided_after_does_not_depend_on_restarts() {
+fn the_tick_sequence_of_a_decision_does_not_depend_on_restarts() {
     let decided_after = |restart: bool| {
         let mut harness = Harness::funded();
         harness.skip_message();

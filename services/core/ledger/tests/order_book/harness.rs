@@ -1,4 +1,4 @@
-//! A book with its database, and short ways to ask it for something.
+//! An order book with a store in memory, and short functions to drive it.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub(crate) const POLICY: Policy = Policy {
     max_open_orders: 20,
 };
 
-/// A time, in seconds after the first.
+/// Returns a time, in seconds after the first one.
 pub(crate) fn second(second: i64) -> Timestamp {
     Timestamp::from_micros(1_500_000_000_000_000 + second * 1_000_000).expect("a time")
 }
@@ -52,7 +52,7 @@ pub(crate) fn deposit(number: u128, user: Uuid, asset: &str, amount: &str) -> De
     }
 }
 
-/// The first firing of a rule.
+/// Returns the first firing of a rule.
 pub(crate) fn alert(rule_id: Uuid) -> AlertFired {
     let alert = json!({
         "id": format!("{rule_id}-1"), "rule_id": rule_id, "number": 1, "symbol": "BTC-USD", "venue": "test",
@@ -62,7 +62,7 @@ pub(crate) fn alert(rule_id: Uuid) -> AlertFired {
     serde_json::from_value(alert).expect("an alert")
 }
 
-/// One who watches a book decide.
+/// An order book with its store.
 pub(crate) struct Harness {
     pub(crate) book: OrderBook,
     pub(crate) store: MemoryStore,
@@ -75,7 +75,7 @@ pub(crate) struct Harness {
 pub(crate) const ADA: Uuid = Uuid::from_u128(0xada);
 
 impl Harness {
-    /// With a user who has 10,000 USD and 2 BTC, and a price of 5,000.
+    /// Returns a harness with a user who has 10,000 USD and 2 BTC, and a price of 5,000 USD per BTC.
     pub(crate) fn funded() -> Self {
         let mut harness = Self::empty();
         for (number, asset, amount) in [(1, "USD", "10000.00"), (2, "BTC", "2")] {
@@ -91,7 +91,7 @@ impl Harness {
         Self { book, store, terms: HashMap::new(), events: Vec::new(), ticks: 0, orders: 0 }
     }
 
-    /// Saves what was decided, and begins anew from what is saved.
+    /// Saves the changes and restores the book from the saved state.
     pub(crate) fn restart(&mut self) {
         self.save();
         self.book = OrderBook::restore(self.store.load(&self.terms), POLICY, self.ticks).expect("a book");
@@ -112,13 +112,13 @@ impl Harness {
         self.save();
     }
 
-    /// A message of stream `TICKS` that is no tick goes by.
+    /// Applies a message of stream `TICKS` that is no tick.
     pub(crate) fn skip_message(&mut self) {
         self.ticks += 1;
         self.book.advance_ticks(self.ticks);
     }
 
-    /// Places an order of Ada's in BTC-USD and says which.
+    /// Places an order of Ada's in BTC-USD and returns its id.
     pub(crate) fn place(&mut self, terms: Value) -> Uuid {
         self.place_after(terms, None)
     }
@@ -139,7 +139,7 @@ impl Harness {
         self.request_cancel(order_id, user_id, false);
     }
 
-    /// The alert that was to place an order of Ada's ends.
+    /// Ends the alert that was to place an order of Ada's.
     pub(crate) fn end_alert(&mut self, order_id: Uuid) {
         self.request_cancel(order_id, ADA, true);
     }
@@ -169,13 +169,13 @@ impl Harness {
         (state.status, state.reason)
     }
 
-    /// What Ada has: available USD, held USD, available BTC, held BTC.
+    /// Returns Ada's balances: available USD, held USD, available BTC, held BTC.
     pub(crate) fn balances(&self) -> [String; 4] {
         [("available", "USD"), ("held", "USD"), ("available", "BTC"), ("held", "BTC")]
             .map(|(kind, asset)| self.store.balance(kind, Some(ADA), asset).to_string())
     }
 
-    /// Per asset, all accounts together.
+    /// Returns the sum of all balances of each asset.
     pub(crate) fn totals(&self) -> Vec<Decimal> {
         let of =
             |asset: &str| self.store.accounts.values().filter(|(row, _)| row.asset == asset).map(|(_, b)| *b).sum();

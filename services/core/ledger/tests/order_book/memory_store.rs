@@ -1,4 +1,4 @@
-//! What the database keeps, with the lines that it holds: panics where PostgreSQL would refuse.
+//! A store in memory with the constraints of the database: it panics where PostgreSQL would refuse.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use ledger::rows::{AccountRow, Changes, LedgerState, OrderState, PostingRow, Pri
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-/// Every table that the settler writes.
+/// The tables that the settler writes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct MemoryStore {
     pub(crate) accounts: BTreeMap<i64, (AccountRow, Decimal)>,
@@ -19,7 +19,7 @@ pub(crate) struct MemoryStore {
     prices: HashMap<Symbol, PriceRow>,
 }
 
-/// The assets that these tests trade.
+/// Returns the assets that these tests trade.
 pub(crate) fn assets() -> Vec<(Asset, u32)> {
     [("USD", 2), ("BTC", 8), ("ETH", 8), ("SPY", 0)]
         .map(|(code, scale)| (Asset::parse(code).expect("an asset"), scale))
@@ -27,7 +27,7 @@ pub(crate) fn assets() -> Vec<(Asset, u32)> {
 }
 
 impl MemoryStore {
-    /// Commits a batch.
+    /// Saves the changes of a batch.
     pub(crate) fn save(&mut self, changes: Changes) {
         let Changes { accounts, postings, transfers, orders, trades, prices } = changes;
         for account in accounts {
@@ -77,7 +77,7 @@ impl MemoryStore {
         }
     }
 
-    /// What a session reads at its beginning; `terms` are the orders as they were placed.
+    /// Loads the state for a restart; `terms` are the requests of the orders.
     pub(crate) fn load(&self, terms: &HashMap<Uuid, OrderRequest>) -> LedgerState {
         let mut open: Vec<_> =
             self.orders.values().filter(|state| state.status == OrderStatus::Open).cloned().collect();
@@ -91,7 +91,7 @@ impl MemoryStore {
         }
     }
 
-    /// What a user has of an asset, by the kind of account.
+    /// Returns the balance of a user's account of a kind and an asset.
     pub(crate) fn balance(&self, kind: &str, user: Option<Uuid>, asset: &str) -> Decimal {
         let found =
             self.accounts.values().find(|(row, _)| (&*row.kind, row.user_id, &*row.asset) == (kind, user, asset));

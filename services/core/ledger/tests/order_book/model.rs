@@ -1,4 +1,4 @@
-//! What must become of orders, said as simply as possible: every order is looked at, for every tick, with decimals.
+//! A model of the order book, as simple as possible: it looks at every order for every tick and computes with decimals.
 
 use std::{cmp::Ordering, collections::HashMap};
 
@@ -11,14 +11,14 @@ use uuid::Uuid;
 
 use crate::{harness::POLICY, memory_store};
 
-/// Users' money, the prices, and every order with its status.
+/// The balances, the prices, and every order with its status.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    /// Free and bound, by user and asset.
+    /// The available and the held balance, by user and asset.
     pub(crate) balances: HashMap<(Uuid, String), (Decimal, Decimal)>,
     /// The status of each order.
     pub(crate) statuses: HashMap<Uuid, OrderStatus>,
-    /// Those that wait for their price or their alert, in the order in which they began to, with what each holds.
+    /// The open orders in the order in which they became open, each with its held amount.
     pub(crate) waiting: Vec<(OrderPlaced, Decimal)>,
     prices: HashMap<String, (Price, Timestamp)>,
     newest: Timestamp,
@@ -32,7 +32,7 @@ fn money(value: Decimal) -> Decimal {
     value.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven)
 }
 
-/// Worth and fee.
+/// Returns the notional and its fee.
 fn notional(size: Decimal, price: Decimal) -> (Decimal, Decimal) {
     (money(size * price), money(size * price * basis(POLICY.rates.fee_bp)))
 }
@@ -60,7 +60,7 @@ fn is_ioc(order: &OrderPlaced) -> bool {
     matches!(order.terms.execution, OrderKind::Limit { time_in_force: TimeInForce::Ioc, .. })
 }
 
-/// The limit or the stop.
+/// Returns the price of a limit or a stop.
 fn waits_for(order: &OrderPlaced) -> Option<Price> {
     match order.terms.execution {
         OrderKind::Market(_) => None,
@@ -77,7 +77,7 @@ impl Model {
         self.balances(user, asset).0 += amount;
     }
 
-    fn fresh(&self, symbol: &str) -> Option<Price> {
+    fn usable_price(&self, symbol: &str) -> Option<Price> {
         let (price, at) = self.prices.get(symbol)?;
         (at.after(POLICY.max_price_age) >= self.newest).then_some(*price)
     }
@@ -87,17 +87,17 @@ impl Model {
         self.statuses.insert(order.order_id, status);
     }
 
-    /// None when it is rejected.
+    /// Returns the status of an order; none when it is rejected.
     fn decide(&mut self, order: &OrderPlaced) -> Option<OrderStatus> {
         let (symbol, user) = (&order.terms.symbol, order.user_id);
         let awaits_alert = order.after_alert.is_some();
-        let fresh = self.fresh(symbol.as_str());
+        let usable_price = self.usable_price(symbol.as_str());
         if matches!(order.terms.execution, OrderKind::Market(_)) && !awaits_alert {
-            fresh?;
+            usable_price?;
         }
         let latest = self.prices.get(symbol.as_str()).map(|(price, _)| price.decimal());
         let reference = match order.terms.execution {
-            // Of whatever age, for an order that waits for its alert.
+            // An order that waits for its alert is held for at the latest price, whatever its age.
             OrderKind::Market(_) => latest? * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
             OrderKind::Limit { price, .. } => price.decimal(),
             OrderKind::Stop { stop_price, .. } => {
@@ -118,7 +118,7 @@ impl Model {
         if self.balances(user, asset.as_str()).0 < need {
             return None;
         }
-        if let Some(price) = fresh.filter(|price| !awaits_alert && is_reached(order, *price)) {
+        if let Some(price) = usable_price.filter(|price| !awaits_alert && is_reached(order, *price)) {
             return self.fill(order, price, None).then_some(OrderStatus::Filled);
         }
         if !awaits_alert && is_ioc(order) {
@@ -133,7 +133,7 @@ impl Model {
         Some(OrderStatus::Open)
     }
 
-    /// Whether it could be filled; `held` is freed in any case.
+    /// Fills an order and returns true, or returns false where that is not possible. `held` is released in any case.
     fn fill(&mut self, order: &OrderPlaced, price: Price, held: Option<Decimal>) -> bool {
         let (symbol, side, user) = (&order.terms.symbol, order.terms.side, order.user_id);
         let (base, quote) = (symbol.base(), symbol.quote());
@@ -157,9 +157,9 @@ impl Model {
             let (quote, fee) = notional(most, price);
             if quote + fee <= funds.decimal() { most } else { down(funds.decimal() - Decimal::new(1, 2)) }
         });
-        let (worth, fee) = notional(size, price);
-        let paid = if side == Side::Buy { worth + fee } else { size };
-        if worth.is_zero() || self.balances(user, pays.as_str()).0 < paid {
+        let (notional, fee) = notional(size, price);
+        let paid = if side == Side::Buy { notional + fee } else { size };
+        if notional.is_zero() || self.balances(user, pays.as_str()).0 < paid {
             return false;
         }
         match side {
@@ -169,13 +169,13 @@ impl Model {
             }
             Side::Sell => {
                 self.balances(user, base.as_str()).0 -= paid;
-                self.balances(user, quote.as_str()).0 += worth - fee;
+                self.balances(user, quote.as_str()).0 += notional - fee;
             }
         }
         true
     }
 
-    /// Ends an order that waits, and gives back what it held.
+    /// Ends an open order and releases its hold.
     fn end(&mut self, (order, held): (OrderPlaced, Decimal), status: OrderStatus) {
         let pays = if order.terms.side == Side::Buy { order.terms.symbol.quote() } else { order.terms.symbol.base() };
         let balances = self.balances(order.user_id, pays.as_str());
@@ -183,7 +183,7 @@ impl Model {
         self.statuses.insert(order.order_id, status);
     }
 
-    /// Fills an order that waits, or rejects it.
+    /// Fills an open order, or rejects it.
     fn execute(&mut self, (order, held): (OrderPlaced, Decimal), price: Price) {
         let filled = self.fill(&order, price, Some(held));
         let status = if filled { OrderStatus::Filled } else { OrderStatus::Rejected };
@@ -207,8 +207,8 @@ impl Model {
         let order = &mut self.waiting[index].0;
         order.after_alert = None;
         let (is_market, is_ioc) = (matches!(order.terms.execution, OrderKind::Market(_)), is_ioc(order));
-        let (order, fresh) = (order.clone(), self.fresh(self.waiting[index].0.terms.symbol.as_str()));
-        match fresh.filter(|price| is_reached(&order, *price)) {
+        let (order, usable_price) = (order.clone(), self.usable_price(self.waiting[index].0.terms.symbol.as_str()));
+        match usable_price.filter(|price| is_reached(&order, *price)) {
             Some(price) => {
                 let order = self.waiting.remove(index);
                 self.execute(order, price);
@@ -217,12 +217,12 @@ impl Model {
                 let order = self.waiting.remove(index);
                 self.end(order, if is_market { OrderStatus::Rejected } else { OrderStatus::Expired });
             }
-            // It keeps the place that it has had.
+            // The order keeps its queue rank.
             None => {}
         }
     }
 
-    /// Takes those that wait out which are meant.
+    /// Removes and returns the open orders that match.
     fn take(&mut self, which: impl Fn(&OrderPlaced) -> bool) -> Vec<(OrderPlaced, Decimal)> {
         let (taken, waiting) = std::mem::take(&mut self.waiting).into_iter().partition(|(order, _)| which(order));
         self.waiting = waiting;
@@ -244,13 +244,13 @@ impl Model {
         for order in self.take(is_over) {
             self.end(order, OrderStatus::Expired);
         }
-        if self.fresh(symbol).is_none() {
+        if self.usable_price(symbol).is_none() {
             return;
         }
         let mut reached = self.take(|order| {
             order.after_alert.is_none() && order.terms.symbol == tick.symbol && is_reached(order, tick.price)
         });
-        // Those above the price from the highest, those below it from the lowest, those at it; a stable sort.
+        // Triggers above the price come from the highest, then those below it from the lowest, then those at it, by rank.
         reached.sort_by_key(|(order, _)| match waits_for(order).map(|price| price.cmp(&tick.price)) {
             Some(Ordering::Greater) => (0, waits_for(order).map(|price| -price.decimal())),
             Some(Ordering::Less) => (1, waits_for(order).map(Price::decimal)),

@@ -1,4 +1,4 @@
-//! Long random lives of a settler, with crashes between any two steps, beside a simple model.
+//! Long random runs of the order book, with crashes between any two steps, beside a simple model.
 
 use std::collections::HashMap;
 
@@ -22,7 +22,7 @@ const RUNS: u64 = 50;
 const STEPS: usize = 2_000;
 const USERS: u128 = 4;
 
-/// Something that the streams hold.
+/// An event of one of the streams.
 #[derive(Debug, Clone)]
 enum Step {
     Deposit(DepositRequested),
@@ -39,9 +39,9 @@ struct Run {
     model: Model,
     terms: HashMap<Uuid, OrderRequest>,
     placed: Vec<(Uuid, Uuid, Symbol)>,
-    /// Rules that place orders, each with its order.
+    /// The rules that place orders, each with its order.
     rules: Vec<(Uuid, Uuid)>,
-    /// Applied and not committed.
+    /// The events that are applied and not saved.
     unsaved: Vec<Step>,
     ticks: u64,
     saved_ticks: u64,
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    /// Around 50, so that orders meet it and a little money buys a little.
+    /// Returns a price around 50, so that ticks reach orders and small funds buy small sizes.
     fn price(&mut self) -> (&'static str, String) {
         let symbol = ["BTC-USD", "ETH-USD", "SPY"][self.random.random_range(0..3)];
         let places = self.random.random_range(0..4);
@@ -136,14 +136,14 @@ impl Run {
         AlertTrigger { rule_id, expires_at }
     }
 
-    /// Of one of the last rules; now and then of one that has fired.
+    /// Returns a firing of one of the last rules, which may have fired before.
     fn firing(&mut self) -> Step {
         let recent = self.rules.len().min(10);
         let index = self.rules.len() - 1 - self.random.random_range(0..recent);
         Step::Alert(alert(self.rules[index].0).into())
     }
 
-    /// Now and then of somebody else's order.
+    /// Returns a cancellation, at times one of another user's order.
     fn cancellation(&mut self, somebody: Uuid) -> Step {
         let recent = self.placed.len().min(30);
         let index = self.placed.len() - 1 - self.random.random_range(0..recent);
@@ -191,7 +191,7 @@ impl Run {
         }
     }
 
-    /// What was not committed is read again from the streams.
+    /// Restores the book from the saved state and applies the unsaved events again.
     fn crash(&mut self) {
         self.book = OrderBook::restore(self.store.load(&self.terms), POLICY, self.saved_ticks).expect("a book");
         for step in self.unsaved.clone() {
@@ -237,7 +237,7 @@ impl Run {
         }
     }
 
-    /// What somebody must have of an asset, by deposits and trades alone.
+    /// Returns the sum of a user's deposits and trades of an asset.
     fn explained(&self, user: Uuid, asset: &str) -> Decimal {
         let deposits = self.deposited.get(&(user, asset.to_owned())).copied().unwrap_or_default();
         let trades = self.store.trades.values().filter(|trade| trade.user_id == user).map(|trade| {
@@ -254,7 +254,7 @@ impl Run {
 }
 
 #[test]
-fn a_hundred_thousand_steps_with_crashes_end_where_the_model_does() {
+fn a_hundred_thousand_steps_with_crashes_agree_with_the_model() {
     let (mut seen, mut of_rules, mut trades) = (HashMap::<OrderStatus, usize>::new(), HashMap::new(), 0);
     for seed in 0..RUNS {
         let mut run = Run::new(seed);
@@ -268,7 +268,7 @@ fn a_hundred_thousand_steps_with_crashes_end_where_the_model_does() {
         statuses.for_each(|status| *of_rules.entry(status).or_default() += 1);
         trades += run.store.trades.len();
     }
-    // A test that never fills or never refuses would show nothing.
+    // Runs without fills or rejections would prove nothing.
     for status in [OrderStatus::Filled, OrderStatus::Cancelled, OrderStatus::Expired, OrderStatus::Rejected] {
         assert!(seen.get(&status).is_some_and(|count| *count > 500), "{seen:?}");
         assert!(of_rules.get(&status).is_some_and(|count: &usize| *count > 100), "{of_rules:?}");
