@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("TICKBELL_SHARED", ROOT / ".." / "shared")).resolve()
 CRDS = SHARED / "crds"
 ROLES_SQL, MIGRATIONS = "services/core/store/roles.sql", "services/core/store/migrations"
-# The one list of services: a descriptor for each of them.
-DESCRIPTORS = ROOT / "services/tickbell/src/services.rs"
+# The modules with the descriptors of the services, one each.
+DESCRIPTORS = ROOT / "services/tickbell/src/services"
 # Crates under services/ that are not deployed as a service of their own.
 NOT_SERVICES = {"e2e", "tickbell"}
 # The design of the services: all others connect to both servers and run in production.
@@ -72,9 +72,9 @@ def services() -> list[str]:
 
     The descriptors in the source are the list. A test compares it with the folders.
     """
-    if DESCRIPTORS.is_file():
-        return sorted(re.findall(r'^\s*name: "([a-z0-9-]+)"', DESCRIPTORS.read_text(), re.MULTILINE))
-    return folders_of_services()
+    # The names of a descriptor's flags stand deeper.
+    name = re.compile(r'^    name: "([a-z0-9-]+)"', re.MULTILINE)
+    return sorted(found for module in DESCRIPTORS.glob("*.rs") for found in name.findall(module.read_text()))
 
 
 def folders_of_services() -> list[str]:

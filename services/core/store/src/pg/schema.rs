@@ -6,7 +6,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use platform::ServiceError;
-use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions, Connection, migrate::Migrator};
 use thiserror::Error as ThisError;
 
 use crate::{Error, Store};
@@ -57,7 +57,12 @@ impl Store {
         self.check_schema_format().await?;
         let mut migrator = migrator();
         migrator.set_ignore_missing(true);
-        migrator.run(self.pool()).await.map_err(|error| ServiceError::permanent("migrate the database", error))?;
+        // The initial schema takes longer than the threshold of sqlx's warning about slow statements, which would print
+        // the whole of it on the terminal of somebody who starts the program for the first time.
+        let options = self.pool().connect_options().as_ref().clone().disable_statement_logging();
+        let mut connection = options.connect().await.map_err(Error::from)?;
+        migrator.run(&mut connection).await.map_err(|error| ServiceError::permanent("migrate the database", error))?;
+        connection.close().await.map_err(Error::from)?;
         let mut tx = self.pool().begin().await.map_err(Error::from)?;
         let roles = sqlx::raw_sql(include_str!("../../roles.sql")).execute(&mut *tx).await;
         roles.map_err(|error| ServiceError::permanent("grant the services' roles their rights", error))?;
