@@ -55,7 +55,7 @@ schemas: tools-test ## regenerate the committed files that derive from code: sch
 
 monitoring: tools-deploy ## regenerate the dashboards of Grafana and the alert rules of Kubernetes
 	$(PYTHON)/python infra/monitoring/grafana/generate.py
-	UPDATE=1 $(PYTHON)/pytest -q infra/checks/test_kubernetes_program.py -k rules
+	UPDATE=1 $(PYTHON)/pytest -q infra/checks/kubernetes/test_kubernetes_program.py -k rules
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)

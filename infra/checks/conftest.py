@@ -1,6 +1,7 @@
 """Distributes the tests over several processes: `--dist loadgroup` runs each file in one of them.
 
-The tests of a file share rendered manifests and servers, so they stay together.
+The tests of a file share rendered manifests and servers, so they stay together. pytest puts the folder of this file on
+`sys.path`, from where the tests in the folders beside it import `project` and `manifests`.
 """
 
 import pytest

@@ -16,9 +16,9 @@ GITLAB = [
     *sorted(f"infra/pipelines/{path.name}" for path in project.ROOT.glob("infra/pipelines/*.yml")),
 ]
 GITHUB = sorted(f".github/workflows/{path.name}" for path in project.ROOT.glob(".github/workflows/*.yml"))
-# The scripts that make runs. Shell files that scripts source end in .sh.
-SCRIPTS = sorted(path for path in project.ROOT.glob("infra/scripts/*") if path.suffix == "")
-SHELL = sorted([*SCRIPTS, *project.ROOT.glob("infra/scripts/*.sh")])
+# The scripts that make runs, and the shell files that they source.
+SCRIPTS = sorted(path for path in project.ROOT.glob("infra/scripts/*") if path.is_file())
+SHELL = sorted([*SCRIPTS, *project.ROOT.glob("infra/scripts/lib/*.sh")])
 VERSION_TAG = "/^v[0-9]/"
 
 

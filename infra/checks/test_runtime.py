@@ -5,9 +5,11 @@ import sys
 
 import project
 import pytest
-from runtime_check import compose, images, policies
-from runtime_check.namespaces import Failure
-from runtime_check.policies import Peer
+from runtime_check import compose
+from runtime_check.cluster import policies
+from runtime_check.cluster.policies import Peer
+from runtime_check.processes import images
+from runtime_check.processes.namespaces import Failure
 
 # A run mostly waits for its processes, so both run at the same time.
 RUNS = [pytest.param(which, marks=pytest.mark.xdist_group(which)) for which in ("compose", "production")]

@@ -9,7 +9,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[0] = str(HERE.parent)
 
-from runtime_check import namespaces  # the line above makes the package importable
+# The line above makes the package importable.
+from runtime_check.processes import namespaces
 
 
 def main() -> int:

@@ -8,10 +8,10 @@ from pathlib import Path
 import project
 import yaml
 
-from runtime_check import images
-from runtime_check.container import Container, Mount
-from runtime_check.images import Health, Image
-from runtime_check.namespaces import Failure
+from runtime_check.processes import images
+from runtime_check.processes.container import Container, Mount
+from runtime_check.processes.images import Health, Image
+from runtime_check.processes.namespaces import Failure
 
 FILE = project.ROOT / "compose.yaml"
 # The keys that this runner applies to a process, and those that make no difference to one.

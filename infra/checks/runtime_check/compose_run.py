@@ -4,9 +4,9 @@ import asyncio
 
 from runtime_check import compose, metrics, scenarios, trading
 from runtime_check.compose import Service
-from runtime_check.images import Health
-from runtime_check.namespaces import Failure
-from runtime_check.process_runner import ProcessRunner, run_plan
+from runtime_check.processes.images import Health
+from runtime_check.processes.namespaces import Failure
+from runtime_check.processes.process_runner import ProcessRunner, run_plan
 from runtime_check.users import ApiClient
 
 

@@ -4,7 +4,7 @@ import re
 
 import project
 
-from runtime_check.namespaces import Failure
+from runtime_check.processes.namespaces import Failure
 
 
 def read_by_monitoring() -> set[str]:

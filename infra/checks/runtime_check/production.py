@@ -6,24 +6,22 @@ from pathlib import Path
 
 import project
 
-from runtime_check import (
+from runtime_check import metrics, scenarios, trading
+from runtime_check.cluster import (
     controller,
     denied_peer,
     kubernetes,
-    metrics,
     nats,
     policies,
-    scenarios,
     servers,
-    trading,
 )
-from runtime_check.certificate_authority import Authority
-from runtime_check.container import Running
-from runtime_check.kubernetes import Cluster
-from runtime_check.namespaces import Failure
-from runtime_check.policies import Peer
-from runtime_check.process_runner import ProcessRunner, run_plan, wait_until
-from runtime_check.servers import BROKER, DATABASE, MAIL, PRICES, Secrets
+from runtime_check.cluster.kubernetes import Cluster
+from runtime_check.cluster.policies import Peer
+from runtime_check.cluster.servers import BROKER, DATABASE, MAIL, PRICES, Secrets
+from runtime_check.processes.certificate_authority import Authority
+from runtime_check.processes.container import Running
+from runtime_check.processes.namespaces import Failure
+from runtime_check.processes.process_runner import ProcessRunner, run_plan, wait_until
 from runtime_check.users import ApiClient
 
 OVERLAY = project.ROOT / "k8s/overlays/production"

@@ -5,10 +5,11 @@ import os
 import socket
 from pathlib import Path
 
-from runtime_check import compose, images, users
-from runtime_check.container import Container
-from runtime_check.namespaces import Failure
-from runtime_check.process_runner import ProcessRunner, wait_until
+from runtime_check import compose, users
+from runtime_check.processes import images
+from runtime_check.processes.container import Container
+from runtime_check.processes.namespaces import Failure
+from runtime_check.processes.process_runner import ProcessRunner, wait_until
 from runtime_check.users import ApiClient
 
 USER_EMAIL = "ada@example.com"

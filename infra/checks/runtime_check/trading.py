@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from runtime_check import users
-from runtime_check.container import Container
-from runtime_check.namespaces import Failure
-from runtime_check.process_runner import ProcessRunner, wait_until
+from runtime_check.processes.container import Container
+from runtime_check.processes.namespaces import Failure
+from runtime_check.processes.process_runner import ProcessRunner, wait_until
 from runtime_check.users import ApiClient
 
 USER_EMAIL, PASSWORD = "bob@example.com", "correct horse battery staple"
@@ -47,9 +47,7 @@ async def trade(
     with runner.step("an operator verifies the ledger"):
         output = await operate("ledger", "verify", "--json")
         # A deposit and a fill.
-        if not all(
-            part in output for part in ('"ok":true', '"postings":2', '"orders":1', '"stream_orders":1')
-        ):
+        if not all(part in output for part in ('"ok":true', '"postings":2', '"orders":1', '"stream_orders":1')):
             raise Failure(f"tickbell ledger verify printed “{output[-600:]}”")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
 
-from runtime_check.namespaces import Failure
+from runtime_check.processes.namespaces import Failure
 
 
 @dataclass

@@ -68,7 +68,7 @@ def supervise(command: list[str], environment: dict[str, str]) -> int:
 
 def interpreter() -> str:
     """Returns a Python that has PyYAML: that of `make tools-deploy`, or the current one."""
-    built = Path(__file__).resolve().parents[3] / ".tools/python/bin/python"
+    built = Path(__file__).resolve().parents[4] / ".tools/python/bin/python"
     return str(built) if os.access(built, os.X_OK) else sys.executable
 
 

@@ -7,8 +7,8 @@ import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime_check import namespaces
-from runtime_check.namespaces import Failure
+from runtime_check.processes import namespaces
+from runtime_check.processes.namespaces import Failure
 
 # The folders of an Alpine or Debian image that are mounted from this machine, and those that are created empty.
 HOST_FOLDERS = ("usr", "bin", "sbin", "lib", "lib64")

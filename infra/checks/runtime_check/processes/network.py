@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from runtime_check import namespaces
+from runtime_check.processes import namespaces
 
 # Private to the run: one network for pods and containers, one that plays the internet.
 INSIDE_NET, OUTSIDE_NET = "10.203.0", "198.51.100"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import project
 
-from runtime_check import images
-from runtime_check.container import Container, Mount
-from runtime_check.namespaces import Failure
+from runtime_check.processes import images
+from runtime_check.processes.container import Container, Mount
+from runtime_check.processes.namespaces import Failure
 
 # The fields of a pod and of a container that this runner applies, and those that make no difference to a process.
 POD_SUPPORTED = {"containers", "volumes", "terminationGracePeriodSeconds", "securityContext"}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import project
 
-from runtime_check.namespaces import Failure
+from runtime_check.processes.namespaces import Failure
 
 DOCKERFILE = project.ROOT / "infra/docker/Dockerfile"
 HERE = Path(__file__).resolve().parent

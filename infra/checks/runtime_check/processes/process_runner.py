@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from runtime_check import namespaces
-from runtime_check.certificate_authority import Authority
-from runtime_check.container import Container, Running, build_root
-from runtime_check.namespaces import Failure
-from runtime_check.network import Network
+from runtime_check.processes import namespaces
+from runtime_check.processes.certificate_authority import Authority
+from runtime_check.processes.container import Container, Running, build_root
+from runtime_check.processes.namespaces import Failure
+from runtime_check.processes.network import Network
 
 
 class ProcessRunner:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import project
 
-from runtime_check import images, namespaces
-from runtime_check.certificate_authority import Authority
-from runtime_check.container import Container, Mount
-from runtime_check.process_runner import ProcessRunner
+from runtime_check.processes import images, namespaces
+from runtime_check.processes.certificate_authority import Authority
+from runtime_check.processes.container import Container, Mount
+from runtime_check.processes.process_runner import ProcessRunner
 
 HERE = Path(__file__).resolve().parent
 BROKER_SERVICES = [name for name in project.services() if name not in project.WITHOUT_BROKER]

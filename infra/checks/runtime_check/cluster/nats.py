@@ -4,7 +4,7 @@ import json
 import socket
 import ssl
 
-from runtime_check.namespaces import Failure
+from runtime_check.processes.namespaces import Failure
 
 
 class Client:

@@ -2,8 +2,8 @@
 
 import socket
 
-from runtime_check import nats
-from runtime_check.namespaces import Failure
+from runtime_check.cluster import nats
+from runtime_check.processes.namespaces import Failure
 
 
 def connect_plain(address: str, user: str, password: str) -> str:

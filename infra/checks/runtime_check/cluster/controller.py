@@ -1,7 +1,7 @@
 """Substitutes the JetStream controller: creates streams and consumers from the rendered resources, as its own user."""
 
-from runtime_check.namespaces import Failure
-from runtime_check.nats import Client
+from runtime_check.cluster.nats import Client
+from runtime_check.processes.namespaces import Failure
 
 # Field names of the resources, with those of the broker's API.
 STREAM = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import project
 
-from runtime_check.namespaces import Failure
+from runtime_check.processes.namespaces import Failure
 
 NODE = "10.203.0.1"
 
