@@ -70,7 +70,7 @@ variable "policies" {
 }
 
 variable "managed_policy_arns" {
-  description = "Policies of AWS that the role has besides."
+  description = "The AWS managed policies that are attached to the role in addition."
   type        = list(string)
   default     = []
 }

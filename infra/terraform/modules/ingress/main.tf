@@ -1,5 +1,5 @@
-# What the load balancer stands on. The balancer itself belongs to the AWS Load Balancer Controller, which makes it
-# from the cluster's Ingress; it is told these groups and this firewall by name, so it needs no right to
+# The security groups and the firewall of the load balancer. The balancer itself belongs to the AWS Load Balancer Controller, which makes it
+# from the cluster's Ingress; it refers to these groups and this firewall by name, so it needs no right to
 # change any security group.
 
 resource "aws_security_group" "load_balancer" {

@@ -41,7 +41,7 @@ variable "has_policy" {
 }
 
 variable "managed_policy_arns" {
-  description = "Policies of AWS that the role has besides."
+  description = "The AWS managed policies that are attached to the role in addition."
   type        = list(string)
   default     = []
 }

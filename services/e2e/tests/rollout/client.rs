@@ -62,7 +62,7 @@ impl Client {
     }
 }
 
-/// Whoever is told so must not send another request on this connection (RFC 9112 §9.6).
+/// Tells whether the server closes the connection: the client must not send another request on this connection (RFC 9112 §9.6).
 fn says_close(answer: &Response<Incoming>) -> bool {
     answer.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }

@@ -63,7 +63,7 @@ async fn an_address_confirms_is_notified_and_unsubscribes() {
     system.wait_until_processed().await;
     publish(&system, &[("00:00:03", "200")]).await;
     system.wait_until_processed().await;
-    assert_eq!(server.taken().len(), 2, "one that asked, one that told, and no more");
+    assert_eq!(server.taken().len(), 2, "one confirmation, one alert, and no more");
     system.stop().await;
 }
 

@@ -59,7 +59,7 @@ async fn publish(system: &System, ticks: &[Tick]) {
     system.wait_until_processed().await;
 }
 
-/// Times, and whether somebody was told.
+/// Returns the times of the firings, and whether each was notified.
 async fn times(system: &System, alert: &Alert) -> Vec<(String, bool)> {
     let firings = system.api.firings(alert).await;
     assert!(firings.iter().enumerate().all(|(index, firing)| firing.number == index as i64 + 1), "{firings:?}");

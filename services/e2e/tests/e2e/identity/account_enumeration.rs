@@ -53,7 +53,7 @@ async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
     system.wait_until_processed().await;
     assert_eq!(system.mails().iter().filter(|mail| mail.to == unknown[1]).count(), 5);
 
-    // What each is told by mail, and nobody else.
+    // Each address gets its own mail, and no other address does.
     system.mail_to(known[0], "You have a Tickbell account already").await;
     system.mail_to(known[0], "Reset your Tickbell password").await;
     let mails = system.mails();

@@ -104,7 +104,7 @@ async fn funded(system: &System, email: &str) -> String {
     system.api.sign_in(email).await
 }
 
-/// Ada trades, waits to trade, is told, and has a program.
+/// Gives Ada a trade, an open order, an order mail and an API key.
 async fn trade_and_subscribe(system: &System, session: &str) {
     let api = &system.api;
     for (key, terms) in [
@@ -159,7 +159,10 @@ async fn a_user_is_exported_and_erased_and_the_ledger_still_balances() {
     let rule: Value = api.call_with(&bobs, Method::POST, "/v1/alerts", &rule).await.expect_status(201).json();
     trade_and_subscribe(&system, &session).await;
     assert_export_is_complete(&api.call(&session, Method::GET, "/v1/me/export").await.expect_status(200), &rule);
-    assert!(api.call(&bobs, Method::GET, "/v1/me/export").await.text.contains("77.00"), "and his to be told");
+    assert!(
+        api.call(&bobs, Method::GET, "/v1/me/export").await.text.contains("77.00"),
+        "and his own export still has it"
+    );
 
     api.call(&session, Method::DELETE, "/v1/me").await.expect_status(204);
     system.wait_until_processed().await;

@@ -53,7 +53,7 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
 
     keys_do_what_their_scopes_say(&api, &second).await;
 
-    // A new password ends every session, revokes the keys, uses up what was asked for before, and is told.
+    // A new password ends every session, revokes the keys, invalidates earlier reset links, and is notified by mail.
     let key = api.create_api_key(&second, &["read"]).await;
     let resets = || system.mails().into_iter().filter(|mail| mail.subject == "Reset your Tickbell password");
     api.post("/v1/password-resets", &json!({ "email": ada })).await.expect_status(202);

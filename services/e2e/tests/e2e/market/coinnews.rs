@@ -127,10 +127,10 @@ async fn a_random_walk_is_ingested_with_its_history_and_is_the_same_after_a_rest
     for tick in &taken {
         let price = tick.price.to_string();
         let known = before.get(&tick.at).or_else(|| after.get(&tick.at));
-        assert_eq!(known, Some(&price), "{} was told otherwise before, or after", tick.at);
+        assert_eq!(known, Some(&price), "{} had another price before or after", tick.at);
     }
     for (at, price) in before.range(after.keys().next().expect("a past").clone()..) {
-        assert_eq!(after.get(at), Some(price), "{at} was told otherwise after the restart");
+        assert_eq!(after.get(at), Some(price), "{at} had another price after the restart");
     }
     assert!((144..=147).contains(&taken.len()), "what was taken before is recognised: {}", taken.len());
     system.stop().await;

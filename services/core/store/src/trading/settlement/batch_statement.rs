@@ -40,7 +40,7 @@ impl Statement {
             statement.add_prices(&changes.prices);
         }
         if !events.is_empty() {
-            statement.query.push(", told AS (");
+            statement.query.push(", queued AS (");
             outbox::push_together(&mut statement.query, service, events)?;
             statement.query.push(")");
         }
