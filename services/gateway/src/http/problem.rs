@@ -192,7 +192,7 @@ impl Problem {
         errors.truncate(MAX_ERRORS);
         let detail = match errors.as_slice() {
             [only] => only.sentence(),
-            many => format!("The request has {} errors; the list errors has each.", many.len()),
+            many => format!("The request has {} errors. The list `errors` has one entry for each.", many.len()),
         };
         Self { errors, ..Self::new(ProblemKind::Invalid, detail) }
     }
