@@ -6,7 +6,10 @@
 use std::fmt::{self, Display, Formatter};
 
 use platform::ServiceError;
-use sqlx::{ConnectOptions, Connection, migrate::Migrator};
+use sqlx::{
+    ConnectOptions, Connection, SqlSafeStr,
+    migrate::{Migration, MigrationType, Migrator},
+};
 use thiserror::Error as ThisError;
 
 use crate::{Error, Store};
@@ -17,6 +20,10 @@ pub const SCHEMA_FORMAT: i32 = 2;
 
 /// The number of the migration that creates the schema.
 const INITIAL: i64 = 1;
+
+/// The migrations of this build: the number, the description and the SQL of each. The macro `migrate!` would find them in
+/// the folder by itself, but its feature compiles sqlx, TLS included, once more for the machine that builds.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(INITIAL, "initial", include_str!("../../migrations/0001_initial.sql"))];
 
 /// The database holds a schema that this build can neither read nor migrate.
 #[derive(Debug, Clone, PartialEq, Eq, ThisError)]
@@ -116,12 +123,30 @@ impl Store {
 }
 
 fn migrator() -> Migrator {
-    sqlx::migrate!()
+    let migration = |(version, description, sql): (i64, &'static str, &'static str)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(MIGRATIONS.map(migration).into())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_a_migration_of_this_build() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+        let entries = fs::read_dir(folder).expect("the folder").map(|entry| entry.expect("an entry").path());
+        let mut files: Vec<_> = entries
+            .map(|path| (path.file_name().expect("a name").to_owned(), fs::read_to_string(path).expect("SQL")))
+            .collect();
+        files.sort();
+        let built_in =
+            MIGRATIONS.map(|(version, description, sql)| (format!("{version:04}_{description}.sql").into(), sql.into()));
+        assert_eq!(files, built_in);
+    }
 
     #[test]
     fn the_initial_migration_writes_the_format_number_of_this_build() {
