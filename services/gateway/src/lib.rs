@@ -14,7 +14,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
-use store::Store;
+use store::{LocalSignals, Store};
 use tokio::net::TcpListener;
 use tracing::info;
 use utoipa_swagger_ui::SwaggerUi;
@@ -35,6 +35,7 @@ pub struct Gateway {
     lame_duck: Duration,
     drain: Duration,
     store: Store,
+    signals: LocalSignals,
     broker: Broker,
     check: Check,
 }
@@ -46,6 +47,7 @@ impl Gateway {
         settings: Settings,
         links: Links,
         store: Store,
+        signals: LocalSignals,
         broker: Broker,
         health: Health,
         metrics: Metrics,
@@ -58,6 +60,7 @@ impl Gateway {
         let check = health.check("gateway");
         let state = AppState {
             store: store.clone(),
+            signals: signals.clone(),
             links,
             confirmation: settings.confirmation,
             orders_from_alerts: settings.orders_from_alerts,
@@ -69,7 +72,7 @@ impl Gateway {
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
         let router = with_middleware(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
-        Ok(Self { listener, address, router, lame_duck, drain, store, broker, check })
+        Ok(Self { listener, address, router, lame_duck, drain, store, signals, broker, check })
     }
 
     /// Returns the address that it listens on.
@@ -80,7 +83,7 @@ impl Gateway {
     /// Serves requests and relays the events that they commit, until shutdown. Then it reports that it is not ready, goes
     /// on serving while the load balancer learns of it, and finishes the requests that have begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { listener, address, router, lame_duck, drain, store, broker, check } = self;
+        let Self { listener, address, router, lame_duck, drain, store, signals, broker, check } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(axum::middleware::from_fn_with_state(shutdown.clone(), close_when_draining));
         let close = Shutdown::new();
@@ -88,7 +91,7 @@ impl Gateway {
             platform::http::server::serve(listener, router, drain, &close).await;
             Ok::<_, ServiceError>(())
         };
-        let relay = || outbox_relay::run(&store, &broker, &check, &shutdown);
+        let relay = || outbox_relay::run(&store, &signals.relay, &broker, &check, &shutdown);
         let relay_then_drain = async {
             // Only when the relay has ended: it must not report that it is ready again.
             platform::supervise(outbox_relay::LEADER_LOCK, &check, &shutdown, relay).await?;
@@ -101,7 +104,7 @@ impl Gateway {
         // The waiters run as long as there are requests: some wait until their order is settled.
         tokio::select! {
             ended = async { tokio::try_join!(serve, relay_then_drain) } => ended.map(|_| ()),
-            never = store.order_waiters().run(&store) => match never {},
+            never = signals.order_waiters.run(&store) => match never {},
         }
     }
 }

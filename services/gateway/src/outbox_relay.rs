@@ -3,7 +3,12 @@
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 use platform::{Broker, Check, ServiceError, Shutdown};
-use store::{Store, consumer::leader_lock, identity::expiry, outbox::relay};
+use store::{
+    Store,
+    consumer::leader_lock,
+    identity::expiry,
+    outbox::{LocalRelay, relay},
+};
 use tracing::{debug, warn};
 
 /// The advisory lock that says which gateway relays; all of them serve requests.
@@ -15,6 +20,7 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Publishes what any gateway has committed, while this one is the leader.
 pub(crate) async fn run(
     store: &Store,
+    local: &LocalRelay,
     broker: &Broker,
     check: &Check,
     shutdown: &Shutdown,
@@ -24,7 +30,7 @@ pub(crate) async fn run(
     let mut lost = pin!(leader_lock.lost());
     tokio::select! {
         error = lost.as_mut() => Err(error),
-        ended = relay::run(store, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
+        ended = relay::run(store, local, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
         never = delete_expired_rows(store) => match never {},
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use platform::signed_links::Links;
-use store::Store;
+use store::{LocalSignals, Store};
 
 use crate::{
     auth::password::Passwords,
@@ -14,6 +14,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) store: Store,
+    pub(crate) signals: LocalSignals,
     pub(crate) links: Links,
     pub(crate) confirmation: Confirmation,
     pub(crate) orders_from_alerts: OrdersFromAlerts,

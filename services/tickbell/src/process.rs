@@ -2,7 +2,7 @@
 
 use events::streams::Topology;
 use platform::{Broker, Health, broker::topology, http::admin, settings::Pair, telemetry};
-use store::Store;
+use store::{LocalSignals, Store};
 use tracing::info;
 
 use crate::{
@@ -20,7 +20,8 @@ pub(crate) async fn run(options: &GlobalOptions, service: &'static Service, flag
     let shutdown = signals::shutdown()?;
     let health = health(service);
     admin::start(settings.admin.listen, health.clone(), telemetry.metrics.clone()).await?;
-    let context = Context { settings, health, metrics: telemetry.metrics.clone(), shutdown };
+    let context =
+        Context { settings, health, metrics: telemetry.metrics.clone(), signals: LocalSignals::default(), shutdown };
     match service.run {
         Run::Alone(run) => run(context).await?,
         Run::WithBroker(run) => {

@@ -18,7 +18,7 @@ use platform::{
     },
 };
 use store::{
-    Error, Store,
+    Error, LocalSignals, Store,
     consumer::{
         position,
         runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, Publish, lead},
@@ -52,11 +52,12 @@ const ORDERS: usize = 2;
 pub(crate) async fn run(
     broker: &Broker,
     store: &Store,
+    signals: &LocalSignals,
     check: &Check,
     settings: &Settings,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let service = TradeSettler { store: store.clone(), settings: settings.clone() };
+    let service = TradeSettler { store: store.clone(), signals: signals.clone(), settings: settings.clone() };
     let plan = Plan {
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,
@@ -67,7 +68,7 @@ pub(crate) async fn run(
         check.ready();
         tokio::select! {
             ended = run.run() => ended.map(|never| match never {}),
-            ended = relay::run(store, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
+            ended = relay::run(store, &signals.relay, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
         }
     };
     lead(store, broker, SERVICE, check, work).await
@@ -75,6 +76,7 @@ pub(crate) async fn run(
 
 struct TradeSettler {
     store: Store,
+    signals: LocalSignals,
     settings: Settings,
 }
 
@@ -118,7 +120,7 @@ impl ConsumerService for TradeSettler {
                 _ => ServiceError::permanent("restore the ledger; run `tickbell ledger verify`", error),
             })?;
         info!(service = SERVICE, open_orders = book.open_orders(), "order book restored");
-        let connection = settlement::connect(&self.store).await?;
+        let connection = settlement::connect(&self.store, &self.signals).await?;
         Ok(State { book, connection, redelivery_window: RedeliveryWindow::new(0), settled: HashSet::new() })
     }
 

@@ -18,7 +18,7 @@ use platform::{
     supervise,
 };
 use serde::Deserialize;
-use store::Store;
+use store::{LocalSignals, Store};
 
 /// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "trade-settler";
@@ -84,6 +84,7 @@ impl Settings {
 pub async fn run(
     broker: Broker,
     store: Store,
+    signals: &LocalSignals,
     health: &Health,
     settings: Settings,
     shutdown: Shutdown,
@@ -93,8 +94,9 @@ pub async fn run(
     consumer_run::register_metrics();
     verify::register_metrics();
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
-    let settle =
-        supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings, &shutdown));
+    let settle = supervise(SERVICE, &check, &shutdown, || {
+        consumer_run::run(&broker, &store, signals, &check, &settings, &shutdown)
+    });
     let verify = async {
         match settings.verify_every_minutes {
             0 => shutdown.cancelled().await,

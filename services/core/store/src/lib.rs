@@ -6,6 +6,7 @@
 
 pub mod consumer;
 pub mod identity;
+mod local_signals;
 pub mod market;
 pub mod notifications;
 pub mod outbox;
@@ -36,14 +37,13 @@ use uuid::Uuid;
 
 use crate::{
     consumer::position::Advance,
-    outbox::relay::LocalRelay,
     pg::{
         hot_connections::{ASSUME_ALIVE_FOR, HotConnections},
         notify::PgNotifier,
     },
-    trading::order_waiters::OrderWaiters,
 };
 
+pub use local_signals::LocalSignals;
 pub use pg::{
     schema::{SCHEMA_FORMAT, WrongSchemaFormat},
     transaction::Tx,
@@ -125,8 +125,6 @@ pub struct Store {
     /// The scales of the assets that were looked up. A scale never changes, so it is cached without expiry.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
     notifier: PgNotifier,
-    local_relay: LocalRelay,
-    order_waiters: OrderWaiters,
     /// The id of this process, which its notifications carry.
     instance: Uuid,
 }
@@ -199,8 +197,6 @@ impl Store {
             hot: HotConnections::default(),
             scales: Arc::default(),
             notifier: PgNotifier::default(),
-            local_relay: LocalRelay::default(),
-            order_waiters: OrderWaiters::default(),
             #[expect(clippy::disallowed_methods, reason = "a new id per process, which nothing stores")]
             instance: Uuid::new_v4(),
         })
@@ -231,11 +227,6 @@ impl Store {
                 () = shutdown.cancelled() => {}
             }
         }
-    }
-
-    /// Returns the registry of those in this process who wait for decisions of the settler.
-    pub fn order_waiters(&self) -> &OrderWaiters {
-        &self.order_waiters
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use platform::{Broker, Health, Shutdown, settings::SettingsError, telemetry::Metrics};
-use store::Store;
+use store::{LocalSignals, Store};
 
 use crate::settings::Settings;
 
@@ -82,5 +82,7 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
+    /// What the services of this process tell each other without the database.
+    pub(crate) signals: LocalSignals,
     pub(crate) shutdown: Shutdown,
 }

@@ -18,6 +18,7 @@ pub(super) const SERVICE: Service = Service {
 };
 
 fn run(context: Context, broker: Broker, store: Store) -> Task {
-    let Context { settings, health, shutdown, .. } = context;
-    async move { Ok(::trade_settler::run(broker, store, &health, settings.trade_settler, shutdown).await?) }.boxed()
+    let Context { settings, health, signals, shutdown, .. } = context;
+    async move { Ok(::trade_settler::run(broker, store, &signals, &health, settings.trade_settler, shutdown).await?) }
+        .boxed()
 }

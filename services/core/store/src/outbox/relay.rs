@@ -1,12 +1,6 @@
 //! The relay publishes committed events from the outbox.
 
-use std::{
-    collections::HashMap,
-    iter,
-    pin::pin,
-    sync::{Arc, Mutex, PoisonError, Weak},
-    time::Duration,
-};
+use std::{iter, pin::pin, time::Duration};
 
 use events::OutboundMessage;
 use platform::{Broker, ServiceError, Shutdown};
@@ -15,18 +9,19 @@ use sqlx::{
     postgres::{PgListener, PgRow},
     types::Json,
 };
-use tokio::{
-    sync::{Notify, mpsc},
-    time::{Instant, sleep, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::debug;
 
-use crate::{Error, Store, outbox::channel};
+use crate::{
+    Error, Store,
+    outbox::{
+        channel,
+        local_relay::{CHANNEL_CAPACITY, Committed, LocalRelay},
+    },
+};
 
 /// The approximate number of events that are published between two deletes.
 const BATCH: usize = 4_000;
-/// The capacity of the channel to the relay of the same process, in events.
-const CHANNEL_CAPACITY: usize = 4_000;
 /// Rows of published events are deleted when no further event arrives for this long.
 const DELETE_AFTER_IDLE: Duration = Duration::from_millis(50);
 /// The interval of polling, which finds events whose notification was lost while the listener reconnected.
@@ -37,58 +32,16 @@ const DELETE_PUBLISHED: &str = "
     DELETE FROM outbox USING (SELECT set_config('synchronous_commit', 'off', true) AS value OFFSET 0) AS setting
     WHERE id = ANY($1) AND setting.value = 'off'";
 
-/// A committed event and the id of its row.
-type Committed = (i64, OutboundMessage);
-
-/// The relays of this process by service. An event that is committed in the same process reaches its relay without a
-/// notification from the database.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct LocalRelay(Arc<Mutex<HashMap<&'static str, Relay>>>);
-
-/// The channels to one relay of this process.
-#[derive(Debug)]
-struct Relay {
-    /// Sends committed events to the relay, which then need not read them from the database.
-    events: mpsc::Sender<Committed>,
-    /// Wakes the relay, which then reads the outbox.
-    wake: Weak<Notify>,
-}
-
-impl LocalRelay {
-    fn open(&self, service: &'static str) -> (mpsc::Receiver<Committed>, Arc<Notify>) {
-        let (sender, receiver) = mpsc::channel(CHANNEL_CAPACITY);
-        let wake = Arc::new(Notify::new());
-        let relay = Relay { events: sender, wake: Arc::downgrade(&wake) };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(service, relay);
-        (receiver, wake)
-    }
-
-    fn with(&self, service: &'static str, send: impl FnOnce(&Relay) -> bool) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(service).is_some_and(send)
-    }
-
-    /// Sends an event to the relay of this process, and returns `false` when none receives it. The relay then reads it
-    /// from the database, where every event is.
-    fn enqueue(&self, service: &'static str, committed: Committed) -> bool {
-        self.with(service, |relay| relay.events.try_send(committed).is_ok())
-    }
-
-    /// Wakes the relay of this process, and returns `false` when there is none.
-    fn wake(&self, service: &'static str) -> bool {
-        self.with(service, |relay| relay.wake.upgrade().inspect(|wake| wake.notify_one()).is_some())
-    }
-}
-
 /// Makes the relay publish a committed event soon, in this process or in another one.
-pub(crate) fn enqueue(store: &Store, service: &'static str, committed: Committed) {
-    if !store.local_relay.enqueue(service, committed) {
+pub(crate) fn enqueue(store: &Store, local: &LocalRelay, service: &'static str, committed: Committed) {
+    if !local.enqueue(service, committed) {
         store.notify(channel(service));
     }
 }
 
 /// Wakes the relay of a service, which then reads the committed events from the outbox.
-pub(crate) fn wake(store: &Store, service: &'static str) {
-    if !store.local_relay.wake(service) {
+pub(crate) fn wake(store: &Store, local: &LocalRelay, service: &'static str) {
+    if !local.wake(service) {
         store.notify(channel(service));
     }
 }
@@ -118,6 +71,7 @@ pub async fn publish_pending(store: &Store, service: &'static str, broker: &Brok
 /// `pace` of a publish are published together after it, because each publish costs the broker more than a message does.
 pub async fn run(
     store: &Store,
+    local: &LocalRelay,
     service: &'static str,
     broker: &Broker,
     pace: Duration,
@@ -125,7 +79,7 @@ pub async fn run(
 ) -> Result<(), ServiceError> {
     let mut listener = PgListener::connect_with(store.pool()).await.map_err(Error::from)?;
     listener.listen(&channel(service)).await.map_err(Error::from)?;
-    let (mut enqueued, wake) = store.local_relay.open(service);
+    let (mut enqueued, wake) = local.open(service);
     // The rows of enqueued events that are published. They are deleted together, and before the outbox is read again: a
     // row that is still there would be published a second time.
     let mut published = Vec::new();
@@ -208,41 +162,4 @@ async fn next_notification(listener: &mut PgListener) -> Result<(), Error> {
     listener.recv().await?;
     while listener.next_buffered().is_some() {}
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use events::OutboundMessage;
-    use futures::FutureExt;
-
-    use super::*;
-
-    fn committed(row: i64) -> Committed {
-        (
-            row,
-            OutboundMessage {
-                subject: "orders.BTC-USD.1".into(),
-                id: "1".into(),
-                headers: Vec::new(),
-                body: Vec::new(),
-            },
-        )
-    }
-
-    #[test]
-    fn an_event_is_enqueued_only_where_a_relay_receives_it() {
-        let local_relay = LocalRelay::default();
-        assert!(!local_relay.enqueue("gateway", committed(1)), "no relay");
-        let (mut relay, wake) = local_relay.open("gateway");
-        assert!(local_relay.enqueue("gateway", committed(2)) && !local_relay.enqueue("operator", committed(3)));
-        assert_eq!(relay.try_recv().map(|(row, _)| row), Ok(2));
-        let received = (0..).take_while(|row| local_relay.enqueue("gateway", committed(*row))).count();
-        assert_eq!(received, CHANNEL_CAPACITY, "a relay that is behind reads the others from the database");
-        assert!(local_relay.wake("gateway") && !local_relay.wake("operator"));
-        wake.notified().now_or_never().expect("the relay is woken");
-        drop((relay, wake));
-        assert!(!local_relay.enqueue("gateway", committed(5)) && !local_relay.wake("gateway"), "the relay has ended");
-        let _relay = local_relay.open("gateway");
-        assert!(local_relay.enqueue("gateway", committed(6)), "there is another");
-    }
 }

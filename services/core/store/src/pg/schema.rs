@@ -143,8 +143,8 @@ mod tests {
             .map(|path| (path.file_name().expect("a name").to_owned(), fs::read_to_string(path).expect("SQL")))
             .collect();
         files.sort();
-        let built_in =
-            MIGRATIONS.map(|(version, description, sql)| (format!("{version:04}_{description}.sql").into(), sql.into()));
+        let built_in = MIGRATIONS
+            .map(|(version, description, sql)| (format!("{version:04}_{description}.sql").into(), sql.into()));
         assert_eq!(files, built_in);
     }
 

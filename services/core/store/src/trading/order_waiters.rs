@@ -20,11 +20,12 @@ use crate::{
     trading::{
         deposits,
         orders::{self, Decision, OrderRecord, OrderState},
-        settlement::SETTLED,
         trades::Trade,
     },
 };
 
+/// The PostgreSQL channel that announces settled orders and deposits.
+pub(crate) const SETTLED: &str = "orders_settled";
 /// The interval of polling, which finds decisions whose notification was lost while the listener reconnected.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 

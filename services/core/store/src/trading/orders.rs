@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, Store, Tx,
-    outbox::{self, relay},
+    outbox::{self, LocalRelay, relay},
     pg::row,
     trading::trades::{self, Trade},
 };
@@ -169,12 +169,12 @@ macro_rules! records {
 }
 
 /// Saves an order once: a request with the same keys and terms finds the same order.
-pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
+pub async fn place(store: &Store, local: &LocalRelay, order: NewOrder) -> Result<Placed, Error> {
     let mut connection = store.hot_connection().await?;
     let saved = save(&mut *connection, &order).await?;
     connection.keep();
     if let Some(committed) = saved {
-        relay::enqueue(store, outbox::GATEWAY, committed);
+        relay::enqueue(store, local, outbox::GATEWAY, committed);
         return Ok(Placed::New(Box::new(order.into())));
     }
     store.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await

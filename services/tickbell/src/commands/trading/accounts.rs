@@ -14,6 +14,7 @@ use store::{
     trading::{
         assets, balances,
         deposits::{self, AccountOwner, Deposit, NewDeposit, Requested},
+        order_waiters::OrderWaiters,
     },
 };
 use tokio::time::Instant;
@@ -169,10 +170,11 @@ async fn wait_until_posted(store: &Store, deposit: Deposit) -> Option<Deposit> {
     if deposit.posting_id.is_some() {
         return Some(deposit);
     }
-    let waiting = store.order_waiters().deposit(deposit.id);
+    let waiters = OrderWaiters::default();
+    let waiting = waiters.deposit(deposit.id);
     let posting_id = tokio::select! {
         posted = waiting.until(Instant::now() + POSTING_TIMEOUT) => posted,
-        never = store.order_waiters().run(store) => match never {},
+        never = waiters.run(store) => match never {},
     };
     posting_id.map(|_| Deposit { posting_id, ..deposit })
 }

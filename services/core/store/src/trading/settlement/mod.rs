@@ -13,21 +13,19 @@ use uuid::Uuid;
 
 use self::batch_statement::Statement;
 use crate::{
-    Error, Store,
+    Error, LocalSignals, Store,
     consumer::{dead_letters, runner::Commit},
     outbox::relay,
     pg::{row, transaction::in_task},
-    trading::assets,
+    trading::{assets, order_waiters::SETTLED},
 };
-
-/// The PostgreSQL channel that announces settled orders and deposits.
-pub const SETTLED: &str = "orders_settled";
 
 /// A connection that commits batches. It is never shared, so that PostgreSQL's caches for the batch statement stay
 /// filled.
 #[derive(Debug)]
 pub struct SettlementConnection {
     store: Store,
+    signals: LocalSignals,
     connection: Arc<Mutex<PoolConnection<Postgres>>>,
 }
 
@@ -36,7 +34,7 @@ impl SettlementConnection {
     ///
     /// The commit runs in a task of its own, so that it goes on while the caller decides the next batch.
     pub fn settle(&self, commit: Commit<Changes>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (store, connection) = (self.store.clone(), self.connection.clone());
+        let (store, signals, connection) = (self.store.clone(), self.signals.clone(), self.connection.clone());
         in_task(async move {
             let Commit { service, advances, effects: changes, events, dead_letters } = commit;
             let statement = Statement::new(service, advances, &changes, &events)?;
@@ -52,20 +50,21 @@ impl SettlementConnection {
                 committed.await?;
             }
             if !changes.orders.is_empty() || !changes.postings.is_empty() {
-                store.order_waiters().notify(&changes);
+                signals.order_waiters.notify(&changes);
                 store.notify(SETTLED);
             }
             if !events.is_empty() {
-                relay::wake(&store, service);
+                relay::wake(&store, &signals.relay, service);
             }
             Ok(())
         })
     }
 }
 
-/// Opens a connection to commit batches on.
-pub async fn connect(store: &Store) -> Result<SettlementConnection, Error> {
-    Ok(SettlementConnection { store: store.clone(), connection: Arc::new(Mutex::new(store.connection().await?)) })
+/// Opens a connection to commit batches on. `signals` reach those in this process who wait for what is settled.
+pub async fn connect(store: &Store, signals: &LocalSignals) -> Result<SettlementConnection, Error> {
+    let connection = Arc::new(Mutex::new(store.connection().await?));
+    Ok(SettlementConnection { store: store.clone(), signals: signals.clone(), connection })
 }
 
 /// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.
