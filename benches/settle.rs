@@ -35,7 +35,7 @@ use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
     LocalSignals, Store,
-    consumer::runner::Commit,
+    consumer::service::Commit,
     consumer::{leader_lock, position},
     trading::{assets, settlement},
 };

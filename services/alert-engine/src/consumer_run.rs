@@ -18,7 +18,8 @@ use store::{
     Error, Store,
     consumer::{
         position,
-        runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, lead},
+        runner::{ConsumerRun, lead},
+        service::{Commit, ConsumerService, Decided, Plan},
     },
     rules::engine_state,
 };

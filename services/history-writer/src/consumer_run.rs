@@ -13,7 +13,8 @@ use store::{
     Error, Store, Tx,
     consumer::{
         position,
-        runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, lead},
+        runner::{ConsumerRun, lead},
+        service::{Commit, ConsumerService, Decided, Plan},
     },
     market::{candles, instruments, ticks},
 };

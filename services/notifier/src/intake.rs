@@ -9,7 +9,8 @@ use store::{
     Error, Store, Tx,
     consumer::{
         position,
-        runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, Publish, lead},
+        runner::{ConsumerRun, lead},
+        service::{Commit, ConsumerService, Decided, Plan, Publish},
     },
     notifications::{
         deliveries::{self, Delivery, Kind},

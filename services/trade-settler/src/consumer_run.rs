@@ -21,7 +21,8 @@ use store::{
     Error, LocalSignals, Store,
     consumer::{
         position,
-        runner::{Commit, ConsumerRun, ConsumerService, Decided, Plan, Publish, lead},
+        runner::{ConsumerRun, lead},
+        service::{Commit, ConsumerService, Decided, Plan, Publish},
     },
     outbox::relay,
     trading::{

@@ -1,6 +1,8 @@
-//! The consumers of streams: their leadership, positions, dead letters and the loop that runs them.
+//! The consumers of streams: their leadership, positions and dead letters, the interface of a service, and the loop that
+//! runs it.
 
 pub mod dead_letters;
 pub mod leader_lock;
 pub mod position;
 pub mod runner;
+pub mod service;

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use self::batch_statement::Statement;
 use crate::{
     Error, LocalSignals, Store,
-    consumer::{dead_letters, runner::Commit},
+    consumer::{dead_letters, service::Commit},
     outbox::relay,
     pg::{row, transaction::in_task},
     trading::{assets, order_waiters::SETTLED},

@@ -9,7 +9,7 @@ use store::{
     Error, LocalSignals, Store,
     consumer::{
         position::{self, Advance},
-        runner::Commit,
+        service::Commit,
     },
     outbox::LocalRelay,
     trading::{
