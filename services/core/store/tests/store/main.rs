@@ -1,11 +1,14 @@
-//! Runs every public function of the store on a real PostgreSQL, each test on a database of its own.
+//! Runs every public function of the store on a real PostgreSQL, each test on a database of its own, and the consumer
+//! runner on a real broker as well.
 
 mod completeness;
+mod consumer_runner;
 mod consumers;
 mod database;
 mod deliveries;
 mod identity;
 mod market;
+mod nats;
 mod outbox;
 mod pg;
 mod postgres;
