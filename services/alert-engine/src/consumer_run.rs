@@ -79,7 +79,6 @@ impl ConsumerService for AlertEngine {
             engine_state::reset_sequences(&self.store).await?;
         }
         let engine = Engine::restore(engine_state::load(&self.store).await?);
-        info!(service = SERVICE, rules = engine.active_rules(), "rules restored");
         Ok(State { engine, evaluated: positions[TICKS] })
     }
 

@@ -30,7 +30,7 @@ use store::{
         settlement::{self, SettlementConnection},
     },
 };
-use tracing::{info, info_span};
+use tracing::info_span;
 use uuid::Uuid;
 
 use crate::{
@@ -120,7 +120,6 @@ impl ConsumerService for TradeSettler {
                 RestoreError::Missing(_) => ServiceError::transient("restore the open orders", error),
                 _ => ServiceError::permanent("restore the ledger; run `tickbell ledger verify`", error),
             })?;
-        info!(service = SERVICE, open_orders = book.open_orders(), "order book restored");
         let connection = settlement::connect(&self.store, &self.signals).await?;
         Ok(State { book, connection, redelivery_window: RedeliveryWindow::new(0), settled: HashSet::new() })
     }

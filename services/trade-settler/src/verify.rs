@@ -188,6 +188,7 @@ pub(crate) async fn run_periodically(store: &Store, every: Duration, shutdown: &
 fn log_report(report: &Report, began: Instant) {
     let (postings, ms) = (report.postings, began.elapsed().as_millis() as u64);
     match report.findings.named.first() {
+        None if postings == 0 => {} // An empty ledger proves nothing.
         None => info!(service = SERVICE, postings, head = report.head, ms, "ledger is consistent"),
         Some(first) => {
             let (row, wrong, rows) = (&first.row, &first.wrong, report.findings.count());

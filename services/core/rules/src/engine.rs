@@ -79,11 +79,6 @@ impl Engine {
         engine
     }
 
-    /// Returns the number of rules that are evaluated against ticks.
-    pub fn active_rules(&self) -> usize {
-        self.rules.values().filter(|entry| entry.state.status == RuleStatus::Active).count()
-    }
-
     /// Applies a change of a rule, unless a later one was applied before. A rule that becomes active is evaluated against
     /// ticks of sequences above `after`.
     pub fn apply_change(&mut self, change: RuleChanged, after: u64) {

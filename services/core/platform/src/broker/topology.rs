@@ -11,7 +11,7 @@ use events::{
     Timestamp,
     streams::{self, Ack, Consumer, Stream, Topology},
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::{Broker, ServiceError};
 
@@ -43,7 +43,7 @@ pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), ServiceEr
         }
         debug!(stream = name, consumers = declared.consumers.len(), "stream up to date");
     }
-    info!(streams = topology.streams.len(), consumers = topology.consumers(), "streams up to date");
+    debug!(streams = topology.streams.len(), consumers = topology.consumers(), "streams up to date");
     Ok(())
 }
 
@@ -66,7 +66,7 @@ pub async fn diff(broker: &Broker, topology: &Topology) -> Result<Vec<String>, S
 /// Returns a permanent error where the server differs from the declaration.
 pub async fn verify(broker: &Broker, topology: &Topology) -> Result<(), ServiceError> {
     require_none(diff(broker, topology).await?)?;
-    info!(streams = topology.streams.len(), consumers = topology.consumers(), "streams up to date");
+    debug!(streams = topology.streams.len(), consumers = topology.consumers(), "streams up to date");
     Ok(())
 }
 

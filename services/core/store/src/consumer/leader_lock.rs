@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use platform::{Check, ServiceError};
 use sqlx::{PgConnection, Postgres, pool::PoolConnection};
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{Error, Store};
 
@@ -32,7 +32,12 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
         }
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
-    info!(service, "acquired leadership");
+    // A lone instance leads at once, which is worth no line; that a standby takes over is.
+    if waited {
+        info!(service, "acquired leadership");
+    } else {
+        debug!(service, "acquired leadership");
+    }
     Ok(LeaderLock { service, connection: Some(connection) })
 }
 

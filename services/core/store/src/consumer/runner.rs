@@ -115,7 +115,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         for (consumer, position) in plan.consumers.iter().zip(&positions) {
             consumers.push(OrderedConsumer::open(broker, consumer, *position).await?);
         }
-        tracing::info!(service = plan.service, consumers = ?plan.consumers, ?positions, "state restored");
+        tracing::debug!(service = plan.service, consumers = ?plan.consumers, ?positions, "state restored");
         let streams = StreamMerge::new(consumers);
         let pending: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
         service.opened(&mut state, &pending);

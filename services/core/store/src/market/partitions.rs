@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use events::Timestamp;
 use market_data::Month;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::{Error, Store};
 
@@ -28,7 +28,7 @@ fn partition_month(name: &str) -> Option<Month> {
 /// Creates the partition of a month.
 pub async fn create(store: &Store, month: Month) -> Result<(), Error> {
     sqlx::query("SELECT create_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
-    info!(%month, "created partition");
+    debug!(%month, "created partition");
     Ok(())
 }
 
