@@ -1,5 +1,5 @@
 # Roles of the pipelines that change infrastructure. `plan` reads; `apply` writes, and only after the environment's
-# reviewers have said yes; `image` pushes the image. What deploys to a running cluster is a role of the environment.
+# reviewers have approved; `image` pushes the image. What deploys to a running cluster is a role of the environment.
 
 locals {
   state_key = { for name in var.environments : name => "${name}/terraform.tfstate" }

@@ -1,4 +1,4 @@
-//! What end-to-end tests are made with: a whole system as a user runs it, its API, its mails, and a mail server.
+//! The harness of the end-to-end tests: a whole system as a user runs it, its API, its mails, and a mail server.
 //!
 //! Nothing here is a stand-in: [`System`] is the built program with its own nats-server and PostgreSQL in a folder of
 //! its own, and [`MailServer`] is aiosmtpd. What is missing fails a test. No test reads the prose of a log: readiness,

@@ -1,4 +1,4 @@
-//! Ticks for a test, written where it needs them.
+//! Makes the ticks of a test from times and prices: as events, as messages, and as the lines of a recording.
 
 use events::{
     OutboundMessage, Price, Size, Symbol, Tick, Timestamp, Venue,

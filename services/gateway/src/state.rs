@@ -1,4 +1,4 @@
-//! What every handler works with.
+//! The state that all request handlers share: the database, signed links, password hashing and limits.
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use rust_decimal::Decimal;
 
 use crate::stored_tick::{InstrumentId, StoredTick};
 
-/// The candle of a candle that some ticks make.
+/// The part of a candle that some ticks make.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartialCandle {
     /// The instrument of the candle.

@@ -1,4 +1,4 @@
-//! Mails as a mailbox reads them, and a mail server that takes them.
+//! Mails as a mail program parses them, and a mail server that accepts them.
 
 pub(crate) mod server;
 
@@ -65,7 +65,7 @@ impl Mail {
         header.trim_start_matches('<').trim_end_matches('>').to_owned()
     }
 
-    /// The first link in the text whose path begins so.
+    /// Returns the first link in the text whose path begins with `path`.
     pub fn link(&self, path: &str) -> String {
         let found = self.text.split_whitespace().find(|word| word.starts_with("http") && word.contains(path));
         found.unwrap_or_else(|| panic!("no link to {path} in {}", self.text)).to_owned()

@@ -15,7 +15,7 @@ use crate::{
     wait_until,
 };
 
-/// Takes what comes, but not for `nobody@`, and for `later@` not at once.
+/// Accepts every mail, except that it always refuses `nobody@` and refuses the first attempt for `later@`.
 const HANDLER: &str = r#"
 import os
 
@@ -43,7 +43,7 @@ class Mailbox:
         return '451 4.3.0 not now' if later else '250 OK'
 "#;
 
-/// A running mail server and what it was given.
+/// A running mail server and its mailbox.
 pub struct MailServer {
     port: u16,
     folder: PathBuf,

@@ -1,4 +1,4 @@
-//! The database, reached past the services.
+//! Direct access to the database of a system, by `psql`.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use crate::wait_until;
 /// How long it may take until a lock is granted.
 const LOCK: Duration = Duration::from_secs(30);
 
-/// `psql` of the server that runs, as the owner of everything.
+/// Runs `psql` of the running server as the owner of the tables.
 pub struct Database {
     psql: PathBuf,
     url: String,
@@ -46,7 +46,7 @@ impl Database {
         command
     }
 
-    /// What statements answer, as text.
+    /// Returns the answer of statements as text.
     ///
     /// # Panics
     /// When the server refuses one.
@@ -56,7 +56,7 @@ impl Database {
         String::from_utf8(output.stdout).expect("text").trim().to_owned()
     }
 
-    /// Keeps a service from committing anything that it reads from a stream, until the answer is dropped: it lags.
+    /// Prevents a service from committing what it reads from a stream until the result is dropped, so that it lags.
     pub async fn pause_consumer(&self, service: &str) -> DatabaseLock<'_> {
         self.lock(&format!(
             "SELECT FROM consumer_positions WHERE consumer = '{service}' OR consumer LIKE '{service}-%' FOR UPDATE"
@@ -64,7 +64,7 @@ impl Database {
         .await
     }
 
-    /// Holds what a statement locks, until the answer is dropped.
+    /// Holds the locks that a statement takes until the result is dropped.
     pub async fn lock(&self, sql: &str) -> DatabaseLock<'_> {
         let holder = self.start(&format!("BEGIN; {sql}; SELECT pg_sleep(600)"));
         let holds = async || (self.value(&format!("SELECT count(*) {HOLDERS}")) == "1").then_some(());
@@ -81,7 +81,7 @@ impl Database {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("psql runs")
     }
 
-    /// Waits until somebody waits for a lock with a statement that begins so.
+    /// Waits until a statement that begins with `statement` waits for a lock.
     pub async fn wait_for_blocked(&self, statement: &str) {
         let waiting = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '{statement}%'"
@@ -89,18 +89,18 @@ impl Database {
         wait_until("a statement waits", LOCK, async || (self.value(&waiting) == "1").then_some(())).await;
     }
 
-    /// What the server says against a statement of a role, if anything.
+    /// Returns the error with which the server refuses a statement of a role, or `None` if it accepts it.
     pub fn refusal(&self, role: &str, statement: &str) -> Option<String> {
-        // Undone in any case: a statement that should be refused must not do harm to the next.
+        // Always rolled back: a statement that should be refused must not affect the next one.
         let output = self.run(&format!("BEGIN; SET LOCAL ROLE {role}; {statement}; ROLLBACK"));
         (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
-/// Who sleeps with something locked.
+/// The name of the session that sleeps while it holds locks.
 const HOLDERS: &str = "FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE '%pg_sleep(600)'";
 
-/// What is locked until this is dropped.
+/// Locks that are held until this is dropped.
 pub struct DatabaseLock<'a> {
     database: &'a Database,
     holder: Child,

@@ -30,7 +30,7 @@ use crate::{
 const START: Duration = Duration::from_secs(60);
 /// How long it may take until all that was published is processed and every mail sent.
 const WORK: Duration = Duration::from_secs(180);
-/// So many systems run at once beyond the number of cores: most of the time most of them wait.
+/// The number of systems that run at once beyond the number of cores, because they mostly wait.
 const MORE_THAN_CORES: usize = 2;
 
 /// `tickbell up` in a folder of its own, without an ingestor. Everything ends when it is dropped.
@@ -97,7 +97,7 @@ impl System {
         Self { up: None, api: Api::new(""), settings, folder: Folder::new(), _slot: slot }
     }
 
-    /// Lets another release make or change the data first; its schema is what this one then works with.
+    /// Lets another release create or migrate the data first, so that this one works with its schema.
     async fn run_release(&mut self, other: &Path) {
         let mut command = command(other, self.home());
         command.arg("--data-dir").arg(self.data()).args(["up", "--source", "none", "--http", "127.0.0.1:0"]);
@@ -186,12 +186,12 @@ impl System {
         self.folder.path()
     }
 
-    /// Whether what `up` has logged, all its starts together, has a text that may stand in no log, like a password.
+    /// Returns whether the log of all starts of `up` contains a text that must not be logged, like a password.
     pub fn has_logged(&self, secret: &str) -> bool {
         self.log().contains(secret)
     }
 
-    /// The lines of the log of the level ERROR: faults of ours, or of the machine.
+    /// Returns the log lines of level ERROR: faults of the program or of the machine.
     pub fn logged_errors(&self) -> Vec<String> {
         let is_error =
             |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line["level"] == "ERROR");
@@ -257,7 +257,7 @@ impl System {
         Broker::connect_now(&settings, "e2e", Health::default().check("broker"), Shutdown::new()).await.ok()
     }
 
-    /// How far everything is; `None` while a server is away.
+    /// Returns the progress of all consumers and deliveries; `None` while a server is down.
     pub async fn status(&self) -> Option<Status> {
         let output = self.run(&["status", "--json"]).await;
         serde_json::from_slice(&output.stdout).ok()

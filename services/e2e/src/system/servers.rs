@@ -1,4 +1,4 @@
-//! Services as processes of their own, on servers that nobody's `up` owns.
+//! Services as processes of their own, on a broker and a database that run without `up`.
 
 use std::{
     fs,
@@ -25,7 +25,7 @@ pub struct Servers {
     settings: Vec<(String, String)>,
 }
 
-/// One service in a process of its own, and the addresses at which it was told to listen.
+/// One service in a process of its own, and its addresses.
 pub struct Service {
     process: Process,
     /// Readiness and metrics, which every service has.
@@ -56,7 +56,7 @@ impl Recipe {
     fn start(&self, system: &System, name: &str) -> Process {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir("/");
-        // Only root may become another; who is not root is who `up` was.
+        // Only root may change the user; any other user is the one that `up` ran as.
         if nix::unistd::Uid::effective().is_root() {
             command.uid(self.user.0).gid(self.user.1);
         }
@@ -65,8 +65,8 @@ impl Recipe {
 }
 
 impl Servers {
-    /// Takes the servers over from `up`, which has made the database and the streams. Services get `settings`, besides
-    /// what none of them can do without.
+    /// Takes the servers over from `up`, which has created the database and the streams. Services get `settings` besides
+    /// the settings that all of them need.
     pub async fn take_over(system: &mut System, settings: &[(&str, &str)]) -> Self {
         let recipes = [Server::Nats, Server::Postgres].map(|server| Recipe::of(system, server));
         let mut all: Vec<(String, String)> =
@@ -107,7 +107,7 @@ impl Servers {
         command
     }
 
-    /// How far everything is; there is no `up`, so there is no env file that says where.
+    /// Returns the progress of all consumers and deliveries. Without `up` there is no env file with the addresses.
     pub async fn status(&self, system: &System) -> Option<Status> {
         let mut command = tokio::process::Command::from(system.tickbell());
         command.args(["status", "--json"]).envs(self.settings.iter().map(|(name, value)| (name, value)));

@@ -1,4 +1,5 @@
-//! The structure of the sources, held by reading them: layers, doors, circles, folders, names and doc comments.
+//! Checks the structure of the sources: layers, the one crate per outside system, circles of imports, folders, names and
+//! doc comments.
 //!
 //! Nothing is compiled or started here. Each check has a module with the rule and small inputs that break it; this file
 //! applies them to the clone.

@@ -1,4 +1,4 @@
-//! Names that may not come back. The left columns are ours alone and nobody from the field would guess them; the
+//! Names that may not come back. The left columns are private words, which nobody from the field would guess; the
 //! Glossary of ARCHITECTURE.md has the terms that took their place. Prose in comments stays free.
 
 /// Words that may not be a part of an identifier, and the term to use.

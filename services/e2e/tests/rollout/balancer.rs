@@ -1,6 +1,6 @@
-//! It stands for what is not ours: a Kubernetes Service, that is the kubelet's readiness probe, the endpoint controller
-//! and kube-proxy. New connections go round robin to those of the selected gateways that were ready a moment ago; a
-//! connection stays with its gateway until one of its ends closes it. It knows nothing of HTTP but the probe.
+//! A TCP balancer that behaves as a Kubernetes Service does: the kubelet's readiness probe, the endpoint controller and
+//! kube-proxy in one. New connections go round robin to those of the selected gateways that were ready a moment ago; a
+//! connection stays with its gateway until one of its ends closes it. Apart from the probe it does not parse HTTP.
 
 use std::{
     net::SocketAddr,
@@ -20,9 +20,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// From one probe to the next, and from what a probe finds or a deployment selects until new connections heed it.
+/// The interval of probes, and the delay until new connections follow a probe or a selection.
 const DELAY: Duration = Duration::from_millis(400);
-/// A probe that takes longer says nothing; a kubelet acts on silence only when it lasts.
+/// A probe that takes longer is ignored: a kubelet acts only on several failures in a row.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// A gateway that is probed.
@@ -39,7 +39,7 @@ pub(crate) struct Balancer {
     broken: Arc<Broken>,
 }
 
-/// Connections that were taken and could not be passed on.
+/// The numbers of connections that were accepted and could not be forwarded, by reason.
 #[derive(Debug, Default)]
 pub(crate) struct Broken {
     no_endpoint: AtomicU64,
@@ -47,16 +47,16 @@ pub(crate) struct Broken {
 }
 
 impl Endpoint {
-    /// A gateway that takes connections at `address`, once its first probe has found it ready: a deployment goes on then.
+    /// Probes the gateway at `address`, and returns once it is ready, which a deployment waits for too.
     pub(crate) async fn new(address: SocketAddr, health: Api) -> Self {
         let (found, mut ready) = watch::channel(false);
         tokio::spawn(probe(health, found));
-        ready.wait_for(|ready| *ready).await.expect("it is probed while somebody looks");
+        ready.wait_for(|ready| *ready).await.expect("the probe runs while this waits");
         Self { address, ready }
     }
 }
 
-/// Keeps asking one gateway.
+/// Probes one gateway until nobody needs the result.
 async fn probe(health: Api, found: watch::Sender<bool>) {
     while !found.is_closed() {
         let asked = Api::try_send(health.request(Method::GET, "/readyz"));
@@ -85,18 +85,18 @@ impl Balancer {
         self.address
     }
 
-    /// Says which gateways are behind it: those of the active colour.
+    /// Selects the gateways of the active colour.
     pub(crate) fn select(&self, endpoints: Vec<Endpoint>) {
         self.selected.send_replace(endpoints);
     }
 
-    /// What it could not pass on, for whoever looks for the reason of a failure.
+    /// Returns what could not be forwarded, for the message of a failing test.
     pub(crate) fn broken(&self) -> &Broken {
         &self.broken
     }
 }
 
-/// Heeds, always a moment late, what is selected and ready.
+/// Applies a selection and the results of probes, with a delay.
 async fn follow(selection: watch::Receiver<Vec<Endpoint>>, heeded: watch::Sender<Vec<SocketAddr>>) {
     loop {
         let targets = ready(&selection.borrow());
@@ -122,7 +122,7 @@ async fn accept(listener: TcpListener, targets: watch::Receiver<Vec<SocketAddr>>
     }
 }
 
-/// A connection that cannot be passed on breaks, and its client loses a request.
+/// Forwards a connection. One that cannot be forwarded is closed, and its client loses a request.
 async fn forward(mut client: TcpStream, target: Option<SocketAddr>, broken: Arc<Broken>) {
     let Some(target) = target else {
         broken.no_endpoint.fetch_add(1, Ordering::Relaxed);
@@ -135,6 +135,6 @@ async fn forward(mut client: TcpStream, target: Option<SocketAddr>, broken: Arc<
     for stream in [&client, &gateway] {
         stream.set_nodelay(true).expect("our socket");
     }
-    // How a connection ends is seen by its client, who counts.
+    // The client counts how its connection ends.
     let _ = copy_bidirectional(&mut client, &mut gateway).await;
 }

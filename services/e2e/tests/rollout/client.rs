@@ -1,5 +1,5 @@
-//! A client that sends every request once. What fails is a failure: libraries that pool connections send a request
-//! again, unasked, when its connection was closed before the answer began, and would hide what is counted here.
+//! An HTTP client that sends every request once. Libraries that pool connections repeat a request whose connection was
+//! closed before the answer began, and would hide the failures that this test counts.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -13,11 +13,11 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::timeout};
 
-/// After this a request is lost, whatever comes.
+/// The time after which a request counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(15);
 const MOST_BYTES: usize = 1 << 20;
 
-/// One connection at a time, kept while the other end keeps it.
+/// A client with one connection, which is reused until the server closes it.
 pub(crate) struct Client {
     address: SocketAddr,
     connection: Option<SendRequest<Body>>,
@@ -44,7 +44,7 @@ impl Client {
         timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(format!("no answer within {TIMEOUT:?}")))
     }
 
-    /// The connection that is open, or another when it is known to be closed before anything was sent.
+    /// Returns the open connection, or a new one where that was closed before this request.
     async fn connect(&mut self) -> Result<SendRequest<Body>, String> {
         if let Some(mut connection) = self.connection.take()
             && connection.ready().await.is_ok()

@@ -1,4 +1,4 @@
-//! What people ask of the API, by many clients at once, and how each of them fares.
+//! The load on the API: many clients that send what users send, and the outcome of every request.
 
 use std::{
     collections::BTreeMap,
@@ -26,36 +26,36 @@ use crate::client::Client;
 
 /// The symbols that the simulator quotes.
 pub(crate) const SYMBOLS: [&str; 5] = ["BTC-USD", "ETH-USD", "SOL-USD", "DOGE-USD", "SPY"];
-/// Clients that ask again as soon as they are answered, and clients that look once in a while on a connection that is
-/// idle in between, as a page in a browser does.
+/// The numbers of clients that send one request after the other, and of those whose connection is idle between two
+/// requests, as that of a page in a browser is.
 const EAGER: u64 = 8;
 const LEISURELY: u64 = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(700);
-/// One rule in so many rings again and again; the others ring once.
+/// One rule in this many fires on every change; the others fire once.
 const LOUD: usize = 20;
 
-/// Clients at work.
+/// The running clients.
 pub(crate) struct Load {
     answered: Arc<AtomicU64>,
     enough: Shutdown,
-    /// The time when the clients began.
+    /// The start of the clients.
     pub(crate) began: Instant,
     clients: JoinSet<Tally>,
 }
 
-/// What came of it all.
+/// The outcome of all requests.
 #[derive(Default)]
 pub(crate) struct Tally {
-    /// What went wrong, and how often.
+    /// The failures, each with its number.
     pub(crate) failures: BTreeMap<String, u64>,
-    /// Rules that were answered 201.
+    /// The rules whose creation was answered with 201.
     pub(crate) alerts: Vec<Alert>,
     took: Vec<Duration>,
     connections: u64,
     duration: Duration,
 }
 
-/// One client and what it remembers.
+/// One client and its state.
 struct Visitor {
     client: Client,
     number: u64,
@@ -65,7 +65,7 @@ struct Visitor {
 }
 
 impl Load {
-    /// Sends out the clients.
+    /// Starts the clients.
     pub(crate) fn start(address: SocketAddr) -> Self {
         let (answered, enough) = (Arc::new(AtomicU64::new(0)), Shutdown::new());
         let mut clients = JoinSet::new();
@@ -81,12 +81,12 @@ impl Load {
         Self { answered, enough, began: Instant::now(), clients }
     }
 
-    /// How many requests have come to an end.
+    /// Returns the number of finished requests.
     pub(crate) fn answered(&self) -> u64 {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// Calls the clients home.
+    /// Stops the clients and returns their outcome.
     pub(crate) async fn finish(self) -> Tally {
         self.enough.cancel();
         let mut all = Tally::default();
@@ -122,7 +122,7 @@ impl Visitor {
         self.tally
     }
 
-    /// One request of those that people make.
+    /// Sends one request, chosen at random from those that users send.
     async fn ask(&mut self) {
         let symbol = SYMBOLS[self.random.random_range(0..SYMBOLS.len())];
         match self.random.random_range(0..100) {
@@ -131,14 +131,14 @@ impl Visitor {
             50..65 => self.turn_a_page(symbol).await,
             65..78 => drop(self.get(200, &format!("/v1/prices/{symbol}/candles?interval=1m&limit=20")).await),
             78..80 => self.subscribe(symbol).await,
-            80..92 => self.look_after_a_rule().await,
+            80..92 => self.read_a_rule().await,
             92..95 => drop(self.get(404, "/v1/prices/NO-SUCH").await),
             95..98 => drop(self.send(422, Request::post("/v1/alerts"), Some(json!({ "percent": "0" }))).await),
             _ => drop(self.get(404, "/v1/nothing/here").await),
         }
     }
 
-    /// A page of the history, from the newest on, and at the next call the one behind it.
+    /// Reads the newest page of the history, and the next page at the next call.
     async fn turn_a_page(&mut self, symbol: &str) {
         let first = format!("/v1/prices/{symbol}/history?limit=20");
         let page = self.next_page.take().unwrap_or_else(|| first.clone());
@@ -164,8 +164,9 @@ impl Visitor {
         }
     }
 
-    /// Reads a rule of its own, or that rule's firings; whoever has none is refused somebody else's.
-    async fn look_after_a_rule(&mut self) {
+    /// Reads one of its rules or that rule's firings. A client without rules asks for one that is not its own, which is
+    /// refused.
+    async fn read_a_rule(&mut self) {
         if self.tally.alerts.is_empty() {
             drop(self.get(401, "/v1/alerts/00000000-0000-7000-8000-000000000000").await);
             return;
@@ -181,7 +182,7 @@ impl Visitor {
         self.send(wanted, Request::get(path), None).await
     }
 
-    /// The body of the answer, when it is the one that was wanted; every other outcome is counted as a failure.
+    /// Returns the body of an answer with the expected status, and counts any other outcome as a failure.
     async fn send(&mut self, wanted: u16, request: axum::http::request::Builder, body: Option<Value>) -> Option<Bytes> {
         let request = request.header(header::HOST, "tickbell").header(header::CONTENT_TYPE, "application/json");
         let body = body.map_or_else(Body::empty, |body| body.to_string().into());
@@ -202,12 +203,12 @@ impl Visitor {
 }
 
 impl Tally {
-    /// How many requests were sent.
+    /// Returns the number of requests that were sent.
     pub(crate) fn requests(&self) -> u64 {
         self.took.len() as u64
     }
 
-    /// The time within which so many of a thousand requests were answered.
+    /// Returns a percentile of the answer times, in thousandths.
     fn permille(&self, permille: usize) -> Duration {
         let place = (self.took.len() * permille / 1_000).min(self.took.len() - 1);
         self.took[place]

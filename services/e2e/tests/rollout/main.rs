@@ -1,4 +1,4 @@
-//! How a new version reaches people: while they go on asking, and without any of them noticing.
+//! Rollouts under load, by switching colours and by rolling restarts: no request fails and no mail is repeated.
 
 mod balancer;
 mod client;
@@ -23,18 +23,18 @@ use crate::{
     load::{Load, SYMBOLS},
 };
 
-/// So many are answered while everything is exchanged again and again, at least.
+/// The least number of requests that must be answered during the rollouts.
 const REQUESTS: u64 = 100_000;
-/// How long that may take.
+/// The longest time for that.
 const LOAD: Duration = Duration::from_secs(180);
 const WAIT: Duration = Duration::from_secs(30);
-/// So many ticks of each symbol judge a rule before it must have rung.
+/// The number of ticks of each symbol after which a rule must have fired.
 const ROUNDS: u64 = 10;
-/// Connections that look at the rules in the end.
+/// The number of connections that read the rules at the end.
 const CONNECTIONS: usize = 16;
 
-/// As in production, with shorter waits: the balancer learns within a second. Two colours at once must not have more
-/// connections to the database than it allows.
+/// The settings of production with shorter waits, because the balancer reacts within a second. Two colours at once must not
+/// have more connections to the database than it allows.
 const SETTINGS: [(&str, &str); 5] = [
     ("TICKBELL_STREAMS__MANAGE", "false"),
     ("TICKBELL_GATEWAY__LAME_DUCK_SECONDS", "2"),
@@ -42,7 +42,7 @@ const SETTINGS: [(&str, &str); 5] = [
     ("TICKBELL_DATABASE__MAX_CONNECTIONS", "10"),
     ("TICKBELL_PRICE_INGESTOR__SIMULATOR__INTERVAL", "100ms"),
 ];
-/// How each service is called, the program aside.
+/// The arguments with which each service is started.
 const INGESTOR: &[&str] = &["price-ingestor"];
 const ENGINE: &[&str] = &["alert-engine"];
 const WRITER: &[&str] = &["history-writer"];
@@ -88,9 +88,9 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     let fired = firings(&api, &tally.alerts).await;
     let mails = fleet.mailbox.taken();
     let exchanged = format!("{times} times two switches and a rolling restart of everything");
-    // Not by a macro, whose words a test that passes keeps to itself.
+    // Not by a macro, whose output a test that passes does not show.
     let _ = writeln!(std::io::stderr(), "{exchanged}: {tally}; {} rules, {} mails", tally.alerts.len(), mails.len());
-    assert!(tally.requests() >= REQUESTS && times > 0, "too few requests to say much");
+    assert!(tally.requests() >= REQUESTS && times > 0, "too few requests or rollouts to prove anything");
     assert!(tally.failures.is_empty(), "{:#?}, {:?}", tally.failures, balancer.broken());
     assert_notified_once(&mails, &fired);
     for replicas in [gateways, engines, writers, settlers, notifiers] {
@@ -98,7 +98,7 @@ async fn switches_of_colour_and_rolling_restarts_lose_no_request_and_repeat_no_m
     }
 }
 
-/// Everything that runs, and what it runs on.
+/// The running services and their servers.
 struct Fleet {
     servers: Servers,
     mailbox: MailServer,
@@ -134,7 +134,7 @@ impl Fleet {
         join_all([self.start(arguments), self.start(arguments)]).await
     }
 
-    /// Ends a process, which must be in order, and starts its successor.
+    /// Stops a process, which must end with status 0, and starts its successor.
     async fn replace(&self, old: Replica) -> Replica {
         old.service.stop().await;
         self.start(old.arguments).await
@@ -148,14 +148,14 @@ impl Fleet {
         }
     }
 
-    /// Lets people in to the idle colour, once it was tried, and ends the other.
+    /// Tests the idle colour, routes new connections to it, and stops the other colour.
     async fn switch(&self, balancer: &Balancer, active: Vec<Replica>, idle: &[Replica]) {
         self.smoke(idle).await;
         balancer.select(endpoints(idle).await);
         stop(active).await;
     }
 
-    /// Tries each gateway directly.
+    /// Runs the smoke test against each gateway directly.
     async fn smoke(&self, gateways: &[Replica]) {
         for gateway in gateways {
             let api = &gateway.service.api;

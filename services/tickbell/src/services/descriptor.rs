@@ -1,4 +1,4 @@
-//! What the program knows about a service.
+//! The descriptor of a service: its name, options and consumers, the systems that it needs, and how it runs.
 
 use futures::future::BoxFuture;
 use platform::{Broker, Health, Shutdown, settings::SettingsError, telemetry::Metrics};

@@ -1,4 +1,4 @@
-//! Mails to a real mail server, and the yes that comes first.
+//! Mails to a real mail server, and the confirmation of an address before the first alert.
 
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ async fn publish(system: &System, ticks: &[(&str, &str)]) {
     system.publish(&messages).await;
 }
 
+/// Presses the button of the page behind a link.
 async fn press(system: &System, link: &str) {
     Api::send(system.api.request(Method::POST, link)).await.expect_status(200);
 }
@@ -38,15 +39,19 @@ async fn an_address_confirms_is_notified_and_unsubscribes() {
     system.wait_until_processed().await;
     publish(&system, &[("00:00:00", "100"), ("00:00:01", "110")]).await;
     system.wait_until_processed().await;
-    assert_eq!(system.api.firings(&alert).await, [], "without a yes nothing is judged");
+    assert_eq!(system.api.firings(&alert).await, [], "an alert whose address is not confirmed is not evaluated");
 
     let mails = server.taken();
-    let [asked] = mails.as_slice() else { panic!("{} mails", mails.len()) };
-    assert_eq!(asked.subject, "Confirm your Tickbell alert for BTC-USD");
-    assert_eq!(asked.header("List-Unsubscribe"), None);
-    let link = asked.link("/confirm/");
+    let [confirmation] = mails.as_slice() else { panic!("{} mails", mails.len()) };
+    assert_eq!(confirmation.subject, "Confirm your Tickbell alert for BTC-USD");
+    assert_eq!(confirmation.header("List-Unsubscribe"), None);
+    let link = confirmation.link("/confirm/");
     system.api.get(&link).await.expect_status(200);
-    assert_eq!(system.api.status_of(&alert).await, "pending", "mail scanners open links");
+    assert_eq!(
+        system.api.status_of(&alert).await,
+        "pending",
+        "opening the link, as mail scanners do, confirms nothing"
+    );
     press(&system, &link).await;
     press(&system, &link).await;
     assert_eq!(system.api.status_of(&alert).await, "active");
@@ -55,7 +60,7 @@ async fn an_address_confirms_is_notified_and_unsubscribes() {
     system.wait_until_processed().await;
 
     let mails = server.taken();
-    let alerts: Vec<_> = mails.iter().filter(|mail| mail.message_id != asked.message_id).collect();
+    let alerts: Vec<_> = mails.iter().filter(|mail| mail.message_id != confirmation.message_id).collect();
     let [alert_mail] = alerts.as_slice() else { panic!("{} mails", mails.len()) };
     assert!(alert_mail.subject.starts_with("BTC-USD -9.") && alert_mail.to == "ada@example.com", "{alert_mail:?}");
     assert!(alert_mail.message_id.ends_with("@bell.example.com"), "{}", alert_mail.message_id);
@@ -74,18 +79,18 @@ async fn a_temporary_refusal_is_retried_and_a_permanent_one_fails_with_its_reaso
     let url = server.url();
     let mut system =
         System::with(&[("TICKBELL_SMTP__URL", url.as_str()), ("TICKBELL_NOTIFIER__RETRY_AFTER_SECONDS", "1")]).await;
-    let (later, nobody) =
+    let (busy, unknown) =
         (subscribe(&system, "later@example.com").await, subscribe(&system, "nobody@example.com").await);
     system.wait_until_processed().await;
     publish(&system, &[("00:00:00", "100"), ("00:00:01", "110")]).await;
-    wait_until("the mail that was not taken arrives", WAIT, async || server.taken().into_iter().next()).await;
+    wait_until("the mail that was refused at first arrives", WAIT, async || server.taken().into_iter().next()).await;
     system.wait_until_processed().await;
 
     let (taken, refused) = (server.taken(), server.refused());
     assert_eq!((taken.len(), refused.len()), (1, 1));
     assert_eq!(taken[0].message_id, refused[0].message_id, "every attempt is the same mail");
     assert_eq!((taken[0].to.as_str(), &taken[0].text), ("later@example.com", &refused[0].text));
-    for alert in [later, nobody] {
+    for alert in [busy, unknown] {
         assert_eq!(system.api.firings(&alert).await.len(), 1);
     }
     let status = system.status().await.expect("a status");

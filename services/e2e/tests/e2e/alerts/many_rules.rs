@@ -9,10 +9,10 @@ use e2e::{Alert, System, tape, wait_until};
 use futures::{StreamExt, stream};
 use serde_json::json;
 
-/// A program that is not optimised is slower by so much, and proves the same.
+/// Fewer in a debug build, which is several times slower.
 const RULES: usize = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
 const CONNECTIONS: usize = 32;
-/// From a rule's 201 until it is in effect; generous, for a machine that does other things too.
+/// The longest time from a rule's 201 until it is in effect, on a busy machine.
 const EFFECT: Duration = Duration::from_secs(5);
 
 async fn subscribe(system: &System, symbol: &str, number: usize) -> Alert {
@@ -25,10 +25,10 @@ async fn subscribe(system: &System, symbol: &str, number: usize) -> Alert {
 async fn thousands_of_rules_created_in_a_row_all_fire() {
     let mut system = System::start().await;
     let began = Instant::now();
-    let made =
+    let created =
         stream::iter(1..=RULES).map(|number| subscribe(&system, "BTC-USD", number)).buffer_unordered(CONNECTIONS);
-    let alerts: Vec<Alert> = made.collect().await;
-    eprintln!("{RULES} rules were made in {:?}", began.elapsed());
+    let alerts: Vec<Alert> = created.collect().await;
+    eprintln!("{RULES} rules were created in {:?}", began.elapsed());
     a_rule_takes_effect_by_itself(&system).await;
 
     let began = Instant::now();
@@ -40,11 +40,11 @@ async fn thousands_of_rules_created_in_a_row_all_fire() {
     }
     let mails = system.mails();
     let recipients: BTreeSet<_> = mails.iter().map(|mail| mail.to.as_str()).collect();
-    assert_eq!((recipients.len(), mails.len()), (RULES + 1, RULES + 1), "each reader once");
+    assert_eq!((recipients.len(), mails.len()), (RULES + 1, RULES + 1), "each recipient has one mail");
     system.stop().await;
 }
 
-/// Nobody waits for anything but the 201: ticks go on, and one of the next rings.
+/// A rule takes effect without further requests: prices are published on and on, and one of the next ones fires it.
 async fn a_rule_takes_effect_by_itself(system: &System) {
     let broker = system.broker().await;
     let alert = subscribe(system, "ETH-USD", 0).await;

@@ -6,7 +6,7 @@ use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-/// A firing as the specification's table says it: the tick's number, the reference tick's, the change in percent.
+/// A firing in the specification's table: the number of its tick, the number of the reference tick, the change in percent.
 type Expected = (usize, Option<usize>, Option<&'static str>);
 
 /// The worked example's ticks.
@@ -27,7 +27,7 @@ fn price(side: &str, limit: &str) -> Value {
     json!({ "price": { side: limit } })
 }
 
-/// The worked example's rules and what they fire on; a change has a reference, a price has none.
+/// The rules of the worked example and their firings; a change has a reference tick, a price has none.
 fn worked_example() -> [(Value, Vec<Expected>); 6] {
     let changed = |at, reference, percent| (at, Some(reference), Some(percent));
     let reached = |at| (at, None, None);
@@ -100,32 +100,31 @@ fn assert_as_the_table_says(alert: &Alert, firings: &[Firing], expected: &[Expec
 async fn every_kind_of_condition_fires_as_the_specification_says() {
     let mut system = System::start().await;
     the_worked_example(&system).await;
-    how_often(&system).await;
-    which_ticks(&system).await;
-    what_owners_do(&system).await;
+    repeat_cooldown_and_expiry(&system).await;
+    venues_and_late_ticks(&system).await;
+    pause_resume_delete(&system).await;
     system.stop().await;
 }
 
 async fn the_worked_example(system: &System) {
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for (condition, expected) in worked_example() {
-        made.push((system.api.subscribe(json!({ "symbol": "BTC-USD", "condition": condition })).await, expected));
+        created.push((system.api.subscribe(json!({ "symbol": "BTC-USD", "condition": condition })).await, expected));
     }
     let short = json!({ "symbol": "BTC-USD", "email": "ada@example.com", "percent": 5 });
     let short = system.api.post("/v1/alerts", &short).await.expect_status(201).json();
-    made.push((short, worked_example()[2].1.clone()));
+    created.push((short, worked_example()[2].1.clone()));
     system.wait_until_processed().await;
     system.ingest(&tape::csv("BTC-USD", &TICKS), "test").await;
     system.wait_until_processed().await;
-    for (alert, expected) in &made {
+    for (alert, expected) in &created {
         assert_as_the_table_says(alert, &system.api.firings(alert).await, expected);
     }
-    let mails = made.iter().map(|(_, expected)| expected.len()).sum::<usize>();
+    let mails = created.iter().map(|(_, expected)| expected.len()).sum::<usize>();
     assert_eq!(system.mails().len(), mails, "one mail each");
 }
 
-/// `repeat`, `cooldown`, `expires_at`.
-async fn how_often(system: &System) {
+async fn repeat_cooldown_and_expiry(system: &System) {
     let rule = |more: Value| {
         let mut rule = json!({ "symbol": "ETH-USD", "condition": price("above", "100") });
         rule.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
@@ -134,17 +133,17 @@ async fn how_often(system: &System) {
     let mails = system.mails().len();
     let once = system.api.subscribe(rule(json!({ "repeat": "once" }))).await;
     let cooled = system.api.subscribe(rule(json!({ "cooldown": "1m" }))).await;
-    let moved = rule(json!({ "condition": change("10", "up", "anchor"), "cooldown": "1m" }));
-    let moved = system.api.subscribe(moved).await;
+    let anchored_rule = rule(json!({ "condition": change("10", "up", "anchor"), "cooldown": "1m" }));
+    let anchored_alert = system.api.subscribe(anchored_rule).await;
     let expiring = system.api.subscribe(rule(json!({ "expires_at": "2999-01-01T00:00:00Z" }))).await;
     system.wait_until_processed().await;
     let rows = [
         ("00:00:00", "90"),
-        ("00:00:10", "100"), // rings; the anchor moves to 100
+        ("00:00:10", "100"), // fires; the anchor moves to 100
         ("00:00:20", "99"),
-        ("00:00:30", "110"), // an edge within the cooldown, used up; the anchor stays
+        ("00:00:30", "110"), // crosses within the cooldown: suppressed; the anchor stays
         ("00:01:09", "111"),
-        ("00:01:10", "110"), // the cooldown is over: no edge any more, but 10 % above the anchor
+        ("00:01:10", "110"), // the cooldown is over: the threshold is crossed already, but 10 % above the anchor
         ("00:01:20", "90"),
         ("00:02:30", "120"),
     ];
@@ -161,9 +160,9 @@ async fn how_often(system: &System) {
     assert_eq!(times(system, &cooled).await, all);
     let anchored =
         [notified(&["00:00:10"]), vec![suppressed("00:00:30"), suppressed("00:01:09")], notified(&["00:01:10"])];
-    // From 110: 120 is no tenth more, 130 of the year 2999 is.
-    assert_eq!(times(system, &moved).await, [anchored.concat(), notified(&["00:00:00"])].concat());
-    let firings = system.api.firings(&moved).await;
+    // The anchor is 110: 120 is less than a tenth above it, and 130 of the year 2999 is more.
+    assert_eq!(times(system, &anchored_alert).await, [anchored.concat(), notified(&["00:00:00"])].concat());
+    let firings = system.api.firings(&anchored_alert).await;
     let references: Vec<_> = firings.iter().filter_map(|firing| firing.reference_price).collect();
     assert_eq!(references, ["90", "100", "100", "100", "110"].map(decimal));
     assert_eq!(firings[1].suppressed.as_deref(), Some("cooldown"));
@@ -171,8 +170,7 @@ async fn how_often(system: &System) {
     assert_eq!(system.mails().len() - mails, 1 + 3 + 3 + 3, "what is suppressed is not sent");
 }
 
-/// Venues, and ticks that come late.
-async fn which_ticks(system: &System) {
+async fn venues_and_late_ticks(system: &System) {
     let above = |venue: Value| json!({ "symbol": "SPY", "venue": venue, "condition": price("above", "100") });
     let primary = system.api.subscribe(above(Value::Null)).await;
     let other = system.api.subscribe(above(json!("other"))).await;
@@ -181,8 +179,8 @@ async fn which_ticks(system: &System) {
         ("test", "00:00:00", "90"),
         ("other", "00:00:01", "200"),
         ("test", "00:00:10", "95"),
-        ("test", "00:00:05", "150"),  // earlier than what was judged: kept, not judged
-        ("test", "00:00:10", "101"),  // equal times are judged
+        ("test", "00:00:05", "150"),  // earlier than the tick before: stored, not evaluated
+        ("test", "00:00:10", "101"),  // a tick of the same time is evaluated
         ("other", "00:00:20", "300"), // still above
     ];
     let tape: Vec<_> = quotes.iter().map(|(venue, time, price)| tape::tick(venue, "SPY", time, price)).collect();
@@ -192,8 +190,7 @@ async fn which_ticks(system: &System) {
     assert_eq!(system.api.history("SPY", "asc", 1000).await.len(), quotes.len());
 }
 
-/// Pause, resume, delete.
-async fn what_owners_do(system: &System) {
+async fn pause_resume_delete(system: &System) {
     let rule = json!({ "symbol": "LTC-USD", "condition": change("10", "any", "previous") });
     let paused = system.api.subscribe(rule.clone()).await;
     let deleted = system.api.subscribe(rule).await;
@@ -211,6 +208,6 @@ async fn what_owners_do(system: &System) {
     set("active").await;
     publish(system, &ticks("LTC-USD", &[("00:00:03", "120")])).await;
     assert_eq!(times(system, &paused).await, notified(&["00:00:01", "00:00:03"]));
-    assert_eq!(times(system, &deleted).await, notified(&["00:00:01"]), "firings are kept after the rule is deleted");
+    assert_eq!(times(system, &deleted).await, notified(&["00:00:01"]), "firings stay after the rule is deleted");
     system.api.manage(Method::GET, &deleted, None).await.expect_status(404);
 }

@@ -1,4 +1,5 @@
-//! Who may do what, by the API's own description: what is added to it is tried here, or fails.
+//! Authorization of every operation in the OpenAPI document: who is refused, and who is not. An operation that is added
+//! to the document is tested here without further work, or the test fails and says what it lacks.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use e2e::{Api, ApiResponse, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// What anybody may ask for; everything else must say what it needs.
+/// The operations that need no credentials; every other one must declare its security.
 const PUBLIC: [&str; 9] = [
     "post /v1/users",
     "post /v1/sessions",
@@ -18,19 +19,19 @@ const PUBLIC: [&str; 9] = [
     "get /v1/prices/{symbol}/history",
     "get /v1/prices/{symbol}/candles",
 ];
-/// What an operator's session is needed for; OpenAPI has no word for it.
+/// The operations that need an operator's session; OpenAPI cannot express this.
 const OPERATORS: [&str; 1] = ["post /v1/deposits"];
 const SCOPES: [&str; 3] = ["read", "trade", "alerts"];
 const MISSING: &str = "00000000-0000-7000-8000-000000000000";
 
-/// One operation, and what may stand behind `Authorization: Bearer`.
+/// One operation, and the tokens that it accepts in `Authorization: Bearer`.
 struct Operation {
     name: String,
     method: Method,
     path: String,
-    /// The schemes of which one is enough; an empty one is nothing.
+    /// The security schemes of which one is enough; an empty name means that no token is needed.
     schemes: Vec<String>,
-    /// The scopes of an API key, where one will do.
+    /// The scopes that an API key needs, where one is accepted.
     scopes: Vec<String>,
 }
 
@@ -48,7 +49,7 @@ impl Operation {
         let (mut schemes, mut scopes) = (Vec::new(), Vec::new());
         for requirement in requirements {
             let requirement = requirement.as_object().expect("a requirement");
-            assert!(requirement.len() <= 1, "{verb} {path}: this test knows one token to a request");
+            assert!(requirement.len() <= 1, "{verb} {path}: this test sends one token with a request");
             schemes.push(requirement.keys().next().cloned().unwrap_or_default());
             let named = requirement.values().flat_map(|scopes| scopes.as_array().expect("scopes"));
             scopes.extend(named.filter_map(|scope| Some(scope.as_str()?.to_owned())));
@@ -61,10 +62,10 @@ impl Operation {
         self.schemes.iter().any(|known| known == scheme)
     }
 
-    /// Asks for it, with `id` where the path has one and a body that says nothing.
+    /// Sends a request with `id` where the path has one, and an empty object as its body.
     async fn call(&self, api: &Api, token: Option<&str>, id: &str) -> ApiResponse {
         let path = self.path.replace("{id}", id).replace("{symbol}", "BTC-USD").replace("{token}", "none");
-        assert!(!path.contains('{'), "{}: this test does not know what stands there", self.name);
+        assert!(!path.contains('{'), "{}: this test has no value for the parameter", self.name);
         let mut request = api.request(self.method.clone(), &path);
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -73,16 +74,16 @@ impl Operation {
     }
 }
 
-/// What of Ada's a path with an id may be about.
-struct Things {
+/// The resources of Ada's that the id in a path may name.
+struct Resources {
     order: String,
     alert: String,
     key: String,
-    /// Of that alert, and of another one.
+    /// The manage token of that alert, and that of another one.
     manage_tokens: [String; 2],
 }
 
-impl Things {
+impl Resources {
     async fn of(api: &Api, session: &str) -> Self {
         let order = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "1" });
         let order: Value = api.call_with(session, Method::POST, "/v1/orders", &order).await.expect_status(202).json();
@@ -93,7 +94,7 @@ impl Things {
         ];
         let key = json!({ "name": "hers", "scopes": ["read"] });
         let key: Value = api.call_with(session, Method::POST, "/v1/api-keys", &key).await.expect_status(201).json();
-        let id = |thing: &Value| thing["id"].as_str().expect("an id").to_owned();
+        let id = |resource: &Value| resource["id"].as_str().expect("an id").to_owned();
         let manage_tokens = [&alert, &other].map(|alert| alert["manage_token"].as_str().expect("a token").to_owned());
         Self { order: id(&order), alert: id(&alert), key: id(&key), manage_tokens }
     }
@@ -101,37 +102,39 @@ impl Things {
     fn named_by(&self, path: &str) -> &str {
         let kinds = [("/v1/orders/", &self.order), ("/v1/alerts/", &self.alert), ("/v1/api-keys/", &self.key)];
         let found = kinds.iter().find(|(begin, _)| path.starts_with(begin));
-        found.map(|(_, id)| id.as_str()).unwrap_or_else(|| panic!("{path}: this test has nothing of Ada's there"))
+        found
+            .map(|(_, id)| id.as_str())
+            .unwrap_or_else(|| panic!("{path}: this test has no resource of Ada's for this path"))
     }
 }
 
-impl Things {
-    /// Where the path has no id, what is given.
+impl Resources {
+    /// Returns `otherwise` where the path has no id.
     fn named_by_or<'a>(&'a self, path: &str, otherwise: &'a str) -> &'a str {
         if path.contains("{id}") { self.named_by(path) } else { otherwise }
     }
 }
 
-/// A refusal without what is different in every answer.
-fn said(answer: &ApiResponse) -> Value {
+/// Returns the problem without its trace id, which differs in every answer.
+fn refusal(answer: &ApiResponse) -> Value {
     let mut problem: Value = answer.json();
     problem.as_object_mut().expect("a problem").remove("trace_id");
     problem
 }
 
 #[tokio::test]
-async fn every_operation_is_refused_to_whoever_may_not() {
+async fn every_operation_is_refused_without_the_right_credentials() {
     let system = System::start().await;
     let api = &system.api;
     for email in ["ada@example.com", "bob@example.com"] {
         system.sign_up(email).await;
     }
     let (ada, bob) = (api.sign_in("ada@example.com").await, api.sign_in("bob@example.com").await);
-    let things = Things::of(api, &ada).await;
+    let resources = Resources::of(api, &ada).await;
     let document: Value = api.get("/openapi.json").await.expect_status(200).json();
     let operations = Operation::all(&document);
     assert!(operations.len() > 25, "{} operations", operations.len());
-    let full = api.create_api_key(&bob, &SCOPES).await;
+    let full_key = api.create_api_key(&bob, &SCOPES).await;
     let mut without = Vec::new();
     for lacking in SCOPES {
         let others: Vec<&str> = SCOPES.into_iter().filter(|scope| *scope != lacking).collect();
@@ -141,38 +144,36 @@ async fn every_operation_is_refused_to_whoever_may_not() {
     let mut keys = BTreeMap::new();
     for operation in &operations {
         let name = operation.name.as_str();
-        // Nobody.
-        let nobody = operation.call(api, None, MISSING).await;
+        // Without a token.
+        let anonymous = operation.call(api, None, MISSING).await;
         if PUBLIC.contains(&name) {
             assert!(operation.schemes.is_empty(), "{name} is public");
-            assert!(![401, 403].contains(&nobody.status), "{name}: {}", nobody.text);
+            assert!(![401, 403].contains(&anonymous.status), "{name}: {}", anonymous.text);
             continue;
         }
-        assert!(
-            !operation.schemes.is_empty(),
-            "{name} does not say what it needs: add its security, or make it PUBLIC"
-        );
+        assert!(!operation.schemes.is_empty(), "{name} declares no security: add it, or list the operation in PUBLIC");
         if operation.takes("") {
-            assert!(![401, 403].contains(&nobody.status), "{name}: {}", nobody.text);
+            assert!(![401, 403].contains(&anonymous.status), "{name}: {}", anonymous.text);
         } else {
-            assert_eq!(nobody.status, 401, "{name}: {}", nobody.text);
-            assert!(nobody.headers.contains_key("www-authenticate"), "{name}");
+            assert_eq!(anonymous.status, 401, "{name}: {}", anonymous.text);
+            assert!(anonymous.headers.contains_key("www-authenticate"), "{name}");
         }
-        // Tokens that never were.
+        // With tokens that were never issued.
         for forged in
             ["tbs_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "tbk_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"]
         {
             let refused = operation.call(api, Some(forged), MISSING).await;
             assert_eq!(refused.status, 401, "{name}: {}", refused.text);
         }
-        // A key without one of the scopes, or where no key will do; one with what is written is enough.
+        // A key with exactly the declared scopes is accepted; one that lacks a scope is not, nor any key where the operation
+        // accepts none.
         let exact = exact_key(api, &bob, &mut keys, operation).await;
         if let Some(key) = &exact {
-            assert!(!operation.scopes.is_empty(), "{name} takes any key");
+            assert!(!operation.scopes.is_empty(), "{name} accepts any key");
             let admitted = operation.call(api, Some(key), MISSING).await;
             assert!(![401, 403].contains(&admitted.status), "{name} with its scopes: {}", admitted.text);
         } else {
-            assert_eq!(operation.call(api, Some(&full), MISSING).await.status, 403, "{name} takes a key");
+            assert_eq!(operation.call(api, Some(&full_key), MISSING).await.status, 403, "{name} accepts a key");
         }
         for (lacking, key) in
             without.iter().filter(|(lacking, _)| operation.scopes.iter().any(|scope| scope == lacking))
@@ -180,35 +181,35 @@ async fn every_operation_is_refused_to_whoever_may_not() {
             assert_eq!(operation.call(api, Some(key), MISSING).await.status, 403, "{name} without {lacking}");
         }
         if OPERATORS.contains(&name) {
-            assert_eq!(operation.call(api, Some(&bob), MISSING).await.status, 403, "{name} is an operator's");
+            assert_eq!(operation.call(api, Some(&bob), MISSING).await.status, 403, "{name} needs an operator");
         }
-        // Somebody else: as if it were not there.
+        // Another user's resource answers like one that does not exist.
         if operation.path.contains("{id}") {
             for token in std::iter::once(&bob).chain(&exact) {
                 let [foreign, missing] =
-                    [things.named_by(&operation.path), MISSING].map(|id| operation.call(api, Some(token), id));
+                    [resources.named_by(&operation.path), MISSING].map(|id| operation.call(api, Some(token), id));
                 let (foreign, missing) = (foreign.await, missing.await);
                 assert_eq!(foreign.status, 404, "{name}: {}", foreign.text);
-                assert_eq!(said(&foreign), said(&missing), "{name}");
+                assert_eq!(refusal(&foreign), refusal(&missing), "{name}");
             }
         }
-        // The token of an alert is for that alert, and for what says so.
-        let [own, other] = &things.manage_tokens;
+        // A manage token is valid for its own alert, in the operations that declare it.
+        let [own, other] = &resources.manage_tokens;
         if operation.takes("manage_token") {
-            let foreign = operation.call(api, Some(other), things.named_by(&operation.path)).await;
+            let foreign = operation.call(api, Some(other), resources.named_by(&operation.path)).await;
             assert_eq!(foreign.status, 404, "{name}: {}", foreign.text);
         } else if !operation.takes("") {
-            let refused = operation.call(api, Some(own), things.named_by_or(&operation.path, MISSING)).await;
+            let refused = operation.call(api, Some(own), resources.named_by_or(&operation.path, MISSING)).await;
             assert_eq!(refused.status, 401, "{name}: {}", refused.text);
         }
     }
 
-    // And what is allowed is not refused, or all of the above would be easy.
+    // A caller with the right credentials is not refused: a server that refuses everything would pass the checks above.
     let mut keys = BTreeMap::new();
     for operation in operations.iter().filter(|operation| operation.method == Method::GET) {
-        let id = things.named_by_or(&operation.path, MISSING);
+        let id = resources.named_by_or(&operation.path, MISSING);
         let exact = exact_key(api, &ada, &mut keys, operation).await;
-        let own = operation.takes("manage_token").then(|| things.manage_tokens[0].clone());
+        let own = operation.takes("manage_token").then(|| resources.manage_tokens[0].clone());
         for token in [Some(ada.clone()), exact, own].into_iter().flatten() {
             let seen = operation.call(api, Some(&token), id).await;
             assert!(![401, 403].contains(&seen.status), "{}: {}", operation.name, seen.text);
@@ -217,19 +218,19 @@ async fn every_operation_is_refused_to_whoever_may_not() {
     }
 }
 
-/// Somebody's key with the scopes that an operation asks for and no other, where a key will do.
+/// Returns a key of the session's user with exactly the scopes of an operation, where it accepts a key.
 async fn exact_key(
     api: &Api,
     session: &str,
-    made: &mut BTreeMap<Vec<String>, String>,
+    keys: &mut BTreeMap<Vec<String>, String>,
     operation: &Operation,
 ) -> Option<String> {
     if !operation.takes("api_key") {
         return None;
     }
-    if !made.contains_key(&operation.scopes) {
+    if !keys.contains_key(&operation.scopes) {
         let scopes: Vec<&str> = operation.scopes.iter().map(String::as_str).collect();
-        made.insert(operation.scopes.clone(), api.create_api_key(session, &scopes).await);
+        keys.insert(operation.scopes.clone(), api.create_api_key(session, &scopes).await);
     }
-    made.get(&operation.scopes).cloned()
+    keys.get(&operation.scopes).cloned()
 }

@@ -1,13 +1,13 @@
-//! Whatever is sent, the answer is a problem that says what to do, and never our fault.
+//! Invalid requests: each answer is a problem document that names the field or parameter, and never a server error.
 
 use e2e::{Api, ApiResponse, System};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// More than a gateway reads, and less than it throws away before it hangs up.
+/// More than the gateway accepts as a body, and little enough that it still reads the rest and answers.
 const LARGE: usize = 10 * 1024 * 1024;
 
-/// A refusal names what it is about: RFC 9457, and our list of mistakes.
+/// Checks that an answer is a problem document (RFC 9457) whose list `errors` names this field or parameter.
 fn assert_refused(what: &str, answer: &ApiResponse, status: u16, place: Option<&str>) {
     assert_eq!(answer.status, status, "{what}: {}", answer.text);
     assert_eq!(answer.headers["content-type"], "application/problem+json", "{what}");
@@ -17,9 +17,9 @@ fn assert_refused(what: &str, answer: &ApiResponse, status: u16, place: Option<&
         assert!(problem[field].as_str().is_some_and(|text| text.len() > 3), "{what}: {problem}");
     }
     let Some(place) = place else { return };
-    let mistakes = problem["errors"].as_array().unwrap_or_else(|| panic!("{what}: no errors in {problem}"));
-    let named = |mistake: &Value| mistake["pointer"] == place || mistake["parameter"] == place;
-    assert!(mistakes.iter().any(named), "{what}: {place} is not named in {problem}");
+    let errors = problem["errors"].as_array().unwrap_or_else(|| panic!("{what}: no errors in {problem}"));
+    let named = |error: &Value| error["pointer"] == place || error["parameter"] == place;
+    assert!(errors.iter().any(named), "{what}: {place} is not named in {problem}");
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn bad_requests_are_refused_by_the_name_of_the_field() {
     bad_tokens_and_paths(api).await;
     bad_accounts(api).await;
     bad_deposits(&system).await;
-    assert_eq!(system.logged_errors(), [""; 0], "nothing of this was our fault");
+    assert_eq!(system.logged_errors(), [""; 0], "no request of this test is a server error");
     system.stop().await;
 }
 
@@ -76,7 +76,7 @@ async fn bad_short_forms(api: &Api) {
         let answer = api.post("/v1/alerts", &body).await;
         assert_refused(&body.to_string(), &answer, 422, Some(&format!("/{field}")));
     }
-    // Numbers that no JSON library would write.
+    // JSON numbers beyond the range of common libraries.
     for number in ["1e400", "99999999999999999999999999999999999999", "0.00000000000000000000000000000000000001"] {
         let body = format!(r#"{{"email": "ada@example.com", "symbol": "BTC-USD", "percent": {number}}}"#);
         assert_refused(&body, &send(api, "application/json", body.clone()).await, 422, Some("/percent"));
@@ -164,14 +164,14 @@ async fn bad_queries(api: &Api) {
 
 async fn bad_tokens_and_paths(api: &Api) {
     let rule = json!({ "symbol": "SPY", "condition": { "price": { "above": "5" } } });
-    let (mine, other) = (api.subscribe(rule.clone()).await, api.subscribe(rule).await);
-    let path = format!("/v1/alerts/{}", mine.id);
+    let (own, other) = (api.subscribe(rule.clone()).await, api.subscribe(rule).await);
+    let path = format!("/v1/alerts/{}", own.id);
     for path in [path.clone(), format!("{path}/firings")] {
         assert_refused("no token", &api.get(&path).await, 401, None);
-        let asked = api.request(Method::GET, &path).bearer_auth(&other.manage_token);
-        assert_refused("another's token", &Api::send(asked).await, 404, None);
-        let asked = api.request(Method::GET, &path).header("authorization", "Basic YWRhOmFkYQ==");
-        assert_refused("another scheme", &Api::send(asked).await, 401, None);
+        let request = api.request(Method::GET, &path).bearer_auth(&other.manage_token);
+        assert_refused("another's token", &Api::send(request).await, 404, None);
+        let request = api.request(Method::GET, &path).header("authorization", "Basic YWRhOmFkYQ==");
+        assert_refused("another scheme", &Api::send(request).await, 401, None);
     }
     for (body, place) in [
         (json!({ "status": "done" }), "/status"),
@@ -179,17 +179,12 @@ async fn bad_tokens_and_paths(api: &Api) {
         (json!({}), "/status"),
         (json!({ "status": "paused", "symbol": "SPY" }), "/symbol"),
     ] {
-        assert_refused(
-            &body.to_string(),
-            &api.manage(Method::PATCH, &mine, Some(body.clone())).await,
-            422,
-            Some(place),
-        );
+        assert_refused(&body.to_string(), &api.manage(Method::PATCH, &own, Some(body.clone())).await, 422, Some(place));
     }
-    let asked = api.request(Method::GET, &format!("{path}/firings?cursor=x")).bearer_auth(&mine.manage_token);
-    assert_refused("a cursor", &Api::send(asked).await, 422, Some("cursor"));
-    let asked = api.request(Method::GET, "/v1/alerts/not-a-uuid").bearer_auth(&mine.manage_token);
-    assert_refused("no UUID", &Api::send(asked).await, 404, None);
+    let request = api.request(Method::GET, &format!("{path}/firings?cursor=x")).bearer_auth(&own.manage_token);
+    assert_refused("a cursor", &Api::send(request).await, 422, Some("cursor"));
+    let request = api.request(Method::GET, "/v1/alerts/not-a-uuid").bearer_auth(&own.manage_token);
+    assert_refused("no UUID", &Api::send(request).await, 404, None);
     for path in ["/v1", "/v2/alerts", "/v1/alerts/", "/v1/prices/BTC-USD/", "/v1/../etc/passwd"] {
         assert_refused(path, &api.get(path).await, 404, None);
     }
@@ -198,7 +193,7 @@ async fn bad_tokens_and_paths(api: &Api) {
         assert_refused(path, &answer, 405, None);
         assert!(answer.headers.contains_key("allow"), "{path}");
     }
-    // These are for people.
+    // The pages behind links in mails answer in HTML.
     for path in ["/confirm/nonsense", "/unsubscribe/nonsense", "/join/nonsense", "/reset/nonsense"] {
         let form = api.request(Method::POST, path).header("content-type", "application/x-www-form-urlencoded");
         let answer = Api::send(form.body("password=correct+horse+battery")).await.expect_status(404);

@@ -1,4 +1,4 @@
-//! What people try with accounts that are not theirs.
+//! Attacks on other people's accounts: finding out who has one, guessing passwords, and races with sign-outs.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::users::{CONFIRMED, FORM, OTHER_PASSWORD, refusal};
 
 #[tokio::test]
-async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
+async fn answers_do_not_reveal_who_has_an_account_and_guessing_gets_slower() {
     let mut system = System::with(CONFIRMED).await;
     let api = system.api.clone();
     let known = ["ada@example.com", "bob@example.com"];
@@ -38,15 +38,15 @@ async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
     }
     assert!(answers.iter().all(|said| *said == answers[0]), "{answers:#?}");
 
-    // The wait is over by itself, and a success forgets the failures.
+    // The throttle ends by itself, and a success resets the count of failures.
     let signed_in = async || (api.try_sign_in(known[0], PASSWORD).await.status == 201).then_some(());
-    wait_until("the wait is over", Duration::from_secs(30), signed_in).await;
+    wait_until("the throttle has ended", Duration::from_secs(30), signed_in).await;
     for _ in 0..2 {
         api.try_sign_in(known[0], OTHER_PASSWORD).await.expect_status(401);
     }
     api.sign_in(known[0]).await;
 
-    // Whoever types an address again and again fills nobody's mailbox.
+    // Repeated sign-ups of one address send it five mails at most.
     for _ in 0..6 {
         api.post("/v1/users", &json!({ "email": unknown[1], "password": PASSWORD })).await.expect_status(202);
     }
@@ -64,7 +64,7 @@ async fn nobody_learns_who_has_an_account_and_guessing_gets_slower() {
 }
 
 #[tokio::test]
-async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() {
+async fn a_link_creates_no_account_with_the_password_of_a_stranger() {
     let mut system = System::with(CONFIRMED).await;
     let api = system.api.clone();
     let (ada, bob) = ("ada@example.com", "bob@example.com");
@@ -80,7 +80,7 @@ async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() 
         Api::send(api.request(Method::POST, link).header("content-type", FORM).body(form)).await
     };
 
-    // Eve fills the hour with sign-ups of her own; Ada's is one too many.
+    // Eve signs Ada's address up as often as one hour allows, so that Ada's own sign-up sends no further mail.
     for _ in 0..5 {
         sign_up(ada, OTHER_PASSWORD).await;
     }
@@ -96,14 +96,14 @@ async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() 
         );
     }
     api.try_sign_in(ada, OTHER_PASSWORD).await.expect_status(401);
-    // Guesses get slower, as at the door.
+    // Guesses get slower, as they do at the sign-in.
     for _ in 0..2 {
         follow(&eves[0], PASSWORD).await.expect_status(422);
     }
     slow_down(&system, "sign_up");
     follow(&eves[0], OTHER_PASSWORD).await.expect_status(429);
 
-    // Of two that wait, also the first asks: it need not have been the owner's.
+    // Of two pending sign-ups, the first one asks for its password as well: it need not be the owner's.
     sign_up(bob, OTHER_PASSWORD).await;
     system.wait_until_processed().await;
     let first = links(bob).remove(0);
@@ -119,8 +119,8 @@ async fn nobody_gets_an_account_with_a_strangers_password_by_following_a_link() 
     system.stop().await;
 }
 
-/// The medians of what is timed for those who have an account and for those who have none, one after the other so that
-/// whatever else the machine does is the same for both.
+/// Returns the median times of a request for addresses with an account and for those without, measured in turn so that
+/// other load on the machine is the same for both.
 async fn medians(with: &[String], without: &[String], ask: impl AsyncFn(&str, usize)) -> [Duration; 2] {
     let mut took = [Vec::new(), Vec::new()];
     for (turn, addresses) in with.iter().zip(without).enumerate() {
@@ -137,7 +137,7 @@ async fn medians(with: &[String], without: &[String], ask: impl AsyncFn(&str, us
 }
 
 #[tokio::test]
-async fn the_time_that_an_answer_takes_does_not_say_who_has_an_account() {
+async fn the_time_of_an_answer_does_not_reveal_who_has_an_account() {
     let settings = [CONFIRMED[0], ("TICKBELL_GATEWAY__TRUSTED_PROXIES", "1")];
     let mut system = System::with(&settings).await;
     let api = system.api.clone();
@@ -147,10 +147,10 @@ async fn the_time_that_an_answer_takes_does_not_say_who_has_an_account() {
     for address in many("with", 1) {
         system.sign_up(&address).await;
     }
-    // Few enough of each that nobody is slowed or gets no more mails.
+    // Few enough requests of each kind that neither the throttle nor the limit of mails is reached.
     let sign_in = async |address: &str, turn: usize| {
-        let place = format!("198.51.{turn}.7");
-        api.try_sign_in_from(&place, address, OTHER_PASSWORD).await.expect_status(401);
+        let network = format!("198.51.{turn}.7");
+        api.try_sign_in_from(&network, address, OTHER_PASSWORD).await.expect_status(401);
     };
     let sign_up = async |address: &str, _: usize| {
         api.post("/v1/users", &json!({ "email": address, "password": PASSWORD })).await.expect_status(202);
@@ -192,7 +192,7 @@ async fn a_session_that_is_ended_cannot_create_an_api_key() {
 }
 
 #[tokio::test]
-async fn only_so_many_ask_for_a_new_password_in_an_hour() {
+async fn password_resets_of_all_addresses_are_limited_to_ten_thousand_an_hour() {
     let mut system = System::start().await;
     let api = system.api.clone();
     system.sign_up("ada@example.com").await;
@@ -205,21 +205,22 @@ async fn only_so_many_ask_for_a_new_password_in_an_hour() {
     );
     for address in ["ada@example.com", "eve@example.com"] {
         let refused = ask(address).await.expect_status(429);
-        assert_eq!(refused.headers["retry-after"], "60", "the same for everybody");
+        assert_eq!(refused.headers["retry-after"], "60", "with and without an account");
     }
     system.stop().await;
 }
 
-/// Three failures make the next attempt wait for a second, which may be over on a slow machine: as if there were more.
+/// Raises three failures to nine. After three the next attempt is throttled for a second only, which may have passed on a
+/// slow machine.
 fn slow_down(system: &System, kind: &str) {
     let failed = format!(
         "UPDATE login_attempts SET failure_count = 9, last_failed_at = now() WHERE kind = '{kind}' AND failure_count >= 3 RETURNING 1"
     );
-    assert_eq!(Database::of(system).value(&failed), "1", "three have failed");
+    assert_eq!(Database::of(system).value(&failed), "1", "three attempts have failed");
 }
 
 #[tokio::test]
-async fn whoever_guesses_a_password_does_not_keep_its_owner_out() {
+async fn guessing_a_password_does_not_lock_its_owner_out() {
     let mut system = System::with(&[("TICKBELL_GATEWAY__TRUSTED_PROXIES", "1")]).await;
     let api = system.api.clone();
     let (ada, home, eves) = ("ada@example.com", "198.51.100.7", "203.0.113.5");
@@ -235,7 +236,7 @@ async fn whoever_guesses_a_password_does_not_keep_its_owner_out() {
     let token = session["token"].as_str().expect("a token");
     api.try_sign_in_from(eves, ada, PASSWORD).await.expect_status(429);
 
-    // Nor from changing it; who guesses inside is slowed there.
+    // Guesses within a session throttle the change of the password, and no sign-in.
     let change = |current: &str| json!({ "current_password": current, "new_password": OTHER_PASSWORD });
     for _ in 0..3 {
         api.call_with(token, Method::PUT, "/v1/me/password", &change("not my password")).await.expect_status(422);

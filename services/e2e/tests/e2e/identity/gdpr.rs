@@ -1,4 +1,4 @@
-//! Somebody asks what is kept, and then wants it gone.
+//! Export and erasure of the data that is stored about a person.
 
 use std::{process::Output, time::Duration};
 
@@ -39,7 +39,7 @@ async fn what_is_stored_about_an_address_is_exported_and_then_erased() {
     assert!(!found.to_string().contains("bob@") && !found.to_string().contains("token"), "{found}");
 
     let refused = system.run(&["person", "erase", "ada@example.com"]).await;
-    assert_eq!(refused.status.code(), Some(1), "it asks first");
+    assert_eq!(refused.status.code(), Some(1), "without --yes it erases nothing");
     assert_eq!(exported(&system, "ada@example.com").await, exported(&system, "ada@example.com").await);
     let erased = system.run(&["person", "erase", "ada@example.com", "--yes"]).await;
     assert!(stdout(&erased).contains("1 alerts, 1 messages"), "{}", stdout(&erased));
@@ -51,7 +51,7 @@ async fn what_is_stored_about_an_address_is_exported_and_then_erased() {
     system.wait_until_processed().await;
     let recipients: Vec<String> = system.mails().into_iter().map(|mail| mail.to).collect();
     let to = |address: &str| recipients.iter().filter(|there| *there == address).count();
-    assert_eq!((to("ada@example.com"), to("bob@example.com")), (1, 2), "only the other rule goes on");
+    assert_eq!((to("ada@example.com"), to("bob@example.com")), (1, 2), "only the other rule still fires");
     system.api.manage(Method::GET, &alert, None).await.expect_status(404);
     system.api.manage(Method::GET, &other, None).await.expect_status(200);
     system.stop().await;
@@ -67,31 +67,31 @@ async fn mail_in_flight_to_an_erased_address_does_not_arrive() {
     Api::send(system.api.request(Method::POST, &link)).await.expect_status(200);
     system.wait_until_processed().await;
 
-    let held = database.pause_consumer("notifier").await;
+    let paused = database.pause_consumer("notifier").await;
     let prices = [("00:00:00", "6468"), ("02:05:00", "6804.91")];
     system.publish(&prices.map(|(time, price)| tape::message(&tape::tick("test", "BTC-USD", time, price)))).await;
     system.api.subscribe(rule).await;
     let waits = |status: &e2e::Status, name: &str| status.consumers.iter().any(|c| c.name == name && c.lag > 0);
     let lags = async || system.status().await.filter(|s| waits(s, "notifier") && waits(s, "notifier-rules"));
-    wait_until("an alert and a question wait for the notifier", Duration::from_secs(30), lags).await;
+    wait_until("an alert and a confirmation mail wait for the notifier", Duration::from_secs(30), lags).await;
     let erased = system.run(&["person", "erase", ada, "--yes"]).await;
     assert!(stdout(&erased).contains("2 alerts, 1 messages"), "{}", stdout(&erased));
-    drop(held);
+    drop(paused);
 
     system.wait_until_processed().await;
-    assert_eq!(system.mails().len(), 1, "the question of before, and nothing since");
+    assert_eq!(system.mails().len(), 1, "the first confirmation mail, and none after it");
     assert_eq!(database.value("SELECT count(*) FROM deliveries WHERE address <> 'erased@erased.invalid'"), "0");
     assert_eq!(exported(&system, ada).await["messages"], json!([]));
     system.stop().await;
 }
 
-/// Fails where a row of any table says this.
+/// Fails where a row of any table contains this text.
 fn assert_nowhere(database: &Database, text: &str) {
     database.value(&format!(
         "DO $$ DECLARE named text; found bigint; BEGIN
              FOR named IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
-                 EXECUTE format('SELECT count(*) FROM %I AS kept WHERE kept::text ILIKE ''%%{text}%%''', named) INTO found;
-                 IF found > 0 THEN RAISE EXCEPTION '% rows of % say it', found, named; END IF;
+                 EXECUTE format('SELECT count(*) FROM %I AS stored WHERE stored::text ILIKE ''%%{text}%%''', named) INTO found;
+                 IF found > 0 THEN RAISE EXCEPTION '% rows of % contain it', found, named; END IF;
              END LOOP;
          END $$"
     ));
@@ -134,12 +134,12 @@ fn assert_export_is_complete(answer: &ApiResponse, bobs_rule: &Value) {
         assert!(list.as_array().is_some_and(|list| !list.is_empty()), "{name} in {export}");
     }
     let orders = export["orders"].as_array().expect("a list");
-    let stands: Vec<_> = orders.iter().map(|order| (&order["idempotency_key"], &order["state"]["status"])).collect();
-    assert_eq!(stands, [(&json!("adas-first"), &json!("filled")), (&json!("adas-second"), &json!("open"))]);
+    let states: Vec<_> = orders.iter().map(|order| (&order["idempotency_key"], &order["state"]["status"])).collect();
+    assert_eq!(states, [(&json!("adas-first"), &json!("filled")), (&json!("adas-second"), &json!("open"))]);
     assert_eq!(export["deposits"][0]["reference"], "to ada@example.com");
     let rules = export["rules"].as_array().expect("a list");
-    let bobs = rules.iter().find(|rule| rule["id"] == bobs_rule["id"]).expect("it writes to her");
-    assert_eq!(bobs["then"], Value::Null, "what it places is Bob's");
+    let bobs = rules.iter().find(|rule| rule["id"] == bobs_rule["id"]).expect("Bob's rule notifies her address");
+    assert_eq!(bobs["then"], Value::Null, "the order that it places is Bob's data");
     for secret in ["hash", "fingerprint", "subject_id", "77.00"] {
         assert!(!answer.text.contains(secret), "{secret} in {export}");
     }
@@ -153,16 +153,13 @@ async fn a_user_is_exported_and_erased_and_the_ledger_still_balances() {
     let me: Value = api.call(&session, Method::GET, "/v1/me").await.json();
     system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "7000"))]).await;
     system.wait_until_processed().await;
-    // Bob's alert writes to her, and places an order of his.
+    // Bob's alert notifies Ada's address, and places an order of Bob's.
     let rule = json!({ "symbol": "BTC-USD", "condition": { "price": { "below": "1000" } }, "notify": { "email": ada },
                        "then": { "order": { "side": "buy", "type": "market", "funds": "77.00" } } });
     let rule: Value = api.call_with(&bobs, Method::POST, "/v1/alerts", &rule).await.expect_status(201).json();
     trade_and_subscribe(&system, &session).await;
     assert_export_is_complete(&api.call(&session, Method::GET, "/v1/me/export").await.expect_status(200), &rule);
-    assert!(
-        api.call(&bobs, Method::GET, "/v1/me/export").await.text.contains("77.00"),
-        "and his own export still has it"
-    );
+    assert!(api.call(&bobs, Method::GET, "/v1/me/export").await.text.contains("77.00"), "Bob's own export has it");
 
     api.call(&session, Method::DELETE, "/v1/me").await.expect_status(204);
     system.wait_until_processed().await;
@@ -170,13 +167,13 @@ async fn a_user_is_exported_and_erased_and_the_ledger_still_balances() {
     let statuses = "SELECT string_agg(status, ' ' ORDER BY status) FROM order_states WHERE user_id = $1";
     assert_eq!(value(statuses), "cancelled filled");
     assert_eq!(value("SELECT sum(balance) = 0 FROM accounts WHERE user_id = $1 AND kind = 'held'"), "t");
-    assert_eq!(value("SELECT count(*) > 3 FROM postings WHERE user_id = $1"), "t", "the ledger keeps them");
-    assert_eq!(value("SELECT count(*) FROM users WHERE id = $1"), "0", "under an id that leads to nobody");
+    assert_eq!(value("SELECT count(*) > 3 FROM postings WHERE user_id = $1"), "t", "the postings stay in the ledger");
+    assert_eq!(value("SELECT count(*) FROM users WHERE id = $1"), "0", "the id of the postings names no user any more");
     for personal in [ada, "adas-first", "to ada"] {
         assert_nowhere(&database, personal);
     }
     let orders: Value = api.call(&bobs, Method::GET, "/v1/orders").await.json();
-    assert_eq!(orders["items"][0]["status"], "cancelled", "it waited for an alert that is gone");
+    assert_eq!(orders["items"][0]["status"], "cancelled", "it waited for an alert that is deleted");
     let verified = system.run(&["ledger", "verify"]).await;
     assert!(verified.status.success(), "{}", stdout(&verified));
     system.stop().await;
@@ -196,12 +193,12 @@ async fn no_deposit_reaches_an_account_that_is_being_erased() {
     let mut erasing = database.start(erase);
     database.wait_for_blocked("BEGIN; DELETE").await;
     let deposit = json!({ "email": "ada@example.com", "asset": "USD", "amount": "5.00" });
-    let asking = api.call_with(&operator, Method::POST, "/v1/deposits", &deposit);
+    let deposited = api.call_with(&operator, Method::POST, "/v1/deposits", &deposit);
     let erased = async {
         database.wait_for_blocked("INSERT INTO deposits").await;
         drop(gate);
     };
-    let (answer, ()) = join(asking, erased).await;
+    let (answer, ()) = join(deposited, erased).await;
     assert_eq!(answer.expect_status(422).json::<Value>()["errors"][0]["pointer"], "/email");
     assert!(erasing.wait().expect("it ends").success());
     assert_eq!(database.value("SELECT count(*) FROM deposits"), "0");

@@ -1,4 +1,4 @@
-//! Users: sign-up, sessions, passwords, and the data that is kept about a person.
+//! Users: sign-up, sessions, passwords, and the data that is stored about a person.
 
 mod account_enumeration;
 mod gdpr;

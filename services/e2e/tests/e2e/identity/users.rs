@@ -1,4 +1,4 @@
-//! People with accounts: from the sign-up to the day they want everything gone.
+//! Users: sign-up, sessions, API keys, passwords, alerts, and deletion.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) const CONFIRMED: &[(&str, &str)] = &[("TICKBELL_GATEWAY__CONFIRMATION
 pub(crate) const OTHER_PASSWORD: &str = "another horse another staple";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
-/// A refusal without what is different in every answer.
+/// Returns the problem without its trace id, which differs in every answer.
 pub(crate) fn refusal(answer: &ApiResponse) -> Value {
     let mut problem: Value = answer.json();
     problem.as_object_mut().expect("a problem").remove("trace_id");
@@ -28,7 +28,7 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
     let ada = "Ada@example.com";
     let api = system.api.clone();
 
-    // Nothing works before the address has said yes, and the link asks before it acts.
+    // There is no account before the address is confirmed, and opening the link shows a page with a button.
     api.post("/v1/users", &json!({ "email": ada, "password": PASSWORD })).await.expect_status(202);
     api.try_sign_in(ada, PASSWORD).await.expect_status(401);
     let link = system.mail_to(ada, "Confirm your Tickbell account").await.link("/join/");
@@ -36,9 +36,9 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
     api.try_sign_in(ada, PASSWORD).await.expect_status(401);
     let joined = Api::send(api.request(Method::POST, &link)).await.expect_status(200);
     assert!(joined.text.contains("Your account is ready"), "{}", joined.text);
-    assert!(api.get(&link).await.text.contains("Your account is ready"), "once is enough");
+    assert!(api.get(&link).await.text.contains("Your account is ready"), "the link can be opened again");
 
-    // The same address in other letters is the same account.
+    // Addresses are compared without regard to case.
     let first = api.sign_in("ada@EXAMPLE.com").await;
     let me: Value = api.call(&first, Method::GET, "/v1/me").await.expect_status(200).json();
     assert_eq!((&me["email"], &me["role"]), (&json!(ada), &json!("user")));
@@ -71,7 +71,7 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
     system.mail_to(ada, "Your Tickbell password was changed").await;
     api.try_sign_in(ada, PASSWORD).await.expect_status(401);
 
-    // A forgotten one is set by the link in a mail, once, by a person or a program.
+    // A forgotten password is replaced through the link in a mail, once, on its page or by the API.
     let key = api.create_api_key(&third, &["read"]).await;
     api.post("/v1/password-resets", &json!({ "email": ada })).await.expect_status(202);
     system.wait_until_processed().await;
@@ -91,7 +91,7 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
         api.call(gone, Method::GET, "/v1/me").await.expect_status(401);
     }
 
-    // Everywhere at once.
+    // Signing out ends one session; signing out everywhere ends all of them and revokes the keys.
     let (one, two) = (api.sign_in(ada).await, api.sign_in(ada).await);
     api.call(&one, Method::DELETE, "/v1/sessions/current").await.expect_status(204);
     api.call(&one, Method::GET, "/v1/me").await.expect_status(401);
@@ -107,7 +107,7 @@ async fn a_user_signs_up_signs_in_and_deletes_the_account() {
     for secret in [PASSWORD, OTHER_PASSWORD, token, "tbs_", "tbk_"] {
         assert!(!system.has_logged(secret), "{secret} in the log");
     }
-    assert_eq!(system.logged_errors(), [""; 0], "nothing of this was our fault");
+    assert_eq!(system.logged_errors(), [""; 0], "no request of this test is a server error");
     system.stop().await;
 }
 
@@ -167,11 +167,14 @@ async fn alerts_belong_to_the_user_and_those_of_its_address_can_be_adopted() {
     let before = api.subscribe(rule.clone()).await;
     let pending = api.subscribe(rule.clone()).await;
     system.wait_until_processed().await;
-    let question = |id: &str| {
+    let confirmation = |id: &str| {
         let mails = system.mails();
-        mails.into_iter().find(|mail| mail.header("X-Tickbell-Rule").as_deref() == Some(id)).expect("a question")
+        mails
+            .into_iter()
+            .find(|mail| mail.header("X-Tickbell-Rule").as_deref() == Some(id))
+            .expect("a confirmation mail")
     };
-    let link = question(&before.id).link("/confirm/");
+    let link = confirmation(&before.id).link("/confirm/");
     Api::send(api.request(Method::POST, &link)).await.expect_status(200);
     for address in [ada, bob] {
         system.sign_up(address).await;
@@ -182,18 +185,18 @@ async fn alerts_belong_to_the_user_and_those_of_its_address_can_be_adopted() {
         items.iter().map(|item| item["id"].as_str().expect("an id").to_owned()).collect()
     };
 
-    // One's own address needs no second yes, and need not be said.
+    // The user's own address is confirmed already, and is the default.
     let own: Value = api.call_with(&session, Method::POST, "/v1/alerts", &rule).await.expect_status(201).json();
     assert_eq!((&own["status"], &own["notify"]["email"]), (&json!("active"), &json!(ada)));
     let mut other = rule.clone();
     other["notify"] = json!({ "email": bob });
     let other: Value = api.call_with(&session, Method::POST, "/v1/alerts", &other).await.expect_status(201).json();
-    assert_eq!(other["status"], "pending", "another's address is asked");
+    assert_eq!(other["status"], "pending", "another address must be confirmed first");
     let (own, other) = (own["id"].as_str().expect("an id"), other["id"].as_str().expect("an id"));
     assert_eq!(ids("/v1/alerts?limit=1", &session).await, [other, own]);
     assert!(ids("/v1/alerts?limit=1", &stranger).await.is_empty());
 
-    // What is another's answers like what is not there.
+    // Another user's alert answers like one that does not exist.
     let path = format!("/v1/alerts/{own}");
     let missing = api.call(&stranger, Method::GET, "/v1/alerts/00000000-0000-7000-8000-000000000000").await;
     for method in [Method::GET, Method::DELETE] {
@@ -207,7 +210,7 @@ async fn alerts_belong_to_the_user_and_those_of_its_address_can_be_adopted() {
     api.call("tbs_nonsense", Method::GET, &path).await.expect_status(401);
     api.call_with("tbs_nonsense", Method::POST, "/v1/alerts", &rule).await.expect_status(401);
 
-    // Only what is of the address, has said yes and is nobody's can be adopted, and only by that address.
+    // An alert can be adopted only by the user of its address, once it is confirmed, and while no user owns it.
     assert_eq!(ids("/v1/alerts?adoptable=true&limit=1", &session).await, [before.id.as_str()]);
     let adopt = |id: &str| format!("/v1/alerts/{id}/adopt");
     for (token, id) in [(&session, &pending.id), (&stranger, &before.id), (&stranger, &own.to_owned())] {
@@ -218,11 +221,11 @@ async fn alerts_belong_to_the_user_and_those_of_its_address_can_be_adopted() {
     }
     assert!(ids("/v1/alerts?adoptable=true&limit=1", &session).await.is_empty());
     assert_eq!(ids("/v1/alerts?limit=1", &session).await.len(), 3);
-    assert_eq!(api.status_of(&before).await, "active", "its manage token goes on");
+    assert_eq!(api.status_of(&before).await, "active", "its manage token stays valid");
 
-    // An operator is made on the command line.
-    let made = system.run(&["accounts", "role", "ADA@example.com", "operator"]).await;
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // The role of operator is given on the command line.
+    let changed = system.run(&["accounts", "role", "ADA@example.com", "operator"]).await;
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
     let me: Value = api.call(&session, Method::GET, "/v1/me").await.expect_status(200).json();
     assert_eq!(me["role"], "operator");
     assert_eq!(system.run(&["accounts", "role", "eve@example.com", "operator"]).await.status.code(), Some(1));
@@ -234,10 +237,10 @@ async fn links_and_sessions_expire() {
     let mut system = System::with(CONFIRMED).await;
     let (api, database) = (system.api.clone(), Database::of(&system));
     let ada = "ada@example.com";
-    let over = |table: &str| database.value(&format!("UPDATE {table} SET expires_at = now() - interval '1 minute'"));
+    let expire = |table: &str| database.value(&format!("UPDATE {table} SET expires_at = now() - interval '1 minute'"));
     api.post("/v1/users", &json!({ "email": ada, "password": PASSWORD })).await.expect_status(202);
     let link = system.mail_to(ada, "Confirm your Tickbell account").await.link("/join/");
-    over("sign_ups");
+    expire("sign_ups");
     for method in [Method::GET, Method::POST] {
         let answer = Api::send(api.request(method, &link)).await.expect_status(200);
         assert!(answer.text.contains("This link is good no longer"), "{}", answer.text);
@@ -247,11 +250,11 @@ async fn links_and_sessions_expire() {
     let bob = "bob@example.com";
     system.sign_up(bob).await;
     let session = api.sign_in(bob).await;
-    over("sessions");
+    expire("sessions");
     api.call(&session, Method::GET, "/v1/me").await.expect_status(401);
     api.post("/v1/password-resets", &json!({ "email": bob })).await.expect_status(202);
     let link = system.mail_to(bob, "Reset your Tickbell password").await.link("/reset/");
-    over("password_resets");
+    expire("password_resets");
     assert!(api.get(&link).await.expect_status(200).text.contains("good no longer"));
     let (_, token) = link.rsplit_once('/').expect("a link");
     let late = api.post(&format!("/v1/password-resets/{token}"), &json!({ "password": OTHER_PASSWORD })).await;
@@ -259,11 +262,11 @@ async fn links_and_sessions_expire() {
     api.sign_in(bob).await;
     api.try_sign_in(bob, OTHER_PASSWORD).await.expect_status(401);
 
-    // What is over is taken away, though nobody asks for it.
+    // Expired rows are deleted without any request.
     database.run("UPDATE password_resets SET expires_at = now() - interval '25 hours'");
     database.run("UPDATE login_attempts SET last_failed_at = now() - interval '61 minutes'");
-    over("sign_ups");
-    over("sessions");
+    expire("sign_ups");
+    expire("sessions");
     system.stop().await;
     system.up().await;
     let left = "SELECT concat_ws(' ', (SELECT count(*) FROM sign_ups), (SELECT count(*) FROM password_resets),
@@ -321,7 +324,10 @@ async fn the_owner_of_an_order_is_notified_of_its_outcome() {
     subjects.sort();
     assert_eq!(subjects, ["Bought 0.1 BTC at 6,804.91 USD", "Your order was rejected: insufficient funds"]);
     let listed = system.run(&["dlq", "list", "--json"]).await;
-    let dead = String::from_utf8_lossy(&listed.stdout).into_owned();
-    assert!(dead.contains("order-forgotten.v1, expected trade-settled.v1 or order-updated.v1"), "{dead}");
+    let dead_letters = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(
+        dead_letters.contains("order-forgotten.v1, expected trade-settled.v1 or order-updated.v1"),
+        "{dead_letters}"
+    );
     system.stop().await;
 }

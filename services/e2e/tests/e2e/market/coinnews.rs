@@ -1,4 +1,4 @@
-//! The coinnews API, answered by a server of this test, which says what we want, and by `tickbell coinnews`.
+//! The source `coinnews`, polled from a server of this test whose answers the test chooses, and from `tickbell coinnews`.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 /// How long it may take until something happens by itself.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bitcoin's current price and its time; the past stays as it is.
+/// Bitcoin's current price and its time; the history never changes.
 type Now = Arc<Mutex<(&'static str, &'static str)>>;
 
 async fn coin(State(now): State<Now>, Path(coin): Path<String>) -> Result<Json<Value>, StatusCode> {
@@ -35,7 +35,7 @@ async fn history(Path(coin): Path<String>) -> Result<Json<Value>, StatusCode> {
     if coin == "bitcoin" { Ok(Json(past)) } else { Err(StatusCode::NOT_FOUND) }
 }
 
-/// Digit by digit, as the API writes it.
+/// Returns a JSON number with exactly these digits.
 fn number(text: &str) -> Value {
     serde_json::from_str(text).expect("a number")
 }
@@ -70,8 +70,8 @@ async fn coinnews_prices_are_ingested_once_and_fire_alerts() {
     system.wait_until_processed().await;
 
     let prices: Vec<_> = poll(&system, &url).await.iter().map(|tick| tick.price.to_string()).collect();
-    assert_eq!(prices, ["26900", "27000.5", "27100.25"], "the past, oldest first, then the present");
-    assert_eq!(poll(&system, &url).await.len(), 3, "what was taken before is recognised");
+    assert_eq!(prices, ["26900", "27000.5", "27100.25"], "the history, oldest first, then the current price");
+    assert_eq!(poll(&system, &url).await.len(), 3, "prices that were ingested before are recognised");
     *now.lock().expect("a lock") = ("28000.000000000001", "2023-06-01T06:20:00Z");
     let ticks = poll(&system, &url).await;
     let newest = ticks.last().expect("a tick");
@@ -79,8 +79,8 @@ async fn coinnews_prices_are_ingested_once_and_fire_alerts() {
     assert_eq!((ticks.len(), newest.at.as_str()), (4, "2023-06-01T06:20:00.000000Z"));
     assert_eq!(system.api.firings(&alert).await.len(), 1);
 
-    let nobody = system.run(&["price-ingestor", "--source", "coinnews:http://127.0.0.1:1", "--once"]).await;
-    assert_eq!(nobody.status.code(), Some(1), "a poll that brings nothing is no success");
+    let unreachable = system.run(&["price-ingestor", "--source", "coinnews:http://127.0.0.1:1", "--once"]).await;
+    assert_eq!(unreachable.status.code(), Some(1), "a poll without an answer is no success");
     system.stop().await;
 }
 
@@ -101,7 +101,7 @@ async fn coinnews(system: &System, name: &str, source: &str, settings: &[(&str, 
     (process, url)
 }
 
-/// The times and prices of bitcoin that coinnews tells.
+/// Returns the times and prices in coinnews' history of bitcoin.
 async fn published(url: &str) -> BTreeMap<String, String> {
     let past: Vec<Value> = Api::new(url).get("/api/data/bitcoin/history").await.expect_status(200).json();
     past.iter().map(|past| (past["date"].as_str().expect("a time").to_owned(), past["value"].to_string())).collect()
@@ -118,13 +118,13 @@ async fn a_random_walk_is_ingested_with_its_history_and_is_the_same_after_a_rest
     assert_eq!(problem.headers["content-type"], "application/problem+json");
 
     let before = published(&url).await;
-    let taken = poll(&system, &url).await;
-    assert!((144..=146).contains(&taken.len()), "a day, every ten minutes: {}", taken.len());
+    let ingested = poll(&system, &url).await;
+    assert!((144..=146).contains(&ingested.len()), "a day, every ten minutes: {}", ingested.len());
     server.stop(Signal::SIGTERM).await;
     let (_server, url) = coinnews(&system, "coinnews-again", "walk", &settings).await;
-    let taken = poll(&system, &url).await;
+    let ingested = poll(&system, &url).await;
     let after = published(&url).await;
-    for tick in &taken {
+    for tick in &ingested {
         let price = tick.price.to_string();
         let known = before.get(&tick.at).or_else(|| after.get(&tick.at));
         assert_eq!(known, Some(&price), "{} had another price before or after", tick.at);
@@ -132,7 +132,11 @@ async fn a_random_walk_is_ingested_with_its_history_and_is_the_same_after_a_rest
     for (at, price) in before.range(after.keys().next().expect("a past").clone()..) {
         assert_eq!(after.get(at), Some(price), "{at} had another price after the restart");
     }
-    assert!((144..=147).contains(&taken.len()), "what was taken before is recognised: {}", taken.len());
+    assert!(
+        (144..=147).contains(&ingested.len()),
+        "prices that were ingested before are recognised: {}",
+        ingested.len()
+    );
     system.stop().await;
 }
 
@@ -140,7 +144,7 @@ async fn a_random_walk_is_ingested_with_its_history_and_is_the_same_after_a_rest
 async fn a_recording_played_by_the_clock_fires_an_alert() {
     let mut system = System::start().await;
     let recording = system.home().join("news.csv");
-    // A hundred, a second later a tenth more, and a second after that it begins again.
+    // At this speed the price rises by a tenth after a second, and a second later the recording begins again.
     let lines = "time,symbol,price\n2023-06-01T06:00:00Z,BTC-USD,100.50\n2023-06-01T07:00:00Z,BTC-USD,110.55\n";
     std::fs::write(&recording, lines).expect("a file");
     let source = format!("file:{}", recording.display());

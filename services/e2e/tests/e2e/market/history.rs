@@ -65,7 +65,7 @@ async fn a_repeat_counts_once(system: &System) {
     assert_eq!(system.api.candles("ETH-USD", "1h").await, [candle("00:00:00", ["380", "381", "380", "381"], "3", 3)]);
 }
 
-/// What the ingestor makes of the third line, its header being the first.
+/// Returns the message that the ingestor publishes for a line of the file; the header is line 1.
 fn message_of_line(line: usize) -> OutboundMessage {
     tape::tick("test", "ETH-USD", "00:00:01", "381").to_message(&line.to_string())
 }

@@ -1,4 +1,4 @@
-//! Whatever is killed, and whenever: nothing is lost and nothing happens twice.
+//! Processes are killed at any moment: nothing is lost and nothing happens twice.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::replay;
 
-/// How long playing everything may take, with all that is in its way.
-const PLAYED: Duration = Duration::from_secs(120);
+/// The longest time until all prices are published, with every interruption.
+const REPLAY: Duration = Duration::from_secs(120);
 
-/// Lets the system run for a moment; there is nothing to wait for, that is the point.
-async fn moment(millis: u64) {
+/// Lets the system run for a time. There is no condition to wait for: the kill shall come at an arbitrary moment.
+async fn run_for(millis: u64) {
     let began = Instant::now();
     let passed = async || (began.elapsed() >= Duration::from_millis(millis)).then_some(());
-    wait_until("the moment has come", Duration::from_secs(10), passed).await;
+    wait_until("the time has passed", Duration::from_secs(10), passed).await;
 }
 
-async fn assert_as_undisturbed(system: &mut System, mut ingestor: Process, alerts: &[e2e::Alert]) {
-    let status = ingestor.wait(PLAYED).await;
+async fn assert_same_as_undisturbed(system: &mut System, mut ingestor: Process, alerts: &[e2e::Alert]) {
+    let status = ingestor.wait(REPLAY).await;
     assert!(status.success(), "the ingestor ended with {status}");
     system.wait_until_processed().await;
     let outcome = replay::outcome(system, alerts).await;
@@ -34,11 +34,11 @@ async fn ten_power_cuts_lose_nothing_and_double_nothing() {
     let alerts = replay::subscribe(&system).await;
     let ingestor = replay::play(&system);
     for round in 0..10 {
-        // Every third time it is cut off while it starts.
+        // Every third time it is killed while it starts.
         if round % 3 != 2 {
             system.ready().await;
         }
-        moment(random.random_range(100..1_500)).await;
+        run_for(random.random_range(100..1_500)).await;
         system.kill();
         if round % 2 == 1 {
             system.kill_server(Server::Nats);
@@ -47,7 +47,7 @@ async fn ten_power_cuts_lose_nothing_and_double_nothing() {
         system.launch();
     }
     system.ready().await;
-    assert_as_undisturbed(&mut system, ingestor, &alerts).await;
+    assert_same_as_undisturbed(&mut system, ingestor, &alerts).await;
     system.stop().await;
 }
 
@@ -58,13 +58,13 @@ async fn a_server_that_dies_is_started_again_and_nothing_is_lost_or_doubled() {
     let alerts = replay::subscribe(&system).await;
     let ingestor = replay::play(&system);
     for server in [Server::Nats, Server::Postgres, Server::Postgres, Server::Nats] {
-        moment(2_000).await;
-        let before = wait_until("the server runs", PLAYED, async || system.server(server)).await;
+        run_for(2_000).await;
+        let before = wait_until("the server runs", REPLAY, async || system.server(server)).await;
         system.kill_server(server);
         let another = async || system.server(server).filter(|now| *now != before);
         wait_until("it is started again", Duration::from_secs(15), another).await;
     }
-    assert_as_undisturbed(&mut system, ingestor, &alerts).await;
+    assert_same_as_undisturbed(&mut system, ingestor, &alerts).await;
     system.ready().await;
     system.stop().await;
 }

@@ -1,9 +1,9 @@
-//! The rights of the services' database roles: each is refused what is another's.
+//! The rights of the services' database roles: each has what its service needs, and no more.
 
 use e2e::{Database, System};
 
-/// What each role may do, by table: S reads, I adds, U changes, D removes; a small letter is for some columns only, which
-/// [`COLUMNS`] names. What is not here is refused.
+/// The rights of each role by table: S for SELECT, I for INSERT, U for UPDATE, D for DELETE; a small letter holds for some
+/// columns only, which [`COLUMNS`] names. A right that is not listed is refused.
 const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
     (
         "tickbell_gateway",
@@ -113,7 +113,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
     ),
 ];
 
-/// The columns behind the small letters.
+/// The columns for which the small letters hold.
 const COLUMNS: &str = "\
 tickbell_gateway users INSERT created_at email id password_hash
 tickbell_gateway users UPDATE password_hash
@@ -124,7 +124,7 @@ tickbell_notifier users SELECT email id
 tickbell_operator users SELECT email id
 tickbell_trade_settler accounts INSERT asset hash id kind user_id";
 
-/// Refused to every one of them.
+/// The statements that are refused to every role.
 const DENIED_TO_ALL: [&str; 8] = [
     "CREATE TABLE mine (id int)",
     "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
@@ -158,7 +158,7 @@ async fn each_role_is_refused_what_it_does_not_need() {
     let mut wrong = Vec::new();
     for line in found.lines() {
         let (role, rest) = line.split_once(' ').expect("a role");
-        // Nothing stands behind the table where nothing is allowed, and psql's last space is trimmed.
+        // A role without rights on the table has no letters, and psql trims the last space.
         let (table, letters) = rest.split_once(' ').unwrap_or((rest, ""));
         let rights = RIGHTS.iter().find(|(name, _)| *name == role).map_or(&[][..], |(_, rights)| *rights);
         let allowed = rights.iter().find(|(name, _)| *name == table).map_or("", |(_, letters)| *letters);
@@ -169,7 +169,7 @@ async fn each_role_is_refused_what_it_does_not_need() {
     for (role, _) in RIGHTS {
         for refused in DENIED_TO_ALL {
             let said = database.refusal(role, refused).unwrap_or_default();
-            // Not any error: a misspelt statement would be refused to everybody.
+            // Any error would not do: a misspelt statement is refused as well.
             if !["permission denied", "must be owner", "must be superuser"].iter().any(|why| said.contains(why)) {
                 wrong.push(format!("{role} may: {refused}; {said}"));
             }
@@ -190,7 +190,7 @@ async fn each_role_is_refused_what_it_does_not_need() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_the_servers_own() {
+async fn postgresql_itself_refuses_forbidden_statements() {
     let system = System::start().await;
     let database = Database::of(&system);
     for (role, statement) in [
@@ -236,7 +236,7 @@ async fn a_refusal_is_the_servers_own() {
         let said = database.refusal(role, statement).expect("refused");
         assert!(said.contains("permission denied"), "{role} {statement}: {said}");
     }
-    // Rows of a shared table are their service's own.
+    // In a shared table a service sees and writes only its own rows.
     let seen = "BEGIN; SET LOCAL ROLE tickbell_alert_engine;
                 SELECT string_agg(consumer, ' ' ORDER BY consumer) FROM consumer_positions";
     assert_eq!(database.value(seen), "alert-engine alert-engine-rules");
@@ -244,7 +244,7 @@ async fn a_refusal_is_the_servers_own() {
                   VALUES ('alert-engine', 'alerts.X', 'forged', '{}', '')";
     let said = database.refusal("tickbell_gateway", forged);
     assert!(said.as_deref().is_some_and(|said| said.contains("row-level security")), "{said:?}");
-    // What is kept about a person crosses tables: the gateway asks for it and sees no table but its own.
+    // The export and erasure of a person touch tables that the gateway may not read, so functions do the work for it.
     for function in [
         "export_user_data('ada@example.com')",
         "erase_deliveries('ada@example.com', '')",
@@ -259,11 +259,11 @@ async fn a_refusal_is_the_servers_own() {
     }
     let addresses = "SELECT email FROM users UNION SELECT email FROM sign_ups";
     assert_eq!(database.refusal("tickbell_notifier", addresses), None);
-    // The tape's months are the writer's to make, and nobody else's.
+    // Only the history-writer may create a partition of the ticks.
     let month = "SELECT create_ticks_partition('2030-01-01')";
     assert_eq!(database.refusal("tickbell_history_writer", month), None);
     assert!(database.refusal("tickbell_gateway", month).is_some_and(|said| said.contains("permission denied")));
-    // A batch of the settler is refused by itself when another instance was faster.
+    // The settler's statement fails as a whole when another instance has moved the position.
     assert_eq!(database.refusal("tickbell_trade_settler", "SELECT fence(true)"), None);
     let fenced = database.refusal("tickbell_trade_settler", "SELECT fence(false)");
     assert!(fenced.as_deref().is_some_and(|said| said.contains("another instance")), "{fenced:?}");

@@ -1,4 +1,4 @@
-//! What can never be a tick is given up, once, and can be tried again.
+//! A message that can never be a tick becomes one dead letter, and can be replayed.
 
 use e2e::{System, tape};
 use events::{OutboundMessage, envelope::NATS_MSG_ID};
@@ -10,7 +10,7 @@ fn raw(id: &str, class: Option<&str>, body: Vec<u8>) -> OutboundMessage {
     OutboundMessage { subject: "ticks.test.BTC-USD".into(), id: id.into(), headers: headers.collect(), body }
 }
 
-/// The dead letters, in the order of what was given up: two services that give up one each publish them when they do.
+/// Returns the dead letters by the sequence of the rejected message, because several services publish them.
 async fn listed(system: &System) -> Vec<Value> {
     let output = system.run(&["dlq", "list", "--json"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -42,10 +42,10 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     assert_eq!(times, ["00:00:01", "00:00:03"].map(|time| format!("2018-04-05T{time}.000000Z")));
     assert_eq!(system.api.history("BTC-USD", "asc", 10).await.len(), 3);
     let items = listed(&system).await;
-    let said: Vec<_> = items.iter().map(|item| item["dead_letter"]["reason"].as_str().expect("a reason")).collect();
-    assert_eq!(items.len(), 3, "three services read the tape, and each message is given up once: {items:?}");
-    assert!(said[0].contains("not a tick.v1") && said[1].contains("tock.v1"), "{said:?}");
-    assert!(said[2].contains(r"\u{0}"), "what PostgreSQL would not keep is escaped: {said:?}");
+    let reasons: Vec<_> = items.iter().map(|item| item["dead_letter"]["reason"].as_str().expect("a reason")).collect();
+    assert_eq!(items.len(), 3, "three services read the ticks, and each message has one dead letter: {items:?}");
+    assert!(reasons[0].contains("not a tick.v1") && reasons[1].contains("tock.v1"), "{reasons:?}");
+    assert!(reasons[2].contains(r"\u{0}"), "a NUL, which PostgreSQL refuses, is escaped: {reasons:?}");
     assert!(items.iter().all(|item| item["dead_letter"]["subject"] == "ticks.test.BTC-USD"), "{items:?}");
     assert!(
         [2, 4, 6].map(Value::from).iter().eq(items.iter().map(|item| &item["dead_letter"]["sequence"])),
@@ -57,13 +57,13 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     system.wait_until_processed().await;
     let again = listed(&system).await;
-    assert_eq!(again.len(), 3, "it left the list and, as bad as before, came back once: {again:?}");
+    assert_eq!(again.len(), 3, "the replayed message left the list, was rejected again, and is listed once: {again:?}");
     assert_eq!(again[..2], items[1..]);
     assert_eq!(
         (&again[2]["dead_letter"]["sequence"], &again[2]["dead_letter"]["body"]),
         (&json!(7), &items[0]["dead_letter"]["body"])
     );
     let missing = system.run(&["dlq", "replay", &number]).await;
-    assert_eq!(missing.status.code(), Some(1), "what is not on the list cannot be replayed");
+    assert_eq!(missing.status.code(), Some(1), "a number that is not listed cannot be replayed");
     system.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Services as processes of their own, two of each, on servers that nobody's `up` owns.
+//! Two instances of every service as processes of their own, without `up`: a standby takes over from a killed leader.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use super::replay;
 
 const START: Duration = Duration::from_secs(30);
-/// A lock is free when its holder's connection is found broken, and asked for twice a second.
+/// PostgreSQL releases the leader lock when the connection ends, and a standby tries to take it twice a second.
 const TAKE_OVER: Duration = Duration::from_secs(15);
 
 /// Waits until one of two leads and the other stands by, and returns them in that order.
@@ -41,7 +41,7 @@ async fn with_two_of_every_service_the_standby_takes_over_and_nothing_is_lost() 
     let [one, two] = gateways.each_ref().map(|gateway| gateway.api.clone());
     assert_ne!(one.base(), two.base());
 
-    // A rule made at one gateway is there at the other.
+    // A rule that is created at one gateway is known at the other.
     system.api = one;
     let paused = system.api.subscribe(json!({ "symbol": "BTC-USD", "condition": { "price": { "above": "1" } } })).await;
     let answer = two.manage(Method::PATCH, &paused, Some(json!({ "status": "paused" }))).await;
@@ -51,7 +51,7 @@ async fn with_two_of_every_service_the_standby_takes_over_and_nothing_is_lost() 
     servers.wait_until_processed(&system).await;
 
     let mut ingestor = replay::play_at(&system, servers.nats_url());
-    wait_until("some have fired", START, async || system.mails().get(4).cloned()).await;
+    wait_until("some alerts have fired", START, async || system.mails().get(4).cloned()).await;
     engine.kill();
     wait_until("the standby takes over", TAKE_OVER, async || standby.leads().await.then_some(())).await;
     notifier.kill();
@@ -64,6 +64,6 @@ async fn with_two_of_every_service_the_standby_takes_over_and_nothing_is_lost() 
     assert_eq!(&outcome, replay::undisturbed().await);
     replay::assert_notified_once(&system.mails(), &alerts, &outcome);
     system.api = two;
-    assert_eq!(&replay::outcome(&system, &alerts).await, replay::undisturbed().await, "both gateways say the same");
+    assert_eq!(&replay::outcome(&system, &alerts).await, replay::undisturbed().await, "both gateways answer the same");
     assert_eq!(system.api.firings(&paused).await, []);
 }

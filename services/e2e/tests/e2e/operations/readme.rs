@@ -1,4 +1,4 @@
-//! What the README tells a newcomer to type.
+//! The commands that the README shows.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ async fn every_curl_of_the_readme_works_from_top_to_bottom_in_one_shell() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = std::fs::read_to_string(readme).expect("a README");
     let mut system = System::start().await;
-    // In the README it is the simulator that quotes.
+    // The README's prices come from the simulator.
     system.publish(&[tape::message(&tape::tick("simulator", "BTC-USD", "00:00:00", "68000"))]).await;
     system.wait_until_processed().await;
 

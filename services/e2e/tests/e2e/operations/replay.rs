@@ -1,4 +1,5 @@
-//! A morning of generated prices and the rules that watch it, to be disturbed.
+//! A generated series of prices and rules on it, for tests that interrupt the system: the outcome must be the same as
+//! without interruption.
 
 use std::collections::BTreeSet;
 
@@ -7,17 +8,17 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-/// How many prices there are.
+/// The number of prices.
 const TICKS: usize = 3_000;
-/// They are a second apart and played so many times as fast: for half a minute when nothing holds them up.
+/// The prices are a second apart and are published at this speed: for half a minute without interruption.
 const SPEED: &str = "100x";
 
-/// What a run comes to: it must be the same however it was disturbed.
+/// The outcome of a run, which must not depend on interruptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// Of each rule, without what differs from run to run.
+    /// The firings of each rule, without the ids, which differ from run to run.
     firings: Vec<Vec<Firing>>,
-    /// How many ticks each symbol has.
+    /// The number of ticks that are stored of each symbol.
     stored: Vec<usize>,
 }
 
@@ -37,7 +38,7 @@ fn rules() -> Vec<Value> {
     ]
 }
 
-/// A walk in steps of up to a quarter of a percent, the same in every run.
+/// Returns a random walk in steps of up to a quarter of a percent, the same in every run.
 pub(crate) fn csv() -> String {
     let mut random = StdRng::seed_from_u64(20_180_405);
     let mut prices = [("BTC-USD", 700_000_i64), ("ETH-USD", 40_000)];
@@ -52,14 +53,14 @@ pub(crate) fn csv() -> String {
     text
 }
 
-/// Makes the rules and waits until they are active.
+/// Creates the rules and waits until they are active.
 pub(crate) async fn subscribe(system: &System) -> Vec<Alert> {
     let alerts = subscribe_at(&[&system.api]).await;
     system.wait_until_processed().await;
     alerts
 }
 
-/// Makes the rules, at one gateway after the other.
+/// Creates the rules, at each of the gateways in turn.
 pub(crate) async fn subscribe_at(gateways: &[&Api]) -> Vec<Alert> {
     let mut alerts = Vec::new();
     for (rule, api) in rules().into_iter().zip(gateways.iter().cycle()) {
@@ -68,12 +69,12 @@ pub(crate) async fn subscribe_at(gateways: &[&Api]) -> Vec<Alert> {
     alerts
 }
 
-/// Plays the prices in a process of its own, which outlives the system's.
+/// Publishes the prices from a process of its own, which runs on when the system is killed.
 pub(crate) fn play(system: &System) -> Process {
     play_at(system, &system.named("NATS_URL").expect("the broker's address"))
 }
 
-/// The same, to a broker that the system's `env` file does not name.
+/// Publishes the prices to the broker at `url`.
 pub(crate) fn play_at(system: &System, url: &str) -> Process {
     let file = system.home().join("replay.csv");
     std::fs::write(&file, csv()).expect("a file");
@@ -83,7 +84,7 @@ pub(crate) fn play_at(system: &System, url: &str) -> Process {
     system.spawn("ingestor", &mut command)
 }
 
-/// Looks at everything that is to be as in an undisturbed run.
+/// Reads the outcome through the API.
 pub(crate) async fn outcome(system: &System, alerts: &[Alert]) -> Outcome {
     let mut firings = Vec::new();
     for alert in alerts {
@@ -103,7 +104,7 @@ pub(crate) async fn outcome(system: &System, alerts: &[Alert]) -> Outcome {
     Outcome { firings, stored }
 }
 
-/// What comes of it when nothing is killed; found once per run of the tests.
+/// Returns the outcome of a run without interruption, which is made once per test process.
 pub(crate) async fn undisturbed() -> &'static Outcome {
     static OUTCOME: OnceCell<Outcome> = OnceCell::const_new();
     let run = async || {
@@ -113,8 +114,9 @@ pub(crate) async fn undisturbed() -> &'static Outcome {
         system.wait_until_processed().await;
         let outcome = outcome(&system, &alerts).await;
         assert_eq!(outcome.stored, [TICKS / 2; 2]);
-        let quiet: Vec<_> = outcome.firings.iter().enumerate().filter(|(_, of_rule)| of_rule.is_empty()).collect();
-        assert!(quiet.is_empty(), "rules that never fire test nothing: {quiet:?}");
+        let never_fired: Vec<_> =
+            outcome.firings.iter().enumerate().filter(|(_, of_rule)| of_rule.is_empty()).collect();
+        assert!(never_fired.is_empty(), "rules that never fire test nothing: {never_fired:?}");
         assert_notified_once(&system.mails(), &alerts, &outcome);
         system.stop().await;
         outcome
@@ -122,13 +124,13 @@ pub(crate) async fn undisturbed() -> &'static Outcome {
     OUTCOME.get_or_init(run).await
 }
 
-/// Every firing that is not suppressed has one mail, and there is no other.
+/// Checks that each firing that is not suppressed has one mail, and that there is no other mail.
 pub(crate) fn assert_notified_once(mails: &[Mail], alerts: &[Alert], outcome: &Outcome) {
     let mut notified: Vec<_> = mails.iter().map(Mail::firing).collect();
     notified.sort();
     let numbers = |(alert, firings): (&Alert, &Vec<Firing>)| {
-        let loud = firings.iter().filter(|firing| firing.suppressed.is_none());
-        loud.map(|firing| (alert.id.clone(), firing.number)).collect::<Vec<_>>()
+        let notified = firings.iter().filter(|firing| firing.suppressed.is_none());
+        notified.map(|firing| (alert.id.clone(), firing.number)).collect::<Vec<_>>()
     };
     let mut fired: Vec<_> = alerts.iter().zip(&outcome.firings).flat_map(numbers).collect();
     fired.sort();

@@ -1,4 +1,4 @@
-//! `tickbell up` and the program itself: how they start, stop, and say what is wrong.
+//! `tickbell up`: starts, stops, restarts, and the errors of bad settings.
 
 use std::{process::Output, time::Duration};
 
@@ -17,7 +17,7 @@ async fn run(arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, Str
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_with_the_key_the_value_and_what_is_allowed() {
+async fn a_bad_setting_is_refused_with_its_key_its_value_and_the_allowed_range() {
     for (key, name, value, allowed) in [
         ("notifier.concurrency", "TICKBELL_NOTIFIER__CONCURRENCY", "0", "1 to 100"),
         ("notifier.retry_after_seconds", "TICKBELL_NOTIFIER__RETRY_AFTER_SECONDS", "9999", "1 to 3600"),
@@ -50,7 +50,7 @@ async fn publish(system: &System, time: &str, price: &str) {
 }
 
 #[tokio::test]
-async fn started_again_it_goes_on_where_it_was_and_stopped_it_leaves_nothing_behind() {
+async fn a_restart_continues_with_the_same_data_and_a_stop_leaves_no_process_behind() {
     let mut system = System::from_nothing().await;
     let rule = json!({ "symbol": "BTC-USD", "condition": { "change": { "percent": "5" } } });
     let alert = system.api.subscribe(rule).await;
@@ -62,8 +62,8 @@ async fn started_again_it_goes_on_where_it_was_and_stopped_it_leaves_nothing_beh
     for (signal, time, price) in [(Signal::SIGTERM, "00:00:02", "111"), (Signal::SIGINT, "00:00:03", "117")] {
         let position = system.status().await.expect("a status").position("alert-engine");
         system.take().stop(signal).await;
-        assert_eq!(system.processes(), [0_u32; 0], "{signal} leaves no child behind");
-        assert_eq!(system.named("HTTP_URL"), None, "what is gone is not in the env file");
+        assert_eq!(system.processes(), [0_u32; 0], "{signal} leaves no process behind");
+        assert_eq!(system.named("HTTP_URL"), None, "the env file names no stopped server");
         system.up().await;
         assert_eq!(system.status().await.expect("a status").position("alert-engine"), position);
         assert_eq!(system.api.status_of(&alert).await, "active");
@@ -74,7 +74,7 @@ async fn started_again_it_goes_on_where_it_was_and_stopped_it_leaves_nothing_beh
 
     let firings = system.api.firings(&alert).await;
     let numbers: Vec<_> = firings.iter().map(|firing| (firing.number, firing.stream_sequence)).collect();
-    assert_eq!(numbers, [(1, 2), (2, 3), (3, 4), (4, 5)], "numbers, the anchor and the tape go on");
+    assert_eq!(numbers, [(1, 2), (2, 3), (3, 4), (4, 5)], "the numbers of firings, the anchor and the stream continue");
     assert_eq!(system.mails().len(), 4);
     system.stop().await;
 }
@@ -93,7 +93,7 @@ async fn a_child_that_dies_is_started_again(system: &mut System) {
         system.kill_server(server);
         wait_until("it is started again", STOP, async || system.server(server).filter(|now| *now != before)).await;
     }
-    // Right after a server is back, not every service has noticed that it was away.
+    // Right after a restart of a server, not every service has noticed the lost connection.
     wait_until("the services have recovered", STOP, async || system.status().await.filter(|status| status.is_done()))
         .await;
     system.ready().await;

@@ -1,4 +1,4 @@
-//! Thirty-two people trade for a minute while everything is killed again and again: no cent is lost or made.
+//! Thirty-two users trade for a minute while processes are killed at random: no money is lost or created.
 
 use std::{
     collections::BTreeSet,
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 
 const CLIENTS: usize = 32;
 const TRADED: Duration = Duration::from_secs(60);
-/// A request is asked again until somebody answers.
+/// The longest time for which an unanswered request is repeated.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Asset by asset, whether all accounts together are nothing, and what was ever deposited.
+/// For each asset the sum of all accounts, which must be zero, and the sum of all deposits.
 const TOTALS: &str = "
     SELECT string_agg(asset || ' ' || sum || ' ' || deposited, ', ' ORDER BY asset) FROM (
         SELECT asset, sum(balance), -sum(balance) FILTER (WHERE kind = 'issued') AS deposited
@@ -30,20 +30,20 @@ const TOTALS: &str = "
 struct StressTest {
     system: System,
     database: Database,
-    /// What was answered: the orders that exist.
+    /// The ids of the orders that the API has accepted.
     placed: Mutex<BTreeSet<String>>,
-    /// How often the totals were read: the database is away now and then.
-    looks: AtomicUsize,
+    /// The number of times that the totals could be read; the database is down now and then.
+    totals_read: AtomicUsize,
 }
 
-/// One who trades.
+/// A user who trades.
 struct Client {
     random: StdRng,
     token: String,
 }
 
 impl StressTest {
-    /// People with money, and a first price.
+    /// Starts a system with users, deposits and a first price.
     async fn open() -> (Self, Vec<Client>) {
         let system = System::from_nothing().await;
         let mut clients = Vec::new();
@@ -61,17 +61,17 @@ impl StressTest {
         system.publish(&[price(0, 5_000)]).await;
         system.wait_until_processed().await;
         let database = Database::of(&system);
-        (Self { system, database, placed: Mutex::default(), looks: AtomicUsize::new(0) }, clients)
+        (Self { system, database, placed: Mutex::default(), totals_read: AtomicUsize::new(0) }, clients)
     }
 
-    /// Trades until the time is over; whatever is not answered is asked again under its key.
+    /// Trades until `end`. A request without an answer is repeated under its idempotency key.
     async fn trade(&self, client: &mut Client, end: Instant) {
         let mut round = 0;
         while Instant::now() < end {
             round += 1;
             let key = format!("round-{round}");
             let terms = terms(&mut client.random);
-            let order = wait_until("an order is taken", TIMEOUT, async || {
+            let order = wait_until("an order is accepted", TIMEOUT, async || {
                 let request = self.system.api.request(Method::POST, "/v1/orders").bearer_auth(&client.token);
                 let request = request.header("idempotency-key", &key).header("prefer", "wait=1").json(&terms);
                 let answer = Api::try_send(request.timeout(Duration::from_secs(5))).await?;
@@ -82,33 +82,34 @@ impl StressTest {
             let id = order["id"].as_str().expect("an id").to_owned();
             if client.random.random_ratio(1, 4) {
                 let cancel = self.system.api.request(Method::DELETE, &format!("/v1/orders/{id}"));
-                // It may be final, or nobody may be there: then it stays as it is.
+                // A filled order stays filled, and a cancellation that is not answered is not repeated.
                 Api::try_send(cancel.bearer_auth(&client.token).timeout(Duration::from_secs(5))).await;
             }
             self.placed.lock().expect("no panic").insert(id);
         }
     }
 
-    /// Prices go up and down.
+    /// Publishes prices until `end`.
     async fn quote(&self, end: Instant) {
         let mut random = StdRng::seed_from_u64(99);
         let mut second = 0;
         while Instant::now() < end {
             second += 1;
             let price = price(second, 4_900 + random.random_range(0..200));
-            let broker = wait_until("the broker is there", TIMEOUT, async || self.system.try_broker().await).await;
-            // A broker that dies now leaves the price out, or takes it: both are prices.
+            let broker =
+                wait_until("the broker can be reached", TIMEOUT, async || self.system.try_broker().await).await;
+            // A broker that dies now stores this price or not, and either is fine.
             let published = broker.publish(std::slice::from_ref(&price));
             let _ = tokio::time::timeout(Duration::from_secs(1), published).await;
-            self.look();
+            self.check_totals();
         }
     }
 
-    /// The total is what was deposited, whenever somebody looks and the database is there.
-    fn look(&self) {
+    /// Checks that the totals are what was deposited, if the database can be reached.
+    fn check_totals(&self) {
         let output = self.database.run(TOTALS);
         if output.status.success() {
-            self.looks.fetch_add(1, Ordering::Relaxed);
+            self.totals_read.fetch_add(1, Ordering::Relaxed);
             let totals = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             assert_eq!(totals, "BTC 0.00000000 320.00000000, USD 0.00 3200000.00");
         }
@@ -140,7 +141,7 @@ async fn the_ledger_balances_while_every_process_is_killed() {
     let end = Instant::now() + TRADED;
     let mut random = StdRng::seed_from_u64(7);
     {
-        // A settler of its own beside the one of `up`; each takes over from the other.
+        // A second trade-settler beside that of `up`; each takes over from the other.
         let mut settler = test.spawn_settler();
         let trading = join_all(clients.iter_mut().map(|client| test.trade(client, end)));
         let killing = async {
@@ -162,26 +163,26 @@ async fn the_ledger_balances_while_every_process_is_killed() {
         };
         let ((_, killed), ()) = join(join(trading, killing), test.quote(end)).await;
         assert!(killed >= 2, "a settler's process was killed {killed} times");
-        let looks = test.looks.load(Ordering::Relaxed);
-        assert!(looks >= 20, "the totals were read {looks} times");
+        let totals_read = test.totals_read.load(Ordering::Relaxed);
+        assert!(totals_read >= 20, "the totals were read {totals_read} times");
     }
-    // Everything at once, and from the beginning.
+    // At last everything is killed at once and started again.
     test.system.kill();
     test.system.kill_server(Server::Postgres);
     test.system.kill_server(Server::Nats);
     test.system.up().await;
     test.system.wait_until_processed().await;
-    test.assert_right(&clients).await;
+    test.assert_consistent(&clients).await;
     test.system.stop().await;
 }
 
-/// Ends the session of whoever settles, as a lost connection would; another takes over.
-const SETTLERS_LOCK: &str = "
+/// Ends the database session of the leading settler, as a lost connection would, so that another one takes over.
+const END_LEADER_SESSION: &str = "
     SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
     AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/trade-settler', 0)";
 
-/// Whose session holds that lock, by the name of its program.
-const OWNER: &str = "
+/// Returns the name of the program that leads.
+const LEADER: &str = "
     SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory' AND granted
     AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/trade-settler', 0)";
 
@@ -190,15 +191,15 @@ impl StressTest {
         self.system.spawn("settler", self.system.tickbell().arg("trade-settler"))
     }
 
-    /// Ends the settler's process in the middle of its work, and starts another one.
+    /// Kills the settler's process while it settles, and starts another one.
     async fn kill_settler(&self, settler: Process) -> Process {
         let ask = |sql: &str| String::from_utf8_lossy(&self.database.run(sql).stdout).trim().to_owned();
         wait_until("the process settles", TIMEOUT, async || {
-            if ask(OWNER) == "tickbell trade-settler" {
+            if ask(LEADER) == "tickbell trade-settler" {
                 return Some(());
             }
-            // Refused where the server is away, which is as good.
-            ask(SETTLERS_LOCK);
+            // A failure means that the server is down, which ends the session as well.
+            ask(END_LEADER_SESSION);
             None
         })
         .await;
@@ -209,10 +210,10 @@ impl StressTest {
         self.spawn_settler()
     }
 
-    async fn assert_right(&self, clients: &[Client]) {
-        let looks = self.looks.load(Ordering::Relaxed);
-        self.look();
-        assert_eq!(self.looks.load(Ordering::Relaxed), looks + 1, "the totals cannot be read");
+    async fn assert_consistent(&self, clients: &[Client]) {
+        let totals_read = self.totals_read.load(Ordering::Relaxed);
+        self.check_totals();
+        assert_eq!(self.totals_read.load(Ordering::Relaxed), totals_read + 1, "the totals cannot be read");
         let value = |sql: &str| self.database.value(sql);
         let mut known = BTreeSet::new();
         for client in clients {
@@ -223,8 +224,8 @@ impl StressTest {
             }
         }
         let placed = self.placed.lock().expect("no panic").clone();
-        assert!(placed.len() > CLIENTS, "{} orders are no minute's work", placed.len());
-        assert!(placed.is_subset(&known), "orders were taken and are lost: {:?}", placed.difference(&known));
+        assert!(placed.len() > CLIENTS, "only {} orders were placed in a minute", placed.len());
+        assert!(placed.is_subset(&known), "orders were accepted and are lost: {:?}", placed.difference(&known));
         let twice = "SELECT count(*) FROM (SELECT cause FROM postings WHERE kind = 'fill' GROUP BY cause HAVING count(*) > 1) t";
         assert_eq!(value(twice), "0", "orders were settled twice");
         assert_eq!(value("SELECT sum(deadlocks) FROM pg_stat_database"), "0");

@@ -1,4 +1,4 @@
-//! Orders, the ledger, and the proof that no money is lost.
+//! Orders, the ledger, and tests that no money is lost or created.
 
 mod ledger_constraints;
 mod ledger_stress;

@@ -1,4 +1,4 @@
-//! Orders that a user does not place by HTTP: those of alerts, and those of the command line.
+//! Orders that are not placed through `POST /v1/orders`: those of alerts, and those of the command line.
 
 use e2e::System;
 use reqwest::Method;
@@ -15,46 +15,49 @@ async fn an_alert_triggers_its_order_once_and_a_deleted_alert_cancels_it() {
         json!({ "symbol": "BTC-USD", "condition": { "price": { "below": limit } }, "notify": { "email": ADA },
                 "then": { "order": { "side": "buy", "type": "market", "funds": "100.00" } } })
     };
-    let nobody: Value = system.api.post("/v1/alerts", &rule("6500")).await.expect_status(422).json();
-    assert_eq!(nobody["errors"][0]["pointer"], "/then");
-    let half = system.api.create_api_key(&ada.token, &["alerts"]).await;
-    system.api.call_with(&half, Method::POST, "/v1/alerts", &rule("6500")).await.expect_status(403);
+    let anonymous: Value = system.api.post("/v1/alerts", &rule("6500")).await.expect_status(422).json();
+    assert_eq!(anonymous["errors"][0]["pointer"], "/then");
+    let alerts_key = system.api.create_api_key(&ada.token, &["alerts"]).await;
+    system.api.call_with(&alerts_key, Method::POST, "/v1/alerts", &rule("6500")).await.expect_status(403);
 
-    let make = async |limit: &str| {
-        let made = system.api.call_with(&ada.token, Method::POST, "/v1/alerts", &rule(limit)).await;
-        let alert: Value = made.expect_status(201).json();
+    let create = async |limit: &str| {
+        let created = system.api.call_with(&ada.token, Method::POST, "/v1/alerts", &rule(limit)).await;
+        let alert: Value = created.expect_status(201).json();
         ada.wait_for_status(&alert["order"], "open").await;
         alert
     };
-    let (fires, goes) = (make("6500").await, make("6000").await);
+    let (firing, deleted) = (create("6500").await, create("6000").await);
     assert_eq!(ada.balance("USD").await, ["800.00", "200.00"]);
     let alert_path = |alert: &Value| format!("/v1/alerts/{}", alert["id"].as_str().expect("an id"));
-    system.api.call(&ada.token, Method::DELETE, &alert_path(&goes)).await.expect_status(204);
-    ada.wait_for_status(&goes["order"], "cancelled").await;
+    system.api.call(&ada.token, Method::DELETE, &alert_path(&deleted)).await.expect_status(204);
+    ada.wait_for_status(&deleted["order"], "cancelled").await;
 
     for (time, price) in [("00:01:00", "6400"), ("00:02:00", "6600"), ("00:03:00", "5900")] {
         move_to(&system, time, price).await;
     }
-    let filled = ada.wait_for_status(&fires["order"], "filled").await;
-    assert_eq!(filled["alert_id"], fires["id"]);
-    assert_eq!(ada.look(&alert_path(&fires)).await["order"]["status"], "filled");
+    let filled = ada.wait_for_status(&firing["order"], "filled").await;
+    assert_eq!(filled["alert_id"], firing["id"]);
+    assert_eq!(ada.look(&alert_path(&firing)).await["order"]["status"], "filled");
     assert_eq!(ada.look("/v1/trades").await["items"].as_array().map(Vec::len), Some(1), "once");
 
-    // What it has placed is an order like any other: the alert may go.
-    let mut waits = rule("5950");
-    waits["condition"] = json!({ "price": { "above": "5950" } });
-    waits["repeat"] = "once".into();
-    waits["then"]["order"] = json!({ "side": "buy", "type": "limit", "size": "0.01", "price": "5000" });
-    let waits: Value =
-        system.api.call_with(&ada.token, Method::POST, "/v1/alerts", &waits).await.expect_status(201).json();
-    ada.wait_for_status(&waits["order"], "open").await;
+    // Once placed, the order no longer depends on its alert, which may be deleted.
+    let mut limit_alert = rule("5950");
+    limit_alert["condition"] = json!({ "price": { "above": "5950" } });
+    limit_alert["repeat"] = "once".into();
+    limit_alert["then"]["order"] = json!({ "side": "buy", "type": "limit", "size": "0.01", "price": "5000" });
+    let limit_alert: Value =
+        system.api.call_with(&ada.token, Method::POST, "/v1/alerts", &limit_alert).await.expect_status(201).json();
+    ada.wait_for_status(&limit_alert["order"], "open").await;
     move_to(&system, "00:04:00", "5960").await;
-    assert_eq!(system.api.call(&ada.token, Method::GET, &alert_path(&waits)).await.json::<Value>()["status"], "done");
-    system.api.call(&ada.token, Method::DELETE, &alert_path(&waits)).await.expect_status(204);
+    assert_eq!(
+        system.api.call(&ada.token, Method::GET, &alert_path(&limit_alert)).await.json::<Value>()["status"],
+        "done"
+    );
+    system.api.call(&ada.token, Method::DELETE, &alert_path(&limit_alert)).await.expect_status(204);
     system.wait_until_processed().await;
-    assert_eq!(ada.look(&path(&waits["order"])).await["status"], "open");
+    assert_eq!(ada.look(&path(&limit_alert["order"])).await["status"], "open");
     move_to(&system, "00:05:00", "4990").await;
-    ada.wait_for_status(&waits["order"], "filled").await;
+    ada.wait_for_status(&limit_alert["order"], "filled").await;
 }
 
 #[tokio::test]
@@ -98,7 +101,7 @@ async fn the_command_line_places_lists_and_cancels_orders() {
         assert_eq!(deposit(refused).await.status.code(), Some(1), "{refused}");
     }
     assert_eq!(deposit("accounts asset NEW 3").await.status.code(), Some(0));
-    assert_eq!(deposit("accounts asset NEW 4").await.status.code(), Some(1), "what is counted so stays so");
+    assert_eq!(deposit("accounts asset NEW 4").await.status.code(), Some(1), "the scale of an asset cannot be changed");
     let done = deposit("accounts deposit ada@example.com 5.001 NEW").await;
     assert!(String::from_utf8_lossy(&done.stdout).contains("now has 5.001 NEW"), "{done:?}");
 }

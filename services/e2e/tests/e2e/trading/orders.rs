@@ -1,4 +1,4 @@
-//! People who trade: from the deposit to the mail about what was bought, and what they cannot do.
+//! Orders through the API: from the deposit to the mail about a trade, cancellation, and rejected orders.
 
 use e2e::{Api, ApiResponse, System, tape};
 use futures::future::join_all;
@@ -35,7 +35,7 @@ async fn a_user_funds_an_account_buys_and_is_notified() {
     assert_eq!([sum("available USD"), sum("available BTC"), sum("held USD")], ["314.32", "0.1", "0"]);
     system.mail_to(ADA, "Bought 0.10 BTC at 6,850 USD").await;
 
-    // What is sold comes back, less spread and fee, and nothing is left over.
+    // Selling everything leaves no remainder.
     let sell = json!({ "symbol": "BTC-USD", "side": "sell", "type": "market", "size": 0.1 });
     let sold: Value = ada.place(&sell).await.expect_status(200).json();
     assert_eq!(sold["status"], "filled", "{sold}");
@@ -56,21 +56,22 @@ async fn many_orders_are_each_reported_once_and_in_fewer_mails() {
     system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "100"))]).await;
     system.wait_until_processed().await;
     let buy = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "0.1" });
-    let dear = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "1000" });
-    let placed = join_all((0..ORDERS).map(|n| ada.place(if n % 8 == 0 { &dear } else { &buy }))).await;
+    let too_large = json!({ "symbol": "BTC-USD", "side": "buy", "type": "market", "size": "1000" });
+    let placed = join_all((0..ORDERS).map(|n| ada.place(if n % 8 == 0 { &too_large } else { &buy }))).await;
     let orders: Vec<Value> = placed.iter().map(ApiResponse::json).collect();
     system.wait_until_processed().await;
     let mails: Vec<_> =
         system.mails().into_iter().filter(|mail| mail.to == ADA && mail.text.contains("Order:")).collect();
     for order in &orders {
         let id = format!("Order:    {}", order["id"].as_str().expect("an id"));
-        let (times, said) = (mails.iter().map(|mail| mail.text.matches(&id).count()).sum::<usize>(), &order["status"]);
+        let (times, status) =
+            (mails.iter().map(|mail| mail.text.matches(&id).count()).sum::<usize>(), &order["status"]);
         assert_eq!(times, 1, "{order} is reported");
-        assert!(said == "filled" || said == "rejected", "{said}");
+        assert!(status == "filled" || status == "rejected", "{status}");
     }
     assert!(mails.len() < ORDERS, "{} mails", mails.len());
-    let together = mails.iter().find(|mail| mail.subject.contains(" orders: ")).expect("a mail of several");
-    assert!(together.html.contains("<h2"), "{}", together.html);
+    let batched = mails.iter().find(|mail| mail.subject.contains(" orders: ")).expect("a mail of several");
+    assert!(batched.html.contains("<h2"), "{}", batched.html);
     system.stop().await;
 }
 
@@ -131,6 +132,6 @@ async fn an_order_that_cannot_settle_is_rejected_with_its_reason() {
     }
     let request = system.api.request(Method::POST, "/v1/orders").bearer_auth(&ada.token).json(&limit("later"));
     let received: Value = Api::send(request).await.expect_status(202).json();
-    assert_eq!(received["status"], "received", "nobody waited");
+    assert_eq!(received["status"], "received", "the request did not ask to wait");
     ada.wait_for_status(&received, "open").await;
 }

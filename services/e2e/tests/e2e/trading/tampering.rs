@@ -1,11 +1,11 @@
-//! Somebody who may do anything in the database changes the ledger by hand: each change is found, and the row is named.
+//! A database administrator changes the ledger by hand: `ledger verify` finds each change and names the row.
 
 use e2e::{Database, System, tape};
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use serde_json::{Value, json};
 
-/// What is changed: a table, how its rows are named, which of them, and in which columns; without columns, in all. What an
-/// order's place is and which tick it was decided after, nobody can tell.
+/// The changes: a table, the expression that names a row, the condition on rows, and the columns, where an empty list means
+/// all. An order's place in the queue and the tick that it was decided after cannot be verified.
 const TABLES: [(&str, &str, &str, &[&str]); 8] = [
     ("accounts", "'account ' || id", "true", &[]),
     ("postings", "'posting ' || id", "true", &[]),
@@ -17,13 +17,13 @@ const TABLES: [(&str, &str, &str, &[&str]); 8] = [
     ("assets", "'asset ' || code", "code IN ('USD', 'BTC')", &[]),
 ];
 
-/// Replication's role is that of one who writes past every trigger.
-const PAST_TRIGGERS: &str = "SET session_replication_role = replica;";
+/// Writes without the triggers that would refuse a change, as replication does.
+const WITHOUT_TRIGGERS: &str = "SET session_replication_role = replica;";
 
-/// Another value of the same type, for each type that a column of the ledger has.
-fn another(column: &str, kind: &str) -> String {
+/// Returns an SQL expression for another value of the column's type.
+fn other_value(column: &str, kind: &str) -> String {
     match (column, kind) {
-        // Words that the tables themselves would take.
+        // Values that the tables' own constraints accept.
         ("kind", _) => "CASE kind WHEN 'hold' THEN 'fill' WHEN 'fill' THEN 'hold' WHEN 'available' THEN 'held'
             WHEN 'held' THEN 'available' WHEN 'house' THEN 'issued' WHEN 'issued' THEN 'house' WHEN 'fees' THEN 'house'
             WHEN 'release' THEN 'hold' WHEN 'deposit' THEN 'fill' END"
@@ -44,8 +44,8 @@ fn another(column: &str, kind: &str) -> String {
     }
 }
 
-/// Accounts with money, trades, and orders that wait.
-async fn traded(system: &System) {
+/// Makes accounts with money, trades, and open orders.
+async fn fund_and_trade(system: &System) {
     system.sign_up("ada@example.com").await;
     let token = system.api.sign_in("ada@example.com").await;
     for (amount, asset) in [("10000", "USD"), ("3", "BTC")] {
@@ -70,10 +70,10 @@ async fn traded(system: &System) {
 #[tokio::test]
 async fn a_hundred_changes_are_found_and_named() {
     let mut system = System::start().await;
-    traded(&system).await;
+    fund_and_trade(&system).await;
     let database = Database::of(&system);
-    let right = system.run(&["ledger", "verify"]).await;
-    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
+    let verification = system.run(&["ledger", "verify"]).await;
+    assert!(verification.status.success(), "{}", String::from_utf8_lossy(&verification.stdout));
     let seed = rand::random();
     let mut random = StdRng::seed_from_u64(seed);
     let mut found = 0;
@@ -96,28 +96,28 @@ async fn a_hundred_changes_are_found_and_named() {
             ("all".to_owned(), format!("DELETE FROM {table} WHERE {name} = '{named}' RETURNING {name}"))
         } else {
             let (column, kind) = *columns.choose(&mut random).expect("a column");
-            let another = another(column, kind);
-            let change = format!("UPDATE {table} SET {column} = {another} WHERE {name} = '{named}' RETURNING {name}");
+            let value = other_value(column, kind);
+            let change = format!("UPDATE {table} SET {column} = {value} WHERE {name} = '{named}' RETURNING {name}");
             (column.to_owned(), change)
         };
-        let output = database.run(&format!("{PAST_TRIGGERS} {change}"));
-        // What the table's own constraints refuse even him is no change.
+        let output = database.run(&format!("{WITHOUT_TRIGGERS} {change}"));
+        // A change that the table's own constraints refuse even to an administrator does not count.
         if output.status.success() {
             let changed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
             assert_found(&system, &format!("seed {seed}: {table}, {what} of {named}"), [&named, &changed]).await;
-            database.value(&format!("{PAST_TRIGGERS} DELETE FROM {table} WHERE {name} = '{changed}'"));
-            database.value(&format!("{PAST_TRIGGERS} INSERT INTO {table} SELECT * FROM before"));
+            database.value(&format!("{WITHOUT_TRIGGERS} DELETE FROM {table} WHERE {name} = '{changed}'"));
+            database.value(&format!("{WITHOUT_TRIGGERS} INSERT INTO {table} SELECT * FROM before"));
             found += 1;
         }
         database.value("DROP TABLE before");
     }
-    let right = system.run(&["ledger", "verify"]).await;
-    assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
+    let verification = system.run(&["ledger", "verify"]).await;
+    assert!(verification.status.success(), "{}", String::from_utf8_lossy(&verification.stdout));
     system.stop().await;
 }
 
-/// The last posting, a deposit, is taken out with all that belongs to it.
-const CUT_OFF: &str = "
+/// Deletes the last posting, a deposit, with its transfers and their effect on balances.
+const DELETE_LAST_POSTING: &str = "
     CREATE TABLE last AS SELECT * FROM transfers WHERE posting_id = (SELECT max(id) FROM postings);
     UPDATE accounts SET balance = balance + amount FROM last WHERE accounts.id = from_account;
     UPDATE accounts SET balance = balance - amount FROM last WHERE accounts.id = to_account;
@@ -125,9 +125,9 @@ const CUT_OFF: &str = "
     DELETE FROM postings USING last WHERE postings.id = last.posting_id RETURNING postings.id";
 
 #[tokio::test]
-async fn an_end_that_is_cut_off_is_found() {
+async fn a_deleted_last_posting_is_found() {
     let mut system = System::start().await;
-    traded(&system).await;
+    fund_and_trade(&system).await;
     let deposit = system.run(&["accounts", "deposit", "ada@example.com", "5", "BTC"]).await;
     assert!(deposit.status.success(), "{deposit:?}");
     let report = verified(&system, &[], 0).await;
@@ -135,11 +135,11 @@ async fn an_end_that_is_cut_off_is_found() {
     verified(&system, &["--without-streams", "--head", &head], 0).await;
 
     let database = Database::of(&system);
-    let last = database.value(&format!("{PAST_TRIGGERS} {CUT_OFF}"));
+    let last = database.value(&format!("{WITHOUT_TRIGGERS} {DELETE_LAST_POSTING}"));
     let report = verified(&system, &["--without-streams"], 1).await;
     assert_eq!(report["findings"][0]["row"], format!("posting {last}"), "{report}");
-    // He knows that as well.
-    database.value(&format!("{PAST_TRIGGERS} DELETE FROM posting_batches WHERE last_posting = {last}"));
+    // An administrator who also deletes the batch of the posting is found by the stored hash, or by the stream.
+    database.value(&format!("{WITHOUT_TRIGGERS} DELETE FROM posting_batches WHERE last_posting = {last}"));
     verified(&system, &["--without-streams"], 0).await;
     let report = verified(&system, &["--without-streams", "--head", &head], 1).await;
     assert_eq!(report["findings"][0]["row"], format!("head {head}"), "{report}");
@@ -154,8 +154,8 @@ async fn verified(system: &System, arguments: &[&str], status: i32) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// A key that was changed is named as it was or as it is; the transfers of a posting also by that, and what belongs to an
-/// order by the order.
+/// Checks that a change is found. A row whose key was changed is named by its old or its new key; a transfer may be named by
+/// its posting, and a row of an order by the order.
 async fn assert_found(system: &System, what: &str, names: [&str; 2]) {
     let output = system.run(&["ledger", "verify", "--json"]).await;
     assert_eq!(output.status.code(), Some(1), "{what} was not found");

@@ -1,4 +1,4 @@
-//! A user who trades, and what the tests of orders share.
+//! A user who trades, and helpers for the tests of orders.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ pub(super) const ADA: &str = "ada@example.com";
 pub(super) const BOB: &str = "bob@example.com";
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// Somebody who is signed in and trades.
+/// A user with a session.
 pub(super) struct Trader<'a> {
     pub(super) api: &'a Api,
     pub(super) token: String,
 }
 
 impl<'a> Trader<'a> {
-    /// Signs up, and gets so many dollars from the operator.
+    /// Signs up and receives a deposit of US dollars.
     pub(super) async fn with(system: &'a System, email: &str, dollars: &str) -> Self {
         system.sign_up(email).await;
         let token = system.api.sign_in(email).await;
@@ -52,13 +52,13 @@ impl<'a> Trader<'a> {
         self.api.call(&self.token, Method::GET, path).await.expect_status(200).json()
     }
 
-    /// Waits until an order stands so.
+    /// Waits until an order has this status.
     pub(super) async fn wait_for_status(&self, order: &Value, status: &str) -> Value {
         let look = async || Some(self.look(&path(order)).await).filter(|order| order["status"] == status);
         wait_until(&format!("the order is {status}"), TIMEOUT, look).await
     }
 
-    /// Available and held of an asset; the total must be their sum.
+    /// Returns the available and the held amount of an asset, after checking that they make the total.
     pub(super) async fn balance(&self, asset: &str) -> [String; 2] {
         let accounts = self.look("/v1/accounts").await;
         let found = accounts["items"].as_array().expect("a list").iter().find(|account| account["asset"] == asset);
@@ -68,7 +68,7 @@ impl<'a> Trader<'a> {
         [available.to_string(), held.to_string()]
     }
 
-    /// What all entries of the ledger sum to, by account and asset.
+    /// Sums the entries of the user's ledger by account and asset.
     pub(super) async fn sums(&self) -> BTreeMap<String, Decimal> {
         let postings: Vec<Value> = self.api.pages("/v1/ledger?limit=2", Some(&self.token)).await;
         let mut sums = BTreeMap::new();
@@ -93,7 +93,7 @@ pub(super) fn limit(client_order_id: &str) -> Value {
             "client_order_id": client_order_id })
 }
 
-/// The value of a metric, by its name and labels.
+/// Returns the value of a metric, by its name and labels.
 pub(super) async fn metric(system: &System, name: &str) -> u64 {
     let text = system.api.get("/metrics").await.expect_status(200).text;
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
