@@ -96,8 +96,10 @@ impl Gateway {
             // Only when the relay has ended: it must not report that it is ready again.
             platform::supervise(outbox_relay::LEADER_LOCK, &check, &shutdown, relay).await?;
             check.failing("asked to stop");
-            info!(seconds = lame_duck.as_secs(), "not ready, still serving");
-            tokio::time::sleep(lame_duck).await;
+            if !lame_duck.is_zero() {
+                info!(seconds = lame_duck.as_secs(), "not ready, still serving");
+                tokio::time::sleep(lame_duck).await;
+            }
             close.cancel();
             Ok::<_, ServiceError>(())
         };

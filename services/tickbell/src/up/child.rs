@@ -13,7 +13,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
 /// The longest wait for a server to stop before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
@@ -98,7 +98,7 @@ async fn stop(server: &Server, mut child: Child) {
         let _ = kill(pid(id), server.stop);
     }
     match timeout(STOP_TIMEOUT, child.wait()).await {
-        Ok(_) => info!(server = server.name, "server stopped"),
+        Ok(_) => debug!(server = server.name, "server stopped"),
         Err(_) => {
             warn!(server = server.name, seconds = STOP_TIMEOUT.as_secs(), "server does not stop, killing it");
             if let Err(error) = child.kill().await {

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 use tower::Layer;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::Shutdown;
 
@@ -46,7 +46,7 @@ pub async fn serve(listener: TcpListener, router: Router, drain: Duration, shutd
     }
     drop(listener);
     connections.close();
-    info!(connections = connections.len(), "draining connections");
+    debug!(connections = connections.len(), "draining connections");
     if tokio::time::timeout(drain, connections.wait()).await.is_err() {
         warn!(connections = connections.len(), "closing connections whose requests did not finish in time");
         abort.cancel();

@@ -3,7 +3,7 @@
 use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::{
     Check, ServiceError, Shutdown,
@@ -38,7 +38,7 @@ where
         };
         match result {
             Ok(()) => {
-                info!(service, "service stopped");
+                debug!(service, "service stopped");
                 return Ok(());
             }
             Err(error @ ServiceError::Permanent(..)) => {
