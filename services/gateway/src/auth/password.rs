@@ -12,6 +12,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use unicode_normalization::UnicodeNormalization;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, Type},
@@ -30,14 +31,15 @@ const MIN_CHARACTERS: usize = 12;
 /// The longest password, in characters; long enough for any sentence.
 const MAX_CHARACTERS: usize = 128;
 
-/// A password as it was typed. It is never shown, not even in debug output.
+/// A password in Unicode's form NFKC: keyboards and systems write the same characters in different ways, and a person cannot
+/// see which (NIST SP 800-63B §3.1.1.2). It is never shown, not even in debug output.
 #[derive(Clone)]
 pub(crate) struct Password(String);
 
 impl Password {
-    /// Takes a password from a form.
-    pub(crate) fn from_text(text: String) -> Self {
-        Self(text)
+    /// Takes a password as it was typed.
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self(text.nfkc().collect())
     }
 }
 
@@ -51,7 +53,7 @@ impl<'de> Deserialize<'de> for Password {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Not as text at once: the error of the library would repeat the value.
         match Value::deserialize(deserializer)? {
-            Value::String(text) => Ok(Self(text)),
+            Value::String(text) => Ok(Self::from_text(&text)),
             _ => Err(D::Error::custom("must be text")),
         }
     }
@@ -78,8 +80,8 @@ impl NewPassword {
     }
 
     /// Takes a new password from a form.
-    pub(crate) fn from_text(text: String) -> Result<Self, String> {
-        Self::new(Password(text))
+    pub(crate) fn from_text(text: &str) -> Result<Self, String> {
+        Self::new(Password::from_text(text))
     }
 }
 
@@ -120,7 +122,7 @@ pub(crate) enum Verdict {
 impl Passwords {
     pub(crate) fn new(concurrency: usize) -> Self {
         #[expect(clippy::disallowed_methods, reason = "a password that nobody knows")]
-        let dummy_hash = hashed(&Password(uuid::Uuid::new_v4().to_string()));
+        let dummy_hash = hashed(&Password::from_text(&uuid::Uuid::new_v4().to_string()));
         Self { permits: Arc::new(Semaphore::new(concurrency)), dummy_hash: dummy_hash.into() }
     }
 
@@ -224,7 +226,7 @@ mod tests {
     use super::*;
 
     fn password(text: &str) -> Password {
-        Password(text.to_owned())
+        Password::from_text(text)
     }
 
     #[test]
@@ -240,6 +242,27 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_the_same_however_a_system_writes_its_characters() {
+        for (chosen, typed) in [
+            ("Café-Münze-12", "Cafe\u{301}-Mu\u{308}nze-12"),
+            ("Cafe\u{301}-Mu\u{308}nze-12", "Café-Münze-12"),
+            ("ﬁsh and chips", "fish and chips"),
+            ("non\u{a0}breaking space", "non breaking space"),
+            ("１２３４５６７８９０１２", "123456789012"),
+            ("Å Å is twice the same", "\u{212b} A\u{30a} is twice the same"),
+            ("한국어 비밀번호입니다", "\u{1112}\u{1161}\u{11ab}국어 비밀번호입니다"),
+        ] {
+            let read = |text: &str| serde_json::from_value::<Password>(text.into()).expect("text");
+            assert_eq!(verdict(&read(typed), &hashed(&read(chosen))), Verdict::Valid, "{chosen}");
+            assert_eq!(read(typed).0, Password::from_text(chosen).0, "{chosen}");
+        }
+        let hash = hashed(&password("Café-Münze-12"));
+        for other in ["Cafe-Munze-12", "café-münze-12", "Café-Münze-1²3"] {
+            assert_eq!(verdict(&password(other), &hash), Verdict::Invalid, "{other}");
+        }
+    }
+
+    #[test]
     fn a_hash_with_other_parameters_is_valid_and_needs_a_rehash() {
         let salt = SaltString::encode_b64(b"0123456789abcdef").expect("a salt");
         let older =
@@ -251,11 +274,12 @@ mod tests {
 
     #[test]
     fn a_password_has_twelve_to_a_hundred_and_twenty_eight_characters() {
-        for good in ["a".repeat(12), "ü".repeat(128), " leading and trailing ".into()] {
-            assert!(NewPassword::from_text(good).is_ok());
+        // The second is 256 characters as some systems type it; a ligature of two letters counts as two.
+        for good in ["a".repeat(12), "u\u{308}".repeat(128), " leading and trailing ".into(), "ﬀ".repeat(6)] {
+            assert!(NewPassword::from_text(&good).is_ok());
         }
-        for bad in [String::new(), "a".repeat(11), "ü".repeat(129)] {
-            assert!(NewPassword::from_text(bad).is_err());
+        for bad in [String::new(), "a".repeat(11), "ü".repeat(129), "u\u{308}".repeat(11), "ﬀ".repeat(65)] {
+            assert!(NewPassword::from_text(&bad).is_err());
         }
     }
 
@@ -265,7 +289,7 @@ mod tests {
             let message = serde_json::from_str::<NewPassword>(bad).expect_err("rejected").to_string();
             assert!(!message.contains("hunter2") && !message.contains("12345"), "{message}");
         }
-        let password = NewPassword::from_text("hunter2hunter2".into()).expect("a password");
+        let password = NewPassword::from_text("hunter2hunter2").expect("a password");
         assert!(!format!("{password:?}").contains("hunter2"));
         assert_eq!(serde_json::to_string(&password).expect("JSON"), "null");
     }

@@ -77,7 +77,7 @@ async fn join(
         SignUp::Waiting { email, challenge: Some(hash) } => {
             let permit = state.passwords.acquire_permit().await?;
             count_attempt(&state, LoginAttempt::Join(id)).await?;
-            let verdict = state.passwords.verify(permit, Password::from_text(typed), Some(hash.clone())).await?;
+            let verdict = state.passwords.verify(permit, Password::from_text(&typed), Some(hash.clone())).await?;
             if verdict == Verdict::Invalid {
                 return Ok(ask_for_sign_up_password(&email, WRONG_PASSWORD, StatusCode::UNPROCESSABLE_ENTITY));
             }
@@ -128,7 +128,7 @@ async fn set_password(
     Path(token): Path<String>,
     Form(PasswordForm { password }): Form<PasswordForm>,
 ) -> Result<Response, Problem> {
-    let password = match NewPassword::from_text(password) {
+    let password = match NewPassword::from_text(&password) {
         Ok(password) => password,
         Err(why) => return Ok(form(&format!("The password {why}."), StatusCode::UNPROCESSABLE_ENTITY)),
     };
