@@ -85,7 +85,7 @@ impl Default for Admin {
 mod tests {
     use std::collections::BTreeSet;
 
-    use platform::settings::{SettingsError, Sources, load};
+    use platform::settings::{SettingsError, Sources, load, variables};
 
     use super::*;
 
@@ -156,5 +156,15 @@ mod tests {
             format!("{:#?}", Settings::default()),
             "with every setting commented out"
         );
+    }
+
+    #[test]
+    fn a_shell_with_the_variables_of_compose_has_good_settings() {
+        let lines = include_str!("../../../../.env.example").lines();
+        let all = lines.filter_map(|line| line.strip_prefix("TICKBELL_")?.split_once('='));
+        let all: Vec<_> = all.map(|(name, value)| (format!("TICKBELL_{name}").into(), value.into())).collect();
+        assert!(all.len() > 5, "{all:?}");
+        let variables = variables(all.into_iter()).expect("settings, and names of ours that are none");
+        load::<Settings>(&Sources { variables, ..Sources::default() }).expect("settings");
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use platform::settings::{Pair, SettingsError, Sources, load};
+use platform::settings::{Pair, SettingsError, Sources, load, variables};
 
 use super::Settings;
 use crate::{options::GlobalOptions, services};
@@ -29,9 +29,22 @@ pub(crate) fn read(
     }
     let file = options.config.as_deref().unwrap_or(Path::new("tickbell.toml"));
     let lists = &["gateway.cors_origins"];
-    let settings = load(&Sources { defaults, file: Some(file), conventional, flags, lists })?;
-    services::SERVICES.iter().try_for_each(|service| (service.validate)(&settings))?;
+    let variables = variables(std::env::vars_os())?;
+    let sources = Sources { defaults, file: Some(file), conventional, variables, flags, lists };
+    let settings = load(&sources)?;
+    let validated = services::SERVICES.iter().try_for_each(|service| (service.validate)(&settings));
+    validated.map_err(|error| name_variable(error, &sources))?;
     Ok(settings)
+}
+
+/// Adds to an error about a value, which begins with the key, the variable that the value comes from.
+fn name_variable(SettingsError(error): SettingsError, sources: &Sources) -> SettingsError {
+    let key = error.split(' ').next().unwrap_or_default();
+    let is_flag = sources.flags.iter().any(|(flag, _)| *flag == key);
+    match sources.variables.iter().find(|variable| variable.key == key && !is_flag) {
+        Some(variable) => SettingsError(format!("the environment variable {}: {error}", variable.name)),
+        None => SettingsError(error),
+    }
 }
 
 /// Returns an environment variable; an empty one counts as absent.

@@ -1,10 +1,11 @@
 //! Settings from a file, then the environment, then flags. An error names the first bad setting with its value.
 
 pub mod duration;
+mod environment;
 
 use std::path::Path;
 
-use config::{Config, ConfigError, Environment, File, FileFormat};
+use config::{Config, ConfigError, File, FileFormat};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
@@ -13,8 +14,7 @@ use thiserror::Error;
 #[error("{0}")]
 pub struct SettingsError(pub String);
 
-/// The prefix of environment variables, as in `TICKBELL_SECTION__KEY`.
-const PREFIX: &str = "TICKBELL";
+pub use environment::{Variable, variable_name, variables};
 
 /// A dotted setting name and its value.
 pub type Pair = (&'static str, String);
@@ -28,7 +28,9 @@ pub struct Sources<'a> {
     pub file: Option<&'a Path>,
     /// The values of conventional environment variables, like `NATS_URL`.
     pub conventional: Vec<Pair>,
-    /// The values of flags; they override `TICKBELL_…` variables, which override all of the above.
+    /// The settings in `TICKBELL_…` variables; they override all of the above.
+    pub variables: Vec<Variable>,
+    /// The values of flags; they override everything.
     pub flags: Vec<Pair>,
     /// The settings whose environment variable is a list, separated by commas.
     pub lists: &'static [&'static str],
@@ -36,6 +38,14 @@ pub struct Sources<'a> {
 
 /// Reads all sources into one settings value.
 pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, SettingsError> {
+    let variables: Vec<&Variable> = sources.variables.iter().collect();
+    load_with(sources, &variables).map_err(|error| match culprit::<T>(sources, &variables) {
+        Some(variable) => SettingsError(format!("the environment variable {}: {error}", variable.name)),
+        None => error,
+    })
+}
+
+fn load_with<T: DeserializeOwned>(sources: &Sources, variables: &[&Variable]) -> Result<T, SettingsError> {
     let mut builder = Config::builder();
     for (key, value) in &sources.defaults {
         builder = builder.set_default(*key, value.as_str()).map_err(explain)?;
@@ -43,11 +53,20 @@ pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, SettingsError> 
     if let Some(file) = sources.file {
         builder = builder.add_source(File::from(file).format(FileFormat::Toml).required(false));
     }
-    let mut conventional = Config::builder();
+    // Overrides of one builder are stronger than its sources, so what is weaker than a flag is a source of its own.
+    let mut overrides = Config::builder();
     for (key, value) in &sources.conventional {
-        conventional = conventional.set_override(*key, value.as_str()).map_err(explain)?;
+        overrides = overrides.set_override(*key, value.as_str()).map_err(explain)?;
     }
-    builder = builder.add_source(conventional.build().map_err(explain)?).add_source(environment(sources.lists));
+    for Variable { key, value, .. } in variables {
+        overrides = if sources.lists.contains(&key.as_str()) {
+            overrides.set_override(key, value.split(',').collect::<Vec<_>>())
+        } else {
+            overrides.set_override(key, value.as_str())
+        }
+        .map_err(explain)?;
+    }
+    builder = builder.add_source(overrides.build().map_err(explain)?);
     for (key, value) in &sources.flags {
         builder = builder.set_override(*key, value.as_str()).map_err(explain)?;
     }
@@ -55,10 +74,10 @@ pub fn load<T: DeserializeOwned>(sources: &Sources) -> Result<T, SettingsError> 
     config.clone().try_deserialize().map_err(|error| explain_value(&config, error))
 }
 
-fn environment(lists: &[&str]) -> Environment {
-    let environment = Environment::with_prefix(PREFIX).prefix_separator("_").separator("__").ignore_empty(true);
-    let environment = environment.try_parsing(true).list_separator(",");
-    lists.iter().fold(environment, |environment, key| environment.with_list_parse_key(key))
+/// Returns the variable that makes good settings bad. The library says which key is wrong, but not where it comes from.
+fn culprit<'a, T: DeserializeOwned>(sources: &Sources, variables: &[&'a Variable]) -> Option<&'a Variable> {
+    load_with::<T>(sources, &[]).ok()?;
+    variables.iter().find(|variable| load_with::<T>(sources, &[**variable]).is_err()).copied()
 }
 
 fn explain(error: ConfigError) -> SettingsError {
@@ -116,13 +135,54 @@ mod tests {
     struct Http {
         port: u16,
         listen: Option<std::net::SocketAddr>,
+        secret: String,
+        hosts: Vec<String>,
     }
 
     fn read(text: &str, flags: Vec<Pair>) -> Result<Sample, SettingsError> {
+        read_with(text, &[], flags)
+    }
+
+    fn read_with(text: &str, variables: &[(&str, &str)], flags: Vec<Pair>) -> Result<Sample, SettingsError> {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tickbell.toml");
         std::fs::write(&file, text).expect("written");
-        load(&Sources { file: Some(&file), flags, ..Sources::default() })
+        let variables = super::variables(variables.iter().map(|(name, value)| (name.into(), value.into())))?;
+        load(&Sources { file: Some(&file), variables, flags, lists: &["http.hosts"], ..Sources::default() })
+    }
+
+    #[test]
+    fn a_variable_wins_over_the_file_and_loses_to_a_flag() {
+        let port = [("TICKBELL_HTTP__PORT", "2"), ("TICKBELL_HTTP__HOSTS", "a,b")];
+        let settings = read_with("[http]\nport = 1\nsecret = \"x\"", &port, vec![]).expect("settings");
+        assert_eq!((settings.http.port, settings.http.hosts), (2, vec!["a".to_owned(), "b".to_owned()]));
+        let settings = read_with("", &port, vec![("http.port", "3".into())]).expect("settings");
+        assert_eq!(settings.http.port, 3);
+    }
+
+    #[test]
+    fn text_in_a_variable_stays_as_it_is() {
+        for text in ["0123", "1e5", "TRUE", "1_000", " x "] {
+            let settings = read_with("", &[("TICKBELL_HTTP__SECRET", text)], vec![]).expect("settings");
+            assert_eq!(settings.http.secret, text);
+        }
+    }
+
+    #[test]
+    fn a_bad_variable_is_named() {
+        for (name, value, said) in [
+            ("TICKBELL_HTTP__PORT", "many", "many"),
+            ("TICKBELL_HTTP__PROT", "1", "prot"),
+            ("TICKBELL_HTPT__PORT", "1", "htpt"),
+            ("TICKBELL_HTTP__PORT__NUMBER", "1", "http.port"),
+        ] {
+            let good = ("TICKBELL_HTTP__SECRET", "x");
+            let error = read_with("", &[good, (name, value)], vec![]).expect_err(name).to_string();
+            assert!(error.starts_with(&format!("the environment variable {name}: ")), "{error}");
+            assert!(error.contains(said), "{error}");
+        }
+        let error = read_with("[http]\nprot = 1", &[("TICKBELL_HTTP__PORT", "1")], vec![]).expect_err("no such key");
+        assert!(!error.to_string().contains("variable"), "{error}");
     }
 
     #[test]
