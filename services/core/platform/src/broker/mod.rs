@@ -181,7 +181,8 @@ impl Broker {
             return None;
         }
         let page = format!("{}/varz", settings.monitor_url.trim_end_matches('/'));
-        let client = reqwest::Client::builder().timeout(ACK_TIMEOUT).build().ok()?;
+        let page: reqwest::Url = page.parse().ok()?;
+        let client = crate::http::client::builder(&page).timeout(ACK_TIMEOUT).build().ok()?;
         let body = client.get(page).send().await.ok()?.bytes().await.ok()?;
         let page: serde_json::Value = serde_json::from_slice(&body).ok()?;
         Some(page.pointer("/jetstream/config/sync_always").and_then(serde_json::Value::as_bool).unwrap_or(false))

@@ -4,11 +4,11 @@ mod error_reports;
 pub mod gauge;
 pub mod trace_context;
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::{KeyValue, trace::TracerProvider};
-use opentelemetry_otlp::WithExportConfig;
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
 use serde::Deserialize;
 use thiserror::Error;
@@ -83,6 +83,9 @@ pub enum TelemetryError {
     /// `telemetry.otlp_endpoint` is not a URL.
     #[error("telemetry.otlp_endpoint = {0:?} cannot be used: give a URL like \"http://localhost:4318/v1/traces\"")]
     Otlp(String, #[source] opentelemetry_otlp::ExporterBuildError),
+    /// No client can be made for `telemetry.otlp_endpoint`.
+    #[error("telemetry.otlp_endpoint = {0:?}: no HTTP client can be made: {1}")]
+    OtlpClient(String, String),
     /// `telemetry.sentry_dsn` is not a DSN.
     #[error("telemetry.sentry_dsn is not a DSN like https://key@sentry.example.com/1: {0}")]
     Sentry(String),
@@ -159,13 +162,16 @@ pub fn init(program: Program, settings: &Settings) -> Result<Telemetry, Telemetr
     Ok(Telemetry { metrics: Metrics(recorder), traces, _errors: errors })
 }
 
+/// The time-out of an export, which is the default of OpenTelemetry.
+const OTLP_TIMEOUT: Duration = Duration::from_secs(10);
+
 fn otlp(program: Program, settings: &Settings) -> Result<SdkTracerProvider, TelemetryError> {
     let endpoint = &settings.otlp_endpoint;
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_http()
-        .with_endpoint(endpoint)
-        .build()
-        .map_err(|error| TelemetryError::Otlp(endpoint.clone(), error))?;
+    let mut exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_endpoint(endpoint);
+    if endpoint.parse().is_ok_and(|url| crate::http::client::is_internal(&url)) {
+        exporter = exporter.with_http_client(client_without_proxy(endpoint)?);
+    }
+    let exporter = exporter.build().map_err(|error| TelemetryError::Otlp(endpoint.clone(), error))?;
     let attributes = [
         KeyValue::new("service.version", program.version),
         KeyValue::new("deployment.environment.name", settings.environment.clone()),
@@ -174,4 +180,13 @@ fn otlp(program: Program, settings: &Settings) -> Result<SdkTracerProvider, Tele
         .with_batch_exporter(exporter)
         .with_resource(Resource::builder().with_service_name(program.service).with_attributes(attributes).build())
         .build())
+}
+
+/// Returns the client that the exporter would make, without the proxy of the environment. It is made on a thread of its own,
+/// because a blocking client has a runtime, which must not begin inside another.
+fn client_without_proxy(endpoint: &str) -> Result<reqwest::blocking::Client, TelemetryError> {
+    let client = || reqwest::blocking::Client::builder().no_proxy().timeout(OTLP_TIMEOUT).build();
+    let made = std::thread::spawn(client).join().map_err(|_| "the thread panicked".to_owned());
+    let made = made.and_then(|made| made.map_err(|error| error.to_string()));
+    made.map_err(|why| TelemetryError::OtlpClient(endpoint.to_owned(), why))
 }

@@ -62,7 +62,7 @@ pub(super) struct Client {
 impl Client {
     /// Returns a client for the API at `base`, whose requests end after `timeout` each.
     pub(super) fn new(base: &Url, timeout: Duration) -> Result<Self, ServiceError> {
-        let http = reqwest::Client::builder()
+        let http = platform::http::client::builder(base)
             .timeout(timeout)
             .redirect(redirect::Policy::limited(MAX_REDIRECTS))
             .user_agent(concat!("tickbell/", env!("CARGO_PKG_VERSION")))

@@ -8,7 +8,7 @@ use std::{fmt::Display, time::Duration};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use events::{Price, Timestamp};
-use platform::clock;
+use platform::{clock, http::client};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -43,7 +43,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
-    let client = Client::builder().timeout(TIMEOUT).build().context("create an HTTP client")?;
+    let client = client::builder(&arguments.url).timeout(TIMEOUT).build().context("create an HTTP client")?;
     let deadline = Instant::now() + Duration::from_secs(arguments.wait);
     let mut test = SmokeTest { client, base: arguments.url.clone(), failed: 0 };
     if let Err(error) = test.retry_until(deadline, async |test| test.ready().await).await {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use platform::settings::SettingsError;
+use platform::{http::client, settings::SettingsError};
 use reqwest::{Method, RequestBuilder, Url};
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ impl Client {
                         token of POST /v1/sessions";
             return Err(SettingsError(what.into()).into());
         }
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().context("create an HTTP client")?;
+        let http = client::builder(&base).timeout(TIMEOUT).build().context("create an HTTP client")?;
         Ok(Self { http, base, key })
     }
 
