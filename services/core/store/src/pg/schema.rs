@@ -35,6 +35,17 @@ pub struct WrongSchemaFormat {
     found: FoundSchema,
 }
 
+/// The database stores text in another encoding than UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+#[error(
+    "the database {database:?} has the encoding {encoding}, but UTF8 is needed: create another one with \
+     CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+)]
+struct WrongEncoding {
+    database: String,
+    encoding: String,
+}
+
 /// The schema that a database holds instead of the one of this build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FoundSchema {
@@ -61,6 +72,7 @@ impl Store {
     /// stays as it is: every version works with the one after it, so that a release can be rolled back. A database of
     /// another format is refused, and nothing in it is touched.
     pub async fn migrate(&self) -> Result<(), ServiceError> {
+        self.check_encoding().await?;
         self.check_schema_format().await?;
         let mut migrator = migrator();
         migrator.set_ignore_missing(true);
@@ -114,6 +126,17 @@ impl Store {
         } else {
             refuse(FoundSchema::OtherInitial)
         }
+    }
+
+    /// Fails when the database does not store text as UTF-8: names and mails hold any character.
+    async fn check_encoding(&self) -> Result<(), ServiceError> {
+        let query = sqlx::query_as("SELECT current_database()::text, current_setting('server_encoding')");
+        let (database, encoding): (String, String) = query.fetch_one(self.pool()).await.map_err(Error::from)?;
+        if encoding == "UTF8" {
+            return Ok(());
+        }
+        let error = WrongEncoding { database, encoding };
+        Err(ServiceError::permanent("migrate the database", error))
     }
 
     async fn has_table(&self, name: &str) -> Result<bool, Error> {
