@@ -15,6 +15,8 @@ fail() {
 # shellcheck disable=SC2034  # the scripts that source this file read `database`
 find_database() {
   local data=${DATA:-.tickbell} url
+  # What the shell sets for another database (a search path, a read-only mode) must not change a backup.
+  unset PGOPTIONS
   if [ -n "${COMPOSE:-}" ]; then
     database=tickbell
     PGPASSWORD=$(docker compose exec -T postgres printenv POSTGRES_PASSWORD) || fail "Start it first: docker compose up --wait"

@@ -6,7 +6,7 @@ use std::process::{ExitCode, Termination};
 use platform::{ServiceError, settings::SettingsError, telemetry::TelemetryError};
 use thiserror::Error;
 
-use crate::print::eprint;
+use crate::print::{self, eprint};
 
 /// The exit status of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +28,24 @@ pub(crate) struct Unavailable(pub String);
 impl Exit {
     /// Prints clap's message: help on standard output, an error on standard error.
     pub(crate) fn from_usage(error: &clap::Error) -> Self {
-        if error.print().is_err() {
-            return Self::Failed;
+        let printed = error.print();
+        if error.use_stderr() {
+            return Self::Usage;
         }
-        if error.use_stderr() { Self::Usage } else { Self::Done }
+        print::record(printed);
+        Self::Done
+    }
+
+    /// Replaces success by failure when the answer could not be written: a script must not take an empty or a cut file for
+    /// the answer.
+    pub(crate) fn after_output(self) -> Self {
+        match print::finish() {
+            Ok(()) => self,
+            Err(error) => {
+                eprint(&format!("tickbell: cannot write the answer to standard output: {error}"));
+                if self == Self::Done { Self::Failed } else { self }
+            }
+        }
     }
 
     /// Prints an error with its causes, and returns the status for its kind.

@@ -2,6 +2,7 @@
 
 mod cli;
 mod commands;
+mod environment;
 mod exit;
 mod options;
 mod print;
@@ -20,6 +21,13 @@ use crate::{cli::Cli, exit::Exit};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Exit {
+    run().after_output()
+}
+
+fn run() -> Exit {
+    if let Err(error) = environment::without_libpq_options() {
+        return Exit::from_error(&error);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return Exit::from_usage(&error),

@@ -1,15 +1,37 @@
 //! The only place that writes to the terminal.
 
-use std::io::Write;
+use std::{
+    io::{self, ErrorKind, Write},
+    sync::{Mutex, PoisonError},
+};
 
-/// Prints a line of the command's answer on standard output. A reader that has gone away is no error.
+/// The first error of standard output. Commands print their answer line by line, often after something has been done that
+/// cannot be undone, so the error does not stop them: [`finish`] reports it at the end.
+static FIRST_ERROR: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Prints a line of the command's answer on standard output.
 pub(crate) fn print(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    record(writeln!(io::stdout().lock(), "{line}"));
 }
 
-/// Prints a line about an error or a refusal on standard error.
+/// Returns the first error of standard output. A reader that has gone away is none: `head` has read what it wanted.
+pub(crate) fn finish() -> io::Result<()> {
+    record(io::stdout().lock().flush());
+    FIRST_ERROR.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+}
+
+/// Notes the outcome of a write to standard output.
+pub(crate) fn record(outcome: io::Result<()>) {
+    if let Err(error) = outcome
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        FIRST_ERROR.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Prints a line about an error or a refusal on standard error. Nobody can be told when that fails too.
 pub(crate) fn eprint(line: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 /// Prints rows in aligned columns under a header.

@@ -25,7 +25,7 @@ use super::{
     data_dir::DataDir,
     find,
 };
-use crate::exit::Unavailable;
+use crate::{environment::libpq_variables, exit::Unavailable};
 
 /// The longest wait for a first start, or for the recovery after a kill.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,7 +56,8 @@ pub(crate) async fn start(data: &DataDir) -> anyhow::Result<(RunningServer, Stri
         Ok(command)
     };
     let server = Server { name: "postgres", command: Box::new(command), stop: Signal::SIGINT }.start()?;
-    let url = format!("postgres://tickbell:{password}@127.0.0.1:{port}/tickbell");
+    // The mode is written out because a URL that leaves it out takes it from PGSSLMODE, and this server has no certificate.
+    let url = format!("postgres://tickbell:{password}@127.0.0.1:{port}/tickbell?sslmode=disable");
     if let Err(error) = wait_until_up(&url).await {
         server.stop().await;
         let log = data.join("postgres.log");
@@ -147,7 +148,11 @@ async fn initialise(programs: &Path, cluster: &Path, user: Option<&User>, passwo
     Ok(())
 }
 
+/// Runs a program of PostgreSQL as the user, and without the variables that the shell has for another server.
 fn as_user(mut command: Command, user: Option<&User>) -> Command {
+    for name in libpq_variables() {
+        command.env_remove(name);
+    }
     if let Some(user) = user {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }
