@@ -20,6 +20,7 @@ use tower_http::{
 
 use crate::{
     http::{
+        framing,
         problem::{Problem, ProblemKind},
         request_log,
     },
@@ -29,9 +30,6 @@ use crate::{
 
 /// The paths that are served whatever the load: probes and metrics must work when the server is overloaded.
 const UNLIMITED_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-/// The number of bytes of a body that is too large that are read and discarded, so that its sender reads the answer instead
-/// of a connection reset. Behind them the connection is closed.
-const DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 /// The time that a browser may cache the answer to a preflight.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
@@ -86,29 +84,38 @@ async fn limit_requests(State(limits): State<Arc<Limits>>, mut request: Request,
 
 async fn limit_body(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    let deadline = Instant::now() + limits.time;
+    if let Err(problem) = framing::check(&parts, &body, limits.body_bytes) {
+        return framing::refuse(problem, &parts, body, deadline);
+    }
     match read(body, limits.body_bytes).await {
         Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
-        Err(problem) => problem.into_response(),
+        Err(Unread::Incomplete) => {
+            Problem::new(ProblemKind::MalformedJson, "The body was not received completely.").into_response()
+        }
+        Err(Unread::TooLarge(rest)) => framing::refuse(framing::too_large(limits.body_bytes), &parts, rest, deadline),
     }
 }
 
-async fn read(body: Body, max_bytes: usize) -> Result<Bytes, Problem> {
+/// Why a body was not read.
+enum Unread {
+    /// The connection failed.
+    Incomplete,
+    /// It is too large; the rest has not been received yet.
+    TooLarge(Body),
+}
+
+async fn read(body: Body, max_bytes: usize) -> Result<Bytes, Unread> {
     let mut stream = body.into_data_stream();
-    let (mut bytes, mut received) = (Vec::new(), 0_usize);
+    let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {
-        let chunk =
-            chunk.map_err(|_| Problem::new(ProblemKind::MalformedJson, "The body was not received completely."))?;
-        received += chunk.len();
-        if received <= max_bytes {
-            bytes.extend_from_slice(&chunk);
-        } else if received > DISCARDED_BYTES {
-            break;
+        let chunk = chunk.map_err(|_| Unread::Incomplete)?;
+        if bytes.len() + chunk.len() > max_bytes {
+            return Err(Unread::TooLarge(Body::from_stream(stream)));
         }
+        bytes.extend_from_slice(&chunk);
     }
-    if received <= max_bytes {
-        return Ok(bytes.into());
-    }
-    Err(Problem::new(ProblemKind::TooLarge, format!("A body may have at most {max_bytes} bytes.")))
+    Ok(bytes.into())
 }
 
 fn panic_response(panic: Box<dyn Any + Send + 'static>) -> Response {
@@ -171,7 +178,8 @@ mod tests {
     }
 
     fn request(method: &str, path: &str) -> request::Builder {
-        Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json")
+        let request = Request::builder().method(method).uri(path).header(header::HOST, "localhost");
+        request.header(header::CONTENT_TYPE, "application/json")
     }
 
     async fn ask(service: &Router, request: Request) -> Response {
@@ -200,7 +208,8 @@ mod tests {
             let (_, headers) = problem(response, status).await;
             assert_eq!(headers.get(header::ALLOW).is_some(), status == 405);
         }
-        let text = Request::post("/v1/echo").header(header::CONTENT_TYPE, "text/plain").body("{}".into());
+        let text = Request::post("/v1/echo").header(header::HOST, "localhost");
+        let text = text.header(header::CONTENT_TYPE, "text/plain").body("{}".into());
         problem(ask(&service, text.expect("a request")).await, 415).await;
     }
 
@@ -208,13 +217,38 @@ mod tests {
     async fn a_body_that_is_too_large_is_rejected_on_every_path() {
         let service = service(&Settings::default(), Router::new());
         for (method, path) in [("POST", "/v1/echo"), ("POST", "/nope"), ("GET", "/v1/panic"), ("PUT", "/v1/echo")] {
-            for size in [64 * 1024 + 1, 10_000_000, DISCARDED_BYTES + 1] {
+            for size in [64 * 1024 + 1, 10_000_000, framing::DISCARDED_BYTES + 1] {
                 let body = Body::from(vec![b'a'; size]);
-                problem(ask(&service, request(method, path).body(body).expect("a request")).await, 413).await;
+                let response = ask(&service, request(method, path).body(body).expect("a request")).await;
+                let (_, headers) = problem(response, 413).await;
+                assert_eq!(headers[header::CONNECTION], "close");
             }
         }
         let most = request("POST", "/v1/echo").body(Body::from(vec![b'a'; 64 * 1024])).expect("a request");
         assert_eq!(ask(&service, most).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_announced_as_too_large_is_rejected_before_it_is_read() {
+        let service = service(&Settings::default(), Router::new());
+        for expect in [None, Some("100-continue")] {
+            let never = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
+            let mut announced = request("POST", "/v1/echo").header(header::CONTENT_LENGTH, 99_000_000);
+            if let Some(expect) = expect {
+                announced = announced.header(header::EXPECT, expect);
+            }
+            let (_, headers) = problem(ask(&service, announced.body(never).expect("a request")).await, 413).await;
+            assert_eq!(headers[header::CONNECTION], "close");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_coding_that_is_not_read_is_rejected_with_the_one_that_is() {
+        let service = service(&Settings::default(), Router::new());
+        let coded = request("POST", "/v1/echo").header(header::CONTENT_ENCODING, "gzip").body("{}".into());
+        let (body, headers) = problem(ask(&service, coded.expect("a request")).await, 415).await;
+        assert_eq!(body["type"], "urn:tickbell:problem:unsupported-coding");
+        assert_eq!(headers[header::ACCEPT_ENCODING], "identity");
     }
 
     #[tokio::test]

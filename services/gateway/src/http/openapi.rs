@@ -1,8 +1,14 @@
 //! The frame of the OpenAPI document: what it says besides the operations.
 
+use std::collections::BTreeSet;
+
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    openapi::{
+        Components, RefOr, Schema,
+        schema::AdditionalProperties,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
 };
 
 use crate::http::problem::ProblemBody;
@@ -10,6 +16,55 @@ use crate::http::problem::ProblemBody;
 /// Returns the document without operations.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Api::openapi()
+}
+
+/// The path of the references to schemas.
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// Says of every object in a request that it has no other fields: the server refuses what it does not know.
+pub(crate) fn close_requests(api: &mut utoipa::openapi::OpenApi) {
+    let operations = api.paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+    });
+    let bodies = operations.filter_map(|operation| match &mut operation.request_body {
+        Some(RefOr::T(body)) => Some(body),
+        _ => None,
+    });
+    let contents = bodies.flat_map(|body| body.content.values_mut()).filter_map(|content| match content {
+        RefOr::T(content) => content.schema.as_mut(),
+        RefOr::Ref(_) => None,
+    });
+    let mut open = Vec::new();
+    contents.for_each(|schema| close(schema, &mut open));
+    let Some(Components { schemas, .. }) = &mut api.components else { return };
+    let mut closed = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        if closed.insert(name.clone())
+            && let Some(schema) = schemas.get_mut(&name)
+        {
+            close(schema, &mut open);
+        }
+    }
+}
+
+/// Closes the objects of a schema, and adds the names of those that it refers to.
+fn close(schema: &mut RefOr<Schema>, referred: &mut Vec<String>) {
+    match schema {
+        RefOr::Ref(reference) => referred.extend(reference.ref_location.strip_prefix(SCHEMAS).map(str::to_owned)),
+        RefOr::T(Schema::Object(object)) if !object.properties.is_empty() => {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+            object.properties.values_mut().for_each(|property| close(property, referred));
+        }
+        RefOr::T(Schema::Array(array)) => {
+            if let utoipa::openapi::schema::ArrayItems::RefOrSchema(items) = &mut array.items {
+                close(items, referred);
+            }
+        }
+        RefOr::T(Schema::OneOf(one)) => one.items.iter_mut().for_each(|item| close(item, referred)),
+        RefOr::T(Schema::AnyOf(any)) => any.items.iter_mut().for_each(|item| close(item, referred)),
+        // The parts of an allOf would refuse each other's fields.
+        RefOr::T(_) => {}
+    }
 }
 
 #[derive(OpenApi)]

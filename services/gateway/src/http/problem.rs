@@ -24,6 +24,7 @@ const MAX_CHARACTERS: usize = 300;
 /// The kind of a problem; each has a stable URI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProblemKind {
+    BadRequest,
     MalformedJson,
     Unauthorized,
     Forbidden,
@@ -32,6 +33,7 @@ pub(crate) enum ProblemKind {
     Conflict,
     TooLarge,
     UnsupportedMediaType,
+    UnsupportedCoding,
     Invalid,
     TooManyRequests { retry_after_seconds: u32 },
     Internal,
@@ -44,14 +46,14 @@ pub(crate) enum ProblemKind {
 impl ProblemKind {
     pub(crate) fn status(self) -> StatusCode {
         match self {
-            Self::MalformedJson => StatusCode::BAD_REQUEST,
+            Self::BadRequest | Self::MalformedJson => StatusCode::BAD_REQUEST,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType | Self::UnsupportedCoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -62,6 +64,7 @@ impl ProblemKind {
 
     fn uri(self) -> &'static str {
         match self {
+            Self::BadRequest => "urn:tickbell:problem:bad-request",
             Self::MalformedJson => "urn:tickbell:problem:malformed-json",
             Self::Unauthorized => "urn:tickbell:problem:unauthorized",
             Self::Forbidden => "urn:tickbell:problem:forbidden",
@@ -70,6 +73,7 @@ impl ProblemKind {
             Self::Conflict => "urn:tickbell:problem:conflict",
             Self::TooLarge => "urn:tickbell:problem:too-large",
             Self::UnsupportedMediaType => "urn:tickbell:problem:unsupported-media-type",
+            Self::UnsupportedCoding => "urn:tickbell:problem:unsupported-coding",
             Self::Invalid => "urn:tickbell:problem:validation",
             Self::TooManyRequests { .. } => "urn:tickbell:problem:too-many-requests",
             Self::Internal => "urn:tickbell:problem:internal",
@@ -82,6 +86,7 @@ impl ProblemKind {
 
     pub(crate) fn title(self) -> &'static str {
         match self {
+            Self::BadRequest => "Bad request",
             Self::MalformedJson => "Malformed JSON",
             Self::Unauthorized => "A token is needed",
             Self::Forbidden => "Forbidden",
@@ -90,6 +95,7 @@ impl ProblemKind {
             Self::Conflict => "Conflict",
             Self::TooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
+            Self::UnsupportedCoding => "The body must not be encoded",
             Self::Invalid => "The request is not valid",
             Self::TooManyRequests { .. } => "Too many attempts",
             Self::Internal => "Internal server error",
@@ -272,6 +278,10 @@ impl IntoResponse for Problem {
             ProblemKind::UnsupportedMediaType => {
                 headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
             }
+            // RFC 9110 §15.5.16: it tells a coding that is not supported from a media type that is not.
+            ProblemKind::UnsupportedCoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+            }
             _ => {}
         }
         response.extensions_mut().insert(self);
@@ -285,13 +295,13 @@ pub(crate) struct ProblemResponses;
 impl IntoResponses for ProblemResponses {
     fn responses() -> BTreeMap<String, RefOr<OpenApiResponse>> {
         [
-            ("400", "Malformed JSON: the body is not JSON"),
+            ("400", "Bad request: the request does not name one host, or its body is not JSON"),
             ("401", "Unauthorized: the token is missing or not valid"),
             ("403", "Forbidden: the API key lacks the scope, or the user lacks the role"),
             ("404", "Not found: there is no such item, or the token does not belong to it"),
             ("409", "Conflict: the current status does not allow this"),
             ("413", "The body is too large"),
-            ("415", "Unsupported media type: the header Content-Type is not that of JSON"),
+            ("415", "Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding"),
             ("422", "The request is not valid; `errors` lists every error with its location"),
             ("429", "Too many attempts; try again after `Retry-After` seconds"),
             ("500", "Internal error"),

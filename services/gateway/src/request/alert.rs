@@ -35,7 +35,7 @@ pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> 
     if expires_at.is_some_and(|end| end <= now) {
         fields.reject("/expires_at", "must be in the future");
     }
-    let order = fields.object("then", |then| order::read_alert_order(then, symbol.as_ref()));
+    let order = fields.optional_object("then", |then| order::read_alert_order(then, symbol.as_ref()));
     let errors = fields.finish();
     match (symbol, condition, email) {
         (Some(symbol), Some(condition), Some(email)) if errors.is_empty() => {
@@ -163,6 +163,13 @@ struct ShortSubscription {
     /// The change in percent, 0.01 to 1000.
     #[schema(value_type = events::openapi::DecimalInput)]
     percent: Percent,
+    venue: Option<Venue>,
+    #[schema(required = false)]
+    repeat: Repeat,
+    #[schema(required = false)]
+    cooldown: Period,
+    expires_at: Option<Timestamp>,
+    then: Option<AlertAction>,
 }
 
 /// What the first firing does besides notifying: it places an order, whose funds are held from when the alert is created.

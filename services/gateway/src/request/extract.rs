@@ -17,7 +17,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Problem;
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            let detail = "Send JSON, with the header Content-Type: application/json.";
+            let detail = "Send JSON in UTF-8, with one header Content-Type: application/json.";
             return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
         }
         let body = Bytes::from_request(request, state).await;
@@ -25,11 +25,17 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     }
 }
 
-/// `application/json` or `application/…+json`, whatever parameters follow (RFC 8259 defines none).
+/// `application/json` or `application/…+json`. RFC 8259 defines no parameters, and JSON is UTF-8 whatever they say; but a
+/// sender who names another charset has sent other text than would be read.
 fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+    let mut kinds = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(kind), None) = (kinds.next(), kinds.next()) else { return false };
+    let text = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    let charset = parts.find_map(|part| part.strip_prefix("charset=")).map(|name| name.trim_matches('"'));
+    let is_utf8 = charset.is_none_or(|name| ["utf-8", "utf8", "us-ascii"].contains(&name));
+    is_utf8 && (kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")))
 }
 
 /// The symbol `{symbol}` of a path.
@@ -64,12 +70,29 @@ mod tests {
 
     #[test]
     fn only_json_content_types_are_accepted() {
-        for good in ["application/json", "Application/JSON; charset=utf-8", "application/merge-patch+json"] {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+            "application/json; profile=x; charset=us-ascii",
+            "application/merge-patch+json",
+        ] {
             assert!(is_json(&headers(header::CONTENT_TYPE, good)), "{good}");
         }
-        for bad in ["", "text/json", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+        for bad in [
+            "",
+            "text/json",
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/jsonp",
+            "application/json; charset=iso-8859-1",
+            "application/json; charset=utf-16",
+        ] {
             assert!(!is_json(&headers(header::CONTENT_TYPE, bad)), "{bad}");
         }
         assert!(!is_json(&HeaderMap::new()));
+        let mut twice = headers(header::CONTENT_TYPE, "application/json");
+        twice.append(header::CONTENT_TYPE, "text/plain".parse().expect("a header"));
+        assert!(!is_json(&twice), "which one is meant?");
     }
 }

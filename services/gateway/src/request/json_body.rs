@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeOwned, Error as _, MapAccess, Visitor},
 };
 use serde_json::{Value, error::Category, value::RawValue};
 use serde_path_to_error::{Path, Segment};
@@ -23,9 +23,10 @@ pub(crate) struct Fields {
 impl Fields {
     /// Reads the fields of an object. A body that is not JSON and JSON that is not an object are different problems.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Problem> {
-        // Read to its end first: a type error would hide that the rest is not JSON at all.
+        // Read to its end first: a type error would hide that the rest is not JSON at all. As a value, because what is
+        // skipped is not checked: half a surrogate pair, or an object that is nested too deep, would pass as unknown text.
         let text = std::str::from_utf8(body).map_err(malformed)?;
-        serde_json::from_str::<IgnoredAny>(text).map_err(malformed)?;
+        serde_json::from_str::<Value>(text).map_err(malformed)?;
         match serde_json::from_str::<Object>(text) {
             Ok(Object(unread)) => Ok(Self { at: String::new(), unread, errors: Vec::new() }),
             Err(error) if error.classify() == Category::Data => {
@@ -65,8 +66,23 @@ impl Fields {
     }
 
     /// Reads an object in a field that may be absent or null; `None` also when the object is invalid, which is recorded.
-    pub(crate) fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let raw = self.unread.remove(name).filter(|raw| raw.get() != "null")?;
+    pub(crate) fn optional_object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        if self.unread.get(name).is_some_and(|raw| raw.get() == "null") {
+            self.skip(name);
+        }
+        self.object(name, read)
+    }
+
+    /// Reads an object in a field that must be present; `None` when it is missing or invalid, which is recorded.
+    pub(crate) fn required_object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        if !self.has(name) {
+            self.reject(pointer_to("", name), REQUIRED);
+        }
+        self.object(name, read)
+    }
+
+    fn object<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let raw = self.unread.remove(name)?;
         let at = pointer_to(&self.at, name);
         match serde_json::from_str::<Object>(raw.get()) {
             Ok(Object(unread)) => {
@@ -232,6 +248,7 @@ mod tests {
 
     #[test]
     fn malformed_json_and_json_that_is_not_an_object_are_different_problems() {
+        let nested = [b"{\"a\": ".as_slice(), &[b'['; 10_000], &[b']'; 10_000], b"}"].concat();
         for (body, status) in [
             (&b""[..], 400),
             (b"{", 400),
@@ -239,6 +256,13 @@ mod tests {
             (b"{\"a\": 1,}", 400),
             (b"{\"a\": \xff}", 400),
             (b"{} {}", 400),
+            (b"{\"a\": \"\\ud800\"}", 400),
+            (b"{\"a\": {\"b\": [\"\\udc00\\ud800\"]}}", 400),
+            (b"{\"\\ud800\": 1}", 400),
+            (b"\xef\xbb\xbf{}", 400),
+            (&*nested, 400),
+            (b"{\"a\": 01}", 400),
+            (b"{\"a\": NaN}", 400),
             (b"[]", 422),
             (b"5", 422),
             (b"null", 422),

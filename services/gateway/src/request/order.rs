@@ -14,7 +14,7 @@ use utoipa::{
 
 use crate::{
     http::problem::{FieldError, Problem},
-    request::json_body::{Fields, REQUIRED},
+    request::json_body::Fields,
 };
 
 /// Reads the body of `POST /v1/orders`.
@@ -28,10 +28,7 @@ pub(crate) fn read(body: &[u8]) -> Result<OrderRequest, Problem> {
 
 /// Reads the order of an alert on `watched`, which is the symbol of the order unless it names another.
 pub(crate) fn read_alert_order(then: &mut Fields, watched: Option<&Symbol>) -> Option<OrderRequest> {
-    if !then.has("order") {
-        then.reject("/order", REQUIRED);
-    }
-    then.object("order", |fields| {
+    then.required_object("order", |fields| {
         let symbol = if fields.has("symbol") { fields.required("symbol") } else { watched.cloned() };
         read_fields(fields, symbol)
     })
@@ -171,7 +168,7 @@ mod tests {
         let watched = Symbol::parse("BTC-USD").ok();
         let read = |body: &str| {
             let mut fields = Fields::parse(format!("{{\"then\": {body}}}").as_bytes()).expect("an object");
-            let order = fields.object("then", |then| read_alert_order(then, watched.as_ref()));
+            let order = fields.optional_object("then", |then| read_alert_order(then, watched.as_ref()));
             let errors = serde_json::to_value(fields.finish()).expect("JSON");
             (order.map(|order| order.symbol.to_string()), errors[0]["pointer"].as_str().map(str::to_owned))
         };
@@ -183,6 +180,12 @@ mod tests {
         assert_eq!(read("null"), (None, None));
         assert_eq!(read("5"), wrong("/then"));
         assert_eq!(read("{}"), wrong("/then/order"));
+        for order in ["null", "5", "[]", "\"sell\""] {
+            assert_eq!(read(&format!(r#"{{"order": {order}}}"#)), wrong("/then/order"), "{order}");
+        }
+        assert_eq!(read(r#"{"order": {"side": null, "type": "market", "size": "1"}}"#), wrong("/then/order/side"));
+        let null_symbol = r#"{"order": {"symbol": null, "side": "buy", "type": "market", "size": "1"}}"#;
+        assert_eq!(read(null_symbol), wrong("/then/order/symbol"));
         assert_eq!(read(r#"{"order": {"side": "buy", "type": "market"}}"#), wrong("/then/order/size"));
         assert_eq!(read(r#"{"order": {"side": "buy", "type": "limit", "size": 0.5, "price": 0}}"#).0, None);
         assert_eq!(

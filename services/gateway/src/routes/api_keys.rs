@@ -85,7 +85,8 @@ impl TryFrom<Vec<users::Scope>> for Scopes {
 /// A request for an API key.
 #[derive(ToSchema)]
 struct NewApiKey {
-    #[schema(value_type = String, min_length = 1, max_length = 100, example = "my trading program")]
+    #[schema(value_type = String, min_length = 1, max_length = 100, pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+        example = "my trading program")]
     name: KeyName,
     /// The operations that the key is for; at least one scope.
     #[schema(value_type = Vec<Scope>, min_items = 1)]

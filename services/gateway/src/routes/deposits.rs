@@ -74,7 +74,12 @@ struct DepositRequest {
     #[schema(value_type = events::openapi::DecimalInput)]
     amount: Amount,
     /// Your own name for the deposit, 1 to 100 characters; a repeated name answers the first deposit.
-    #[schema(min_length = 1, max_length = 100, example = "transfer 2026-11-20/1")]
+    #[schema(
+        min_length = 1,
+        max_length = 100,
+        pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$",
+        example = "transfer 2026-11-20/1"
+    )]
     reference: Option<String>,
 }
 

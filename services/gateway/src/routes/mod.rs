@@ -16,36 +16,47 @@ mod users;
 #[cfg(test)]
 mod tests;
 
-use utoipa_axum::{router::OpenApiRouter, routes};
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use crate::{http::openapi, state::AppState};
 
 /// Returns every operation under `/v1`; what is not here is not served.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(openapi::document())
-        .routes(routes!(prices::list))
-        .routes(routes!(prices::show))
-        .routes(routes!(prices::history))
-        .routes(routes!(prices::candles))
-        .routes(routes!(alerts::create, alerts::list))
-        .routes(routes!(alerts::adopt))
-        .routes(routes!(alerts::show, alerts::update, alerts::delete))
-        .routes(routes!(alerts::firings))
-        .routes(routes!(orders::place, orders::list))
-        .routes(routes!(orders::show, orders::cancel))
-        .routes(routes!(balances::list))
-        .routes(routes!(trades::list))
-        .routes(routes!(ledger::list))
-        .routes(routes!(assets::list))
-        .routes(routes!(deposits::create))
-        .routes(routes!(users::sign_up))
-        .routes(routes!(users::me, users::erase))
-        .routes(routes!(users::export))
-        .routes(routes!(users::password::change))
-        .routes(routes!(users::password::request_reset))
-        .routes(routes!(users::password::reset))
-        .routes(routes!(sessions::sign_in, sessions::sign_out_everywhere))
-        .routes(routes!(sessions::sign_out))
-        .routes(routes!(api_keys::create, api_keys::list))
-        .routes(routes!(api_keys::revoke))
+    let router = OpenApiRouter::with_openapi(openapi::document());
+    let mut router = operations().into_iter().fold(router, OpenApiRouter::routes);
+    openapi::close_requests(router.get_openapi_mut());
+    router
+}
+
+fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
+    vec![
+        routes!(prices::list),
+        routes!(prices::show),
+        routes!(prices::history),
+        routes!(prices::candles),
+        routes!(alerts::create, alerts::list),
+        routes!(alerts::adopt),
+        routes!(alerts::show, alerts::update, alerts::delete),
+        routes!(alerts::firings),
+        routes!(orders::place, orders::list),
+        routes!(orders::show, orders::cancel),
+        routes!(balances::list),
+        routes!(trades::list),
+        routes!(ledger::list),
+        routes!(assets::list),
+        routes!(deposits::create),
+        routes!(users::sign_up),
+        routes!(users::me, users::erase),
+        routes!(users::export),
+        routes!(users::password::change),
+        routes!(users::password::request_reset),
+        routes!(users::password::reset),
+        routes!(sessions::sign_in, sessions::sign_out_everywhere),
+        routes!(sessions::sign_out),
+        routes!(api_keys::create, api_keys::list),
+        routes!(api_keys::revoke),
+    ]
 }

@@ -214,7 +214,7 @@ pub(crate) async fn list(
 /// The price is that of the symbol's primary venue.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}", tag = "prices", operation_id = "get_price",
-    params(("symbol" = String, Path, description = "The name of the symbol", example = "BTC-USD")),
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD")),
     responses((status = 200, body = LatestPrice), ProblemResponses),
 )]
 pub(crate) async fn show(
@@ -233,7 +233,7 @@ pub(crate) async fn show(
 /// The answer has single ticks, the newest first by default.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/history", tag = "prices", operation_id = "list_history",
-    params(("symbol" = String, Path, description = "The name of the symbol", example = "BTC-USD"), HistoryFilter,
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), HistoryFilter,
         ListQuery<HistoryCursor>),
     responses((status = 200, body = Page<Tick>), ProblemResponses),
 )]
@@ -258,7 +258,7 @@ pub(crate) async fn history(
 /// The oldest comes first. Intervals without ticks are left out.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/candles", tag = "prices", operation_id = "list_candles",
-    params(("symbol" = String, Path, description = "The name of the symbol", example = "BTC-USD"), CandleFilter,
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), CandleFilter,
         ListQuery<CandleCursor>),
     responses((status = 200, body = Page<CandleView>), ProblemResponses),
 )]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     http::problem::{FieldError, Problem},
     request::{alert, order},
-    routes::{alerts::response::Alert, orders::response::Order, router},
+    routes::{alerts::response::Alert, operations, orders::response::Order, router},
 };
 
 fn document() -> Value {
@@ -104,6 +104,55 @@ fn every_operation_says_what_it_answers() {
             let is_list = operation["responses"]["200"].to_string().contains("Page_") && !is_whole;
             assert_eq!(names.contains(&Some("cursor")), is_list, "{at}: {names:?}");
         }
+    }
+}
+
+#[test]
+fn a_name_stands_for_one_schema() {
+    // The document keeps the last schema of a name: an answer would then be promised in the shape of another.
+    let mut known: BTreeMap<String, Value> = BTreeMap::new();
+    for (name, schema) in operations().into_iter().flat_map(|(schemas, ..)| schemas) {
+        let schema = serde_json::to_value(schema).expect("JSON");
+        let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
+        assert_eq!(*first, schema, "two schemas are named {name}");
+    }
+    assert!(known.len() > 30, "{}", known.len());
+}
+
+/// The objects with fields in a schema and in those that it refers to.
+fn objects(document: &Value, schema: &Value, seen: &mut Vec<String>, found: &mut Vec<Value>) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        if !seen.iter().any(|name| name == reference) {
+            seen.push(reference.to_owned());
+            objects(document, document.pointer(&reference[1..]).expect("a schema"), seen, found);
+        }
+        return;
+    }
+    if schema["properties"].is_object() {
+        found.push(schema.clone());
+    }
+    match schema {
+        Value::Object(parts) => parts.values().for_each(|part| objects(document, part, seen, found)),
+        Value::Array(parts) => parts.iter().for_each(|part| objects(document, part, seen, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_object_of_a_request_is_described_without_other_fields() {
+    let document = document();
+    let (mut seen, mut found) = (Vec::new(), Vec::new());
+    for item in document["paths"].as_object().expect("paths").values() {
+        for operation in item.as_object().expect("operations").values() {
+            for content in operation["requestBody"]["content"].as_object().into_iter().flat_map(|kinds| kinds.values())
+            {
+                objects(&document, &content["schema"], &mut seen, &mut found);
+            }
+        }
+    }
+    assert!(found.len() > 10, "{}", found.len());
+    for object in found {
+        assert_eq!(object["additionalProperties"], false, "{object}");
     }
 }
 

@@ -71,7 +71,7 @@ type OrderAnswer = Result<(StatusCode, HeaderMap, Json<Order>), Problem>;
     post, path = "/v1/orders", tag = "orders", operation_id = "place_order",
     params(
         ("Prefer" = Option<String>, Header, description = "`wait=N` waits up to N seconds, at most 30, until the order is open or final"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A name of the request, 1 to 255 printable ASCII \
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[ -~]+$", description = "A name of the request, 1 to 255 printable ASCII \
             characters: a repeated request with the same name answers the same order"),
     ),
     request_body(content = OrderRequest, content_type = "application/json", examples(
