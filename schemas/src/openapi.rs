@@ -43,21 +43,16 @@ text_schemas! {
     Interval: "The width of a candle.", "1h";
 }
 
-/// The schema of a decimal in a request: text, or a JSON number that is read exactly as it is written.
+/// The schema of a decimal above 0 in a request: text, or a JSON number that is read exactly as it is written.
 #[derive(Debug)]
 pub struct DecimalInput;
 
 impl PartialSchema for DecimalInput {
     fn schema() -> RefOr<Schema> {
-        let number = ObjectBuilder::new().schema_type(Type::Number);
-        OneOfBuilder::new()
-            .description(Some(
-                "Exact decimal text; a request may hold a JSON number in its place, which is read exactly.",
-            ))
-            .item(ObjectBuilder::new().schema_type(Type::String).pattern(pattern(&json_schema::<Amount>())))
-            .item(number)
-            .examples([json!("5")])
-            .into()
+        let text = r"^([1-9][0-9]{0,13}(\.[0-9]{1,12})?|0\.[0-9]{0,11}[1-9])$";
+        let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
+        let number = number.exclusive_maximum(Some(100_000_000_000_000_i64));
+        decimal_input("An exact decimal above 0", text, number)
     }
 }
 
@@ -65,6 +60,34 @@ impl ToSchema for DecimalInput {
     fn name() -> Cow<'static, str> {
         "Decimal".into()
     }
+}
+
+/// The schema of a percentage in a request.
+#[derive(Debug)]
+pub struct PercentInput;
+
+impl PartialSchema for PercentInput {
+    fn schema() -> RefOr<Schema> {
+        let text = r"^([1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000(\.0{1,6})?|0\.([1-9][0-9]{0,5}|0[1-9][0-9]{0,4}))$";
+        let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0)).maximum(Some(1000));
+        decimal_input("An exact percentage, 0.01 to 1000 with at most 6 decimal places", text, number)
+    }
+}
+
+impl ToSchema for PercentInput {
+    fn name() -> Cow<'static, str> {
+        "PercentInput".into()
+    }
+}
+
+fn decimal_input(what: &str, text: &str, number: ObjectBuilder) -> RefOr<Schema> {
+    let rest = "as text; a request may hold a JSON number in its place, which is read exactly";
+    OneOfBuilder::new()
+        .description(Some(format!("{what}, {rest}.")))
+        .item(ObjectBuilder::new().schema_type(Type::String).pattern(Some(text)))
+        .item(number)
+        .examples([json!("5")])
+        .into()
 }
 
 /// Returns the schema of a type that is written as text, with the pattern of its JSON Schema.

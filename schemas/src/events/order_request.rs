@@ -263,21 +263,58 @@ impl From<OrderRequest> for OrderRequestFields {
 }
 
 #[cfg(feature = "openapi")]
+pub use openapi::order_schema;
+
+#[cfg(feature = "openapi")]
 mod openapi {
     use std::borrow::Cow;
 
+    use serde_json::json;
     use utoipa::{
         PartialSchema, ToSchema,
-        openapi::{RefOr, Schema},
+        openapi::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Ref, RefOr, Schema, Type, schema::AdditionalProperties},
     };
 
     use super::{OrderRequest, OrderRequestFields};
+    use crate::openapi::DecimalInput;
 
-    /// An order request is written as its fields.
+    /// An order request is written as its fields, of which each kind of order has its own.
     impl PartialSchema for OrderRequest {
         fn schema() -> RefOr<Schema> {
-            OrderRequestFields::schema()
+            order_schema(OrderRequestFields::schema())
         }
+    }
+
+    /// Returns the schema of an order whose fields are those of the object: no other fields, and those of one kind.
+    pub fn order_schema(fields: RefOr<Schema>) -> RefOr<Schema> {
+        let RefOr::T(Schema::Object(mut fields)) = fields else { return fields };
+        fields.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        let description = fields.description.take();
+        AllOfBuilder::new().description(description).item(fields).item(kinds()).into()
+    }
+
+    fn kinds() -> OneOfBuilder {
+        let amounts = ["size", "funds", "price", "stop_price"];
+        let kind = |order_type: &str, given: &[&str]| {
+            let mut kind = ObjectBuilder::new().property("type", word(order_type));
+            for name in amounts {
+                kind = if given.contains(&name) {
+                    kind.property(name, Ref::from_schema_name(DecimalInput::name())).required(name)
+                } else {
+                    kind.property(name, ObjectBuilder::new().schema_type(Type::Null))
+                };
+            }
+            kind
+        };
+        OneOfBuilder::new()
+            .item(kind("market", &["size"]))
+            .item(kind("market", &["funds"]).property("side", word("buy")))
+            .item(kind("limit", &["size", "price"]))
+            .item(kind("stop", &["size", "stop_price"]).property("time_in_force", word("gtc")))
+    }
+
+    fn word(word: &str) -> ObjectBuilder {
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some([json!(word)]))
     }
 
     impl ToSchema for OrderRequest {
@@ -351,6 +388,6 @@ mod tests {
     #[test]
     fn a_request_may_leave_out_what_has_a_default() {
         let schema = serde_json::to_value(<OrderRequest as utoipa::PartialSchema>::schema()).expect("JSON");
-        assert_eq!(schema["required"], json!(["symbol", "side", "type"]));
+        assert_eq!(schema["allOf"][0]["required"], json!(["symbol", "side", "type"]));
     }
 }

@@ -231,7 +231,7 @@ macro_rules! text {
 }
 
 text!(Timestamp, "an RFC 3339 time", { "type": "string", "format": "date-time" });
-text!(Period, "a period like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^[0-9]+[smhd]$" });
+text!(Period, "a period like 30s, 5m, 4h or 7d", { "type": "string", "pattern": "^(([0-9]{1,9}|[1-3][0-9]{9})s|([0-9]{1,7}|[1-6][0-9]{7})m|([0-9]{1,6}|1[01][0-8][0-9]{4})h|([0-9]{1,4}|[1-4][0-8][0-9]{3})d)$" });
 text!(Interval, "one of 1m, 5m, 15m, 1h, 4h, 1d", { "type": "string", "enum": ["1m", "5m", "15m", "1h", "4h", "1d"] });
 
 #[cfg(test)]

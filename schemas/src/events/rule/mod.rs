@@ -79,7 +79,7 @@ pub enum Condition {
 #[serde(try_from = "ChangeFields")]
 pub struct Change {
     /// The smallest change, in percent.
-    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::DecimalInput))]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::openapi::PercentInput))]
     pub percent: Percent,
     /// The direction of the change.
     #[cfg_attr(feature = "openapi", schema(required = false))]
@@ -186,7 +186,7 @@ impl JsonSchema for Baseline {
         "Baseline".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^(previous|anchor|[0-9]+[smhd])$" })
+        json_schema!({ "type": "string", "pattern": "^(previous|anchor|([1-9][0-9]{1,4}|[1-5][0-9]{5}|60[0-3][0-9]{3}|604[0-7][0-9]{2}|604800)s|([1-9][0-9]{0,3}|100[0-7][0-9]|10080)m|([1-9][0-9]?|1[0-5][0-9]|16[0-8])h|[1-7]d)$" })
     }
 }
 

@@ -62,9 +62,15 @@ fn close(schema: &mut RefOr<Schema>, referred: &mut Vec<String>) {
         }
         RefOr::T(Schema::OneOf(one)) => one.items.iter_mut().for_each(|item| close(item, referred)),
         RefOr::T(Schema::AnyOf(any)) => any.items.iter_mut().for_each(|item| close(item, referred)),
-        // The parts of an allOf would refuse each other's fields.
+        // The parts of an allOf would refuse each other's fields; the one that has them all is closed where it is made.
+        RefOr::T(Schema::AllOf(all)) => all.items.iter().for_each(|item| refer(item, referred)),
         RefOr::T(_) => {}
     }
+}
+
+/// Adds the names of the schemas that the fields of a part refer to.
+fn refer(part: &RefOr<Schema>, referred: &mut Vec<String>) {
+    close(&mut part.clone(), referred);
 }
 
 #[derive(OpenApi)]

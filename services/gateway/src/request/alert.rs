@@ -161,7 +161,7 @@ struct ShortSubscription {
     email: Address,
     symbol: Symbol,
     /// The change in percent, 0.01 to 1000.
-    #[schema(value_type = events::openapi::DecimalInput)]
+    #[schema(value_type = events::openapi::PercentInput)]
     percent: Percent,
     venue: Option<Venue>,
     #[schema(required = false)]

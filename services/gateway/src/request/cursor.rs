@@ -1,13 +1,15 @@
 //! Cursors: positions in lists, which `next_cursor` hands out and `?cursor=` takes back. No I/O.
+//!
+//! A cursor is plain text, so that the OpenAPI document can say what a list takes. It holds nothing that the page before it
+//! has not shown.
 
 use std::str::FromStr;
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use events::{Symbol, Timestamp};
-use store::market::queries::{SortOrder, TickCursor};
+use store::market::queries::TickCursor;
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{RefOr, Schema},
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 use uuid::Uuid;
 
@@ -15,7 +17,7 @@ pub(crate) type AlertCursor = ListCursor<Uuid, 'r'>;
 pub(crate) type ApiKeyCursor = ListCursor<Uuid, 'k'>;
 pub(crate) type CandleCursor = ListCursor<Timestamp, 'c'>;
 pub(crate) type FiringCursor = ListCursor<i64, 'f'>;
-pub(crate) type HistoryCursor = ListCursor<(SortOrder, TickCursor), 'h'>;
+pub(crate) type HistoryCursor = ListCursor<TickCursor, 'h'>;
 pub(crate) type OrderCursor = ListCursor<Uuid, 'o'>;
 pub(crate) type PostingCursor = ListCursor<i64, 'l'>;
 pub(crate) type PriceCursor = ListCursor<Symbol, 'p'>;
@@ -26,14 +28,13 @@ pub(crate) type TradeCursor = ListCursor<i64, 't'>;
 pub(crate) struct ListCursor<K, const LIST: char>(pub(crate) K);
 
 impl<K: CursorKey, const LIST: char> ListCursor<K, LIST> {
-    /// Writes the cursor as base64url of the list's letter and the key.
+    /// Writes the cursor as the list's letter and the key.
     pub(crate) fn encode(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(format!("{LIST}{}", self.0.to_text()))
+        format!("{LIST}{}", self.0.to_text())
     }
 
     fn decode(text: &str) -> Option<Self> {
-        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
-        K::from_text(std::str::from_utf8(&bytes).ok()?.strip_prefix(LIST)?).map(Self)
+        K::from_text(text.strip_prefix(LIST)?).map(Self)
     }
 }
 
@@ -44,13 +45,13 @@ impl<K: CursorKey, const LIST: char> FromStr for ListCursor<K, LIST> {
     }
 }
 
-impl<K, const LIST: char> PartialSchema for ListCursor<K, LIST> {
+impl<K: CursorKey, const LIST: char> PartialSchema for ListCursor<K, LIST> {
     fn schema() -> RefOr<Schema> {
-        String::schema()
+        ObjectBuilder::new().schema_type(Type::String).pattern(Some(format!("^{LIST}{}$", K::pattern()))).into()
     }
 }
 
-impl<K, const LIST: char> ToSchema for ListCursor<K, LIST> {}
+impl<K: CursorKey, const LIST: char> ToSchema for ListCursor<K, LIST> {}
 
 /// The key that a list is sorted by.
 pub(crate) trait CursorKey: Sized {
@@ -58,6 +59,8 @@ pub(crate) trait CursorKey: Sized {
     fn to_text(&self) -> String;
     /// Reads a key that was written so.
     fn from_text(text: &str) -> Option<Self>;
+    /// Returns a regular expression of keys, each of which can be read.
+    fn pattern() -> String;
 }
 
 impl CursorKey for Uuid {
@@ -66,6 +69,9 @@ impl CursorKey for Uuid {
     }
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok()
+    }
+    fn pattern() -> String {
+        "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}".into()
     }
 }
 
@@ -77,6 +83,9 @@ impl CursorKey for i64 {
     fn from_text(text: &str) -> Option<Self> {
         text.parse().ok().filter(|number| *number > 0)
     }
+    fn pattern() -> String {
+        "[1-9][0-9]{0,17}".into()
+    }
 }
 
 impl CursorKey for Symbol {
@@ -85,6 +94,10 @@ impl CursorKey for Symbol {
     }
     fn from_text(text: &str) -> Option<Self> {
         Self::parse(text).ok()
+    }
+    fn pattern() -> String {
+        let RefOr::T(Schema::Object(symbol)) = Self::schema() else { return String::new() };
+        symbol.pattern.unwrap_or_default().trim_matches(['^', '$']).to_owned()
     }
 }
 
@@ -95,25 +108,25 @@ impl CursorKey for Timestamp {
     fn from_text(text: &str) -> Option<Self> {
         Self::from_micros(text.parse().ok()?).ok()
     }
+    fn pattern() -> String {
+        "[0-9]{1,16}".into()
+    }
 }
 
-/// A tick, in one of the two orders.
-impl CursorKey for (SortOrder, TickCursor) {
+/// A list of ticks goes on from its last one, in the order that the request asks for.
+impl CursorKey for TickCursor {
     fn to_text(&self) -> String {
-        let (order, TickCursor { at, sequence }) = self;
-        let order = if *order == SortOrder::Ascending { 'a' } else { 'd' };
-        format!("{order}{}.{sequence}", at.micros())
+        format!("{}.{}", self.at.micros(), self.sequence)
     }
     fn from_text(text: &str) -> Option<Self> {
-        let (order, key) = match text.strip_prefix('a') {
-            Some(key) => (SortOrder::Ascending, key),
-            None => (SortOrder::Descending, text.strip_prefix('d')?),
-        };
-        let (at, sequence) = key.split_once('.')?;
+        let (at, sequence) = text.split_once('.')?;
         let at = Timestamp::from_micros(at.parse().ok()?).ok()?;
         // A sequence is a bigint where it is stored.
         let sequence = sequence.parse::<i64>().ok().and_then(|sequence| u64::try_from(sequence).ok())?;
-        Some((order, TickCursor { at, sequence }))
+        Some(Self { at, sequence })
+    }
+    fn pattern() -> String {
+        r"[0-9]{1,16}\.[0-9]{1,18}".into()
     }
 }
 
@@ -131,16 +144,16 @@ mod tests {
             text
         }
         let at: Timestamp = "2018-04-05T00:01:00Z".parse().expect("a time");
-        let history = |order, sequence| -> HistoryCursor { ListCursor((order, TickCursor { at, sequence })) };
+        let history = |sequence| -> HistoryCursor { ListCursor(TickCursor { at, sequence }) };
         let texts = [
             check::<i64, 'f'>(ListCursor(7)),
             check::<i64, 't'>(ListCursor(7)),
             check::<Uuid, 'r'>(ListCursor(Uuid::from_u128(7))),
             check::<Symbol, 'p'>(ListCursor(Symbol::parse("BTC-USD").expect("a symbol"))),
             check::<Timestamp, 'c'>(ListCursor(at)),
-            check(history(SortOrder::Ascending, 5)),
+            check(history(5)),
         ];
-        check(history(SortOrder::Descending, 0));
+        check(history(0));
         for text in &texts[1..] {
             assert_eq!(FiringCursor::decode(text), None);
         }
@@ -151,13 +164,24 @@ mod tests {
 
     #[test]
     fn a_made_up_cursor_is_rejected() {
-        let made = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
-        for bad in [made("f0"), made("f-1"), made("f99999999999999999999"), made(""), "é".into(), "====".into()] {
-            assert_eq!(FiringCursor::decode(&bad), None, "{bad}");
+        for bad in ["", "f", "f0", "f-1", "f1.0", "f99999999999999999999", "é", "====", "ZjE", "t1", "F1"] {
+            assert_eq!(FiringCursor::decode(bad), None, "{bad}");
         }
-        for bad in ["h", "ha", "ha1", "hx1.1", "ha1.-1", "ha-1.1", "ha1.18446744073709551615", "ha999999999999999999.1"]
-        {
-            assert_eq!(HistoryCursor::decode(&made(bad)), None, "{bad}");
+        for bad in ["h", "h1", "hx.1", "h1.-1", "h-1.1", "h1.18446744073709551615", "h999999999999999999.1"] {
+            assert_eq!(HistoryCursor::decode(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_cursor_is_described_by_a_pattern() {
+        let pattern = |schema: RefOr<Schema>| serde_json::to_value(schema).expect("JSON")["pattern"].clone();
+        assert_eq!(pattern(FiringCursor::schema()), "^f[1-9][0-9]{0,17}$");
+        let symbol = pattern(Symbol::schema());
+        let symbol = symbol.as_str().and_then(|text| text.strip_prefix('^')).expect("a pattern");
+        assert_eq!(pattern(PriceCursor::schema()), format!("^p{symbol}"));
+        // The largest of what the patterns allow.
+        assert!(FiringCursor::decode("f999999999999999999").is_some());
+        assert!(CandleCursor::decode("c9999999999999999").is_some());
+        assert!(HistoryCursor::decode("h9999999999999999.999999999999999999").is_some());
     }
 }

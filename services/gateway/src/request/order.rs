@@ -3,7 +3,7 @@
 
 use events::{
     Amount, OrderRequest, Price, Side, Size, Symbol,
-    order_request::{OrderKind, OrderRequestFields, OrderSize, OrderType, TimeInForce},
+    order_request::{OrderKind, OrderRequestFields, OrderSize, OrderType, TimeInForce, order_schema},
 };
 use ledger::rows::AssetRow;
 use store::{Store, trading::assets};
@@ -86,7 +86,7 @@ impl PartialSchema for AlertOrderRequest {
             object.description =
                 Some("An order; without `symbol`, it trades the symbol that the alert watches.".into());
         }
-        schema
+        order_schema(schema)
     }
 }
 

@@ -113,7 +113,7 @@ impl<A: FromQuery, B: FromQuery> FromQuery for (A, B) {
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery<C: ToSchema> {
     /// The `next_cursor` of the previous page; the other parameters must be the same.
-    #[param(value_type = Option<String>)]
+    #[param(inline)]
     pub(crate) cursor: Option<C>,
     /// The largest number of items on the page.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000, default = 100, example = 100)]

@@ -95,17 +95,17 @@ pub(crate) struct HistoryFilter {
     #[param(inline)]
     venue: Option<Venue>,
     /// Only ticks at or after this time.
-    #[param(value_type = Option<String>, format = DateTime, example = "2018-04-05T00:00:00Z")]
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-05T00:00:00Z")]
     from: Option<Timestamp>,
     /// Only ticks before this time.
-    #[param(value_type = Option<String>, format = DateTime, example = "2018-04-06T00:00:00Z")]
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-06T00:00:00Z")]
     to: Option<Timestamp>,
     /// `asc` for the oldest first, `desc` for the newest first, which is the default.
     #[param(value_type = Option<SortDirection>, inline)]
     order: SortOrder,
 }
 
-/// A page of ticks in one of the two orders; a cursor belongs to the order that it was made for.
+/// A page of ticks in one of the two orders.
 pub(crate) struct HistoryQuery {
     filter: HistoryFilter,
     list: ListQuery<HistoryCursor>,
@@ -115,9 +115,6 @@ impl FromQuery for HistoryQuery {
     fn from_query(query: &mut Query) -> Option<Self> {
         let order = query.optional("order").map_or(SortOrder::Descending, SortDirection::order);
         let list = ListQuery::<HistoryCursor>::from_query(query)?;
-        if list.cursor.is_some_and(|ListCursor((made_for, _))| made_for != order) {
-            query.reject("cursor", "belongs to a list in the other order");
-        }
         let venue = query.optional("venue");
         let (from, to) = time_range(query);
         Some(Self { filter: HistoryFilter { venue, from, to, order }, list })
@@ -163,10 +160,10 @@ pub(crate) struct CandleFilter {
     #[param(inline)]
     venue: Option<Venue>,
     /// Only candles that start at or after this time.
-    #[param(value_type = Option<String>, format = DateTime, example = "2018-04-05T00:00:00Z")]
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-05T00:00:00Z")]
     from: Option<Timestamp>,
     /// Only candles that start before this time.
-    #[param(value_type = Option<String>, format = DateTime, example = "2018-04-06T00:00:00Z")]
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-06T00:00:00Z")]
     to: Option<Timestamp>,
 }
 
@@ -244,12 +241,11 @@ pub(crate) async fn history(
 ) -> Result<Json<Page<Tick>>, Problem> {
     let HistoryQuery { filter: HistoryFilter { venue, from, to, order }, list } = query;
     let range = Range { venue, from, to, limit: i64::from(list.limit) + 1 };
-    let cursor = list.cursor.map(|ListCursor((_, cursor))| cursor);
+    let cursor = list.cursor.map(|ListCursor(cursor)| cursor);
     let ticks = queries::list_ticks(&state.store, &symbol, &range, order, cursor).await?;
     require_quoted(&state, &symbol, ticks.is_empty()).await?;
-    let cursor_behind = |tick: &TickRecord| -> HistoryCursor {
-        ListCursor((order, TickCursor { at: tick.at, sequence: tick.sequence }))
-    };
+    let cursor_behind =
+        |tick: &TickRecord| -> HistoryCursor { ListCursor(TickCursor { at: tick.at, sequence: tick.sequence }) };
     Ok(Json(Page::new(ticks, list.limit, cursor_behind)))
 }
 

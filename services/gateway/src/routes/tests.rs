@@ -128,6 +128,12 @@ fn objects(document: &Value, schema: &Value, seen: &mut Vec<String>, found: &mut
         }
         return;
     }
+    if let Some(parts) = schema["allOf"].as_array() {
+        // One part has all the fields; the others say which of them go together.
+        let whole = parts.iter().find(|part| part["additionalProperties"] == false);
+        objects(document, whole.unwrap_or(schema), seen, found);
+        return;
+    }
     if schema["properties"].is_object() {
         found.push(schema.clone());
     }
@@ -199,6 +205,18 @@ fn every_example_of_an_order_is_accepted_and_fits_its_schema_and_so_does_the_ans
         check("Order", &serde_json::to_value(order).expect("JSON"));
     }
     assert!(!fits("OrderRequest", &json!({"side": "buy", "type": "market", "size": "1"})), "what of?");
+    for wrong in [
+        json!({"symbol": "SPY", "side": "buy", "type": "market"}),
+        json!({"symbol": "SPY", "side": "sell", "type": "market", "funds": "1"}),
+        json!({"symbol": "SPY", "side": "buy", "type": "market", "size": "1", "price": "1"}),
+        json!({"symbol": "SPY", "side": "buy", "type": "limit", "size": "1"}),
+        json!({"symbol": "SPY", "side": "buy", "type": "stop", "size": "1", "stop_price": 1, "time_in_force": "ioc"}),
+        json!({"symbol": "SPY", "side": "buy", "type": "market", "size": "0"}),
+        json!({"symbol": "SPY", "side": "buy", "type": "market", "size": -1}),
+        json!({"symbol": "SPY", "side": "buy", "type": "market", "size": "1", "colour": "red"}),
+    ] {
+        assert!(order::read(wrong.to_string().as_bytes()).is_err() && !fits("OrderRequest", &wrong), "{wrong}");
+    }
 }
 
 #[test]
