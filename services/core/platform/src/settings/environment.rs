@@ -19,7 +19,7 @@ pub struct Variable {
     pub name: String,
     /// The dotted name of the setting.
     pub key: String,
-    /// The value.
+    /// The value as text; a setting parses it.
     pub value: String,
 }
 

@@ -2,3 +2,4 @@
 
 mod authorization;
 mod bad_input;
+mod framing;

@@ -59,7 +59,9 @@ async fn a_restart_continues_with_the_same_data_and_a_stop_leaves_no_process_beh
     publish(&system, "00:00:01", "105").await;
 
     a_second_one_is_refused(&system).await;
-    for (signal, time, price) in [(Signal::SIGTERM, "00:00:02", "111"), (Signal::SIGINT, "00:00:03", "117")] {
+    for (signal, time, price) in
+        [(Signal::SIGTERM, "00:00:02", "111"), (Signal::SIGINT, "00:00:03", "117"), (Signal::SIGHUP, "00:00:04", "123")]
+    {
         let position = system.status().await.expect("a status").position("alert-engine");
         system.take().stop(signal).await;
         assert_eq!(system.processes(), [0_u32; 0], "{signal} leaves no process behind");
@@ -70,12 +72,16 @@ async fn a_restart_continues_with_the_same_data_and_a_stop_leaves_no_process_beh
         publish(&system, time, price).await;
     }
     a_child_that_dies_is_started_again(&mut system).await;
-    publish(&system, "00:00:04", "123").await;
+    publish(&system, "00:00:05", "130").await;
 
     let firings = system.api.firings(&alert).await;
     let numbers: Vec<_> = firings.iter().map(|firing| (firing.number, firing.stream_sequence)).collect();
-    assert_eq!(numbers, [(1, 2), (2, 3), (3, 4), (4, 5)], "the numbers of firings, the anchor and the stream continue");
-    assert_eq!(system.mails().len(), 4);
+    assert_eq!(
+        numbers,
+        [(1, 2), (2, 3), (3, 4), (4, 5), (5, 6)],
+        "the numbers of firings, the anchor and the stream continue"
+    );
+    assert_eq!(system.mails().len(), 5);
     system.stop().await;
 }
 
@@ -97,6 +103,43 @@ async fn a_child_that_dies_is_started_again(system: &mut System) {
     wait_until("the services have recovered", STOP, async || system.status().await.filter(|status| status.is_done()))
         .await;
     system.ready().await;
+}
+
+#[tokio::test]
+async fn neither_another_database_nor_a_proxy_of_the_shell_comes_between_up_and_its_servers() {
+    let shell = [
+        ("PGHOST", "/nowhere"),
+        ("PGPORT", "1"),
+        ("PGUSER", "eve"),
+        ("PGPASSWORD", "wrong"),
+        ("PGDATABASE", "elsewhere"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGOPTIONS", "-c no.such_setting=1 -c search_path=nowhere"),
+        ("PGPASSFILE", "/nowhere"),
+        ("PGSERVICE", "nobody"),
+        ("PGDATA", "/nowhere"),
+        ("HTTP_PROXY", "http://127.0.0.1:1"),
+        ("http_proxy", "http://127.0.0.1:1"),
+        ("ALL_PROXY", "http://127.0.0.1:1"),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut up = tokio::process::Command::from(tickbell(folder.path()));
+    up.args(["up", "--http", "127.0.0.1:0"]).envs(shell).kill_on_drop(true);
+    up.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let mut up = up.spawn().expect("the program runs");
+    let env = folder.path().join(".tickbell/env");
+    wait_until("it is up", Duration::from_secs(90), async || env.is_file().then_some(())).await;
+    let text = std::fs::read_to_string(&env).expect("addresses");
+    let url = text.lines().find_map(|line| line.strip_prefix("HTTP_URL=")).expect("an address");
+    let readyz = format!("{url}/readyz");
+    for arguments in [&["smoke", url][..], &["healthcheck", &readyz], &["status"], &["doctor"]] {
+        let mut command = tokio::process::Command::from(tickbell(folder.path()));
+        let output = command.args(arguments).envs(shell).output().await.expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+    }
+    e2e::process::send(up.id().expect("it runs"), Signal::SIGTERM);
+    assert!(up.wait().await.expect("it ends").success());
 }
 
 #[tokio::test]

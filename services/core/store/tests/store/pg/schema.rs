@@ -110,3 +110,17 @@ async fn a_newer_schema_of_the_same_format_stays_as_it_is() {
     assert_eq!(database.store.pending_migrations().await.expect("a number"), 0);
     assert_eq!(database.count("SELECT count(*) FROM later").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_not_utf_8_is_refused() {
+    let database = Database::empty().await;
+    let name = format!("{}_latin", database.name);
+    let create = format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(create)).execute(&database.pool).await.expect("the database is created");
+    let latin = store::Settings { url: SERVER.url(&name, "tickbell"), max_connections: 4 };
+    let store = store::Store::connect_now(&latin, "test").await.expect("the database answers");
+    let error = store.migrate().await.expect_err("LATIN1");
+    let said = platform::runtime::error::error_chain(&error);
+    assert!(said.contains(&name) && said.contains("LATIN1") && said.contains("UTF8"), "{said}");
+    assert_eq!(store.pending_migrations().await.expect("a number"), 1, "nothing is applied");
+}
