@@ -66,7 +66,7 @@ test-previous: tools-test ## run the previous release's tests against this versi
 	$(BUILD)
 	infra/scripts/previous
 
-check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, monitoring and Terraform, and a rollout under load
+check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, monitoring, Terraform, the API by its document, and a rollout
 	$(BUILD)
 	$(PYTHON)/ruff format --line-length 120 --check infra
 	$(PYTHON)/ruff check infra
