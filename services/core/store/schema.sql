@@ -350,6 +350,7 @@ CREATE TABLE public.deliveries (
     attempt_count integer DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
+    waits_for_server text,
     CONSTRAINT deliveries_channel_check CHECK ((channel = 'email'::text)),
     CONSTRAINT deliveries_kind_check CHECK ((kind = ANY (ARRAY['alert'::text, 'confirmation'::text, 'account'::text, 'trade'::text]))),
     CONSTRAINT deliveries_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'sent'::text, 'failed'::text])))
@@ -358,6 +359,10 @@ CREATE TABLE public.deliveries (
 COMMENT ON TABLE public.deliveries IS 'One message to one recipient.';
 
 COMMENT ON COLUMN public.deliveries.source_id IS 'The id of what the message is about: of an alert, a rule to confirm, an account notice or an order event.';
+
+COMMENT ON COLUMN public.deliveries.attempt_count IS 'The number of attempts that have begun. It is counted before the attempt: where it is above the number of rows in delivery_attempts, an attempt is running, or its process ended before the outcome was recorded.';
+
+COMMENT ON COLUMN public.deliveries.waits_for_server IS 'The server that did not answer the last attempt or refused this client, which is no refusal of the message. The next message that this server takes makes the delivery due.';
 
 CREATE TABLE public.delivery_attempts (
     delivery_id uuid NOT NULL,
@@ -861,6 +866,8 @@ CREATE INDEX deliveries_address ON public.deliveries USING btree (lower(address)
 CREATE INDEX deliveries_due ON public.deliveries USING btree (next_attempt_at) WHERE (status = 'waiting'::text);
 
 CREATE INDEX deliveries_unsent ON public.deliveries USING btree (status) WHERE (status <> 'sent'::text);
+
+CREATE INDEX deliveries_waiting_for_server ON public.deliveries USING btree (waits_for_server) WHERE (waits_for_server IS NOT NULL);
 
 CREATE INDEX login_attempts_last ON public.login_attempts USING btree (last_failed_at);
 

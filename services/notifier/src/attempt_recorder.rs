@@ -73,13 +73,20 @@ impl Writer {
         }
         for attempt in attempts {
             if let Err(error) = self.save(slice::from_ref(attempt)).await {
-                error!(delivery = %attempt.update.delivery_id, error = error_chain(&error), "cannot record an attempt");
+                let delivery = attempt.update.delivery_id;
+                error!(%delivery, error = error_chain(&error), "cannot record an attempt, recording its outcome alone");
+                // The outcome decides whether the email is sent again; the text only explains it.
+                let mut bare = attempt.clone();
+                "the reply could not be recorded; it is in the log".clone_into(&mut bare.update.detail);
+                if let Err(error) = self.save(&[bare]).await {
+                    error!(%delivery, error = error_chain(&error), "cannot record the outcome of an attempt");
+                }
             }
         }
     }
 
     /// Records attempts, and retries while the database is unavailable: an attempt that is not recorded is repeated, though
-    /// under the same Message-ID. At shutdown the wait is bounded.
+    /// under the same Message-ID and a bounded number of times, because the claim has counted it. At shutdown the wait is bounded.
     async fn save(&self, attempts: &[DeliveryAttempt]) -> Result<(), store::Error> {
         let saving = async {
             let mut delays = backoff();

@@ -27,7 +27,7 @@ use crate::{
         Mailer,
         mime::{Unsendable, compose},
     },
-    retry_policy::{self, AttemptResult, JITTER_PERMILLE, RetryDeadline},
+    retry_policy::{self, AttemptResult, Earlier, JITTER_PERMILLE, RetryDeadline, WaitsFor},
     templates::{self, OrderNews},
 };
 
@@ -137,25 +137,31 @@ impl Context {
     /// Makes one attempt, from rendering the email to its result.
     async fn attempt(&self, claim: &Claim) -> DeliveryAttempt {
         let started = Instant::now();
-        let result = match self.compose(claim) {
-            Ok(message) => self.mailer.send(claim.delivery.id, &message).await,
-            Err(unsendable) => AttemptResult::new(Outcome::Failed, unsendable.to_string()),
+        let earlier = Earlier { created_at: claim.created_at, unknown: claim.unknown_attempts };
+        let result = match self.retry_deadline.refuse(earlier, clock::now()) {
+            Some(refused) => refused,
+            None => match self.compose(claim) {
+                Ok(message) => self.mailer.send(claim.delivery.id, &message).await,
+                Err(unsendable) => AttemptResult::new(Outcome::Failed, unsendable.to_string()),
+            },
         };
         let now = clock::now();
-        let result = self.retry_deadline.apply(result, claim.created_at, now);
+        let result = self.retry_deadline.apply(result, earlier, now);
         let update = DeliveryUpdated {
             delivery_id: claim.delivery.id,
             about: claim.delivery.source_id.clone(),
             channel: claim.delivery.channel,
             attempt: claim.attempt,
             outcome: result.outcome,
-            detail: without_address(&result.detail, &claim.delivery.address),
+            detail: recordable(&result.detail, &claim.delivery.address),
             at: now,
         };
         let retry_in = retry_policy::wait(self.first_wait, claim.attempt, rand::random_range(JITTER_PERMILLE));
         record_metrics(claim, &update, started.elapsed());
         log_attempt(claim, &update, retry_in);
-        DeliveryAttempt { update, retry_in }
+        let waits_for_server = result.outcome == Outcome::Retrying && result.waits_for == WaitsFor::Server;
+        let server = self.mailer.destination();
+        DeliveryAttempt { update, retry_in, server, waits_for_server }
     }
 
     fn compose(&self, claim: &Claim) -> Result<Message, Unsendable> {
@@ -212,12 +218,20 @@ pub(crate) fn register_metrics() {
     }
 }
 
-/// Removes the address from a server's reply, and shortens it. Servers often repeat the address, and the reply is published
-/// and logged.
-fn without_address(detail: &str, address: &str) -> String {
+/// Returns a server's reply as it is stored, published and logged: without the address, which servers often repeat, in one line
+/// of bounded length, and with control characters escaped. PostgreSQL's text takes no NUL, and a terminal obeys others.
+fn recordable(detail: &str, address: &str) -> String {
     let detail = if address.is_empty() { detail.to_owned() } else { detail.replace(address, "the address") };
     let line = detail.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.chars().take(MAX_DETAIL).collect()
+    let mut escaped = String::with_capacity(line.len());
+    for character in line.chars() {
+        if character.is_control() {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped.chars().take(MAX_DETAIL).collect()
 }
 
 #[cfg(test)]
@@ -226,8 +240,20 @@ mod tests {
 
     #[test]
     fn a_reply_is_stored_without_the_address_and_with_a_bound() {
-        let said = without_address("550 5.1.1 <ada@example.com>:\r\n user unknown", "ada@example.com");
+        let said = recordable("550 5.1.1 <ada@example.com>:\r\n user unknown", "ada@example.com");
         assert_eq!(said, "550 5.1.1 <the address>: user unknown");
-        assert_eq!(without_address(&"é".repeat(1_000), "ada@example.com").chars().count(), MAX_DETAIL);
+        assert_eq!(recordable(&"é".repeat(1_000), "ada@example.com").chars().count(), MAX_DETAIL);
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_is_escaped() {
+        for (detail, expected) in [
+            ("250 2.0.0 ok \0 queued", "250 2.0.0 ok \\u{0} queued"),
+            ("250 \u{1b}[31mred", "250 \\u{1b}[31mred"),
+            ("250 \u{9b}31mred", "250 \\u{9b}31mred"),
+            ("550 boîte inconnue", "550 boîte inconnue"),
+        ] {
+            assert_eq!(recordable(detail, "ada@example.com"), expected);
+        }
     }
 }

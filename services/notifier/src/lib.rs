@@ -7,7 +7,7 @@
 
 mod attempt_recorder;
 mod batching;
-mod channels;
+pub mod channels;
 mod dispatcher;
 mod intake;
 pub mod retry_policy;
@@ -28,7 +28,10 @@ use store::Store;
 use tokio::sync::Notify;
 
 use crate::{
-    channels::email::{Mailer, smtp::Server},
+    channels::email::{
+        Mailer,
+        smtp::server::{Server, ascii_domain},
+    },
     dispatcher::Dispatcher,
 };
 
@@ -81,21 +84,38 @@ pub struct SmtpSettings {
     pub from: String,
     /// The time that one attempt may take, from connecting to the server's final reply, 1 to 600 seconds.
     pub timeout_seconds: u64,
+    /// The name that this client gives with EHLO; empty means the domain of `from`, or the address of the connection where that
+    /// domain has no dot.
+    pub helo: String,
+    /// A PEM file with certificate authorities that are trusted besides the machine's; empty means none.
+    pub ca: PathBuf,
+    /// Whether the password may be sent over a connection without TLS.
+    pub allow_plaintext_auth: bool,
 }
 
 impl Default for SmtpSettings {
     fn default() -> Self {
-        Self { url: String::new(), from: "Tickbell <tickbell@localhost>".into(), timeout_seconds: 30 }
+        Self {
+            url: String::new(),
+            from: "Tickbell <tickbell@localhost>".into(),
+            timeout_seconds: 30,
+            helo: String::new(),
+            ca: PathBuf::new(),
+            allow_plaintext_auth: false,
+        }
     }
 }
 
 impl std::fmt::Debug for SmtpSettings {
     /// Omits the URL, because it contains the password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { url: _, from, timeout_seconds } = self;
+        let Self { url: _, from, timeout_seconds, helo, ca, allow_plaintext_auth } = self;
         f.debug_struct("SmtpSettings")
             .field("from", from)
             .field("timeout_seconds", timeout_seconds)
+            .field("helo", helo)
+            .field("ca", ca)
+            .field("allow_plaintext_auth", allow_plaintext_auth)
             .finish_non_exhaustive()
     }
 }
@@ -109,12 +129,20 @@ impl SmtpSettings {
     }
 
     fn mailbox(&self) -> Result<Mailbox, SettingsError> {
-        self.from.parse().map_err(|error| {
-            SettingsError(format!(
-                "smtp.from = {:?} is not a mailbox ({error}): give one like \"Tickbell <alerts@example.com>\"",
-                self.from
-            ))
-        })
+        let bad = |problem: String| SettingsError(format!("smtp.from = {:?} {problem}", self.from));
+        let mailbox: Mailbox = self.from.parse().map_err(|error| {
+            bad(format!("is not a mailbox ({error}): give one like \"Tickbell <alerts@example.com>\""))
+        })?;
+        // RFC 6531: only servers with SMTPUTF8 take such a sender, for every mail.
+        if let Some(ascii) = ascii_domain(mailbox.email.domain()) {
+            return Err(bad(format!("has a domain that many mail servers do not know: write it as {ascii}")));
+        }
+        if !mailbox.email.user().is_ascii() {
+            return Err(bad(
+                "has letters before the @ that many mail servers do not know: use ASCII letters there".into()
+            ));
+        }
+        Ok(mailbox)
     }
 
     /// Returns the mail server, or none where emails are written as files.
@@ -122,7 +150,9 @@ impl SmtpSettings {
         if self.url.is_empty() {
             return Ok(None);
         }
-        Server::parse(&self.url).map(Some).map_err(|error| SettingsError(format!("smtp.url {error}")))
+        let mailbox = self.mailbox()?;
+        let server = Server::parse(&self.url, &self.helo, mailbox.email.domain(), &self.ca, self.allow_plaintext_auth);
+        server.map(Some).map_err(|error| SettingsError(error.to_string()))
     }
 }
 
@@ -174,6 +204,21 @@ mod tests {
         let from = "nobody".to_owned();
         let error = SmtpSettings { from, ..SmtpSettings::default() }.validate().expect_err("no mailbox").to_string();
         assert!(error.starts_with("smtp.from = \"nobody\" is not a mailbox"), "{error}");
+    }
+
+    #[test]
+    fn a_sender_whom_many_servers_refuse_is_named_with_what_they_know() {
+        for (from, hint) in [
+            ("Tickbell <alerts@b\u{fc}cher.example>", "xn--bcher-kva.example"),
+            ("alerts@\u{4f8b}\u{3048}.jp", "xn--r8jz45g.jp"),
+            ("b\u{fc}cher@example.com", "ASCII"),
+        ] {
+            let settings = SmtpSettings { from: from.into(), ..SmtpSettings::default() };
+            let error = settings.validate().expect_err(from).to_string();
+            assert!(error.starts_with("smtp.from = ") && error.contains(hint), "{error}");
+        }
+        let from = "B\u{fc}cher <alerts@xn--bcher-kva.example>".to_owned();
+        SmtpSettings { from, ..SmtpSettings::default() }.validate().expect("a name may have any letters");
     }
 
     #[test]

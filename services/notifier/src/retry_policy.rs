@@ -9,6 +9,19 @@ const MAX_WAIT: Duration = Duration::from_secs(3_600);
 /// The range of the jitter that a wait is multiplied by, in thousandths. It spreads the attempts on a server that comes back.
 pub const JITTER_PERMILLE: std::ops::RangeInclusive<u32> = 800..=1_200;
 
+/// The number of attempts that may have delivered an email although nobody knows, after which no further one is made: a
+/// recipient gets a mail at most so many times.
+const MAX_UNKNOWN_ATTEMPTS: i32 = 5;
+
+/// What has to change before another attempt can succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// The server must accept this email or its recipient.
+    Recipient,
+    /// The server must answer, or accept this client: an email that it takes shows that it does.
+    Server,
+}
+
 /// The result of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptResult {
@@ -16,13 +29,25 @@ pub struct AttemptResult {
     pub outcome: Outcome,
     /// The server's reply, or the error on the way to it.
     pub detail: String,
+    /// What the next attempt waits for, where there is one.
+    pub waits_for: WaitsFor,
 }
 
 impl AttemptResult {
-    /// Makes a result.
+    /// Makes a result whose next attempt waits for nothing but its time.
     pub fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
-        Self { outcome, detail: detail.into() }
+        Self { outcome, detail: detail.into(), waits_for: WaitsFor::Recipient }
     }
+}
+
+/// The attempts at a delivery before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Earlier {
+    /// The time at which the delivery was added.
+    pub created_at: Timestamp,
+    /// The number of attempts whose outcome is unknown: the server's last reply did not arrive, or the process ended before the
+    /// outcome was recorded. The claim counts an attempt before it is made, so that these are counted too.
+    pub unknown: i32,
 }
 
 /// The time after which a delivery is not retried any more.
@@ -33,15 +58,34 @@ pub struct RetryDeadline {
 }
 
 impl RetryDeadline {
-    /// Returns the result to record: one that would be retried is a failure once the deadline has passed.
-    pub fn apply(self, result: AttemptResult, created_at: Timestamp, now: Timestamp) -> AttemptResult {
-        let has_passed = now.micros() - created_at.micros() >= i64::from(self.hours) * 3_600_000_000;
-        match result.outcome {
-            Outcome::Retrying | Outcome::Unknown if has_passed => {
-                AttemptResult::new(Outcome::Failed, format!("gave up after {}: {}", self.text(), result.detail))
+    /// Returns the result of an attempt that must not be made, because earlier ones may have delivered the email too often
+    /// already; none for one that may be made.
+    pub fn refuse(self, earlier: Earlier, now: Timestamp) -> Option<AttemptResult> {
+        let is_late = earlier.unknown > 0 && self.has_passed(earlier, now);
+        (is_late || earlier.unknown >= MAX_UNKNOWN_ATTEMPTS).then(|| {
+            let detail = format!(
+                "gave up: the outcome of {} attempts is not known, and the email may have arrived",
+                earlier.unknown
+            );
+            AttemptResult::new(Outcome::Failed, detail)
+        })
+    }
+
+    /// Returns the result to record: one that would be retried is a failure once the deadline has passed, and one whose outcome
+    /// is unknown also after too many of its kind.
+    pub fn apply(self, result: AttemptResult, earlier: Earlier, now: Timestamp) -> AttemptResult {
+        let after = match result.outcome {
+            Outcome::Retrying | Outcome::Unknown if self.has_passed(earlier, now) => self.text(),
+            Outcome::Unknown if earlier.unknown + 1 >= MAX_UNKNOWN_ATTEMPTS => {
+                format!("{MAX_UNKNOWN_ATTEMPTS} attempts without a known outcome")
             }
-            _ => result,
-        }
+            _ => return result,
+        };
+        AttemptResult::new(Outcome::Failed, format!("gave up after {after}: {}", result.detail))
+    }
+
+    fn has_passed(self, earlier: Earlier, now: Timestamp) -> bool {
+        now.micros() - earlier.created_at.micros() >= i64::from(self.hours) * 3_600_000_000
     }
 
     fn text(self) -> String {
@@ -75,10 +119,11 @@ mod tests {
 
     #[test]
     fn a_transient_error_is_retried_for_a_day() {
-        let created: Timestamp = "2018-04-05T00:00:00Z".parse().expect("a time");
+        let created_at: Timestamp = "2018-04-05T00:00:00Z".parse().expect("a time");
+        let earlier = Earlier { created_at, unknown: 0 };
         let apply = |outcome, now: &str| {
             let now = now.parse().expect("a time");
-            RetryDeadline { hours: 24 }.apply(AttemptResult::new(outcome, "421 later"), created, now)
+            RetryDeadline { hours: 24 }.apply(AttemptResult::new(outcome, "421 later"), earlier, now)
         };
         for outcome in [Outcome::Retrying, Outcome::Unknown] {
             assert_eq!(apply(outcome, "2018-04-05T23:59:59.999999Z"), AttemptResult::new(outcome, "421 later"));
@@ -87,6 +132,29 @@ mod tests {
         }
         for outcome in [Outcome::Sent, Outcome::Failed] {
             assert_eq!(apply(outcome, "2018-04-07T00:00:00Z"), AttemptResult::new(outcome, "421 later"));
+        }
+    }
+
+    #[test]
+    fn a_mail_that_may_have_arrived_is_not_sent_without_end() {
+        let created_at: Timestamp = "2018-04-05T00:00:00Z".parse().expect("a time");
+        let (soon, late) =
+            ("2018-04-05T00:00:01Z".parse().expect("a time"), "2018-04-06T00:00:00Z".parse().expect("a time"));
+        let deadline = RetryDeadline { hours: 24 };
+        for (unknown, now, is_refused) in
+            [(0, soon, false), (1, soon, false), (4, soon, false), (5, soon, true), (0, late, false), (1, late, true)]
+        {
+            let refused = deadline.refuse(Earlier { created_at, unknown }, now);
+            assert_eq!(refused.map(|result| result.outcome), is_refused.then_some(Outcome::Failed), "{unknown} {now}");
+        }
+        for (outcome, unknown, expected) in [
+            (Outcome::Unknown, 3, Outcome::Unknown),
+            (Outcome::Unknown, 4, Outcome::Failed),
+            (Outcome::Retrying, 4, Outcome::Retrying),
+            (Outcome::Sent, 9, Outcome::Sent),
+        ] {
+            let result = deadline.apply(AttemptResult::new(outcome, ""), Earlier { created_at, unknown }, soon);
+            assert_eq!(result.outcome, expected, "{outcome:?} {unknown}");
         }
     }
 }

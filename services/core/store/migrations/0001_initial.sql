@@ -315,12 +315,18 @@ CREATE TABLE deliveries (
     attempt_count   integer     NOT NULL DEFAULT 0,
     created_at      timestamptz NOT NULL DEFAULT now(),
     next_attempt_at timestamptz NOT NULL DEFAULT now(),
+    waits_for_server text,
     UNIQUE (source_id, channel, address)
 );
 CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE status = 'waiting';
 CREATE INDEX deliveries_unsent ON deliveries (status) WHERE status <> 'sent';
+CREATE INDEX deliveries_waiting_for_server ON deliveries (waits_for_server) WHERE waits_for_server IS NOT NULL;
 CREATE INDEX deliveries_address ON deliveries (lower(address));
 COMMENT ON TABLE deliveries IS 'One message to one recipient.';
+COMMENT ON COLUMN deliveries.attempt_count IS
+    'The number of attempts that have begun. It is counted before the attempt: where it is above the number of rows in delivery_attempts, an attempt is running, or its process ended before the outcome was recorded.';
+COMMENT ON COLUMN deliveries.waits_for_server IS
+    'The server that did not answer the last attempt or refused this client, which is no refusal of the message. The next message that this server takes makes the delivery due.';
 COMMENT ON COLUMN deliveries.source_id IS
     'The id of what the message is about: of an alert, a rule to confirm, an account notice or an order event.';
 

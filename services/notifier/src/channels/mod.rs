@@ -1,3 +1,3 @@
 //! The channels by which recipients are reached, one folder each.
 
-pub(crate) mod email;
+pub mod email;

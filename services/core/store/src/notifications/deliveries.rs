@@ -7,10 +7,12 @@ use serde_json::Value;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, outbox};
+use crate::{Error, Store, Tx, identity::sign_ups::MAILS_PER_HOUR, outbox};
 
 /// The service whose outbox publishes the outcomes.
 pub const SERVICE: &str = "notifier";
+/// The number of deliveries that one transaction makes due again.
+const MAX_WOKEN: i64 = 100;
 
 /// The occasion of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,9 @@ pub struct Claim {
     pub delivery: Delivery,
     /// The number of the attempt, from 1.
     pub attempt: i32,
+    /// The number of earlier attempts of which nobody knows whether the server took the message: recorded as such, or not
+    /// recorded, because the process ended between the attempt and its record.
+    pub unknown_attempts: i32,
     /// The time at which the delivery was added.
     pub created_at: Timestamp,
 }
@@ -77,6 +82,10 @@ pub struct DeliveryAttempt {
     pub update: DeliveryUpdated,
     /// The wait before the next attempt, for the outcomes that have one.
     pub retry_in: Duration,
+    /// The server that the attempt was made with.
+    pub server: String,
+    /// Whether the next attempt waits for the server, and not for its answer on this message.
+    pub waits_for_server: bool,
 }
 
 /// Returns those of these events that a delivery covers already, by itself or in a batch.
@@ -89,12 +98,23 @@ pub async fn already_notified(tx: &mut Tx, source_ids: &[&str]) -> Result<HashSe
     Ok(found.bind(source_ids).fetch_all(&mut **tx).await?.into_iter().collect())
 }
 
-/// Adds the deliveries that are not stored yet.
+/// Adds the deliveries that are not stored yet. Anyone can have an address asked for confirmations, so that those above the
+/// limit of mails in an hour are left out.
 pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO deliveries (id, kind, source_id, rule_id, channel, address, content, traceparent)
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[],
-                              $8::text[])
+        "WITH new AS (
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[],
+                                  $8::text[]) WITH ORDINALITY
+                 AS new (id, kind, source_id, rule_id, channel, address, content, traceparent, position)
+         ), counted AS (
+             SELECT *, row_number() OVER (PARTITION BY kind, lower(address) ORDER BY position) + CASE kind
+                 WHEN 'confirmation' THEN (SELECT count(*) FROM deliveries d WHERE lower(d.address) = lower(new.address)
+                     AND d.kind = 'confirmation' AND d.created_at > now() - interval '1 hour') ELSE 0 END AS number
+             FROM new
+         )
+         INSERT INTO deliveries (id, kind, source_id, rule_id, channel, address, content, traceparent)
+         SELECT id, kind, source_id, rule_id, channel, address, content, traceparent FROM counted
+         WHERE kind <> 'confirmation' OR number <= $9
          ON CONFLICT DO NOTHING",
     )
     .bind(deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>())
@@ -105,6 +125,7 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     .bind(deliveries.iter().map(|delivery| delivery.address.as_str()).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.content.clone()).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.traceparent.as_deref()).collect::<Vec<_>>())
+    .bind(MAILS_PER_HOUR)
     .execute(&mut **tx)
     .await?;
     let covered =
@@ -123,13 +144,16 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
 }
 
 /// Claims up to `limit` due deliveries for the time of `lease`. A claim without a recorded result is due again
-/// after it, so that no delivery is lost with a process that dies. Two processes never hold the same claim at a time.
+/// after it, so that no delivery is lost with a process that dies. Two processes never hold the same claim at a time. The claim
+/// counts the attempt before it is made.
 pub async fn claim(store: &Store, limit: i64, lease: Duration) -> Result<Vec<Claim>, Error> {
     let rows = sqlx::query(
-        "UPDATE deliveries SET attempt_count = attempt_count + 1, next_attempt_at = now() + make_interval(secs => $2)
+        "UPDATE deliveries SET attempt_count = attempt_count + 1, waits_for_server = NULL,
+             next_attempt_at = now() + make_interval(secs => $2)
          WHERE id IN (SELECT id FROM deliveries WHERE status = 'waiting' AND next_attempt_at <= now()
                       ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED)
-         RETURNING *",
+         RETURNING *, attempt_count - 1 - (SELECT count(*) FROM delivery_attempts a
+             WHERE a.delivery_id = deliveries.id AND a.outcome = 'retrying')::int AS unknown_attempts",
     )
     .bind(limit)
     .bind(lease.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
@@ -145,11 +169,32 @@ pub async fn record_attempts(store: &Store, attempts: Vec<DeliveryAttempt>) -> R
             Box::pin(async move {
                 update_deliveries(tx, &attempts).await?;
                 add_attempts(tx, &attempts).await?;
+                wake_deliveries(tx, &attempts).await?;
                 let events: Vec<_> = attempts.iter().map(|attempt| attempt.update.to_message()).collect();
                 outbox::add_without_notify(tx, SERVICE, &events).await
             })
         })
         .await
+}
+
+/// Makes deliveries due that wait for a server which has just taken a message: it answers again. The number bounds one
+/// transaction, and what is sent at once to a server that has just come back; those messages wake the next.
+async fn wake_deliveries(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<(), Error> {
+    let sent = attempts.iter().filter(|attempt| attempt.update.outcome == Outcome::Sent);
+    let servers: HashSet<&str> = sent.map(|attempt| attempt.server.as_str()).collect();
+    if servers.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE deliveries SET next_attempt_at = now(), waits_for_server = NULL
+         WHERE id IN (SELECT id FROM deliveries WHERE waits_for_server = ANY($1) AND status = 'waiting'
+                      ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
+    )
+    .bind(servers.into_iter().collect::<Vec<_>>())
+    .bind(MAX_WOKEN)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Returns the time until the next delivery is due; none when no delivery waits.
@@ -169,13 +214,13 @@ async fn update_deliveries(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<
     // delivery the final one counts. An attempt whose lease ran out must not reschedule the attempt that followed it.
     sqlx::query(
         "WITH ended AS (
-             SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::int[])
-                 AS ended (id, status, retry_in, attempt)
+             SELECT DISTINCT ON (id) * FROM unnest($1::uuid[], $2::text[], $3::float8[], $4::int[], $5::text[])
+                 AS ended (id, status, retry_in, attempt, waits_for_server)
              ORDER BY id, status = 'waiting', attempt DESC
          ), held AS (
              SELECT id FROM deliveries WHERE id = ANY($1) AND status = 'waiting' ORDER BY id FOR NO KEY UPDATE
          )
-         UPDATE deliveries SET status = ended.status, next_attempt_at = now() + make_interval(secs => ended.retry_in)
+         UPDATE deliveries SET status = ended.status, waits_for_server = ended.waits_for_server, next_attempt_at = now() + make_interval(secs => ended.retry_in)
          FROM ended JOIN held USING (id)
          WHERE deliveries.id = ended.id AND deliveries.status = 'waiting'
              AND (ended.status <> 'waiting' OR deliveries.attempt_count = ended.attempt)",
@@ -184,6 +229,7 @@ async fn update_deliveries(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<
     .bind(updates().map(|update| status_after(update.outcome)).collect::<Vec<_>>())
     .bind(attempts.iter().map(|attempt| attempt.retry_in.as_secs_f64()).collect::<Vec<_>>()) // float: as PostgreSQL's make_interval takes it.
     .bind(updates().map(|update| update.attempt).collect::<Vec<_>>())
+    .bind(attempts.iter().map(|attempt| attempt.waits_for_server.then_some(attempt.server.as_str())).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -233,7 +279,8 @@ fn read_claim(row: &PgRow) -> Result<Claim, Error> {
         traceparent: row.try_get("traceparent")?,
     };
     let created_at = row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into();
-    Ok(Claim { delivery, attempt: row.try_get("attempt_count")?, created_at })
+    let (attempt, unknown_attempts) = (row.try_get("attempt_count")?, row.try_get("unknown_attempts")?);
+    Ok(Claim { delivery, attempt, unknown_attempts, created_at })
 }
 
 /// The numbers of deliveries that are not sent.

@@ -42,7 +42,7 @@ fn ended(claim: &Claim, outcome: Outcome, retry_in: Duration) -> DeliveryAttempt
         detail: "250".into(),
         at: at(0),
     };
-    DeliveryAttempt { update, retry_in }
+    DeliveryAttempt { update, retry_in, server: "mail.example.com:25".into(), waits_for_server: false }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,4 +104,72 @@ async fn an_attempt_whose_lease_ran_out_does_not_move_the_one_after_it() {
     assert!(deliveries::claim(store, 1, LEASE).await.expect("no claim").is_empty(), "the second has it still");
     deliveries::record_attempts(store, vec![ended(&second, Outcome::Sent, Duration::ZERO)]).await.expect("recorded");
     assert_eq!(deliveries::counts(store).await.expect("an answer"), Deliveries::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_without_a_record_is_counted_as_unknown() {
+    let database = Database::new().await;
+    let store = &database.store;
+    add(&database, vec![delivery(1, &[])]).await;
+    let mut seen = Vec::new();
+    for outcome in [Some(Outcome::Retrying), None, Some(Outcome::Unknown), None, Some(Outcome::Sent)] {
+        database.run("UPDATE deliveries SET next_attempt_at = now()").await;
+        let claim = deliveries::claim(store, 1, LEASE).await.expect("a claim").remove(0);
+        seen.push((claim.attempt, claim.unknown_attempts));
+        if let Some(outcome) = outcome {
+            deliveries::record_attempts(store, vec![ended(&claim, outcome, LEASE)]).await.expect("recorded");
+        }
+    }
+    assert_eq!(seen, [(1, 0), (2, 0), (3, 1), (4, 2), (5, 3)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_a_server_takes_wakes_those_that_wait_for_it() {
+    let database = Database::new().await;
+    let store = &database.store;
+    add(&database, (1..=4).map(|number| delivery(number, &[])).collect()).await;
+    let mut claims = deliveries::claim(store, 9, LEASE).await.expect("claims");
+    claims.sort_by_key(|claim| claim.delivery.id);
+    let waiting = |claim, server: &str, waits_for_server| DeliveryAttempt {
+        server: server.into(),
+        waits_for_server,
+        ..ended(claim, Outcome::Retrying, LEASE)
+    };
+    let attempts = vec![
+        waiting(&claims[0], "mail.example.com:25", true),
+        waiting(&claims[1], "mail.example.com:25", false),
+        waiting(&claims[2], "another.example.com:25", true),
+    ];
+    deliveries::record_attempts(store, attempts).await.expect("recorded");
+    assert!(deliveries::claim(store, 9, LEASE).await.expect("no claim").is_empty());
+    let sent = vec![ended(&claims[3], Outcome::Sent, LEASE)];
+    deliveries::record_attempts(store, sent).await.expect("recorded");
+    let woken = deliveries::claim(store, 9, LEASE).await.expect("a claim");
+    let ids: Vec<_> = woken.iter().map(|claim| claim.delivery.id).collect();
+    assert_eq!(ids, [claims[0].delivery.id], "not one that its recipient's server refused, nor one of another server");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_asked_for_at_most_five_confirmations_an_hour() {
+    let database = Database::new().await;
+    let ask = |number, kind, address: &str| Delivery { kind, address: address.into(), ..delivery(number, &[]) };
+    let asked = |numbers: std::ops::RangeInclusive<u128>| {
+        numbers.map(|number| ask(number, Kind::Confirmation, "eve@example.com")).collect::<Vec<_>>()
+    };
+    add(&database, asked(1..=3)).await;
+    add(&database, asked(1..=3)).await;
+    add(&database, asked(4..=9)).await;
+    add(&database, vec![ask(10, Kind::Confirmation, "EVE@example.com"), ask(11, Kind::Alert, "eve@example.com")]).await;
+    add(&database, vec![ask(12, Kind::Confirmation, "bob@example.com")]).await;
+    let count = "SELECT count(*) FROM deliveries WHERE lower(address) = 'eve@example.com' AND kind = 'confirmation'";
+    assert_eq!(database.count(count).await, 5);
+    assert_eq!(
+        database.count("SELECT count(*) FROM deliveries WHERE kind = 'alert'").await,
+        1,
+        "alerts have no such limit"
+    );
+    assert_eq!(database.count("SELECT count(*) FROM deliveries WHERE address = 'bob@example.com'").await, 1);
+    database.run("UPDATE deliveries SET created_at = now() - interval '61 minutes'").await;
+    add(&database, asked(20..=20)).await;
+    assert_eq!(database.count(count).await, 6);
 }

@@ -117,7 +117,12 @@ mod tests {
             content: json!({}),
             traceparent: None,
         };
-        Claim { delivery, attempt: 1, created_at: "2018-04-05T13:45:01.5Z".parse().expect("a time") }
+        Claim {
+            delivery,
+            attempt: 1,
+            unknown_attempts: 0,
+            created_at: "2018-04-05T13:45:01.5Z".parse().expect("a time"),
+        }
     }
 
     fn composed(address: &str) -> Result<Message, Unsendable> {

@@ -1,11 +1,12 @@
 //! Email: sent to a mail server, or written into a folder where no server is set.
 
 pub(crate) mod mime;
-pub(crate) mod smtp;
+pub mod smtp;
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -17,7 +18,10 @@ use tokio::{sync::Mutex, task::spawn_blocking, time::timeout};
 use uuid::Uuid;
 
 use self::smtp::Smtp;
-use crate::{Settings, SmtpSettings, retry_policy::AttemptResult};
+use crate::{
+    Settings, SmtpSettings,
+    retry_policy::{AttemptResult, WaitsFor},
+};
 
 /// The destination of emails.
 pub(crate) enum Mailer {
@@ -72,9 +76,11 @@ impl Mailer {
                 };
                 match timeout(*limit, writing).await.unwrap_or_else(|elapsed| Err(elapsed.into())) {
                     Ok(file) => AttemptResult::new(Outcome::Sent, format!("written to {}", file.display())),
-                    Err(error) => {
-                        AttemptResult::new(Outcome::Retrying, format!("write to {}: {error}", folder.display()))
-                    }
+                    Err(error) => AttemptResult {
+                        outcome: Outcome::Retrying,
+                        detail: format!("write to {}: {error}", folder.display()),
+                        waits_for: WaitsFor::Server,
+                    },
                 }
             }
         }
@@ -82,12 +88,14 @@ impl Mailer {
 }
 
 /// Writes a file completely or not at all: under a name that mail programs ignore, then renamed. Writing the same delivery
-/// again replaces its file.
+/// again replaces its file. Only the owner may read it, because emails hold links that set passwords.
 fn write(folder: &Path, delivery: Uuid, content: &[u8]) -> io::Result<PathBuf> {
-    fs::create_dir_all(folder)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let unfinished = folder.join(format!(".{delivery}.{}.tmp", std::process::id()));
     let finished = folder.join(format!("{delivery}.eml"));
-    let mut file = File::create(&unfinished)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    // The mode above is for a new file, and not for one that a process with the same id has left.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&unfinished, &finished)?;
@@ -122,6 +130,8 @@ mod tests {
             std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("one").path()).collect();
         assert_eq!(names, [folder.join("00000000-0000-0000-0000-000000000007.eml")]);
         assert!(std::fs::read_to_string(&names[0]).expect("a mail").ends_with("second"));
+        let mode = |path: &Path| fs::metadata(path).expect("metadata").permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&names[0])), (0o700, 0o600), "only the owner reads links that set passwords");
     }
 
     #[tokio::test]
