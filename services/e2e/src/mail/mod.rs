@@ -1,5 +1,6 @@
 //! Mails as a mail program parses them, and a mail server that accepts them.
 
+pub(crate) mod odd_server;
 pub(crate) mod server;
 
 use std::path::Path;

@@ -2,5 +2,6 @@
 
 mod mail_delivery;
 mod many_rules;
+mod odd_mail_servers;
 mod rule_conditions;
 mod tick_to_mail;
