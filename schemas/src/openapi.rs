@@ -34,8 +34,8 @@ text_schemas! {
     Symbol: "The name of an instrument: BASE-QUOTE, or a ticker that is quoted in USD.", "BTC-USD";
     Venue: "The exchange or the source that a price comes from.", "coinbase";
     Asset: "The code of a currency, a coin or a share.", "USD";
-    Price: "A price in units of the quote currency, as exact decimal text: above 0, at most 12 decimal places.", "6804.91";
-    Size: "A quantity of the base asset, as exact decimal text: at least 0, at most 12 decimal places.", "0.25";
+    Price: "A price in units of the quote currency, as exact decimal text: above 0, at most 18 decimal places and 28 digits.", "6804.91";
+    Size: "A quantity of the base asset, as exact decimal text: at least 0, at most 18 decimal places and 28 digits.", "0.25";
     Amount: "A quantity of an asset, as exact decimal text: at least 0, at most 12 decimal places.", "680.68";
     Percent: "A percentage, as exact decimal text: 0.01 to 1000, at most 6 decimal places.", "5";
     Timestamp: "A time in UTC, with microseconds (RFC 3339).", "2018-04-05T00:01:00.000000Z";

@@ -61,10 +61,16 @@ impl Tick {
         OutboundMessage::new(format!("{}:{}:{trade_id}", self.venue, self.symbol), self)
     }
 
-    /// Returns the trade id of a tick whose venue assigns none, derived from its time, price and size.
+    /// Returns the trade id of the only tick of its time, price and size whose venue assigns no ids.
     pub fn derived_trade_id(&self) -> String {
+        self.nth_derived_trade_id(0)
+    }
+
+    /// Returns the trade id of a tick whose venue assigns none: its time, price and size, and how many equal ticks came before
+    /// it in its source. Whatever the digits were written with, equal prices give equal ids.
+    pub fn nth_derived_trade_id(&self, equal_before: u32) -> String {
         let size = self.size.map(|size| size.decimal().normalize().to_string()).unwrap_or_default();
-        format!("{}/{}/{size}", self.at.micros(), self.price.decimal().normalize())
+        format!("{}/{}/{size}/{equal_before}", self.at.micros(), self.price.decimal().normalize())
     }
 
     /// Returns the trade id, which is unique within venue and symbol, from the id of the message that carried the tick.

@@ -146,7 +146,7 @@ pub struct TradeSettled {
     pub side: Side,
     /// The traded size, in units of the base asset.
     pub size: Size,
-    /// The price of the fill, to 12 decimal places: the tick's price, for a market order with the half spread.
+    /// The price of the fill, to 18 decimal places: the tick's price, for a market order with the half spread.
     pub price: Price,
     /// The value of the trade in the quote asset, before the fee.
     pub quote_amount: Amount,

@@ -1,6 +1,7 @@
 //! Values that check themselves when they are read: names, decimals and times.
 
 pub mod asset;
+mod decimal_text;
 pub mod money;
 pub mod symbol;
 pub mod time;

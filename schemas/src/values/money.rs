@@ -1,7 +1,10 @@
 //! Exact amounts. On the wire they are decimal text; a JSON number is read digit by digit as it is written.
 //!
-//! Every amount fits [`PLACES`] decimal places and [`LIMIT`] units, so it is also a whole number of 10⁻¹² units in an
-//! `i128` with room left: comparisons of `price × percent` products are exact integer arithmetic and cannot overflow.
+//! A price or a size fits [`PLACES`] decimal places, [`MAX_DIGITS`] digits and [`LIMIT`] units. It is a [`Decimal`] without
+//! rounding, and a whole number of 10⁻¹⁸ units that fits an `i128`. A product of it with a percentage may need 256 bits.
+//!
+//! Events, rules and orders are read strictly: a digit that cannot be stored is an error. Files and price APIs print what
+//! their floats hold; their numbers are read as [`Rounded`], which says whether digits were cut.
 
 use std::{fmt, str::FromStr};
 
@@ -10,8 +13,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// The number of decimal places of a price, a size or an amount.
-pub const PLACES: u32 = 12;
+use super::decimal_text::{self, DecimalText, DecimalTextError};
+
+/// The largest number of decimal places of a price or a size.
+pub const PLACES: u32 = 18;
+/// The largest number of decimal places of an amount.
+pub const AMOUNT_PLACES: u32 = 12;
+/// The largest number of digits of a price or a size.
+pub const MAX_DIGITS: u32 = decimal_text::MAX_DIGITS;
 /// The exclusive upper bound of a price, a size or an amount, in units.
 pub const LIMIT: i64 = 100_000_000_000_000;
 /// The number of decimal places of a percentage.
@@ -30,6 +39,9 @@ pub enum AmountError {
     /// The price is not above zero.
     #[error("must be above 0")]
     NotPositive,
+    /// The price is nearer to zero than to the smallest price.
+    #[error("must be at least 0.000000000000000001")]
+    TooSmall,
     /// The size or amount is negative.
     #[error("must not be negative")]
     Negative,
@@ -39,20 +51,23 @@ pub enum AmountError {
     /// The value has more digits than can be stored exactly.
     #[error("must have at most {0} decimal places")]
     TooPrecise(u32),
+    /// The value has more digits, before and behind the point together, than can be stored exactly.
+    #[error("must have at most {MAX_DIGITS} digits")]
+    TooManyDigits,
     /// The percentage is out of range.
     #[error("must be from 0.01 to 1000")]
     PercentRange,
 }
 
-/// The price of one unit of a symbol: above zero, below [`LIMIT`], at most [`PLACES`] places.
+/// The price of one unit of a symbol: above zero, below [`LIMIT`], at most [`PLACES`] places and [`MAX_DIGITS`] digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Price(Decimal);
 
-/// The size of an order or a trade: not negative, below [`LIMIT`], at most [`PLACES`] places.
+/// The size of an order or a trade: not negative, below [`LIMIT`], at most [`PLACES`] places and [`MAX_DIGITS`] digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Size(Decimal);
 
-/// An amount of an asset: not negative, below [`LIMIT`], at most [`PLACES`] places.
+/// An amount of an asset: not negative, below [`LIMIT`], at most [`AMOUNT_PLACES`] places.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(Decimal);
 
@@ -66,10 +81,10 @@ impl Price {
         if value.is_zero() || value.is_sign_negative() {
             return Err(AmountError::NotPositive);
         }
-        bounded(value).map(Self)
+        bounded(value, PLACES).map(Self)
     }
 
-    /// Returns the price as a whole number of 10⁻¹² units.
+    /// Returns the price as a whole number of 10⁻¹⁸ units, which is below 10³².
     pub fn units(self) -> i128 {
         units(self.0, PLACES)
     }
@@ -78,14 +93,14 @@ impl Price {
 impl Size {
     /// Checks a value.
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
-        not_negative(value).map(Self)
+        not_negative(value, PLACES).map(Self)
     }
 }
 
 impl Amount {
     /// Checks a value.
     pub fn new(value: Decimal) -> Result<Self, AmountError> {
-        not_negative(value).map(Self)
+        not_negative(value, AMOUNT_PLACES).map(Self)
     }
 }
 
@@ -104,18 +119,24 @@ impl Percent {
     }
 }
 
-fn not_negative(value: Decimal) -> Result<Decimal, AmountError> {
+fn not_negative(value: Decimal, most_places: u32) -> Result<Decimal, AmountError> {
     if value.is_sign_negative() && !value.is_zero() {
         return Err(AmountError::Negative);
     }
-    bounded(value)
+    bounded(value, most_places)
 }
 
-fn bounded(value: Decimal) -> Result<Decimal, AmountError> {
+fn bounded(value: Decimal, most_places: u32) -> Result<Decimal, AmountError> {
     if value >= Decimal::from(LIMIT) {
         return Err(AmountError::TooLarge);
     }
-    places(value, PLACES)
+    let value = places(value, most_places)?;
+    // A `Decimal` may have 29 digits, of which not all fit every operation.
+    if value.mantissa().unsigned_abs() < 10_u128.pow(MAX_DIGITS) {
+        return Ok(value);
+    }
+    let plain = value.normalize();
+    if plain.mantissa().unsigned_abs() < 10_u128.pow(MAX_DIGITS) { Ok(plain) } else { Err(AmountError::TooManyDigits) }
 }
 
 fn places(value: Decimal, most: u32) -> Result<Decimal, AmountError> {
@@ -131,66 +152,57 @@ fn units(value: Decimal, places: u32) -> i128 {
     value.mantissa() * 10_i128.pow(places - value.scale())
 }
 
-/// Reads decimal text exactly, with or without an exponent.
-fn decimal(text: &str) -> Result<Decimal, AmountError> {
-    if !text.bytes().all(|byte| byte.is_ascii_digit() || b".-+eE".contains(&byte)) {
-        return Err(AmountError::NotDecimal); // The library would take 1_000 for 1000.
-    }
-    let parsed = if text.contains(['e', 'E']) { scientific(text) } else { Decimal::from_str_exact(text) };
-    parsed.map_err(|error| match error {
-        rust_decimal::Error::Underflow | rust_decimal::Error::ScaleExceedsMaximumPrecision(_) => {
-            AmountError::TooPrecise(PLACES)
-        }
-        rust_decimal::Error::ExceedsMaximumPossibleValue => AmountError::TooLarge,
-        _ if text.len() > 28 && text.contains('.') => AmountError::TooPrecise(PLACES),
-        _ if text.len() > 28 => AmountError::TooLarge,
-        _ => AmountError::NotDecimal,
-    })
-}
-
-/// `Decimal::from_scientific` rounds a mantissa that is too long, so the mantissa is read exactly and shifted.
-fn scientific(text: &str) -> Result<Decimal, rust_decimal::Error> {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let mut value = Decimal::from_str_exact(mantissa)?;
-    let exponent: i32 = exponent.parse().map_err(|_| rust_decimal::Error::ExceedsMaximumPossibleValue)?;
-    let scale = i64::from(value.scale()) - i64::from(exponent);
-    match u32::try_from(scale) {
-        Ok(scale) => value.set_scale(scale)?,
-        Err(_) => {
-            let zeros = u32::try_from(-scale).ok().and_then(|zeros| 10_i64.checked_pow(zeros));
-            value.set_scale(0)?;
-            value = zeros
-                .and_then(|power| value.checked_mul(Decimal::from(power)))
-                .ok_or(rust_decimal::Error::ExceedsMaximumPossibleValue)?;
+impl From<DecimalTextError> for AmountError {
+    fn from(error: DecimalTextError) -> Self {
+        match error {
+            DecimalTextError::NotDecimal => Self::NotDecimal,
+            DecimalTextError::TooLarge { is_negative: true } => Self::Negative,
+            DecimalTextError::TooLarge { is_negative: false } => Self::TooLarge,
         }
     }
-    Ok(value)
 }
 
-/// Text or a JSON number, which `arbitrary_precision` hands over as it was written.
+/// Reads decimal text, of which no digit may be lost.
+fn exact(text: &str) -> Result<Decimal, AmountError> {
+    let DecimalText { value, was_rounded, whole_digits } = DecimalText::parse(text, MAX_DIGITS)?;
+    match was_rounded {
+        false => Ok(value),
+        true if whole_digits > i64::from(MAX_DIGITS - PLACES) => Err(AmountError::TooManyDigits),
+        true => Err(AmountError::TooPrecise(PLACES)),
+    }
+}
+
 fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
-    struct Amount;
-    impl<'de> de::Visitor<'de> for Amount {
-        type Value = Decimal;
+    deserialize_text(deserializer, exact)
+}
+
+/// Reads text or a JSON number, which `arbitrary_precision` hands over as it was written.
+fn deserialize_text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: fn(&str) -> Result<T, AmountError>,
+) -> Result<T, D::Error> {
+    struct Text<T>(fn(&str) -> Result<T, AmountError>);
+    impl<'de, T> de::Visitor<'de> for Text<T> {
+        type Value = T;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a decimal as text or a number")
         }
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Decimal, E> {
-            decimal(text).map_err(E::custom)
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            (self.0)(text).map_err(E::custom)
         }
-        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Decimal, E> {
-            Ok(number.into())
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
         }
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Decimal, E> {
-            Ok(number.into())
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+            self.visit_str(&number.to_string())
         }
-        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Decimal, A::Error> {
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
             let number = serde_json::Number::deserialize(de::value::MapAccessDeserializer::new(map))
                 .map_err(|_| de::Error::invalid_type(de::Unexpected::Map, &self))?;
             self.visit_str(number.as_str())
         }
     }
-    deserializer.deserialize_any(Amount)
+    deserializer.deserialize_any(Text(parse))
 }
 
 macro_rules! amount {
@@ -204,7 +216,7 @@ macro_rules! amount {
         impl FromStr for $name {
             type Err = AmountError;
             fn from_str(text: &str) -> Result<Self, AmountError> {
-                decimal(text).and_then(Self::new)
+                exact(text).and_then(Self::new)
             }
         }
         impl fmt::Display for $name {
@@ -243,9 +255,60 @@ amount!(Size);
 amount!(Amount);
 amount!(Percent);
 
+/// A number from outside, and whether it is the number that was written.
+///
+/// Reading one rounds half to even at the last digit that can be stored: [`PLACES`] places and [`MAX_DIGITS`] digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Rounded<T> {
+    /// The nearest value that can be stored.
+    pub value: T,
+    /// Whether digits other than zero were cut.
+    #[serde(skip)]
+    pub was_rounded: bool,
+}
+
+impl<T> From<T> for Rounded<T> {
+    fn from(value: T) -> Self {
+        Self { value, was_rounded: false }
+    }
+}
+
+impl FromStr for Rounded<Price> {
+    type Err = AmountError;
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let DecimalText { value, was_rounded, .. } = DecimalText::parse(text, PLACES)?;
+        if value.is_zero() && was_rounded && !text.starts_with('-') {
+            return Err(AmountError::TooSmall);
+        }
+        Ok(Self { value: Price::new(value)?, was_rounded })
+    }
+}
+
+impl FromStr for Rounded<Size> {
+    type Err = AmountError;
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        let DecimalText { value, was_rounded, .. } = DecimalText::parse(text, PLACES)?;
+        if text.starts_with('-') && was_rounded {
+            return Err(AmountError::Negative);
+        }
+        Ok(Self { value: Size::new(value)?, was_rounded })
+    }
+}
+
+impl<'de, T> Deserialize<'de> for Rounded<T>
+where
+    Self: FromStr<Err = AmountError>,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer, |text| text.parse())
+    }
+}
+
 /// Returns `(price - reference) / reference × 100`, rounded half-even to 4 places.
 pub fn change_percent(price: Price, reference: Price) -> Decimal {
     let reference = reference.units();
+    // Below 10³² × 10⁶, which an `i128` holds.
     let scaled = (price.units() - reference) * 1_000_000;
     let (quotient, remainder) = (scaled.div_euclid(reference), scaled.rem_euclid(reference));
     let rounded = match (remainder * 2).cmp(&reference) {
@@ -253,7 +316,7 @@ pub fn change_percent(price: Price, reference: Price) -> Decimal {
         std::cmp::Ordering::Greater => quotient + 1,
         std::cmp::Ordering::Equal => quotient + (quotient & 1),
     };
-    // A change that does not fit, like from 1e-12 to 1e14, becomes the largest value that does.
+    // A change that does not fit, like from 1e-18 to 1e14, becomes the largest value that does.
     Decimal::try_from_i128_with_scale(rounded, 4).unwrap_or(Decimal::MAX)
 }
 
@@ -289,7 +352,13 @@ mod tests {
             ("1e400", "below"),
             ("1e-400", "places"),
             ("\"100000000000000\"", "below"),
-            ("\"0.0000000000001\"", "places"),
+            ("\"0.0000000000000000001\"", "18 decimal places"),
+            ("\"12345678901.123456789012345678\"", "28 digits"),
+            ("\"1e\"", "decimal"),
+            ("\"1e1e1\"", "decimal"),
+            ("\"1.2.3\"", "decimal"),
+            ("\".\"", "decimal"),
+            ("\"+-1\"", "decimal"),
             ("true", "decimal"),
             ("{}", "decimal"),
             ("\"123456789012345678901234567890\"", "below"),
@@ -298,6 +367,33 @@ mod tests {
             let error = serde_json::from_str::<Price>(bad).expect_err(bad).to_string();
             assert!(error.contains(why), "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn what_floats_print_is_rounded_where_it_comes_in_and_nowhere_else() {
+        let text = "0.00004841587973576128";
+        let read: Rounded<Price> = serde_json::from_str(text).expect("a price");
+        assert_eq!((read.value.to_string().as_str(), read.was_rounded), ("0.000048415879735761", true));
+        assert_eq!(text.parse(), Ok(read));
+        assert_eq!(text.parse::<Price>(), Err(AmountError::TooPrecise(18)));
+        assert_eq!("0.10".parse(), Ok(Rounded::from(price("0.10"))));
+        // Rounded up, these have one digit more than before.
+        let carried: Rounded<Price> = "99999999999.99999999999999999999".parse().expect("a price");
+        assert_eq!(carried.value.to_string(), "100000000000");
+        for (text, why) in [
+            ("1e-30", "at least 0.000000000000000001"),
+            ("0", "above 0"),
+            ("-0.0000000000000000000000001", "above 0"),
+            ("-1", "above 0"),
+            ("1e14", "below"),
+            ("99999999999999.99999999999999999", "below"),
+            ("1,5", "decimal"),
+        ] {
+            let error = text.parse::<Rounded<Price>>().expect_err(text).to_string();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        assert!("1e-30".parse::<Rounded<Size>>().is_ok_and(|size| size.value.decimal().is_zero() && size.was_rounded));
+        assert_eq!("-1e-30".parse::<Rounded<Size>>(), Err(AmountError::Negative));
     }
 
     #[test]

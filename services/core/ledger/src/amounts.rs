@@ -1,6 +1,6 @@
 //! Exact arithmetic of money: a product of size, price and rates is rounded once, to the decimal places of its asset.
 
-use events::{Price, asset, money::PLACES};
+use events::{Price, asset, money::{MAX_DIGITS, PLACES}};
 use ruint::aliases::U256;
 use rust_decimal::Decimal;
 
@@ -126,10 +126,15 @@ impl Scales {
     }
 }
 
-/// Returns price × factor, rounded half to even to 12 decimal places; none when the product is not a valid price.
+/// Returns price × factor, rounded half to even to as many decimal places as a price of its size has; none when the product is
+/// not a valid price.
 pub fn scale_price(price: Price, factor: PriceFactor) -> Option<Price> {
-    let units = U256::from(price.units().unsigned_abs()) * U256::from(factor.numerator);
-    Price::new(to_decimal(minor_units(half_even(units, U256::from(factor.denominator)))?, PLACES)?.normalize()).ok()
+    let product = U256::from(price.units().unsigned_abs()) * U256::from(factor.numerator);
+    let denominator = U256::from(factor.denominator);
+    let digits = (product / denominator).checked_log(U256::from(10)).map_or(1, |log| log as u32 + 1);
+    let cut = digits.saturating_sub(MAX_DIGITS);
+    let units = minor_units(half_even(product, denominator * power(cut)))?;
+    Price::new(to_decimal(units, PLACES - cut)?.normalize()).ok()
 }
 
 /// Converts an amount to minor units; none when it has more decimal places than the asset.
@@ -200,7 +205,11 @@ mod tests {
         assert_eq!(scale_price(price("6800"), PriceFactor::buying(RATES)), Some(price("6803.4")));
         assert_eq!(scale_price(price("6800"), PriceFactor::selling(RATES)), Some(price("6796.6")));
         assert_eq!(scale_price(price("6800"), PriceFactor::with_slippage(RATES)), Some(price("6868")));
-        assert_eq!(scale_price(price("0.000000000001"), PriceFactor::buying(RATES)), Some(price("0.000000000001")));
+        let smallest = price("0.000000000000000001");
+        assert_eq!(scale_price(smallest, PriceFactor::buying(RATES)), Some(smallest));
+        // 28 digits are as many as a price has, so that a large one has fewer places.
+        let scaled = scale_price(price("99999999999.123456789"), PriceFactor::buying(RATES));
+        assert_eq!(scaled, Some(price("100049999999.1230185173945")));
     }
 
     #[test]

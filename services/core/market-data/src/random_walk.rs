@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn a_small_price_has_enough_places_to_move() {
         let places = |text: &str| decimal_places(price(text).decimal());
-        let found = ["68000", "68000.00", "0.16", "1", "0.00001234", "0.000000000001"].map(places);
-        assert_eq!(found, [0, 2, 5, 4, 9, 12]);
+        let found = ["68000", "68000.00", "0.16", "1", "0.00001234", "0.000000000001", "0.000000000000000001"].map(places);
+        assert_eq!(found, [0, 2, 5, 4, 9, 15, 18]);
     }
 
     #[test]
@@ -155,9 +155,9 @@ mod tests {
     #[test]
     fn the_smallest_and_the_largest_initial_price_have_prices_in_their_bands() {
         let offsets = [-PriceBand::MAX_OFFSET, 0, PriceBand::MAX_OFFSET];
-        let smallest = PriceBand::new(price("0.000000000001"));
+        let smallest = PriceBand::new(price("0.000000000000000001"));
         assert_eq!(offsets.map(|offset| smallest.price_at(offset).units()), [1, 1, 2]);
-        let largest = PriceBand::new(price("99999999999999.999999999999"));
+        let largest = PriceBand::new(price("99999999999999.99999999999999"));
         let [lowest, middle, highest] = offsets.map(|offset| largest.price_at(offset));
         let initial = largest.initial_price();
         assert_eq!((middle, highest), (initial, initial), "twice as much is too large for a price");

@@ -4,7 +4,8 @@
 //! this one. Anchored rules are met at or beyond their own thresholds. All rules that share a reference (the previous
 //! tick, or the price one window ago) are met at or below the one change that the tick makes from it. Whether a rule
 //! was met at the last tick is not stored per rule, because it follows from the last price or from the last change.
-//! All comparisons are of integers in `i128`; [`events::money`] says why they cannot overflow.
+//! All comparisons are of integers, and exact: prices fit an `i128`, and their products with percentages are compared in 256
+//! bits where 128 are too few.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,12 +17,17 @@ use events::{
     money::PERCENT_UNIT,
     rule::{Change, PriceThreshold},
 };
+use ruint::aliases::U256;
 use uuid::Uuid;
 
 use crate::{market::Market, state::Reference};
 
 /// Rules sorted by their threshold.
 type ThresholdSet = BTreeSet<(i128, Uuid)>;
+
+/// Anchored rules sorted by the `price × HUNDRED_PERCENT` at which they fire: a price is below 10³² units, and the product needs
+/// more than 128 bits.
+type AnchorSet = BTreeSet<(U256, Uuid)>;
 
 /// A hundred percent, in units of a percentage.
 const HUNDRED_PERCENT: i128 = 100 * PERCENT_UNIT;
@@ -31,8 +37,8 @@ const HUNDRED_PERCENT: i128 = 100 * PERCENT_UNIT;
 pub(crate) struct Index {
     above: ThresholdSet,
     below: ThresholdSet,
-    anchor_up: ThresholdSet,
-    anchor_down: ThresholdSet,
+    anchor_up: AnchorSet,
+    anchor_down: AnchorSet,
     previous: DirectionSets,
     windows: BTreeMap<Period, Window>,
     /// Price thresholds and anchored rules that no tick was evaluated against yet. The next tick fires a threshold that
@@ -184,7 +190,7 @@ impl Index {
     }
 
     fn match_anchored(&self, price: Price, matches: &mut Matches) {
-        let price = price.units() * HUNDRED_PERCENT;
+        let price = wide_product(price.units(), HUNDRED_PERCENT);
         let risen = self.anchor_up.range((Unbounded, Included((price, Uuid::max()))));
         let fallen = self.anchor_down.range((Included((price, Uuid::nil())), Unbounded));
         matches.fired.extend(risen.chain(fallen).map(|(_, id)| (*id, None)));
@@ -223,14 +229,19 @@ impl Index {
 }
 
 /// Returns the `price × HUNDRED_PERCENT` at or above which the rule is met.
-fn threshold_up(reference: Price, percent: Percent) -> i128 {
-    reference.units() * (HUNDRED_PERCENT + percent.units())
+fn threshold_up(reference: Price, percent: Percent) -> U256 {
+    wide_product(reference.units(), HUNDRED_PERCENT + percent.units())
 }
 
 /// Returns the `price × HUNDRED_PERCENT` at or below which the rule is met. No price falls by more than a hundred percent,
-/// so a larger percentage gives a threshold below every price.
-fn threshold_down(reference: Price, percent: Percent) -> i128 {
-    reference.units() * (HUNDRED_PERCENT - percent.units())
+/// so a larger percentage gives the threshold zero, which is below every price.
+fn threshold_down(reference: Price, percent: Percent) -> U256 {
+    wide_product(reference.units(), (HUNDRED_PERCENT - percent.units()).max(0))
+}
+
+/// Returns the product of two numbers that are not negative.
+fn wide_product(a: i128, b: i128) -> U256 {
+    U256::from(a.unsigned_abs()) * U256::from(b.unsigned_abs())
 }
 
 impl Window {
@@ -281,8 +292,13 @@ impl MaxPercent {
     /// Returns the largest percentages that a price meets. *Up by P* is `(p - r) × 100 ≥ r × P`, so the largest P is
     /// `(p - r) × 100 / r`, rounded down.
     fn of(price: Price, reference: Price) -> Self {
-        let change = (price.units() - reference.units()) * HUNDRED_PERCENT;
-        let any = change.abs() / reference.units();
+        let (change, reference) = (price.units() - reference.units(), reference.units());
+        let any = match change.abs().checked_mul(HUNDRED_PERCENT) {
+            Some(product) => product / reference,
+            // A change that does not fit is beyond the percentage of any rule.
+            None => i128::try_from(wide_product(change, HUNDRED_PERCENT) / U256::from(reference.unsigned_abs()))
+                .unwrap_or(i128::MAX),
+        };
         Self { up: if change >= 0 { any } else { -1 }, down: if change <= 0 { any } else { -1 }, any }
     }
 

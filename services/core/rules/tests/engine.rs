@@ -56,10 +56,15 @@ fn change(rule: &Rule, revision: i64, status: RuleStatus) -> RuleChanged {
 
 /// Evaluates a rule against the ticks of the worked example. `expected` are the tick number and the change of each firing.
 fn check(condition: &str, expected: &[(u64, Option<&str>)]) {
+    check_prices(condition, &["100", "103", "105", "104", "98", "110.25"], expected);
+}
+
+/// The same for other prices, half a minute apart.
+fn check_prices(condition: &str, prices: &[&str], expected: &[(u64, Option<&str>)]) {
     let mut engine = Engine::default();
     engine.apply_change(change(&rule(1, condition), 1, RuleStatus::Active), 0);
     let mut fired = Vec::new();
-    for (index, price) in ["100", "103", "105", "104", "98", "110.25"].iter().enumerate() {
+    for (index, price) in prices.iter().enumerate() {
         let firings = engine.evaluate(&tick(venue(0), index as i64 * 30_000, price), index as u64 + 1);
         fired.extend(
             firings.iter().map(|f| (f.firing.sequence, f.firing.change_percent.map(|c| c.normalize().to_string()))),
@@ -67,6 +72,24 @@ fn check(condition: &str, expected: &[(u64, Option<&str>)]) {
     }
     let expected: Vec<_> = expected.iter().map(|(tick, change)| (*tick, change.map(str::to_owned))).collect();
     assert_eq!(fired, expected, "{condition}");
+}
+
+#[test]
+fn a_comparison_is_exact_however_large_or_small_the_price_is() {
+    let change = |since: &str| format!(r#"{{"change": {{"percent": "5", "direction": "up", "since": "{since}"}}}}"#);
+    for since in ["anchor", "previous", "30s"] {
+        let large = ["10000000000000", "10499999999999.99999999999999", "10000000000000", "10500000000000"];
+        check_prices(&change(since), &large, &[(4, Some("5"))]);
+        let small = ["0.00000000000000002", "0.00000000000000002", "0.000000000000000021"];
+        check_prices(&change(since), &small, &[(3, Some("5"))]);
+        // From the smallest price to the largest.
+        let leap = ["0.000000000000000001", "99999999999999.99999999999999", "0.000000000000000001"];
+        check_prices(&change(since), &leap, &[(2, Some("79228162514264337593543950335"))]);
+        let fall = r#"{"change": {"percent": "100", "direction": "down"}}"#;
+        check_prices(fall, &leap, &[]);
+    }
+    let above = r#"{"price": {"above": "0.000000000000000002"}}"#;
+    check_prices(above, &["0.000000000000000001", "0.000000000000000002"], &[(2, None)]);
 }
 
 #[test]
