@@ -1,6 +1,9 @@
 //! Exact arithmetic of money: a product of size, price and rates is rounded once, to the decimal places of its asset.
 
-use events::{Price, asset, money::{MAX_DIGITS, PLACES}};
+use events::{
+    Price, asset,
+    money::{MAX_DIGITS, PLACES},
+};
 use ruint::aliases::U256;
 use rust_decimal::Decimal;
 

@@ -10,12 +10,11 @@ pub mod random_walk;
 pub mod recording;
 pub mod replay_pacing;
 mod stored_tick;
+pub mod tick_ids;
 
 pub use month::Month;
 pub use random_walk::{InitialPrices, PriceBand};
-pub use recording::{
-    Recording, RecordingError, RecordingLine,
-    decoder::{HeaderError, LineError, RecordedTrade},
-};
+pub use recording::{LineError, ReadOptions, RecordedTrade, Recording, RecordingError, RecordingLine, ShapeError};
 pub use replay_pacing::{ReplayClock, ReplaySpeed};
 pub use stored_tick::{InstrumentId, StoredTick};
+pub use tick_ids::TickIds;

@@ -1,178 +1,108 @@
-//! Decodes one line of a recording, CSV or NDJSON, into a trade.
+//! Splits one line of a recording, CSV or NDJSON, into the texts of a trade.
 
-use std::{fmt::Display, str::FromStr};
+use std::{borrow::Cow, fmt};
 
 use csv_core::ReadRecordResult;
-use events::{Price, Size, Symbol, Tick, Timestamp, Venue, tick::TickKind, tick::TickSource};
-use serde::Deserialize;
-use thiserror::Error;
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
-/// The most bytes of a line: a trade needs a hundredth of it, and a file without line ends cannot fill the memory.
-pub(crate) const MAX_LINE_BYTES: usize = 16 * 1024;
+use super::{
+    layout::{Columns, Keys, Layout, ShapeError},
+    lines::MAX_LINE_BYTES,
+    options::Role,
+    trade::{LineError, RecordedTrade, Texts, TradeReader},
+};
+
 /// The most columns of a CSV line.
 const MAX_COLUMNS: usize = 256;
 
-/// The reason why a line is not a trade.
-#[derive(Debug, Error, PartialEq, Eq)]
-pub enum LineError {
-    /// The line has more than [`MAX_LINE_BYTES`] bytes.
-    #[error("the line is longer than {MAX_LINE_BYTES} bytes")]
-    TooLong,
-    /// The line is not text.
-    #[error("the line is not UTF-8")]
-    Encoding,
-    /// A quoted field goes on after the end of the line.
-    #[error("a quote is not closed")]
-    Quote,
-    /// The line has another number of fields than the header has names.
-    #[error("{found} columns where the header names {expected}")]
-    Columns {
-        /// The number of fields in the line.
-        found: usize,
-        /// The number of names in the header.
-        expected: usize,
-    },
-    /// A field cannot be parsed.
-    #[error("{column} {text:?} {why}")]
-    Field {
-        /// The name of the column.
-        column: &'static str,
-        /// The text of the field.
-        text: String,
-        /// What the parser requires, a clause that begins with "must be".
-        why: String,
-    },
-    /// The line is not a JSON object with the fields of a trade.
-    #[error("{0}")]
-    Json(String),
-}
-
-/// The error for a first line that is neither a CSV header nor a JSON object.
-#[derive(Debug, Error, PartialEq, Eq)]
-#[error(
-    "line 1 names no column {missing:?}: a CSV file begins with the names time,symbol,price,size in any order, and a \
-     file of JSON lines with an object that has these keys"
-)]
-pub struct HeaderError {
-    missing: &'static str,
-}
-
-/// One trade, as a line of a recording has it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct RecordedTrade {
-    /// The time of the trade.
-    pub time: Timestamp,
-    /// The symbol that was traded.
-    pub symbol: Symbol,
-    /// The price, in units of the quote currency.
-    pub price: Price,
-    /// The size in units of the base, where the recording has it.
-    #[serde(default)]
-    pub size: Option<Size>,
-}
-
-impl RecordedTrade {
-    /// Converts the trade into a tick of `venue`.
-    pub fn into_tick(self, venue: &Venue, received_at: Timestamp) -> Tick {
-        let Self { time: at, symbol, price, size } = self;
-        let (kind, source) = (TickKind::Trade, TickSource::File);
-        Tick { venue: venue.clone(), symbol, price, size, at, received_at, kind, source }
-    }
-}
-
 /// The decoder for the lines of one file.
 pub(crate) enum Decoder {
-    /// Comma-separated values under a header that names the columns.
+    /// Separated values.
     Csv(Box<CsvDecoder>),
     /// A JSON object per line.
-    Ndjson,
+    Ndjson {
+        /// The keys of the parts of a trade.
+        keys: Keys,
+        /// What makes trades of texts.
+        trades: TradeReader,
+    },
 }
 
 impl Decoder {
-    /// Returns the decoder for the lines under this CSV header.
-    pub(crate) fn csv(header: &[u8]) -> Result<Self, HeaderError> {
-        CsvDecoder::new(header).map(|csv| Self::Csv(Box::new(csv)))
+    /// Returns the decoder for the lines of a CSV file that begins with this line, and whether that line is a header.
+    pub(crate) fn csv(layout: &Layout, first_line: &[u8]) -> Result<(Self, bool), ShapeError> {
+        let mut splitter = Splitter::new(layout.separator.unwrap_or_else(|| separator_of(first_line)));
+        // A line that cannot be split names no column.
+        let count = splitter.split(first_line).unwrap_or(0);
+        let fields: Vec<String> =
+            (0..count).map(|index| splitter.field(index).unwrap_or_default().to_owned()).collect();
+        let columns = layout.columns(&fields)?;
+        let has_header = columns.has_header;
+        let csv = CsvDecoder { splitter, columns, trades: TradeReader::new(layout) };
+        Ok((Self::Csv(Box::new(csv)), has_header))
+    }
+
+    /// Returns the decoder for lines of JSON objects.
+    pub(crate) fn ndjson(layout: &Layout) -> Result<Self, ShapeError> {
+        Ok(Self::Ndjson { keys: layout.keys()?, trades: TradeReader::new(layout) })
     }
 
     /// Decodes a line, with or without its line end.
     pub(crate) fn decode(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
         match self {
             Self::Csv(csv) => csv.decode(line),
-            Self::Ndjson => decode_json(line),
+            Self::Ndjson { keys, trades } => trades.read(&json_texts(keys, trades.has_symbol(), line)?),
         }
     }
 }
 
-fn decode_json(line: &[u8]) -> Result<RecordedTrade, LineError> {
-    // serde_json would accept an array as an object whose keys are left out.
-    if !line.trim_ascii_start().starts_with(b"{") {
-        return Err(LineError::Json("the line is not a JSON object".into()));
-    }
-    serde_json::from_slice(line).map_err(|error| {
-        // serde_json counts lines within its input, which is always one: its "line 1" would mislead.
-        let (text, column) = (error.to_string(), error.column());
-        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-        LineError::Json(format!("{what} at column {column}"))
-    })
+/// Returns the separator that stands most often in a line, outside of quotes; a comma where none does.
+fn separator_of(line: &[u8]) -> u8 {
+    let is_quoted = |at: usize| line[..at].iter().filter(|byte| **byte == b'"').count() % 2 == 1;
+    let count = |separator: &u8| (0..line.len()).filter(|at| line[*at] == *separator && !is_quoted(*at)).count();
+    // Of equal counts the last is the maximum.
+    [b'|', b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',')
 }
 
-/// The decoder for CSV lines as in RFC 4180, each line by itself: an unclosed quote spoils its own line and not the
-/// rest of the file.
+/// The decoder for lines as in RFC 4180, each by itself: an unclosed quote spoils its own line and not the rest of the file.
 pub(crate) struct CsvDecoder {
+    splitter: Splitter,
+    columns: Columns,
+    trades: TradeReader,
+}
+
+impl CsvDecoder {
+    fn decode(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
+        let Self { splitter, columns, trades } = self;
+        let found = splitter.split(line)?;
+        let mut surplus = columns.count..found;
+        // Some programs write a separator behind the last field.
+        let is_surplus_empty = surplus.all(|index| splitter.field(index).is_ok_and(str::is_empty));
+        if found < columns.count || columns.has_header && !is_surplus_empty {
+            return Err(LineError::Columns { found, expected: columns.count });
+        }
+        let mut texts = Texts::default();
+        for (text, index) in texts.iter_mut().zip(columns.indexes) {
+            *text = index.map(|index| splitter.field(index).map(Cow::from)).transpose()?;
+        }
+        trades.read(&texts)
+    }
+}
+
+/// Splits lines into fields.
+struct Splitter {
     reader: csv_core::Reader,
     /// The fields of the current line, unquoted, one after the other.
     text: Box<[u8; MAX_LINE_BYTES]>,
     /// The end of each field in `text`.
     ends: [usize; MAX_COLUMNS],
-    columns: Columns,
 }
 
-/// The index of each column that is used.
-#[derive(Default)]
-struct Columns {
-    /// The number of names in the header.
-    count: usize,
-    time: usize,
-    symbol: usize,
-    price: usize,
-    size: Option<usize>,
-}
-
-impl CsvDecoder {
-    fn new(header: &[u8]) -> Result<Self, HeaderError> {
-        let mut csv = Self {
-            reader: csv_core::Reader::new(),
-            text: Box::new([0; MAX_LINE_BYTES]),
-            ends: [0; MAX_COLUMNS],
-            columns: Columns::default(),
-        };
-        // A header that cannot be split names no column.
-        let count = csv.split(header).unwrap_or(0);
-        let find = |name| (0..count).find(|index| csv.field(*index).is_ok_and(|field| is_named(field, name)));
-        let require = |missing| find(missing).ok_or(HeaderError { missing });
-        csv.columns = Columns {
-            count,
-            time: require("time")?,
-            symbol: require("symbol")?,
-            price: require("price")?,
-            size: find("size"),
-        };
-        Ok(csv)
-    }
-
-    fn decode(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
-        let found = self.split(line)?;
-        let expected = self.columns.count;
-        if found != expected {
-            return Err(LineError::Columns { found, expected });
-        }
-        let size = self.columns.size.map_or(Ok(""), |index| self.field(index))?;
-        Ok(RecordedTrade {
-            time: parse("time", self.field(self.columns.time)?)?,
-            symbol: parse("symbol", self.field(self.columns.symbol)?)?,
-            price: parse("price", self.field(self.columns.price)?)?,
-            size: if size.is_empty() { None } else { Some(parse("size", size)?) },
-        })
+impl Splitter {
+    fn new(separator: u8) -> Self {
+        let reader = csv_core::ReaderBuilder::new().delimiter(separator).build();
+        Self { reader, text: Box::new([0; MAX_LINE_BYTES]), ends: [0; MAX_COLUMNS] }
     }
 
     /// Splits a line into `text` and `ends`, and returns the number of its fields.
@@ -190,7 +120,7 @@ impl CsvDecoder {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => return Err(LineError::TooLong),
                 ReadRecordResult::OutputEndsFull => {
-                    return Err(LineError::Columns { found: MAX_COLUMNS, expected: self.columns.count });
+                    return Err(LineError::Columns { found: MAX_COLUMNS, expected: MAX_COLUMNS - 1 });
                 }
             }
         }
@@ -202,20 +132,116 @@ impl CsvDecoder {
     }
 }
 
-fn is_named(field: &str, name: &str) -> bool {
-    field.eq_ignore_ascii_case(name)
+fn json_texts<'line>(keys: &Keys, has_symbol: bool, line: &'line [u8]) -> Result<Texts<'line>, LineError> {
+    // serde_json would accept an array as an object whose keys are left out.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(LineError::Json("the line is not a JSON object".into()));
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(line);
+    let texts = Object(keys).deserialize(&mut deserializer);
+    let mut texts = texts.and_then(|texts| deserializer.end().map(|()| texts)).map_err(|error| {
+        // serde_json counts lines within its input, which is always one: its "line 1" would mislead.
+        let (text, column) = (error.to_string(), error.column());
+        let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+        LineError::Json(format!("{what} at column {column}"))
+    })?;
+    if texts[Role::Time as usize].is_none() {
+        texts[Role::Time as usize] = texts[Role::Date as usize].take();
+    }
+    for role in [Role::Time, Role::Symbol, Role::Price] {
+        if texts[role as usize].is_none() && !(role == Role::Symbol && has_symbol) {
+            let key = keys[role as usize].join("`, `");
+            return Err(LineError::Json(format!(
+                "missing field `{key}`; name another key with --columns {}=KEY",
+                role.name()
+            )));
+        }
+    }
+    Ok(texts)
 }
 
-fn parse<T: FromStr<Err: Display>>(column: &'static str, text: &str) -> Result<T, LineError> {
-    text.parse().map_err(|why: T::Err| LineError::Field { column, text: text.to_owned(), why: why.to_string() })
+/// A JSON object of which the values of some keys are wanted, as texts.
+struct Object<'keys>(&'keys Keys);
+
+impl<'de> DeserializeSeed<'de> for Object<'_> {
+    type Value = Texts<'de>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Texts<'de>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Object<'_> {
+    type Value = Texts<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Texts<'de>, A::Error> {
+        let mut texts = Texts::default();
+        let mut seen = [false; Role::ALL.len()];
+        while let Some(role) = map.next_key_seed(Key(self.0))? {
+            let Some(role) = role else {
+                map.next_value::<de::IgnoredAny>()?;
+                continue;
+            };
+            if std::mem::replace(&mut seen[role as usize], true) {
+                return Err(de::Error::custom(format!("duplicate field `{}`", role.name())));
+            }
+            texts[role as usize] = text_of(map.next_value()?, role)?;
+        }
+        Ok(texts)
+    }
+}
+
+/// The part of a trade that the value of a key is.
+struct Key<'keys>(&'keys Keys);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = Option<Role>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<Role>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = Option<Role>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: de::Error>(self, key: &str) -> Result<Option<Role>, E> {
+        Ok(Role::ALL.into_iter().find(|role| self.0[*role as usize].iter().any(|known| known == key)))
+    }
+}
+
+/// Returns the text of a string, or the digits of a number as they are written; none for null.
+fn text_of<'de, E: de::Error>(value: &'de RawValue, role: Role) -> Result<Option<Cow<'de, str>>, E> {
+    let raw = value.get();
+    match raw.as_bytes().first() {
+        Some(b'"') if !raw.contains('\\') => Ok(Some(raw[1..raw.len() - 1].trim().into())),
+        Some(b'"') => serde_json::from_str::<String>(raw).map(|text| Some(text.into())).map_err(E::custom),
+        Some(b'-' | b'0'..=b'9') => Ok(Some(raw.into())),
+        Some(b'n') => Ok(None),
+        _ => Err(E::custom(format!("`{}` must be text or a number", role.name()))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::options::ReadOptions;
+
+    fn layout() -> Layout {
+        Layout::new(&ReadOptions::default()).expect("a layout")
+    }
 
     fn decode(header: &str, line: &[u8]) -> Result<String, String> {
-        let decoder = if header == "{" { Ok(Decoder::Ndjson) } else { Decoder::csv(header.as_bytes()) };
+        let decoder = match header {
+            "{" => Decoder::ndjson(&layout()),
+            _ => Decoder::csv(&layout(), header.as_bytes()).map(|(decoder, _)| decoder),
+        };
         let trade = decoder.map_err(|error| error.to_string())?.decode(line);
         let trade = trade.map_err(|error| error.to_string())?;
         let size = trade.size.map_or("-".into(), |size| size.to_string());
@@ -240,7 +266,7 @@ mod tests {
         let line = b"SPY,x,167.41,2013-10-07T04:00:00Z\n";
         let read = decode("Symbol,note, PRICE ,time\r\n", line);
         assert_eq!(read.as_deref(), Ok("2013-10-07T04:00:00.000000Z SPY 167.41 -"));
-        for (header, missing) in [("", "time"), ("time,symbol,size", "price"), ("time,\"symbol\n", "time")] {
+        for (header, missing) in [("x", "time"), ("time,symbol,size", "price"), ("time,\"symbol\n", "time")] {
             let error = decode(header, b"").expect_err(header);
             assert!(error.contains(&format!("no column \"{missing}\"")), "{header}: {error}");
         }
@@ -249,10 +275,11 @@ mod tests {
     #[test]
     fn the_error_of_a_bad_csv_line_names_the_fault() {
         for (line, why) in [
-            ("2013-10-07T04:00:00Z,SPY,1\n", "3 columns where the header names 4"),
+            ("2013-10-07T04:00:00Z,SPY,1\n", "3 columns where 4 are expected"),
             ("2013-10-07T04:00:00Z,SPY,1,2,3", "5 columns"),
-            ("2013-10-07,SPY,1,2\n", "time \"2013-10-07\" must be"),
-            ("2013-10-07T04:00:00Z,BTC/USD,1,2\n", "symbol \"BTC/USD\" must be"),
+            ("2013-10-32,SPY,1,2\n", "time \"2013-10-32\" must be"),
+            ("2013-10-07T04:00:00Z,BTC USD,1,2\n", "symbol \"BTC USD\" must be"),
+            ("2013-10-07T04:00:00Z,SPY,\"1,5\",2\n", "a comma in a number is not read"),
             ("2013-10-07T04:00:00Z,SPY,-1,2\n", "price \"-1\" must be above 0"),
             ("2013-10-07T04:00:00Z,SPY,,2\n", "price \"\" must be a decimal"),
             ("2013-10-07T04:00:00Z,SPY,1,much\n", "size \"much\" must be a decimal"),
@@ -267,8 +294,29 @@ mod tests {
     }
 
     #[test]
+    fn a_separator_behind_the_last_field_is_no_column() {
+        let expected = Ok("2013-10-07T04:00:00.000000Z SPY 1 2".to_owned());
+        let line = "2013-10-07T04:00:00Z,SPY,1,2";
+        for (header, more) in [(",", ","), (",", ""), ("", ","), (",,,", ","), (", ,", ",,,,")] {
+            let header = format!("time,symbol,price,size{header}");
+            assert_eq!(decode(&header, format!("{line}{more}").as_bytes()), expected, "{header} {more}");
+        }
+        assert!(decode(HEADER, format!("{line},,3").as_bytes()).is_err());
+        assert!(decode("time,symbol,price,size,", b"2013-10-07T04:00:00Z,SPY,1").is_err());
+    }
+
+    #[test]
+    fn the_separator_is_the_one_of_the_first_line() {
+        for separator in [",", ";", "|", "\t"] {
+            let line = ["2013-10-07T04:00:00Z", "SPY", "1", "2"].join(separator);
+            let header = ["time", "\"symbol\"", "price", "size"].join(separator);
+            assert_eq!(decode(&header, line.as_bytes()).as_deref(), Ok("2013-10-07T04:00:00.000000Z SPY 1 2"));
+        }
+    }
+
+    #[test]
     fn a_bad_line_does_not_affect_the_next() {
-        let mut decoder = Decoder::csv(HEADER.as_bytes()).expect("a header");
+        let mut decoder = Decoder::csv(&layout(), HEADER.as_bytes()).expect("a header").0;
         assert!(decoder.decode(b"2013-10-07T04:00:00Z,\"SPY,1,2\n").is_err());
         assert!(decoder.decode(b"2013-10-07T04:00:00Z,SPY,1,2\n").is_ok());
     }
@@ -281,6 +329,9 @@ mod tests {
             r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":"0.10","size":null}"#,
             r#"{"size":null,"price":0.10,"symbol":"SPY","time":"2013-10-07T04:00:00Z","more":[1.5]}"#,
             r#" {"price":0.10,"symbol":"SPY","time":"2013-10-07T04:00:00Z"}"#,
+            r#"{"price":0.10,"symbol":"spy","time":"2013-10-07T04:00:00Z"}"#,
+            r#"{"price":0.10,"symbol":"SPY","time":1381118400}"#,
+            r#"{"pr\u0069ce":"0\u002e10","symbol":"SPY","time":1381118400000}"#,
         ];
         for line in lines {
             assert_eq!(read(line).as_deref(), expected, "{line}");
@@ -288,7 +339,12 @@ mod tests {
         for (line, why) in [
             ("{", "EOF while parsing an object at column 1"),
             (r#"["2013-10-07T04:00:00Z", "SPY", 1]"#, "not a JSON object"),
-            (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY"}"#, "missing field `price` at column 46"),
+            (
+                r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY"}"#,
+                "missing field `price`; name another key with --columns price=KEY",
+            ),
+            (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":1,"price":2}"#, "duplicate field `price`"),
+            (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":[1]}"#, "must be text or a number"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":0}"#, "must be above 0"),
             (r#"{"time":"2013-10-07T04:00:00Z","symbol":"SPY","price":1} x"#, "trailing characters"),
         ] {
