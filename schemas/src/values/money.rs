@@ -268,6 +268,12 @@ pub struct Rounded<T> {
     pub was_rounded: bool,
 }
 
+impl<T: fmt::Display> fmt::Display for Rounded<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
 impl<T> From<T> for Rounded<T> {
     fn from(value: T) -> Self {
         Self { value, was_rounded: false }

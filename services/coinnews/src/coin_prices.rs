@@ -49,7 +49,7 @@ impl CoinPrices {
     pub(crate) fn quote(&self, coin: &str, now: Timestamp) -> Option<Quote> {
         let series = self.0.get(coin)?;
         let (updated_at, value) = series.price_by_number(series.current_number(now)?);
-        Some(Quote { value, updated_at })
+        Some(Quote { value: value.into(), updated_at })
     }
 
     /// Returns the prices of a coin of the last day, oldest first; the last is the current price, however old it is.
@@ -62,7 +62,8 @@ impl CoinPrices {
         let numbers = current.saturating_sub(MAX_HISTORY_PRICES - 1)..=current;
         let newest_first = numbers.rev().map(|number| series.price_by_number(number));
         let of_period = newest_first.take_while(|(date, _)| *date >= since);
-        let mut history: Vec<HistoryEntry> = of_period.map(|(date, value)| HistoryEntry { value, date }).collect();
+        let mut history: Vec<HistoryEntry> =
+            of_period.map(|(date, value)| HistoryEntry { value: value.into(), date }).collect();
         history.reverse();
         Some(history)
     }

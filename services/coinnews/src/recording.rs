@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path};
 
-use market_data::{LineError, Recording, RecordingError, RecordingLine};
+use market_data::{LineError, ReadOptions, Recording, RecordingError, RecordingLine};
 use platform::ServiceError;
 use tracing::warn;
 
@@ -22,7 +22,7 @@ pub(crate) fn read(path: &Path) -> Result<RecordedPrices, ServiceError> {
     let file = File::open(path).map_err(open_error)?;
     let mut recorded = read_prices(file).map_err(|error| match error {
         ReadError::Recording(RecordingError::Read { lines: 0, error }) => open_error(error),
-        ReadError::Recording(RecordingError::Header(error)) => {
+        ReadError::Recording(error @ (RecordingError::Shape(_) | RecordingError::Input(_))) => {
             ServiceError::permanent(format!("{shown} is not a recording"), error)
         }
         ReadError::Recording(error) => {
@@ -47,7 +47,7 @@ enum ReadError {
 }
 
 fn read_prices(file: File) -> Result<RecordedPrices, ReadError> {
-    let mut recording = Recording::open(file).map_err(ReadError::Recording)?;
+    let mut recording = Recording::open(file, &ReadOptions::default()).map_err(ReadError::Recording)?;
     let (mut recorded, mut bad_lines) = (RecordedPrices::default(), BadLines::default());
     while let Some(RecordingLine { number, trade }) = recording.next_line().map_err(ReadError::Recording)? {
         match trade {
@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn a_file_without_a_price_of_a_coin_is_rejected_with_the_reason() {
         for (text, expected) in [
-            ("", "no column \"time\""),
+            ("", "no lines"),
+            ("price\n", "no column \"time\""),
             ("time,symbol,price\n", "contains no price of a coin: only symbols quoted in dollars, like BTC-USD"),
             ("time,symbol,price\n2026-01-01T00:00:00Z,SPY,1\n", "contains no price of a coin"),
         ] {

@@ -14,7 +14,7 @@ fn at(seconds: i64) -> Timestamp {
 
 fn trade(seconds: i64, symbol: &str, price: u32) -> RecordedTrade {
     let (symbol, price) = (symbol.parse().expect("a symbol"), price.to_string().parse().expect("a price"));
-    RecordedTrade { time: at(seconds), symbol, price, size: None }
+    RecordedTrade { time: at(seconds), symbol, price, size: None, id: None, was_rounded: false }
 }
 
 /// Replays trades from second 1000.

@@ -8,10 +8,11 @@ mod progress;
 mod publisher;
 pub mod sources;
 
+use std::time::Duration;
+
 use events::Venue;
 use platform::{Broker, Check, ServiceError, Shutdown, settings::SettingsError};
 use serde::Deserialize;
-use tokio::time::Instant;
 use tracing::info;
 
 use publisher::Publisher;
@@ -23,7 +24,7 @@ pub use sources::{Source, Speed};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The source of prices: `simulator`, `file:PATH` or `coinnews:URL`.
+    /// The source of prices: `simulator`, `file:PATH`, `-` for standard input, or `coinnews:URL`.
     pub source: Source,
     /// The speed of a recording: `max`, or a factor of the recorded speed like `60x`.
     pub speed: Speed,
@@ -31,6 +32,10 @@ pub struct Settings {
     pub venue: Option<Venue>,
     /// Whether to end after one poll or one step of the simulator, as a CronJob does. A recording ends by itself.
     pub once: bool,
+    /// Whether to end only when the history-writer has committed what was published.
+    pub wait: bool,
+    /// How the source `file:PATH` is read.
+    pub file: recording::Settings,
     /// The settings of the source `simulator`.
     pub simulator: simulator::Settings,
     /// The settings of the source `coinnews:URL`.
@@ -38,6 +43,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Returns the venue that ticks are published under.
+    pub fn venue(&self) -> Venue {
+        self.venue.clone().unwrap_or_else(|| self.source.venue())
+    }
+
     /// Checks the ranges of all values. The error names the key, the value and the range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.simulator.validate()?;
@@ -46,20 +56,20 @@ impl Settings {
 }
 
 /// Publishes the ticks of the source. Returns when a recording is published and acknowledged, when the one poll or step
-/// of `once` is done, or after `shutdown`.
+/// of `once` is done, or after `shutdown`. A tick whose time is more than `max_ahead` after the clock is refused.
 ///
 /// While the broker is away the source waits. The error is permanent when an operator has to act: a file cannot be
-/// read, or ends in the middle of its compressed data (its whole lines are published before). It is transient when the
-/// one poll of `once` brought no prices.
+/// read, gives no tick, or ends in the middle of its compressed data (its whole lines are published before). It is transient
+/// when the one poll of `once` brought no prices. The caller logs the summary, as the last thing that it does.
 pub async fn run(
     broker: Broker,
     check: Check,
     settings: Settings,
+    max_ahead: Duration,
     shutdown: Shutdown,
 ) -> Result<Summary, ServiceError> {
-    let venue = settings.venue.clone().unwrap_or_else(|| settings.source.venue());
+    let venue = settings.venue();
     let mode = if settings.once { RunMode::Once } else { RunMode::Continuous };
-    let started = Instant::now();
     let mut publisher = Publisher::new(broker, venue);
     info!(source = %settings.source, venue = %publisher.venue(), "publishing prices");
 
@@ -68,22 +78,27 @@ pub async fn run(
             check.ready();
             simulator::run(&mut publisher, &settings.simulator, mode, &shutdown).await
         }
-        Source::File(path) => {
+        Source::File(_) | Source::StandardInput => {
             check.ready();
-            recording::run(&mut publisher, path, settings.speed, &shutdown).await
+            let path = if let Source::File(path) = &settings.source { Some(path.clone()) } else { None };
+            let options = settings.file.options();
+            let job = recording::Job { path, options, venue: publisher.venue().clone(), max_ahead };
+            recording::run(&mut publisher, job, settings.speed, &shutdown).await
         }
-        Source::Coinnews(url) => coinnews::run(&mut publisher, &check, url, &settings.coinnews, mode, &shutdown).await,
+        Source::Coinnews(url) => {
+            coinnews::run(&mut publisher, &check, url, &settings.coinnews, max_ahead, mode, &shutdown).await
+        }
     };
 
     let summary = publisher.summary();
-    let seconds = started.elapsed().as_secs();
-    let Summary { published, bad_lines } = summary;
-    let reason = if shutdown.is_cancelled() { "stopped publishing" } else { "the source has ended" };
-    info!(source = %settings.source, venue = %publisher.venue(), published, bad_lines, seconds, "{reason}");
     match result {
         // After a shutdown nothing is lost: ticks that were not acknowledged have the same ids at the next start.
         Err(ServiceError::Transient(..)) if shutdown.is_cancelled() => Ok(summary),
-        Err(error) => Err(error),
+        Err(error) => {
+            let Summary { published, refused, rounded, .. } = summary;
+            info!(venue = %publisher.venue(), published, refused, rounded, "the source has failed");
+            Err(error)
+        }
         Ok(()) => Ok(summary),
     }
 }
@@ -113,6 +128,10 @@ mod tests {
             ("coinnews.interval", "5m"),
             ("coinnews.history", "never"),
             ("coinnews.symbols.bitcoin", "BTC-EUR"),
+            ("file.columns", "time=0,price=4"),
+            ("file.symbol", "BTC-USD"),
+            ("file.separator", "tab"),
+            ("file.no_header", "true"),
         ]);
         let settings = settings.expect("settings");
         assert!(matches!(settings.source, Source::Coinnews(_)) && settings.once && settings.simulator.seed == 7);
@@ -129,6 +148,12 @@ mod tests {
             ("simulator.volatility_bp", "5000", "1 to 1000"),
             ("coinnews.interval", "soon", "like 500ms"),
             ("coinnews.timeout", "1h", "100ms to 5m"),
+            ("file.format", "nasdaq", "binance-aggtrades"),
+            ("file.columns", "0,1", "time=NAME"),
+            ("file.separator", "::", "one character, tab or space"),
+            ("file.time_unit", "minutes", "s, ms, us or ns"),
+            ("file.time_zone", "CET", "America/New_York"),
+            ("file.candles", "open", "use close"),
         ] {
             let error = read(&[(key, value)]).expect_err(key).to_string();
             let named = error.contains(key) && error.contains(value);
@@ -138,7 +163,7 @@ mod tests {
 
     #[test]
     fn the_future_of_run_can_be_spawned() {
-        fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, Shutdown) -> T) {}
+        fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, Duration, Shutdown) -> T) {}
         spawnable(run);
     }
 }

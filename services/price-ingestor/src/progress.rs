@@ -23,13 +23,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Returns the progress of the file at `path` before anything of it is published. A file whose size cannot be read
-    /// counts as empty here; the reader reports its error.
-    pub(crate) fn new(path: &Path) -> Self {
-        let size_bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    /// Returns the progress of the file at `path`, which is called `file`, before anything of it is published. One whose size
+    /// cannot be read, like a pipe, counts as empty here; the reader reports its error.
+    pub(crate) fn new(path: Option<&Path>, file: String) -> Self {
+        let size_bytes = path.and_then(|path| std::fs::metadata(path).ok()).map_or(0, |metadata| metadata.len());
         let bar = std::io::stderr().is_terminal().then(|| bar(size_bytes));
         let now = Instant::now();
-        Self { file: path.display().to_string(), bar, size_bytes, read_bytes: 0, started: now, last_logged: now }
+        Self { file, bar, size_bytes, read_bytes: 0, started: now, last_logged: now }
     }
 
     /// Shows that all ticks of the first `read_bytes` bytes of the file on disk are published.
@@ -44,7 +44,7 @@ impl Progress {
         self.draw(read_bytes - unpublished, summary);
     }
 
-    fn draw(&mut self, read_bytes: u64, Summary { published, bad_lines }: Summary) {
+    fn draw(&mut self, read_bytes: u64, Summary { published, refused, .. }: Summary) {
         let elapsed = self.started.elapsed();
         let ticks_per_second = rate(published, elapsed);
         let remaining = remaining_time(read_bytes, self.size_bytes, elapsed)
@@ -55,10 +55,7 @@ impl Progress {
         } else if self.last_logged.elapsed() >= LOG_INTERVAL {
             self.last_logged = Instant::now();
             let percent = read_bytes.saturating_mul(100).checked_div(self.size_bytes).unwrap_or(0);
-            info!(
-                file = self.file,
-                percent, published, bad_lines, ticks_per_second, remaining, "publishing a recording"
-            );
+            info!(file = self.file, percent, published, refused, ticks_per_second, remaining, "publishing a recording");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The one way out of this service: every source hands its messages to the publisher, which counts what was
 //! acknowledged.
 
-use events::{OutboundMessage, Tick, Venue};
+use events::{OutboundMessage, Tick, Timestamp, Venue};
 use metrics::{Counter, Gauge};
 use platform::{
     Broker, ServiceError, broker::publish::with_trace_context, clock, telemetry::trace_context::new_traceparent,
@@ -12,8 +12,12 @@ use platform::{
 pub struct Summary {
     /// The number of ticks that the broker has acknowledged.
     pub published: u64,
-    /// The number of lines of the file that are not a tick.
-    pub bad_lines: u64,
+    /// The number of lines of the file that were refused: they are no tick, or one from the future.
+    pub refused: u64,
+    /// The number of ticks that have fewer digits than the source wrote.
+    pub rounded: u64,
+    /// The times of the oldest and the newest tick of the file.
+    pub times: Option<(Timestamp, Timestamp)>,
 }
 
 /// Makes the message of a tick, which begins a new trace.
@@ -29,6 +33,7 @@ pub(crate) struct Publisher {
     published: Counter,
     last_published_at: Gauge,
     bad_lines: Counter,
+    rounded: Counter,
 }
 
 impl Publisher {
@@ -37,7 +42,8 @@ impl Publisher {
         let published = metrics::counter!("tickbell_ticks_published_total", "venue" => venue.to_string());
         let last_published_at = metrics::gauge!("tickbell_last_tick_timestamp_seconds", "venue" => venue.to_string());
         let bad_lines = metrics::counter!("tickbell_ingest_bad_lines_total");
-        Self { broker, venue, summary: Summary::default(), published, last_published_at, bad_lines }
+        let rounded = metrics::counter!("tickbell_ticks_rounded_total", "venue" => venue.to_string());
+        Self { broker, venue, summary: Summary::default(), published, last_published_at, bad_lines, rounded }
     }
 
     /// Publishes in order; returns when all is acknowledged, however long the broker is away.
@@ -52,10 +58,22 @@ impl Publisher {
         Ok(())
     }
 
-    /// Counts lines that are not a tick.
-    pub(crate) fn count_bad_lines(&mut self, lines: u64) {
+    /// Counts lines that were refused.
+    pub(crate) fn count_refused(&mut self, lines: u64) {
         self.bad_lines.increment(lines);
-        self.summary.bad_lines += lines;
+        self.summary.refused += lines;
+    }
+
+    /// Counts ticks that have fewer digits than the source wrote.
+    pub(crate) fn count_rounded(&mut self, ticks: u64) {
+        self.rounded.increment(ticks);
+        self.summary.rounded += ticks;
+    }
+
+    /// Extends the span of the ticks' times.
+    pub(crate) fn extend_times(&mut self, oldest: Timestamp, newest: Timestamp) {
+        let (from, to) = self.summary.times.unwrap_or((oldest, newest));
+        self.summary.times = Some((from.min(oldest), to.max(newest)));
     }
 
     /// Returns the venue that the ticks are published under.

@@ -3,7 +3,8 @@
 //! Each source is a module with a function `run`, which publishes until its prices end or the process is asked to stop.
 
 pub mod coinnews;
-pub(crate) mod recording;
+mod future;
+pub mod recording;
 pub mod simulator;
 
 use std::{fmt, path::PathBuf, str::FromStr};
@@ -18,7 +19,9 @@ use thiserror::Error;
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum SourceError {
     /// The text names none of the sources.
-    #[error("{0:?} is not a source: use simulator, file:PATH, or coinnews:URL like coinnews:http://localhost:8080")]
+    #[error(
+        "{0:?} is not a source: use simulator, file:PATH, - for standard input, or coinnews:URL like coinnews:http://localhost:8080"
+    )]
     Source(String),
     /// The text is neither `max` nor a factor.
     #[error("{0:?} is not a speed: use max, or a factor from 0.001x to 1000000x like 60x")]
@@ -32,8 +35,10 @@ pub enum Source {
     /// A seeded random walk.
     #[default]
     Simulator,
-    /// A recording: CSV or NDJSON, gzipped or not.
+    /// A recording: CSV or NDJSON, gzipped, zipped or neither.
     File(PathBuf),
+    /// The same on standard input.
+    StandardInput,
     /// The coinnews API at this base URL, without `/api/data`.
     Coinnews(Url),
 }
@@ -63,7 +68,7 @@ impl Source {
     pub fn venue(&self) -> Venue {
         let name = match self {
             Self::Simulator => "simulator",
-            Self::File(_) => "file",
+            Self::File(_) | Self::StandardInput => "file",
             Self::Coinnews(_) => "coinnews",
         };
         Venue::parse(name).expect("each of the names above is a lower-case word")
@@ -76,6 +81,8 @@ impl FromStr for Source {
         let error = || SourceError::Source(text.to_owned());
         match text.split_once(':') {
             None if text == "simulator" => Ok(Self::Simulator),
+            None if text == "-" => Ok(Self::StandardInput),
+            Some(("file", "-")) => Ok(Self::StandardInput),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("coinnews", url)) => http_url(url).map(Self::Coinnews).ok_or_else(error),
             _ => Err(error()),
@@ -103,6 +110,7 @@ impl fmt::Display for Source {
         match self {
             Self::Simulator => f.write_str("simulator"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::StandardInput => f.write_str("file:-"),
             // Only the host: a URL may carry a password, and this text goes to the log.
             Self::Coinnews(url) => write!(f, "coinnews:{}", url.host_str().unwrap_or_default()),
         }
@@ -130,6 +138,7 @@ mod tests {
     #[test]
     fn a_source_parses_from_its_text_and_hides_the_password_of_a_url() {
         assert_eq!("simulator".parse(), Ok(Source::Simulator));
+        assert_eq!(["-", "file:-"].map(str::parse), [Ok(Source::StandardInput), Ok(Source::StandardInput)]);
         assert_eq!("file:C:/a:b.csv.gz".parse(), Ok(Source::File("C:/a:b.csv.gz".into())));
         let coinnews: Source = "coinnews:http://user:secret@news:8080/v2".parse().expect("a source");
         assert_eq!((coinnews.to_string().as_str(), coinnews.venue().as_str()), ("coinnews:news", "coinnews"));

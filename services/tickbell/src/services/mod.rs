@@ -16,6 +16,7 @@ mod alert_engine;
 mod coinnews;
 mod descriptor;
 pub(crate) mod gateway;
+mod history_wait;
 mod history_writer;
 mod notifier;
 mod price_ingestor;

@@ -36,7 +36,10 @@ impl Utf16Reader {
             match self.inner.read(&mut bytes[read..]) {
                 Ok(0) if read == 0 => return Ok(None),
                 Ok(0) => {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the UTF-16 text ends within a character"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the UTF-16 text ends within a character",
+                    ));
                 }
                 Ok(count) => read += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

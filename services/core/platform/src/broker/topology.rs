@@ -125,6 +125,21 @@ pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag
     Ok(Lag { unacknowledged: info.num_pending + info.num_ack_pending as u64, newest })
 }
 
+/// Returns the last sequence that a stream has given out, by the right that every service has, to ask about its streams.
+pub async fn stream_end(broker: &Broker, name: &str) -> Result<u64, ServiceError> {
+    Ok(existing(broker, name).await?.state.last_sequence)
+}
+
+/// Returns the sequence up to which a durable consumer has acknowledged all messages of its stream.
+pub async fn acknowledged(broker: &Broker, stream: &str, name: &str) -> Result<u64, ServiceError> {
+    let failed = |error: async_nats::Error| {
+        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
+    };
+    let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
+    let info = handle.consumer_info(name).await.map_err(|error| failed(error.into()))?;
+    Ok(info.ack_floor.stream_sequence)
+}
+
 /// Returns when a stream was created, by the broker's clock.
 pub(crate) async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, ServiceError> {
     Ok(existing(broker, name).await?.created.into())

@@ -91,6 +91,28 @@ pub struct TickCursor {
     pub sequence: u64,
 }
 
+/// Returns how many ticks of a venue, whose times are within a span, were stored from the messages behind `after` up to `until`.
+/// A tick that the history had before has the sequence of its first message.
+pub async fn count_ticks(
+    store: &Store,
+    venue: &Venue,
+    times: (Timestamp, Timestamp),
+    (after, until): (u64, u64),
+) -> Result<u64, Error> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM instruments instrument JOIN ticks tick ON tick.instrument_id = instrument.id
+         WHERE instrument.venue = $1 AND tick.at BETWEEN $2 AND $3 AND tick.sequence > $4 AND tick.sequence <= $5",
+    )
+    .bind(venue.as_str())
+    .bind(times.0.datetime())
+    .bind(times.1.datetime())
+    .bind(bigint(after))
+    .bind(bigint(until))
+    .fetch_one(store.pool())
+    .await?;
+    Ok(count as u64)
+}
+
 /// Finds the newest price of every primary instrument and the price 24 hours before it, each with one index lookup.
 const LATEST: &str = "
     SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago

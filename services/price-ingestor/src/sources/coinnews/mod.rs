@@ -2,7 +2,7 @@
 //! each.
 //!
 //! The history of a coin is fetched at its first poll by this process, and published before the current price, so that
-//! times ascend. With `--once` every poll is a first one; the trade id of a tick is the time of its price, so that the
+//! times ascend. With `--once` every poll is a first one; the id of a tick is derived from its time and price, so that the
 //! broker and the database recognise what an earlier process has published. A CronJob saves these requests with
 //! `coinnews.history = "never"`.
 
@@ -13,7 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use platform::{Check, ServiceError, Shutdown, runtime::error::error_chain};
 use reqwest::Url;
@@ -31,11 +31,12 @@ pub(crate) async fn run(
     check: &Check,
     url: &Url,
     settings: &Settings,
+    max_ahead: Duration,
     mode: RunMode,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
     let client = Client::new(url, settings.timeout)?;
-    let mut poller = Poller { client, settings, venue: publisher.venue().clone(), progress: BTreeMap::new() };
+    let mut poller = Poller::new(client, settings, publisher.venue().clone(), max_ahead);
     let mut timer = tokio::time::interval(settings.interval);
     timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -70,6 +71,7 @@ async fn poll(poller: &mut Poller<'_>, publisher: &mut Publisher) -> Result<(), 
     while let Some(ticks) = round.next_ticks().await {
         publisher.publish(&parse::messages(&ticks)).await?;
     }
+    publisher.count_rounded(round.rounded());
     let (coins, failures) = round.counts();
     info!(coins, failures, published = publisher.summary().published - published_before, "polled the coinnews API");
     round.finish()

@@ -10,30 +10,30 @@ use market_data::coinnews::{HistoryEntry, Quote};
 
 use crate::publisher::tick_message;
 
-/// Makes the messages of ticks. The trade id of a tick is the time of its price.
+/// Makes the messages of ticks. A coin has one price at a time, so that none is the second of equal ones.
 pub(super) fn messages(ticks: &[Tick]) -> Vec<OutboundMessage> {
-    ticks.iter().map(|tick| tick_message(tick, &tick.at.to_string())).collect()
+    ticks.iter().map(|tick| tick_message(tick, &tick.derived_trade_id())).collect()
 }
 
 /// A coin and what is already published of it.
 pub(super) struct KnownCoin<'coin> {
     pub(super) venue: &'coin Venue,
     pub(super) symbol: &'coin Symbol,
-    /// The time of the last current price that was published.
-    pub(super) last_price_at: Option<Timestamp>,
+    /// The last current price that was published, and its time.
+    pub(super) last_price: Option<(Timestamp, Price)>,
 }
 
 impl KnownCoin<'_> {
     /// Returns the ticks to publish, oldest first and one per time: those of the history, and the current price unless
-    /// its time is unchanged.
+    /// it is the last one.
     pub(super) fn new_ticks(&self, quote: Quote, history: &[HistoryEntry], received_at: Timestamp) -> Vec<Tick> {
-        let history = history.iter().map(|entry| (entry.date, (entry.value, TickSource::Backfill)));
+        let history = history.iter().map(|entry| (entry.date, (entry.value.value, TickSource::Backfill)));
         let mut by_time: BTreeMap<Timestamp, (Price, TickSource)> = history.collect();
         // The history may contain the current price, which would have the same id.
-        if self.last_price_at == Some(quote.updated_at) {
+        if self.last_price == Some((quote.updated_at, quote.value.value)) {
             by_time.remove(&quote.updated_at);
         } else {
-            by_time.insert(quote.updated_at, (quote.value, TickSource::Live));
+            by_time.insert(quote.updated_at, (quote.value.value, TickSource::Live));
         }
         let tick = |(at, (price, source))| {
             let (venue, symbol) = (self.venue.clone(), self.symbol.clone());
@@ -55,21 +55,23 @@ mod tests {
         text.parse().expect("a price")
     }
 
-    /// Returns seconds, prices and sources of the new ticks, when the price of second `last` was published last.
+    /// Returns seconds, prices and sources of the new ticks, when 499 at second `last` was published last.
     fn new_ticks(last: Option<i64>, quote: (i64, &str), history: &[(i64, &str)]) -> Vec<(i64, String, TickSource)> {
         let (venue, symbol) = (Venue::parse("coinnews").expect("a venue"), Symbol::parse("BTC-USD").expect("a symbol"));
-        let coin = KnownCoin { venue: &venue, symbol: &symbol, last_price_at: last.map(at) };
-        let quote = Quote { value: price(quote.1), updated_at: at(quote.0) };
+        let coin =
+            KnownCoin { venue: &venue, symbol: &symbol, last_price: last.map(|second| (at(second), price("499"))) };
+        let quote = Quote { value: price(quote.1).into(), updated_at: at(quote.0) };
         let history: Vec<_> =
-            history.iter().map(|(date, value)| HistoryEntry { value: price(value), date: at(*date) }).collect();
+            history.iter().map(|(date, value)| HistoryEntry { value: price(value).into(), date: at(*date) }).collect();
         let ticks = coin.new_ticks(quote, &history, at(100));
         ticks.iter().map(|tick| (tick.at.micros() / 1_000_000, tick.price.to_string(), tick.source)).collect()
     }
 
     #[test]
-    fn a_price_of_unchanged_time_makes_no_tick() {
+    fn an_unchanged_price_makes_no_tick_and_a_corrected_one_does() {
         assert_eq!(new_ticks(Some(5), (5, "499"), &[]), []);
-        assert_eq!(new_ticks(Some(5), (5, "500"), &[(5, "500")]), []);
+        assert_eq!(new_ticks(Some(5), (5, "499.0"), &[(5, "499")]), []);
+        assert_eq!(new_ticks(Some(5), (5, "500"), &[(5, "500")]), [(5, "500".into(), TickSource::Live)]);
         assert_eq!(new_ticks(Some(5), (6, "499"), &[]), [(6, "499".into(), TickSource::Live)]);
     }
 

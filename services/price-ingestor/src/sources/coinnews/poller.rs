@@ -1,8 +1,11 @@
 //! One poll of all coins, with several requests at a time. A coin that fails does not stop the others.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use events::{Symbol, Tick, Timestamp, Venue, symbol::NameError};
+use events::{Price, Symbol, Tick, Timestamp, Venue, symbol::NameError};
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
@@ -11,6 +14,8 @@ use market_data::coinnews::{HistoryEntry, Quote, symbol_of_coin};
 use platform::{ServiceError, clock, runtime::error::error_chain};
 use thiserror::Error;
 use tracing::warn;
+
+use crate::sources::future::{self, FromTheFuture};
 
 use super::{
     client::{Client, ClientError},
@@ -30,13 +35,19 @@ pub(super) struct Poller<'settings> {
     pub(super) venue: Venue,
     /// What this process has fetched of each coin that the API lists.
     pub(super) progress: BTreeMap<String, CoinProgress>,
+    /// Which coin has which symbol, since the process started: a series must not change its coin.
+    owners: BTreeMap<Symbol, String>,
+    /// How far the time of a price may be ahead of the clock.
+    max_ahead: Duration,
 }
 
 /// What this process has fetched of one coin. All of it is published before the next round starts, or the process ends.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CoinProgress {
-    last_price_at: Option<Timestamp>,
+    last_price: Option<(Timestamp, Price)>,
     has_history: bool,
+    /// Whether it is logged that digits of the price were cut.
+    was_rounded: bool,
 }
 
 /// The answers of the API about one coin. The history is absent when it was not requested or the request failed.
@@ -48,19 +59,40 @@ struct CoinAnswer {
 
 /// The reason why a coin has no price.
 #[derive(Debug, Error)]
-enum CoinError {
+pub(super) enum CoinError {
     /// No symbol can be made of the coin's name.
     #[error("the coin has no symbol: give it one in price_ingestor.coinnews.symbols")]
     Symbol(#[from] NameError),
+    /// The symbol is that of another coin, whose prices it would mix with.
+    #[error(
+        "its symbol {symbol} is the one of the coin {owner:?}; give it another, as in price_ingestor.coinnews.symbols.{coin} = \
+         \"NAME-USD\""
+    )]
+    SymbolTaken {
+        /// The coin that is refused.
+        coin: String,
+        /// The symbol of both.
+        symbol: Symbol,
+        /// The coin that has the symbol.
+        owner: String,
+    },
+    /// The time of the price is in the future.
+    #[error(transparent)]
+    Future(#[from] FromTheFuture),
     /// The request failed.
     #[error(transparent)]
     Client(#[from] ClientError),
 }
 
-impl Poller<'_> {
+impl<'settings> Poller<'settings> {
+    /// Returns a poller that has not polled yet.
+    pub(super) fn new(client: Client, settings: &'settings Settings, venue: Venue, max_ahead: Duration) -> Self {
+        Self { client, settings, venue, progress: BTreeMap::new(), owners: BTreeMap::new(), max_ahead }
+    }
+
     /// Starts a round over all coins. Fails with a transient error when the list of coins cannot be fetched.
     pub(super) async fn start_round(&mut self) -> Result<PollRound<'_>, ServiceError> {
-        let Self { client, settings, venue, progress } = self;
+        let Self { client, settings, venue, progress, owners, max_ahead } = self;
         let (client, settings) = (&*client, *settings);
         let coins = client.coins().await.map_err(|error| {
             failure_counter(COIN_LIST).increment(1);
@@ -70,16 +102,18 @@ impl Poller<'_> {
         // Registers the counters at zero: `increase()` does not see the step from no counter to one.
         coins.iter().map(String::as_str).chain([COIN_LIST]).for_each(|coin| failure_counter(coin).increment(0));
         let total = coins.len();
+        let symbols = assign_symbols(owners, &coins, &settings.symbols);
         let requests: Vec<_> = coins
             .into_iter()
-            .map(|coin| {
+            .zip(symbols)
+            .map(|(coin, symbol)| {
                 let has_history = progress.get(&coin).is_some_and(|progress| progress.has_history);
                 let history = if has_history { HistoryPolicy::Never } else { settings.history };
-                fetch_coin(client, settings, history, coin)
+                fetch_coin(client, symbol, history, coin)
             })
             .collect();
         let answers = stream::iter(requests).buffer_unordered(CONCURRENT_COINS).boxed();
-        Ok(PollRound { answers, venue, progress, coins: total, failures: 0 })
+        Ok(PollRound { answers, venue, progress, max_ahead: *max_ahead, coins: total, failures: 0, rounded: 0 })
     }
 }
 
@@ -88,23 +122,37 @@ pub(super) struct PollRound<'poller> {
     answers: BoxStream<'poller, (String, Result<CoinAnswer, CoinError>)>,
     venue: &'poller Venue,
     progress: &'poller mut BTreeMap<String, CoinProgress>,
+    max_ahead: Duration,
     coins: usize,
     failures: usize,
+    rounded: u64,
 }
 
 impl PollRound<'_> {
     /// Returns the new ticks of the next coin that has any, oldest first; `None` when all coins are polled.
     pub(super) async fn next_ticks(&mut self) -> Option<Vec<Tick>> {
         while let Some((coin, answer)) = self.answers.next().await {
-            let Some(CoinAnswer { symbol, quote, history }) = ok_or_log(&coin, answer) else {
+            let now = clock::now();
+            let is_due = |quote: &Quote| future::check(quote.updated_at, now, self.max_ahead);
+            let answer = answer.and_then(|answer| Ok(is_due(&answer.quote).map(|()| answer)?));
+            let Some(CoinAnswer { symbol, quote, mut history }) = ok_or_log(&coin, answer) else {
                 self.failures += 1;
                 continue;
             };
-            let progress = self.progress.entry(coin).or_default();
-            let known = KnownCoin { venue: self.venue, symbol: &symbol, last_price_at: progress.last_price_at };
-            let ticks = known.new_ticks(quote, history.as_deref().unwrap_or_default(), clock::now());
-            let has_history = progress.has_history || history.is_some();
-            *progress = CoinProgress { last_price_at: Some(quote.updated_at), has_history };
+            if let Some(history) = &mut history {
+                history.retain(|entry| future::check(entry.date, now, self.max_ahead).is_ok());
+            }
+            let progress = self.progress.entry(coin.clone()).or_default();
+            let known = KnownCoin { venue: self.venue, symbol: &symbol, last_price: progress.last_price };
+            let ticks = known.new_ticks(quote, history.as_deref().unwrap_or_default(), now);
+            if quote.value.was_rounded && progress.last_price != Some((quote.updated_at, quote.value.value)) {
+                self.rounded += 1;
+                if !std::mem::replace(&mut progress.was_rounded, true) {
+                    warn!(coin, %symbol, price = %quote.value.value, "rounded a price with more than 18 decimal places or 28 digits; later ones of the coin are only counted");
+                }
+            }
+            progress.last_price = Some((quote.updated_at, quote.value.value));
+            progress.has_history |= history.is_some();
             if !ticks.is_empty() {
                 return Some(ticks);
             }
@@ -115,6 +163,11 @@ impl PollRound<'_> {
     /// Returns the number of coins of the round, and of those that have failed.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.coins, self.failures)
+    }
+
+    /// Returns the number of new prices that have fewer digits than the API wrote.
+    pub(super) fn rounded(&self) -> u64 {
+        self.rounded
     }
 
     /// Ends the round, with a transient error when every coin has failed.
@@ -129,12 +182,12 @@ impl PollRound<'_> {
 
 async fn fetch_coin(
     client: &Client,
-    settings: &Settings,
+    symbol: Result<Symbol, CoinError>,
     history: HistoryPolicy,
     coin: String,
 ) -> (String, Result<CoinAnswer, CoinError>) {
     let answer = async {
-        let symbol = symbol(&coin, &settings.symbols)?;
+        let symbol = symbol?;
         let quote = client.quote(&coin).await?;
         let history = match history {
             HistoryPolicy::Never => None,
@@ -145,6 +198,27 @@ async fn fetch_coin(
     };
     let answer = answer.await;
     (coin, answer)
+}
+
+/// Gives each coin its symbol, in their order. Two coins may not share one: it belongs to the coin that the settings give it to,
+/// else to the one that had it before, else to the first in the order of names.
+pub(super) fn assign_symbols(
+    owners: &mut BTreeMap<Symbol, String>,
+    coins: &BTreeSet<String>,
+    settings: &BTreeMap<String, Symbol>,
+) -> Vec<Result<Symbol, CoinError>> {
+    for (coin, symbol) in settings.iter().filter(|(coin, _)| coins.contains(*coin)) {
+        owners.insert(symbol.clone(), coin.clone());
+    }
+    let assign = |coin: &String| {
+        let symbol = symbol(coin, settings)?;
+        let owner = owners.entry(symbol.clone()).or_insert_with(|| coin.clone());
+        if owner == coin {
+            return Ok(symbol);
+        }
+        Err(CoinError::SymbolTaken { coin: coin.clone(), symbol, owner: owner.clone() })
+    };
+    coins.iter().map(assign).collect()
 }
 
 /// Returns the symbol that the settings give to a coin, else the symbol of its known ticker or its name.

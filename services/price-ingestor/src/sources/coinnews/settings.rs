@@ -56,6 +56,15 @@ impl Settings {
         let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
         duration::require_range("price_ingestor.coinnews.interval", self.interval, second, day)?;
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(300));
-        duration::require_range("price_ingestor.coinnews.timeout", self.timeout, shortest, longest)
+        duration::require_range("price_ingestor.coinnews.timeout", self.timeout, shortest, longest)?;
+        let mut coins = BTreeMap::new();
+        for (coin, symbol) in &self.symbols {
+            if let Some(other) = coins.insert(symbol, coin) {
+                return Err(SettingsError(format!(
+                    "price_ingestor.coinnews.symbols gives {symbol} to {other:?} and to {coin:?}: each symbol is one coin's"
+                )));
+            }
+        }
+        Ok(())
     }
 }

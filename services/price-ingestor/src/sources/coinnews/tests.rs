@@ -1,11 +1,12 @@
 //! Polls a small server that answers with recorded bodies of the coinnews API.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use axum::{
@@ -22,7 +23,7 @@ use reqwest::Url;
 use super::{
     client::Client,
     parse::messages,
-    poller::{Poller, symbol},
+    poller::{Poller, assign_symbols, symbol},
     settings::{HistoryPolicy, Settings},
 };
 
@@ -52,7 +53,7 @@ async fn listen(router: Router) -> Url {
 
 fn poller<'settings>(url: &Url, settings: &'settings Settings) -> Poller<'settings> {
     let client = Client::new(url, settings.timeout).expect("a client");
-    Poller { client, settings, venue: Venue::parse("coinnews").expect("a venue"), progress: BTreeMap::new() }
+    Poller::new(client, settings, Venue::parse("coinnews").expect("a venue"), Duration::from_secs(10))
 }
 
 /// Polls once; returns the ids and prices of the messages.
@@ -78,7 +79,7 @@ async fn the_first_poll_publishes_the_history_and_the_second_only_new_prices() {
     let mut poller = poller(&serve(bodies).await, &settings);
     let first = poll(&mut poller).await.expect("a poll");
     let expected =
-        ["coinnews:BTC-USD:2023-06-01T06:12:46.000000Z 500.25", "coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"];
+        ["coinnews:BTC-USD:1685599966000000/500.25//0 500.25", "coinnews:BTC-USD:1685600146450100/499//0 499"];
     assert_eq!(first, expected);
     assert_eq!(poll(&mut poller).await.expect("a poll"), Vec::<String>::new());
 }
@@ -90,13 +91,56 @@ fn a_symbol_of_the_settings_wins_over_the_known_ticker() {
     assert_eq!([read("bitcoin"), read("ripple")], [Ok("BTC-EUR".into()), Ok("XRP-USD".into())]);
 }
 
+#[test]
+fn two_coins_do_not_share_a_symbol() {
+    let parsed = |text: &str| Symbol::parse(text).expect("a symbol");
+    let mut owners = BTreeMap::new();
+    let mut assign = |coins: &[&str], settings: &[(&str, &str)]| {
+        let coins: BTreeSet<String> = coins.iter().map(|coin| (*coin).to_owned()).collect();
+        let settings = settings.iter().map(|(coin, symbol)| ((*coin).to_owned(), parsed(symbol))).collect();
+        let symbols = assign_symbols(&mut owners, &coins, &settings);
+        coins
+            .into_iter()
+            .zip(symbols)
+            .map(|(coin, symbol)| match symbol {
+                Ok(symbol) => format!("{coin}: {symbol}"),
+                Err(error) => format!("{coin}: {error}"),
+            })
+            .collect::<Vec<_>>()
+    };
+    let refused = "its symbol XRP-USD is the one of the coin \"xrp\"; give it another, as in \
+                   price_ingestor.coinnews.symbols.ripple = \"NAME-USD\"";
+    assert_eq!(assign(&["xrp"], &[]), ["xrp: XRP-USD"]);
+    assert_eq!(assign(&["ripple", "xrp"], &[]), [format!("ripple: {refused}"), "xrp: XRP-USD".to_owned()]);
+    assert_eq!(assign(&["ripple", "xrp"], &[("ripple", "XRPOLD-USD")]), ["ripple: XRPOLD-USD", "xrp: XRP-USD"]);
+    let settings = assign(&["ripple", "xrp"], &[("ripple", "XRP-USD")]);
+    assert!(settings[0] == "ripple: XRP-USD" && settings[1].contains("symbols.xrp"), "{settings:?}");
+}
+
+#[tokio::test]
+async fn a_price_from_the_future_costs_only_itself() {
+    let bodies = [
+        ("/api/data", r#"["bitcoin", "dogecoin"]"#),
+        ("/api/data/bitcoin", r#"{"value": 1, "updated_at": "2099-01-01T00:00:00Z"}"#),
+        ("/api/data/dogecoin", r#"{"value": 0.00004841587973576128, "updated_at": "2024-09-01T00:00:00Z"}"#),
+    ];
+    let settings = Settings { history: HistoryPolicy::Never, ..Settings::default() };
+    let url = serve(bodies).await;
+    let mut poller = poller(&url, &settings);
+    let mut round = poller.start_round().await.expect("a list");
+    let ticks = round.next_ticks().await.expect("a price");
+    assert_eq!(ticks[0].price.to_string(), "0.000048415879735761");
+    assert!(round.next_ticks().await.is_none());
+    assert_eq!((round.counts(), round.rounded()), ((2, 1), 1));
+}
+
 #[tokio::test]
 async fn one_coins_failure_does_not_stop_the_others() {
     let coins = r#"["bitcoin", "missing", "garbage", "币", "a/../b"]"#;
     let bodies = [("/api/data", coins), ("/api/data/bitcoin", BITCOIN), ("/api/data/garbage", "<html>")];
     let settings = Settings { history: HistoryPolicy::Never, ..Settings::default() };
     let published = poll(&mut poller(&serve(bodies).await, &settings)).await.expect("a poll");
-    assert_eq!(published, ["coinnews:BTC-USD:2023-06-01T06:15:46.450100Z 499"]);
+    assert_eq!(published, ["coinnews:BTC-USD:1685600146450100/499//0 499"]);
 }
 
 #[tokio::test]
