@@ -654,7 +654,7 @@ CREATE TABLE public.settlement_prices (
     price numeric NOT NULL,
     at timestamp with time zone NOT NULL,
     sequence bigint NOT NULL,
-    CONSTRAINT amounts_in_range CHECK (((price > (0)::numeric) AND (price < '10000000000000000'::numeric) AND (price = round(price, 12))))
+    CONSTRAINT amounts_in_range CHECK (((price > (0)::numeric) AND (price < '100000000000000'::numeric) AND (price = round(price, LEAST(18, (28 - length((trunc(price))::text)))))))
 );
 
 COMMENT ON TABLE public.settlement_prices IS 'The newest tick of each symbol that the trade-settler has applied.';
@@ -704,7 +704,7 @@ CREATE TABLE public.trades (
     tick_price numeric NOT NULL,
     at timestamp with time zone NOT NULL,
     hash bytea NOT NULL,
-    CONSTRAINT amounts_in_range CHECK (((size > (0)::numeric) AND (size < '10000000000000000'::numeric) AND (size = round(size, 12)) AND (price > (0)::numeric) AND (price < '10000000000000000'::numeric) AND (price = round(price, 12)) AND (quote_amount > (0)::numeric) AND (quote_amount < '10000000000000000'::numeric) AND (quote_amount = round(quote_amount, 12)) AND (fee >= (0)::numeric) AND (fee < '10000000000000000'::numeric) AND (fee = round(fee, 12)) AND (tick_price > (0)::numeric) AND (tick_price < '10000000000000000'::numeric) AND (tick_price = round(tick_price, 12)))),
+    CONSTRAINT amounts_in_range CHECK (((size > (0)::numeric) AND (size < '10000000000000000'::numeric) AND (size = round(size, 12)) AND (price > (0)::numeric) AND (price < '100000000000000'::numeric) AND (price = round(price, LEAST(18, (28 - length((trunc(price))::text))))) AND (quote_amount > (0)::numeric) AND (quote_amount < '10000000000000000'::numeric) AND (quote_amount = round(quote_amount, 12)) AND (fee >= (0)::numeric) AND (fee < '10000000000000000'::numeric) AND (fee = round(fee, 12)) AND (tick_price > (0)::numeric) AND (tick_price < '100000000000000'::numeric) AND (tick_price = round(tick_price, LEAST(18, (28 - length((trunc(tick_price))::text))))))),
     CONSTRAINT time_is_finite CHECK (isfinite(at)),
     CONSTRAINT trades_side_check CHECK ((side = ANY (ARRAY['buy'::text, 'sell'::text])))
 );

@@ -358,8 +358,8 @@ COMMENT ON TABLE batched_sources IS
 --
 -- Amounts have bounds. To PostgreSQL 'NaN' is above every number and so above zero: a lower bound alone lets it in, and a
 -- balance that it has moved is 'NaN' for good. Below 10^16 whole units and with at most 12 decimal places an amount has 28
--- digits, which is what the services calculate with; more could be stored, and then be read by nobody. A time that is
--- 'infinity' cannot be read either.
+-- digits, which is what the services calculate with; more could be stored, and then be read by nobody. A price is below 10^14
+-- and has up to 18 decimal places, but no more than 28 digits. A time that is 'infinity' cannot be read either.
 
 CREATE TABLE assets (
     code  text     PRIMARY KEY COLLATE "C" CHECK (code ~ '^[A-Z0-9]{1,20}$'),
@@ -499,10 +499,11 @@ CREATE TABLE trades (
     hash          bytea       NOT NULL,
     CONSTRAINT amounts_in_range CHECK (
         size > 0 AND size < 1e16 AND size = round(size, 12)
-        AND price > 0 AND price < 1e16 AND price = round(price, 12)
+        AND price > 0 AND price < 1e14 AND price = round(price, least(18, 28 - length(trunc(price)::text)))
         AND quote_amount > 0 AND quote_amount < 1e16 AND quote_amount = round(quote_amount, 12)
         AND fee >= 0 AND fee < 1e16 AND fee = round(fee, 12)
-        AND tick_price > 0 AND tick_price < 1e16 AND tick_price = round(tick_price, 12)),
+        AND tick_price > 0 AND tick_price < 1e14
+        AND tick_price = round(tick_price, least(18, 28 - length(trunc(tick_price)::text)))),
     CONSTRAINT time_is_finite CHECK (isfinite(at))
 );
 CREATE INDEX trades_user ON trades (user_id, posting_id);
@@ -529,7 +530,8 @@ CREATE TABLE settlement_prices (
     price    numeric     NOT NULL,
     at       timestamptz NOT NULL,
     sequence bigint      NOT NULL,
-    CONSTRAINT amounts_in_range CHECK (price > 0 AND price < 1e16 AND price = round(price, 12))
+    CONSTRAINT amounts_in_range CHECK (
+        price > 0 AND price < 1e14 AND price = round(price, least(18, 28 - length(trunc(price)::text))))
 );
 COMMENT ON TABLE settlement_prices IS 'The newest tick of each symbol that the trade-settler has applied.';
 

@@ -188,7 +188,7 @@ impl Layout {
                     _ => {}
                 }
             }
-            indexes[role as usize] = index;
+            indexes[role as usize] = if is_missing { None } else { index };
         }
         // A day is a time of its own where no column has the time of day.
         if indexes[Role::Time as usize].is_none() {
@@ -202,7 +202,7 @@ impl Layout {
         }
         let last_named = names.iter().rposition(|name| !name.is_empty()).map_or(0, |last| last + 1);
         let last_used = indexes.iter().flatten().max().map_or(0, |last| last + 1);
-        Ok(Columns { indexes, count: if has_header { last_named } else { last_used }, has_header })
+        Ok(Columns { indexes, count: last_named.max(last_used), has_header })
     }
 
     /// Returns the keys that hold the parts of a trade in JSON objects.

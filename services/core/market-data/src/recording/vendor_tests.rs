@@ -234,6 +234,11 @@ fn the_error_about_a_file_says_what_was_seen_and_which_option_helps() {
         ("1,2\n", "--no-header --columns time=0,price=1", vec!["\"symbol\" needs a number", "--symbol"]),
         ("{\"a\":1}\n", "--columns time=0", vec!["whose keys have names and no numbers"]),
         ("[{\"a\":1}]\n", "", vec!["jq -c"]),
+        (
+            "a,b,c\n1,2,3\n",
+            "--format binance-klines --candles close --symbol SPY",
+            vec!["no column \"time\"", "it names a,b,c"],
+        ),
         ("", "", vec!["no lines"]),
     ] {
         let error = read(text, options).expect_err(text);

@@ -52,7 +52,7 @@ async fn a_repeat_counts_once(system: &System) {
     let position = system.status().await.expect("a status").position("history-writer");
     // The broker drops what has the same id for two minutes; after that the database must know it.
     system.ingest(&csv, "test").await;
-    let repeat = OutboundMessage { id: "another".into(), ..message_of_line(3) };
+    let repeat = OutboundMessage { id: "another".into(), ..second_tick() };
     let headers = repeat.headers.iter().map(|(name, value)| {
         let value = if name == NATS_MSG_ID { "another" } else { value.as_str() };
         (name.clone(), value.to_owned())
@@ -65,9 +65,9 @@ async fn a_repeat_counts_once(system: &System) {
     assert_eq!(system.api.candles("ETH-USD", "1h").await, [candle("00:00:00", ["380", "381", "380", "381"], "3", 3)]);
 }
 
-/// Returns the message that the ingestor publishes for a line of the file; the header is line 1.
-fn message_of_line(line: usize) -> OutboundMessage {
-    tape::tick("test", "ETH-USD", "00:00:01", "381").to_message(&line.to_string())
+/// Returns the message that the ingestor publishes for the third line, the first of two equal ones.
+fn second_tick() -> OutboundMessage {
+    tape::message(&tape::tick("test", "ETH-USD", "00:00:01", "381"))
 }
 
 async fn pages_do_not_overlap(system: &System) {

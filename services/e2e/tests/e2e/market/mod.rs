@@ -1,4 +1,5 @@
-//! Prices: their history, candles, and the coinnews source.
+//! Prices: their history, candles, recorded files, and the coinnews source.
 
 mod coinnews;
 mod history;
+mod recordings;
