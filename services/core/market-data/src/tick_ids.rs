@@ -22,7 +22,7 @@ const GENERATION: usize = 65_536;
     "id {id:?} was that of another trade before; if the column does not hold the ids of trades, leave it out with --columns id=none"
 )]
 pub struct RepeatedId {
-    /// The id.
+    /// The id that both trades have.
     pub id: String,
 }
 
@@ -147,7 +147,8 @@ mod tests {
         }
         let mut reversed = ids(whole.iter().rev());
         let mut sorted = all.clone();
-        (reversed.sort(), sorted.sort());
+        reversed.sort();
+        sorted.sort();
         assert_eq!(reversed, sorted);
         // A cut through equal ticks cannot be told: the second of them is taken for the first.
         assert_eq!(ids(&whole[1..])[0], all[0]);

@@ -18,15 +18,10 @@ const MAX_COLUMNS: usize = 256;
 
 /// The decoder for the lines of one file.
 pub(crate) enum Decoder {
-    /// Separated values.
+    /// A trade per line, with a separator between its parts.
     Csv(Box<CsvDecoder>),
     /// A JSON object per line.
-    Ndjson {
-        /// The keys of the parts of a trade.
-        keys: Keys,
-        /// What makes trades of texts.
-        trades: TradeReader,
-    },
+    Ndjson(Box<NdjsonDecoder>),
 }
 
 impl Decoder {
@@ -45,16 +40,23 @@ impl Decoder {
 
     /// Returns the decoder for lines of JSON objects.
     pub(crate) fn ndjson(layout: &Layout) -> Result<Self, ShapeError> {
-        Ok(Self::Ndjson { keys: layout.keys()?, trades: TradeReader::new(layout) })
+        Ok(Self::Ndjson(Box::new(NdjsonDecoder { keys: layout.keys()?, trades: TradeReader::new(layout) })))
     }
 
     /// Decodes a line, with or without its line end.
     pub(crate) fn decode(&mut self, line: &[u8]) -> Result<RecordedTrade, LineError> {
         match self {
             Self::Csv(csv) => csv.decode(line),
-            Self::Ndjson { keys, trades } => trades.read(&json_texts(keys, trades.has_symbol(), line)?),
+            Self::Ndjson(json) => json.trades.read(&json_texts(&json.keys, json.trades.has_symbol(), line)?),
         }
     }
+}
+
+/// The decoder for lines of JSON objects.
+pub(crate) struct NdjsonDecoder {
+    /// The keys of the parts of a trade.
+    keys: Keys,
+    trades: TradeReader,
 }
 
 /// Returns the separator that stands most often in a line, outside of quotes; a comma where none does.

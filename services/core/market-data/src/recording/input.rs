@@ -34,7 +34,7 @@ pub enum InputError {
     /// The file begins like something that is not read here.
     #[error("the file begins like {what}: {remedy}")]
     Unsupported {
-        /// What it looks like.
+        /// The kind of file that it looks like.
         what: &'static str,
         /// What to do about it.
         remedy: &'static str,

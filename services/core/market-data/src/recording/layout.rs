@@ -47,7 +47,7 @@ pub enum ShapeError {
          time=0,price=1,size=2 and --symbol BTC-USD{hint}"
     )]
     NoHeader {
-        /// The line.
+        /// The line, cut off behind some characters.
         seen: String,
         /// The format that the file may have.
         hint: Hint,
@@ -256,7 +256,7 @@ impl Layout {
         let is_named = |part: &&str| names.iter().any(|name| plain(name) == **part);
         let parts = ["open", "high", "low", "close"];
         let price = self.find(Role::Price, names, true).and_then(|index| names.get(index));
-        parts.iter().all(|part| is_named(&part)) && price.is_none_or(|price| parts.contains(&plain(price).as_str()))
+        parts.iter().all(is_named) && price.is_none_or(|price| parts.contains(&plain(price).as_str()))
     }
 
     fn missing(&self, role: Role, first_line: &[String], has_header: bool) -> ShapeError {

@@ -55,7 +55,7 @@ pub struct ReadOptions {
     pub header: Header,
     /// The order of the lines.
     pub order: Order,
-    /// What becomes of candles.
+    /// The price of a candle that becomes a tick; without it, candles are refused.
     pub candles: Option<CandlePrice>,
 }
 
@@ -72,10 +72,10 @@ pub enum Header {
 /// The order of the lines of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
-    /// Times ascend.
+    /// The times of the lines ascend.
     #[default]
     OldestFirst,
-    /// Times descend. The lines are held in memory and turned round.
+    /// The times of the lines descend. All lines are held in memory and turned round.
     NewestFirst,
 }
 
@@ -134,7 +134,7 @@ pub(crate) enum ColumnRef {
     Name(String),
     /// Under one of these names, the first of which is present.
     AnyOf(&'static [&'static str]),
-    /// Nowhere.
+    /// The file does not have this part.
     Absent,
 }
 

@@ -12,13 +12,13 @@ const HOUR: i64 = 3_600 * SECOND;
 /// The unit of a time that is a number since the beginning of 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// Seconds, `s`.
+    /// A number counts seconds, `s` on the command line.
     Seconds,
-    /// Milliseconds, `ms`.
+    /// A number counts milliseconds, `ms`.
     Milliseconds,
-    /// Microseconds, `us`.
+    /// A number counts microseconds, `us`.
     Microseconds,
-    /// Nanoseconds, `ns`.
+    /// A number counts nanoseconds, `ns`.
     Nanoseconds,
 }
 
@@ -70,7 +70,7 @@ pub enum TimeOptionError {
     Zone(String),
 }
 
-/// How times are read.
+/// The reader of times, with what a text may leave out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TimeReader {
     /// The unit of numbers; by default their number of digits tells it, which is unambiguous from 2001 on.

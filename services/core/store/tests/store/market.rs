@@ -72,6 +72,15 @@ async fn a_repeated_tick_is_stored_once_and_pages_follow_each_other() {
         assert_eq!(added.await.expect("sequences").len(), expected);
     }
     let (store, btc) = (&database.store, &symbol("BTC-USD"));
+    for (times, sequences, expected) in
+        [((1, 3), (0, 3), 3), ((1, 3), (1, 2), 1), ((2, 9), (0, 9), 2), ((1, 3), (3, 9), 0)]
+    {
+        let times = (at(times.0), at(times.1));
+        let count = queries::count_ticks(store, &venue("coinbase"), times, sequences).await.expect("a count");
+        assert_eq!(count, expected);
+    }
+    let other = queries::count_ticks(store, &venue("kraken"), (at(1), at(3)), (0, 3)).await.expect("a count");
+    assert_eq!(other, 0);
     let range = Range { limit: 2, ..ALL };
     for (order, expected) in [(SortOrder::Ascending, [1, 2, 3]), (SortOrder::Descending, [3, 2, 1])] {
         let first = queries::list_ticks(store, btc, &range, order, None).await.expect("a page");
