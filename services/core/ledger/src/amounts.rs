@@ -1,7 +1,10 @@
 //! Exact arithmetic of money: a product of size, price and rates is rounded once, to the decimal places of its asset.
+//!
+//! Everything is rounded against the customer: what a buyer pays and every fee up, what a seller gets down. A cost that is
+//! rounded up is subadditive, so an order that is cut into pieces never costs less, or brings more, than the whole.
 
 use events::{
-    Price, asset,
+    Price, Side, asset,
     money::{MAX_DIGITS, PLACES},
 };
 use ruint::aliases::U256;
@@ -12,6 +15,8 @@ const LIMIT: u128 = events::money::LIMIT as u128;
 /// A balance is nearer to zero than this many whole units. With the most decimal places of an asset that makes 28 digits,
 /// as many as a `Decimal` holds.
 const BALANCE_LIMIT: MinorUnits = 10_i128.pow(16);
+/// The largest number of digits of a price.
+const MAX_DIGITS: u32 = 28;
 /// One whole in basis points.
 const BASIS: u64 = 10_000;
 
@@ -63,9 +68,9 @@ impl PriceFactor {
 /// The value of a trade in the quote asset, and its fee.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Notional {
-    /// The size times the price.
+    /// The size times the price: rounded up for a buyer, who pays it, and down for a seller, who gets it.
     pub quote: MinorUnits,
-    /// The fee of the value as it was before rounding.
+    /// The fee of the value as it was before rounding, rounded up. It is above zero unless its rate is zero.
     pub fee: MinorUnits,
 }
 
@@ -73,6 +78,15 @@ impl Notional {
     /// Returns the amount that a buyer pays.
     pub fn total(self) -> MinorUnits {
         self.quote + self.fee
+    }
+
+    /// Returns true when the trade would leave its customer nothing: the value, or what a seller keeps of it after the fee,
+    /// rounds to zero.
+    pub fn is_nothing(self, side: Side) -> bool {
+        match side {
+            Side::Buy => self.quote == 0,
+            Side::Sell => self.quote <= self.fee,
+        }
     }
 }
 
@@ -86,58 +100,60 @@ pub struct Scales {
 }
 
 impl Scales {
-    /// Returns size × price × factor and its fee, each rounded half to even once; none when the value exceeds the limit.
-    pub fn notional(self, size: MinorUnits, price: Price, factor: PriceFactor, rates: Rates) -> Option<Notional> {
+    /// Returns size × price and its fee of `fee_bp` basis points, each rounded once against the customer; none when the value
+    /// with its fee exceeds the limit.
+    pub fn notional(self, side: Side, size: MinorUnits, price: Price, fee_bp: u32) -> Option<Notional> {
         let product = U256::from(size.unsigned_abs())
             .checked_mul(U256::from(price.units().unsigned_abs()))?
-            .checked_mul(U256::from(factor.numerator))?
             .checked_mul(power(self.quote))?;
-        let denominator = power(self.base + PLACES) * U256::from(factor.denominator);
-        let fee = product.checked_mul(U256::from(rates.fee_bp))?;
-        let quote = half_even(product, denominator);
-        if quote >= power(self.quote) * U256::from(LIMIT) {
-            return None;
-        }
-        Some(Notional {
-            quote: minor_units(quote)?,
-            fee: minor_units(half_even(fee, denominator * U256::from(BASIS)))?,
-        })
+        let denominator = power(self.base + PLACES);
+        let fee = product.checked_mul(U256::from(fee_bp))?;
+        let notional = Notional {
+            quote: minor_units(against_customer(side, product, denominator))?,
+            fee: minor_units(fee.div_ceil(denominator.checked_mul(U256::from(BASIS))?))?,
+        };
+        let total = notional.quote.checked_add(notional.fee)?;
+        (U256::from(total.unsigned_abs()) < power(self.quote) * U256::from(LIMIT)).then_some(notional)
     }
 
-    /// Returns the largest size whose notional and fee fit into `funds`; none when the size exceeds the limit.
-    pub fn affordable(self, funds: MinorUnits, price: Price, factor: PriceFactor, rates: Rates) -> Option<MinorUnits> {
-        let size = self.size_of(funds, price, factor, rates)?;
-        if self.notional(size, price, factor, rates)?.total() <= funds {
-            return Some(size);
+    /// Returns the largest size whose cost with its fee fits into `funds`, so that funds in pieces never buy more than the
+    /// whole; none when the size exceeds the limit.
+    pub fn affordable(self, funds: MinorUnits, price: Price, fee_bp: u32) -> Option<MinorUnits> {
+        // Two roundings up add less than two minor units, so the size for two less always fits.
+        let mut fits = self.size_of(funds - 2, price, fee_bp)?;
+        let mut too_large = self.size_of(funds, price, fee_bp)? + 1;
+        while too_large - fits > 1 {
+            let size = fits + (too_large - fits) / 2;
+            let fits_funds =
+                self.notional(Side::Buy, size, price, fee_bp).is_some_and(|notional| notional.total() <= funds);
+            *(if fits_funds { &mut fits } else { &mut too_large }) = size;
         }
-        // Two roundings up add at most one minor unit, so the size for one minor unit less always fits.
-        self.size_of(funds - 1, price, factor, rates)
+        Some(fits)
     }
 
-    /// Returns `funds` / (price × factor × (1 + fee)), rounded down.
-    fn size_of(self, funds: MinorUnits, price: Price, factor: PriceFactor, rates: Rates) -> Option<MinorUnits> {
+    /// Returns `funds` / (price × (1 + fee)), rounded down.
+    fn size_of(self, funds: MinorUnits, price: Price, fee_bp: u32) -> Option<MinorUnits> {
         let numerator = U256::from(funds.max(0).unsigned_abs())
             .checked_mul(power(self.base + PLACES))?
-            .checked_mul(U256::from(factor.denominator))?
             .checked_mul(U256::from(BASIS))?;
         let denominator = U256::from(price.units().unsigned_abs())
-            * U256::from(factor.numerator)
-            * power(self.quote)
-            * U256::from(BASIS + u64::from(rates.fee_bp));
-        let size = numerator / denominator;
+            .checked_mul(power(self.quote))?
+            .checked_mul(U256::from(BASIS + u64::from(fee_bp)))?;
+        let size = numerator.checked_div(denominator)?;
         if size >= power(self.base) * U256::from(LIMIT) { None } else { minor_units(size) }
     }
 }
 
-/// Returns price × factor, rounded half to even to as many decimal places as a price of its size has; none when the product is
-/// not a valid price.
-pub fn scale_price(price: Price, factor: PriceFactor) -> Option<Price> {
-    let product = U256::from(price.units().unsigned_abs()) * U256::from(factor.numerator);
+/// Returns price × factor, rounded against the customer to as many decimal places as a price of its size has; none when the
+/// product is not a valid price. A trade's value is computed from this price, so that the price times the size gives the value
+/// exactly.
+pub fn scale_price(side: Side, price: Price, factor: PriceFactor) -> Option<Price> {
+    let product = U256::from(price.units().unsigned_abs()).checked_mul(U256::from(factor.numerator))?;
     let denominator = U256::from(factor.denominator);
     let digits = (product / denominator).checked_log(U256::from(10)).map_or(1, |log| log as u32 + 1);
     let cut = digits.saturating_sub(MAX_DIGITS);
-    let units = minor_units(half_even(product, denominator * power(cut)))?;
-    Price::new(to_decimal(units, PLACES - cut)?.normalize()).ok()
+    let units = minor_units(against_customer(side, product, denominator * power(cut)))?;
+    Price::new(to_decimal(units, PLACES.checked_sub(cut)?)?.normalize()).ok()
 }
 
 /// Converts an amount to minor units; none when it has more decimal places than the asset.
@@ -160,14 +176,12 @@ fn power(exponent: u32) -> U256 {
     U256::from(10).pow(U256::from(exponent))
 }
 
-fn half_even(numerator: U256, denominator: U256) -> U256 {
-    let (quotient, rest) = numerator.div_rem(denominator);
-    let up = match (rest * U256::from(2)).cmp(&denominator) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Greater => true,
-        std::cmp::Ordering::Equal => quotient.bit(0),
-    };
-    if up { quotient + U256::from(1) } else { quotient }
+/// Divides and rounds up what a buyer pays, and down what a seller gets.
+fn against_customer(side: Side, numerator: U256, denominator: U256) -> U256 {
+    match side {
+        Side::Buy => numerator.div_ceil(denominator),
+        Side::Sell => numerator / denominator,
+    }
 }
 
 fn minor_units(value: U256) -> Option<MinorUnits> {
@@ -188,38 +202,56 @@ mod tests {
     }
 
     #[test]
-    fn a_notional_is_size_times_price_rounded_once_half_to_even() {
-        for (size, at, quote, fee) in [
-            (100_000_000, "6804.91", 680_491, 680),
-            (100_000_000, "0.005", 0, 0),
-            (100_000_000, "0.015", 2, 0),
-            (100_000_000, "0.025", 2, 0),
-            (1, "6804.91", 0, 0),
-            (1_000_000_000, "2500.5", 2_500_500, 2_500), // A fee of 25.005 is 25.00, the even one.
-            (3_000_000_000, "2500.5", 7_501_500, 7_502),
+    fn a_notional_is_size_times_price_rounded_once_against_the_customer() {
+        for (size, at, [buy, sell], fee) in [
+            (100_000_000, "6804.91", [680_491, 680_491], 681),
+            (100_000_000, "0.005", [1, 0], 1),
+            (100_000_000, "0.01", [1, 1], 1),
+            (100_000_000, "0.010000000001", [2, 1], 1),
+            (1, "6804.91", [1, 0], 1),
+            (1_000_000_000, "2500.5", [2_500_500, 2_500_500], 2_501), // A fee of 25.005.
+            (1_000_000_000, "2500", [2_500_000, 2_500_000], 2_500),
+            (22, "68000", [2, 1], 1),
+            (8, "68000", [1, 0], 1),
         ] {
-            let notional = BTC_USD.notional(size, price(at), PriceFactor::ONE, RATES).expect("within the limit");
-            assert_eq!((notional.quote, notional.fee), (quote, fee), "{size} at {at}");
+            for (side, quote) in [(Side::Buy, buy), (Side::Sell, sell)] {
+                let notional = BTC_USD.notional(side, size, price(at), 10).expect("within the limit");
+                assert_eq!((notional.quote, notional.fee), (quote, fee), "{side:?} {size} at {at}");
+                assert_eq!(BTC_USD.notional(side, size, price(at), 0).expect("within the limit").fee, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn a_trade_that_leaves_its_customer_nothing_is_nothing() {
+        for (size, is_nothing) in [(8, [false, true]), (15, [false, true]), (44, [false, false])] {
+            for (side, expected) in [Side::Buy, Side::Sell].into_iter().zip(is_nothing) {
+                let notional = BTC_USD.notional(side, size, price("68000"), 10).expect("within the limit");
+                assert_eq!(notional.is_nothing(side), expected, "{side:?} {size}: {notional:?}");
+            }
         }
     }
 
     #[test]
     fn a_market_price_includes_half_the_spread() {
-        assert_eq!(scale_price(price("6800"), PriceFactor::buying(RATES)), Some(price("6803.4")));
-        assert_eq!(scale_price(price("6800"), PriceFactor::selling(RATES)), Some(price("6796.6")));
-        assert_eq!(scale_price(price("6800"), PriceFactor::with_slippage(RATES)), Some(price("6868")));
-        let smallest = price("0.000000000000000001");
-        assert_eq!(scale_price(smallest, PriceFactor::buying(RATES)), Some(smallest));
-        // 28 digits are as many as a price has, so that a large one has fewer places.
-        let scaled = scale_price(price("99999999999.123456789"), PriceFactor::buying(RATES));
-        assert_eq!(scaled, Some(price("100049999999.1230185173945")));
+        let (buying, selling) = (PriceFactor::buying(RATES), PriceFactor::selling(RATES));
+        assert_eq!(scale_price(Side::Buy, price("6800"), buying), Some(price("6803.4")));
+        assert_eq!(scale_price(Side::Sell, price("6800"), selling), Some(price("6796.6")));
+        assert_eq!(scale_price(Side::Buy, price("6800"), PriceFactor::with_slippage(RATES)), Some(price("6868")));
+        let smallest = Price::new(Decimal::new(1, PLACES)).expect("a price");
+        assert_eq!(scale_price(Side::Buy, smallest, buying), Price::new(Decimal::new(2, PLACES)).ok());
+        assert_eq!(scale_price(Side::Sell, smallest, selling), None);
+        assert_eq!(scale_price(Side::Buy, price("99999999999999"), buying), None);
     }
 
     #[test]
     fn a_notional_beyond_the_limit_is_none() {
         let largest = 10_i128.pow(22);
-        assert_eq!(BTC_USD.notional(largest, price("99999999999999"), PriceFactor::ONE, RATES), None);
-        assert_eq!(BTC_USD.affordable(10_i128.pow(16) - 1, price("0.000000000001"), PriceFactor::ONE, RATES), None);
+        assert_eq!(BTC_USD.notional(Side::Buy, largest, price("99999999999999"), 10), None);
+        // The value is below the limit, and with its fee it is not.
+        assert_eq!(BTC_USD.notional(Side::Buy, 10_i128.pow(8), price("99999999999999"), 10), None);
+        let smallest = Price::new(Decimal::new(1, PLACES)).expect("a price");
+        assert_eq!(BTC_USD.affordable(10_i128.pow(16) - 1, smallest, 10), None);
     }
 
     #[test]
@@ -230,27 +262,26 @@ mod tests {
         assert_eq!(to_minor_units(decimal("1.505"), 2), None);
     }
 
+    fn at(units: i128) -> Price {
+        Price::new(to_decimal(units, PLACES).expect("fits")).expect("a price")
+    }
+
     proptest! {
         #[test]
         fn an_affordable_size_fits_and_the_next_larger_one_does_not(
             funds in 1_i128..10_i128.pow(12), units in 1_i128..10_i128.pow(18), fee_bp in 0_u32..500,
         ) {
-            let rates = Rates { fee_bp, ..RATES };
-            let price = Price::new(to_decimal(units, PLACES).expect("fits")).expect("a price");
-            let factor = PriceFactor::buying(rates);
-            if let Some(size) = BTC_USD.affordable(funds, price, factor, rates) {
-                let total = BTC_USD.notional(size, price, factor, rates).expect("within the limit").total();
-                prop_assert!(total <= funds);
-                // At most two minor units of the quote are left unspent that could have bought more.
-                let more = BTC_USD.notional(size + 1, price, factor, rates).expect("within the limit").total();
-                prop_assert!(more + 2 > funds, "{size} costs {total} of {funds}, one more costs {more}");
+            if let Some(size) = BTC_USD.affordable(funds, at(units), fee_bp) {
+                let total = |size| BTC_USD.notional(Side::Buy, size, at(units), fee_bp).map(Notional::total);
+                prop_assert!(total(size).is_some_and(|total| total <= funds), "{:?}", total(size));
+                prop_assert!(total(size + 1).is_none_or(|total| total > funds), "{:?}", total(size + 1));
             }
         }
 
         #[test]
         fn a_worse_price_never_costs_less(size in 1_i128..10_i128.pow(15), units in 1_i128..10_i128.pow(18)) {
-            let at = |units| Price::new(to_decimal(units, PLACES).expect("fits")).expect("a price");
-            let notional = |units| BTC_USD.notional(size, at(units), PriceFactor::ONE, RATES).expect("within the limit");
+            let notional =
+                |units| BTC_USD.notional(Side::Buy, size, at(units), RATES.fee_bp).expect("within the limit");
             let (better, worse) = (notional(units), notional(units + 1));
             prop_assert!(better.quote <= worse.quote && better.fee <= worse.fee);
         }

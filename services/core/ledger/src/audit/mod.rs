@@ -8,12 +8,13 @@ use std::{
     fmt,
 };
 
-use events::{OrderStatus, RejectReason, Side, asset::is_within};
+use events::{Asset, OrderStatus, RejectReason, Side, asset::is_within};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use self::posting::{AssetAmount, BalanceChanges};
 use crate::{
+    amounts::Scales,
     hash_chain,
     rows::{AccountRow, AssetRow, DepositRow, OrderRow, OrderStateRow, PostingRow, TradeRow, TransferRow},
 };
@@ -259,9 +260,13 @@ impl Audit {
         if !order::matches_request(trade, &terms) {
             self.find(at.clone(), "it is not what its order asks for");
         }
-        let places = self.places.get(terms.symbol.quote().as_str());
-        if places.is_some_and(|places| !order::has_right_notional(trade, *places)) {
-            self.find(at, "its quote amount is not size × price");
+        let places = |asset: Asset| self.places.get(asset.as_str()).copied();
+        if let Some((base, quote)) = places(terms.symbol.base()).zip(places(terms.symbol.quote()))
+            && !order::is_rounded_right(trade, terms.side, Scales { base, quote })
+        {
+            let wrong = "breaks the rounding rule: its quote amount must be size × price, and its fee a rate of that, rounded \
+                         against the customer";
+            self.find(format!("posting {}", posting.id), format!("the {at} {wrong}"));
         }
     }
 

@@ -1,42 +1,73 @@
 //! Compares a trade with its order.
 
 use events::{
-    OrderRequest, Price,
+    OrderRequest, Price, Side,
     order_request::{OrderKind, OrderSize},
 };
-use rust_decimal::Decimal;
 
-use crate::{rows::TradeRow, trigger_book::Trigger};
+use crate::{
+    amounts::{self, Scales},
+    rows::TradeRow,
+    trigger_book::Trigger,
+};
+
+/// The largest fee that a setting allows, in basis points.
+const MAX_FEE_BP: u32 = 1_000;
 
 /// Returns true when an order of this request could have traded so. The settler's settings are not known here, so the spread
 /// and the fee of a market order are not checked.
 pub(super) fn matches_request(trade: &TradeRow, request: &OrderRequest) -> bool {
     let Ok(tick) = Price::new(trade.tick_price) else { return false };
     let reached = |trigger: Trigger| trigger.is_reached(request.side, tick);
+    // Half the spread, which is never for the customer.
+    let is_market_price = match request.side {
+        Side::Buy => trade.price >= trade.tick_price,
+        Side::Sell => trade.price <= trade.tick_price,
+    };
+    let spent = trade.quote_amount.checked_add(trade.fee);
     let (size, at_right_price) = match request.execution {
-        OrderKind::Market(OrderSize::Size(size)) => (Some(size), true),
-        OrderKind::Market(OrderSize::Funds(funds)) => (None, trade.quote_amount + trade.fee <= funds.decimal()),
+        OrderKind::Market(OrderSize::Size(size)) => (Some(size), is_market_price),
+        OrderKind::Market(OrderSize::Funds(funds)) => {
+            (None, is_market_price && spent.is_some_and(|spent| spent <= funds.decimal()))
+        }
         OrderKind::Limit { size, price, .. } => {
             (Some(size), trade.price == trade.tick_price && reached(Trigger::Limit(price)))
         }
-        OrderKind::Stop { size, stop_price } => (Some(size), reached(Trigger::Stop(stop_price))),
+        OrderKind::Stop { size, stop_price } => (Some(size), is_market_price && reached(Trigger::Stop(stop_price))),
     };
     (trade.symbol.as_str(), &*trade.side) == (request.symbol.as_str(), request.side.as_str())
         && size.is_none_or(|size| size.decimal() == trade.size)
         && at_right_price
 }
 
-/// Returns true when size × price is the quote amount, within rounding: the price is rounded to 12 decimal places, and the
-/// quote amount to those of the quote asset.
-pub(super) fn has_right_notional(trade: &TradeRow, places: u32) -> bool {
-    let rounding = trade.size * Decimal::new(1, 12) + Decimal::new(1, places);
-    let notional = trade.size.checked_mul(trade.price);
-    notional.is_some_and(|notional| (notional - trade.quote_amount).abs() <= rounding)
+/// Returns true when the trade is rounded against its customer, as the settler rounds: the quote amount is size × price, up
+/// for a buyer and down for a seller, and the fee is what some allowed rate gives, rounded up.
+pub(super) fn is_rounded_right(trade: &TradeRow, side: Side, scales: Scales) -> bool {
+    let amounts = (
+        Price::new(trade.price).ok(),
+        amounts::to_minor_units(trade.size, scales.base),
+        amounts::to_minor_units(trade.quote_amount, scales.quote),
+        amounts::to_minor_units(trade.fee, scales.quote),
+    );
+    let (Some(price), Some(size), Some(quote), Some(fee)) = amounts else { return false };
+    let expected = |fee_bp| scales.notional(side, size, price, fee_bp);
+    // The rate of the day is not saved with the trade. A fee never falls with its rate, so the first one that reaches the fee
+    // is the one to compare.
+    let (mut low, mut high) = (0, MAX_FEE_BP);
+    while low < high {
+        let rate = (low + high) / 2;
+        match expected(rate) {
+            Some(notional) if notional.fee < fee => low = rate + 1,
+            _ => high = rate,
+        }
+    }
+    expected(low).is_some_and(|notional| (notional.quote, notional.fee) == (quote, fee))
 }
 
 #[cfg(test)]
 mod tests {
     use events::Timestamp;
+    use rust_decimal::Decimal;
     use serde_json::json;
     use uuid::Uuid;
 
@@ -82,10 +113,32 @@ mod tests {
     }
 
     #[test]
-    fn the_quote_amount_is_size_times_price() {
-        assert!(has_right_notional(&trade(), 2));
-        assert!(has_right_notional(&TradeRow { quote_amount: Decimal::new(200_001, 2), ..trade() }, 2));
-        assert!(!has_right_notional(&TradeRow { quote_amount: Decimal::new(200_002, 2), ..trade() }, 2));
-        assert!(!has_right_notional(&TradeRow { price: Decimal::new(4_001, 0), ..trade() }, 2));
+    fn a_trade_is_rounded_against_its_customer() {
+        let scales = Scales { base: 8, quote: 2 };
+        let cents = |cents| Decimal::new(cents, 2);
+        // 0.33333333 × 68000 = 22,666.66644; a fee of a tenth of a percent is 22.66666644.
+        let third = |quote, fee| TradeRow {
+            size: Decimal::new(33_333_333, 8),
+            price: 68_000.into(),
+            quote_amount: cents(quote),
+            fee: cents(fee),
+            ..trade()
+        };
+        for (trade, side, expected) in [
+            (trade(), Side::Buy, true),
+            (trade(), Side::Sell, true),
+            (TradeRow { quote_amount: cents(200_001), ..trade() }, Side::Buy, false),
+            (TradeRow { price: Decimal::new(4_001, 0), ..trade() }, Side::Buy, false),
+            (third(2_266_667, 2_267), Side::Buy, true),
+            (third(2_266_666, 2_267), Side::Buy, false),
+            (third(2_266_666, 2_267), Side::Sell, true),
+            (third(2_266_667, 2_267), Side::Sell, false),
+            (third(2_266_667, 0), Side::Buy, true), // The rate may have been zero.
+            (third(2_266_667, 2_266), Side::Buy, false),
+            (third(2_266_667, 2_268), Side::Buy, false),
+            (TradeRow { fee: Decimal::MAX, ..trade() }, Side::Buy, false),
+        ] {
+            assert_eq!(is_rounded_right(&trade, side, scales), expected, "{side:?} {trade:?}");
+        }
     }
 }

@@ -75,12 +75,15 @@ impl OrderBook {
             let market = self.markets.get(&terms.symbol).and_then(|market| market.latest);
             market.map(|quote| quote.price).ok_or(RejectReason::NoPrice)
         };
+        // What a sell brings is only looked at to tell an order that would bring nothing.
+        let market = match terms.side {
+            Side::Buy => PriceFactor::with_slippage(rates),
+            Side::Sell => PriceFactor::selling(rates),
+        };
         let (order_size, price, factor) = match terms.execution {
-            OrderKind::Market(order_size) => (order_size, latest()?, PriceFactor::with_slippage(rates)),
+            OrderKind::Market(order_size) => (order_size, latest()?, market),
             OrderKind::Limit { size, price, .. } => (OrderSize::Size(size), price, PriceFactor::ONE),
-            OrderKind::Stop { size, stop_price } => {
-                (OrderSize::Size(size), stop_price, PriceFactor::with_slippage(rates))
-            }
+            OrderKind::Stop { size, stop_price } => (OrderSize::Size(size), stop_price, market),
         };
         let size = match order_size {
             OrderSize::Size(size) => {
@@ -91,8 +94,9 @@ impl OrderBook {
                 return Ok(Hold { asset: terms.symbol.quote(), amount });
             }
         };
-        let notional = scales.notional(size, price, factor, rates).ok_or(RejectReason::TooLarge)?;
-        if notional.quote == 0 {
+        let price = scaled(terms.side, price, factor)?;
+        let notional = scales.notional(terms.side, size, price, rates.fee_bp).ok_or(RejectReason::TooLarge)?;
+        if notional.is_nothing(terms.side) {
             return Err(RejectReason::TooSmall);
         }
         Ok(match terms.side {
@@ -133,20 +137,20 @@ impl OrderBook {
             (_, Side::Buy) => PriceFactor::buying(rates),
             (_, Side::Sell) => PriceFactor::selling(rates),
         };
+        let price = scaled(terms.side, quote.price, factor)?;
         let size = match terms.execution {
             OrderKind::Market(OrderSize::Funds(funds)) => {
                 let funds = amounts::to_minor_units(funds.decimal(), scales.quote).ok_or(RejectReason::TooPrecise)?;
-                scales.affordable(funds, quote.price, factor, rates).ok_or(RejectReason::TooLarge)?
+                scales.affordable(funds, price, rates.fee_bp).ok_or(RejectReason::TooLarge)?
             }
             OrderKind::Market(OrderSize::Size(size)) | OrderKind::Limit { size, .. } | OrderKind::Stop { size, .. } => {
                 amounts::to_minor_units(size.decimal(), scales.base).ok_or(RejectReason::TooPrecise)?
             }
         };
-        let notional = scales.notional(size, quote.price, factor, rates).ok_or(RejectReason::TooLarge)?;
-        if notional.quote == 0 || size == 0 {
+        let notional = scales.notional(terms.side, size, price, rates.fee_bp).ok_or(RejectReason::TooLarge)?;
+        if size == 0 || notional.is_nothing(terms.side) {
             return Err(RejectReason::TooSmall);
         }
-        let price = amounts::scale_price(quote.price, factor).ok_or(RejectReason::TooLarge)?;
         Ok(Fill { scales, quote, price, size, notional })
     }
 
@@ -358,6 +362,14 @@ struct Fill {
     price: Price,
     size: MinorUnits,
     notional: Notional,
+}
+
+/// Returns the price of a trade, or the reason why there is none: it rounds to nothing for a seller, or is above every price.
+fn scaled(side: Side, price: Price, factor: PriceFactor) -> Result<Price, RejectReason> {
+    amounts::scale_price(side, price, factor).ok_or(match side {
+        Side::Buy => RejectReason::TooLarge,
+        Side::Sell => RejectReason::TooSmall,
+    })
 }
 
 fn posting_cause(order: &Order, kind: PostingKind, at: Timestamp) -> PostingCause {

@@ -253,6 +253,29 @@ fn a_posting_moves_what_its_trade_says() {
 }
 
 #[test]
+fn a_posting_that_is_a_cent_too_kind_to_its_customer_is_named() {
+    for account in ["house", "fees"] {
+        let (mut rows, orders) = traded();
+        let cent = Decimal::new(1, 2);
+        let (less, more) = (rows.account(account, "USD"), rows.account("available", "USD"));
+        let trade = rows.trade(orders.filled);
+        let posting = trade.posting_id;
+        *(if account == "house" { &mut trade.quote_amount } else { &mut trade.fee }) -= cent;
+        for row in rows.transfers.iter_mut().filter(|row| row.posting_id == posting && row.asset == "USD") {
+            row.amount += match row.to_account {
+                to if to == less => -cent,
+                to if to == more => cent,
+                _ => Decimal::ZERO,
+            };
+        }
+        rows.rehash();
+        let wrong = rows.wrong();
+        let named = format!("posting {posting}: the trade of order {} breaks the rounding rule", orders.filled);
+        assert!(wrong.len() == 1 && wrong[0].starts_with(&named), "{account}: {wrong:?}");
+    }
+}
+
+#[test]
 fn a_trade_matches_its_order_whose_request_never_changes() {
     let (mut rows, orders) = traded();
     let other = json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "0.1", "price": "4700" });

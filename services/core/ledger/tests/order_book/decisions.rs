@@ -25,12 +25,12 @@ fn a_market_buy_fills_at_the_latest_price_plus_half_the_spread() {
     let mut harness = Harness::funded();
     let order = harness.place(json!({ "side": "buy", "type": "market", "size": "0.5" }));
     assert_eq!(harness.status(order), (Filled, None));
-    // 0.5 × 5,000 × 1.0005 = 2,501.25, and a tenth of a percent of that is 2.50, half to even.
-    assert_eq!(harness.balances(), ["7496.25", "0", "2.5", "0"]);
+    // 0.5 × 5,000 × 1.0005 = 2,501.25, and a tenth of a percent of that is 2.50125, rounded up.
+    assert_eq!(harness.balances(), ["7496.24", "0", "2.5", "0"]);
     let trade = &harness.store.trades.values().next().expect("a trade");
     assert_eq!((trade.price.to_string(), trade.quote_amount.to_string()), ("5002.5".into(), "2501.25".into()));
-    assert_eq!((trade.fee.to_string(), trade.tick_sequence), ("2.50".into(), 1));
-    assert_eq!(harness.store.balance("fees", None, "USD").to_string(), "2.5");
+    assert_eq!((trade.fee.to_string(), trade.tick_sequence), ("2.51".into(), 1));
+    assert_eq!(harness.store.balance("fees", None, "USD").to_string(), "2.51");
     assert_eq!(harness.store.balance("house", None, "USD").to_string(), "2501.25");
     assert!(
         matches!(&harness.events[..], [OrderEvent::Traded(_), OrderEvent::Updated(update)] if update.revision == 1)
@@ -53,7 +53,7 @@ fn a_market_buy_with_funds_never_spends_more() {
     assert_eq!(harness.status(order), (Filled, None));
     let trade = harness.store.trades.values().next().expect("a trade");
     assert_eq!((trade.quote_amount + trade.fee).to_string(), "100.00");
-    assert_eq!(trade.size.to_string(), "0.01997003");
+    assert_eq!(trade.size.to_string(), "0.01997001");
 }
 
 #[test]
@@ -91,14 +91,14 @@ fn an_ioc_limit_that_cannot_fill_at_once_expires() {
 fn a_stop_fills_at_the_market_price_and_may_need_more_than_its_hold() {
     let mut harness = Harness::funded();
     let order = harness.place(json!({ "side": "buy", "type": "stop", "size": "1", "stop_price": "5100" }));
-    assert_eq!(harness.balances(), ["4843.85", "5156.15", "2", "0"]); // 5,100 × 1.01 = 5,151.00 and 5.15.
+    assert_eq!(harness.balances(), ["4843.84", "5156.16", "2", "0"]); // 5,100 × 1.01 = 5,151.00 and 5.151.
     harness.tick("5500", 2);
     assert_eq!(harness.status(order), (Filled, None));
-    assert_eq!(harness.balances(), ["4491.75", "0", "3", "0"]); // 5,502.75 and 5.50.
+    assert_eq!(harness.balances(), ["4491.74", "0", "3", "0"]); // 5,502.75 and 5.51.
     let other = harness.place(json!({ "side": "buy", "type": "stop", "size": "0.8", "stop_price": "5510" }));
     harness.tick("6000", 3);
     assert_eq!(harness.status(other), (Rejected, Some(RejectReason::InsufficientFunds)));
-    assert_eq!(harness.balances(), ["4491.75", "0", "3", "0"]);
+    assert_eq!(harness.balances(), ["4491.74", "0", "3", "0"]);
 }
 
 #[test]
@@ -121,8 +121,10 @@ fn an_impossible_order_is_rejected_with_the_reason() {
         ),
         (json!({ "side": "buy", "type": "market", "size": "0.000000001" }), RejectReason::TooPrecise),
         (json!({ "side": "buy", "type": "market", "funds": "1.001" }), RejectReason::TooPrecise),
-        (json!({ "side": "buy", "type": "market", "size": "0.00000099" }), RejectReason::TooSmall),
-        (json!({ "side": "sell", "type": "market", "size": "0.00000099" }), RejectReason::TooSmall),
+        (json!({ "side": "buy", "type": "market", "funds": "0.01" }), RejectReason::TooSmall),
+        (json!({ "side": "sell", "type": "market", "size": "0.00000199" }), RejectReason::TooSmall),
+        (json!({ "side": "sell", "type": "limit", "size": "0.00000299", "price": "5000" }), RejectReason::TooSmall),
+        (json!({ "side": "sell", "type": "stop", "size": "0.000002", "stop_price": "4000" }), RejectReason::TooSmall),
         (json!({ "side": "buy", "type": "limit", "size": "99999999999999", "price": "9" }), RejectReason::TooLarge),
         (json!({ "symbol": "XYZ-USD", "side": "buy", "type": "market", "size": "1" }), RejectReason::UnknownSymbol),
         (json!({ "symbol": "BTC-XYZ", "side": "buy", "type": "market", "size": "1" }), RejectReason::UnknownSymbol),
@@ -264,7 +266,7 @@ fn an_alert_places_its_order_once() {
     assert_eq!(harness.status(order), (Open, None));
     harness.fire(RULE);
     assert_eq!(harness.status(order), (Filled, None));
-    assert_eq!(harness.balances(), ["5994", "0", "3", "0"]);
+    assert_eq!(harness.balances(), ["5993.99", "0", "3", "0"]);
     harness.fire(RULE);
     assert_eq!(harness.store.trades.len(), 1);
 }

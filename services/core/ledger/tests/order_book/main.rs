@@ -6,3 +6,4 @@ mod harness;
 mod memory_store;
 mod model;
 mod model_check;
+mod rounding;

@@ -28,13 +28,26 @@ fn basis(points: u32) -> Decimal {
     Decimal::new(points.into(), 4)
 }
 
-fn money(value: Decimal) -> Decimal {
-    value.round_dp_with_strategy(2, RoundingStrategy::MidpointNearestEven)
+fn up(value: Decimal) -> Decimal {
+    value.round_dp_with_strategy(2, RoundingStrategy::AwayFromZero)
 }
 
-/// Returns the notional and its fee.
-fn notional(size: Decimal, price: Decimal) -> (Decimal, Decimal) {
-    (money(size * price), money(size * price * basis(POLICY.rates.fee_bp)))
+/// Returns the notional and its fee, rounded against the customer.
+fn notional(side: Side, size: Decimal, price: Decimal) -> (Decimal, Decimal) {
+    let value = size * price;
+    let fee = up(value * basis(POLICY.rates.fee_bp));
+    (if side == Side::Buy { up(value) } else { value.round_dp_with_strategy(2, RoundingStrategy::ToZero) }, fee)
+}
+
+/// Returns the largest size that funds buy: whatever part of them is the value, the rest is the fee.
+fn affordable(funds: Decimal, price: Decimal, scale: u32) -> Decimal {
+    let down = |value: Decimal, places| value.round_dp_with_strategy(places, RoundingStrategy::ToZero);
+    let rate = basis(POLICY.rates.fee_bp);
+    let value = down(funds / (Decimal::ONE + rate), 2);
+    let values = (-3..=2).map(|cents| value + Decimal::new(cents, 2));
+    let values = values.filter(|value| *value >= Decimal::ZERO && *value <= funds);
+    let sizes = values.map(|value| down((value / price).min((funds - value) / (price * rate)), scale));
+    sizes.max().unwrap_or_default()
 }
 
 fn size(order: &OrderPlaced) -> Option<Decimal> {
@@ -96,19 +109,21 @@ impl Model {
             usable_price?;
         }
         let latest = self.prices.get(symbol.as_str()).map(|(price, _)| price.decimal());
+        let worst = match order.terms.side {
+            Side::Buy => Decimal::ONE + basis(POLICY.rates.slippage_bp),
+            Side::Sell => Decimal::ONE - basis(POLICY.rates.spread_bp) / Decimal::TWO,
+        };
         let reference = match order.terms.execution {
             // An order that waits for its alert is held for at the latest price, whatever its age.
-            OrderKind::Market(_) => latest? * (Decimal::ONE + basis(POLICY.rates.slippage_bp)),
+            OrderKind::Market(_) => latest? * worst,
             OrderKind::Limit { price, .. } => price.decimal(),
-            OrderKind::Stop { stop_price, .. } => {
-                stop_price.decimal() * (Decimal::ONE + basis(POLICY.rates.slippage_bp))
-            }
+            OrderKind::Stop { stop_price, .. } => stop_price.decimal() * worst,
         };
         let (asset, need) = match (order.terms.side, order.terms.execution, size(order)) {
             (_, OrderKind::Market(OrderSize::Funds(funds)), _) => (symbol.quote(), funds.decimal()),
             (side, _, Some(size)) => {
-                let (quote, fee) = notional(size, reference);
-                if quote.is_zero() {
+                let (quote, fee) = notional(side, size, reference);
+                if side == Side::Sell && quote <= fee {
                     return None;
                 }
                 if side == Side::Buy { (symbol.quote(), quote + fee) } else { (symbol.base(), size) }
@@ -151,15 +166,12 @@ impl Model {
         let scale = memory_store::assets().iter().find(|(asset, _)| *asset == base).map_or(0, |(_, scale)| *scale);
         let size = size(order).unwrap_or_else(|| {
             let OrderKind::Market(OrderSize::Funds(funds)) = order.terms.execution else { return Decimal::ZERO };
-            let cost = price * (Decimal::ONE + basis(POLICY.rates.fee_bp));
-            let down = |funds: Decimal| (funds / cost).round_dp_with_strategy(scale, RoundingStrategy::ToZero);
-            let most = down(funds.decimal());
-            let (quote, fee) = notional(most, price);
-            if quote + fee <= funds.decimal() { most } else { down(funds.decimal() - Decimal::new(1, 2)) }
+            affordable(funds.decimal(), price, scale)
         });
-        let (notional, fee) = notional(size, price);
+        let (notional, fee) = notional(side, size, price);
         let paid = if side == Side::Buy { notional + fee } else { size };
-        if notional.is_zero() || self.balances(user, pays.as_str()).0 < paid {
+        let brings_nothing = size.is_zero() || (side == Side::Sell && notional <= fee);
+        if brings_nothing || self.balances(user, pays.as_str()).0 < paid {
             return false;
         }
         match side {
