@@ -176,9 +176,9 @@ impl ConsumerService for TradeSettler {
         match input {
             Input::Tick(tick) => book.apply_tick(&tick, message.sequence, message.stored_at),
             Input::Ignored => {}
-            Input::Alert(alert) => book.apply_alert(&alert),
+            Input::Alert(alert) => book.apply_alert(&alert, message.stored_at),
             Input::Placed(placed) if settled.contains(&placed.order_id) => {}
-            Input::Placed(placed) => book.place(*placed),
+            Input::Placed(placed) => book.place(*placed, message.stored_at),
             Input::Cancel(request) => book.cancel(&request),
             Input::Deposit(request) if settled.contains(&request.deposit_id) => {}
             Input::Deposit(request) => book.apply_deposit(&request)?,

@@ -11,7 +11,10 @@ pub mod verify;
 use std::time::Duration;
 
 use events::Period;
-use ledger::{amounts::Rates, order_book::Policy};
+use ledger::{
+    amounts::Rates,
+    order_book::{Policy, PriceAge},
+};
 use platform::{
     Broker, Health, ServiceError, Shutdown,
     settings::{SettingsError, require_range},
@@ -19,9 +22,21 @@ use platform::{
 };
 use serde::Deserialize;
 use store::{LocalSignals, Store};
+use tracing::warn;
 
 /// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "trade-settler";
+
+/// The time against which the age of a price is measured, as a setting.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceAgeSetting {
+    /// The time at which the broker stored the order, or the tick that fills a resting order.
+    #[default]
+    Stored,
+    /// The time of the newest tick of any symbol.
+    Event,
+}
 
 /// The settings of the trade-settler.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,8 +49,10 @@ pub struct Settings {
     /// The slippage beyond the latest price that the funds of a market order must cover, in basis points, 0 to 5000 and at
     /// least half the spread.
     pub slippage_bp: u32,
-    /// The age in seconds beyond which a price fills nothing, counted back from the newest tick of any symbol, 1 to 86400.
+    /// The age in seconds beyond which a price fills nothing, 1 to 86400.
     pub max_price_age_seconds: u32,
+    /// The time against which that age is measured; `event` is for replays of recorded days.
+    pub price_age: PriceAgeSetting,
     /// The number of orders that one user may have open, 1 to 100000.
     pub max_open_orders: usize,
     /// The approximate number of orders and ticks per transaction, 1 to 20000.
@@ -51,6 +68,7 @@ impl Default for Settings {
             spread_bp: 10,
             slippage_bp: 100,
             max_price_age_seconds: 60,
+            price_age: PriceAgeSetting::Stored,
             max_open_orders: 1_000,
             batch: 5_000,
             verify_every_minutes: 60,
@@ -75,6 +93,10 @@ impl Settings {
         Policy {
             rates: Rates { fee_bp: self.fee_bp, spread_bp: self.spread_bp, slippage_bp: self.slippage_bp },
             max_price_age: Period::seconds(self.max_price_age_seconds),
+            price_age: match self.price_age {
+                PriceAgeSetting::Stored => PriceAge::Stored,
+                PriceAgeSetting::Event => PriceAge::Event,
+            },
             max_open_orders: self.max_open_orders,
         }
     }
@@ -93,6 +115,13 @@ pub async fn run(
     store::consumer::dead_letters::register_metrics(SERVICE);
     consumer_run::register_metrics();
     verify::register_metrics();
+    if settings.price_age == PriceAgeSetting::Event {
+        warn!(
+            service = SERVICE,
+            "trade_settler.price_age = \"event\": orders fill at prices of any age, as long as no symbol has a newer one; this \
+             is for replays of recorded days, remove it for a live market"
+        );
+    }
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
     let settle = supervise(SERVICE, &check, &shutdown, || {
         consumer_run::run(&broker, &store, signals, &check, &settings, &shutdown)

@@ -22,10 +22,11 @@ impl OrderBook {
         order: &Order,
         awaiting_alert: Option<AlertTrigger>,
         at: Timestamp,
+        stored_at: Timestamp,
     ) -> Result<(), RejectReason> {
         let terms = &order.terms;
         let scales = self.scales(order)?;
-        let usable_quote = self.usable_quote(&terms.symbol);
+        let usable_quote = self.usable_quote(&terms.symbol, stored_at);
         let fill_quote = match order.trigger() {
             _ if awaiting_alert.is_some() => None,
             None => Some(usable_quote?),

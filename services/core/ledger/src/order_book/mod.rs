@@ -30,13 +30,25 @@ use crate::{
 /// alarm of its own.
 const MAX_FIRING_DELAY: Period = Period::seconds(3_600);
 
+/// The time against which the age of a price is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PriceAge {
+    /// The time at which the broker stored the order, or the tick that fills a resting order, so that a feed that died whole
+    /// fills nothing.
+    Stored,
+    /// The time of the newest tick of any symbol, for replays of recorded days, whose ticks are all older than the orders.
+    Event,
+}
+
 /// The rules by which orders are settled.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     /// The rates that trades are charged.
     pub rates: Rates,
-    /// The age beyond which a price fills nothing, counted back from the newest tick of any symbol.
+    /// The age beyond which a price fills nothing.
     pub max_price_age: Period,
+    /// The time against which that age is measured.
+    pub price_age: PriceAge,
     /// The number of orders that one user may have open.
     pub max_open_orders: usize,
 }
@@ -196,7 +208,7 @@ impl OrderBook {
         self.unsaved.prices.insert(tick.symbol.clone());
         self.newest_at = self.newest_at.max(tick.at);
         self.expire_awaiting_alert();
-        if self.is_stale(quote) {
+        if self.is_stale(quote, stored_at) {
             return;
         }
         let reached = self.markets.get_mut(&tick.symbol).map(|market| market.triggers.take_reached(tick.price));
@@ -207,14 +219,14 @@ impl OrderBook {
         }
     }
 
-    /// Decides an order, unless it was decided before.
-    pub fn place(&mut self, placed: OrderPlaced) {
+    /// Decides an order that the broker stored at `stored_at`, unless it was decided before.
+    pub fn place(&mut self, placed: OrderPlaced, stored_at: Timestamp) {
         let OrderPlaced { order_id: id, user_id, terms, after_alert, placed_at } = placed;
         if self.open.contains_key(&id) || self.unsaved.orders.contains_key(&id) {
             return;
         }
         let order = Order { id, user_id, terms };
-        if let Err(rejection) = self.accept(&order, after_alert, placed_at) {
+        if let Err(rejection) = self.accept(&order, after_alert, placed_at, stored_at) {
             self.close(&order, 1, OrderStatus::Rejected, Some(rejection), placed_at);
         }
     }
@@ -233,14 +245,14 @@ impl OrderBook {
         }
     }
 
-    /// Places the order that waits for the alert, if there is one.
-    pub fn apply_alert(&mut self, alert: &AlertFired) {
+    /// Places the order that waits for the alert, which the broker stored at `stored_at`, if there is one.
+    pub fn apply_alert(&mut self, alert: &AlertFired, stored_at: Timestamp) {
         let Some(mut open) = self.awaiting_by_rule.get(&alert.rule_id).copied().and_then(|order| self.take_open(order))
         else {
             return;
         };
         open.awaiting_alert = None;
-        let quote = self.usable_quote(&open.order.terms.symbol);
+        let quote = self.usable_quote(&open.order.terms.symbol, stored_at);
         let side = open.order.terms.side;
         let trigger =
             open.order.trigger().filter(|trigger| !quote.is_ok_and(|quote| trigger.is_reached(side, quote.price)));
@@ -276,14 +288,18 @@ impl OrderBook {
         Ok(())
     }
 
-    /// Returns the newest price of a symbol, if it is not too old to fill an order.
-    fn usable_quote(&self, symbol: &Symbol) -> Result<Quote, RejectReason> {
+    /// Returns the newest price of a symbol, if it is not too old to fill an order that was stored at this time.
+    fn usable_quote(&self, symbol: &Symbol, stored_at: Timestamp) -> Result<Quote, RejectReason> {
         let quote = self.markets.get(symbol).and_then(|market| market.latest).ok_or(RejectReason::NoPrice)?;
-        if self.is_stale(quote) { Err(RejectReason::StalePrice) } else { Ok(quote) }
+        if self.is_stale(quote, stored_at) { Err(RejectReason::StalePrice) } else { Ok(quote) }
     }
 
-    fn is_stale(&self, quote: Quote) -> bool {
-        quote.at.after(self.policy.max_price_age) < self.newest_at
+    fn is_stale(&self, quote: Quote, stored_at: Timestamp) -> bool {
+        let now = match self.policy.price_age {
+            PriceAge::Stored => stored_at,
+            PriceAge::Event => self.newest_at,
+        };
+        quote.at.after(self.policy.max_price_age) < now
     }
 
     /// Expires the orders of rules that have expired: such a rule fires no more.

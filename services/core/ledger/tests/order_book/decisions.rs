@@ -7,7 +7,7 @@ use events::{
     RejectReason,
     order::AlertTrigger,
 };
-use ledger::order_book::{OrderBook, OrderEvent};
+use ledger::order_book::{OrderBook, OrderEvent, PriceAge};
 use rust_decimal::Decimal;
 use serde_json::json;
 use uuid::Uuid;
@@ -145,22 +145,51 @@ fn an_impossible_order_is_rejected_with_the_reason() {
 }
 
 #[test]
-fn an_old_price_fills_nothing() {
+fn a_price_that_is_old_when_the_order_is_stored_fills_nothing() {
     let mut harness = Harness::funded();
-    let waits = harness.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "4000" }));
-    harness.tick_of("SPY", "200", 60);
+    harness.now = 60;
     let in_time = harness.place(json!({ "side": "sell", "type": "market", "size": "0.1" }));
     assert_eq!(harness.status(in_time), (Filled, None));
-    harness.tick_of("SPY", "200", 61);
+    // No other symbol has a newer price either: the whole feed is dead.
+    harness.now = 61;
+    harness.restart();
     let order = harness.place(json!({ "side": "sell", "type": "market", "size": "0.1" }));
     assert_eq!(harness.status(order), (Rejected, Some(RejectReason::StalePrice)));
     let limit = harness.place(json!({ "side": "sell", "type": "limit", "size": "0.1", "price": "1" }));
     assert_eq!(harness.status(limit), (Open, None));
+    let after_alert = harness.place_after(json!({ "side": "sell", "type": "market", "size": "0.1" }), after(None));
+    harness.fire(RULE);
+    assert_eq!(harness.status(after_alert), (Rejected, Some(RejectReason::StalePrice)));
+}
+
+#[test]
+fn a_tick_that_is_old_when_it_is_stored_fills_no_resting_order() {
+    let mut harness = Harness::funded();
+    let waits = harness.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "4000" }));
+    harness.tick_stored("BTC-USD", "3000", 100, 161);
+    assert_eq!(harness.status(waits), (Open, None));
+    harness.tick_stored("BTC-USD", "3000", 101, 161);
+    assert_eq!(harness.status(waits), (Filled, None));
+}
+
+#[test]
+fn in_a_replay_the_newest_tick_says_how_old_a_price_is() {
+    let mut harness = Harness::funded();
+    harness.policy.price_age = PriceAge::Event;
+    harness.restart();
+    harness.now = 1_000_000;
+    let waits = harness.place(json!({ "side": "buy", "type": "limit", "size": "0.1", "price": "4000" }));
+    harness.tick_stored("SPY", "200", 60, 1_000_000);
+    let in_time = harness.place(json!({ "side": "sell", "type": "market", "size": "0.1" }));
+    assert_eq!(harness.status(in_time), (Filled, None));
+    harness.tick_stored("SPY", "200", 61, 1_000_000);
+    let order = harness.place(json!({ "side": "sell", "type": "market", "size": "0.1" }));
+    assert_eq!(harness.status(order), (Rejected, Some(RejectReason::StalePrice)));
     // A tick that is itself too old fills nothing either; a younger one does.
-    harness.tick("3000", 0);
-    assert_eq!((harness.status(waits).0, harness.status(limit).0), (Open, Open));
-    harness.tick("3000", 2);
-    assert_eq!((harness.status(waits).0, harness.status(limit).0), (Filled, Filled));
+    harness.tick_stored("BTC-USD", "3000", 0, 1_000_000);
+    assert_eq!(harness.status(waits).0, Open);
+    harness.tick_stored("BTC-USD", "3000", 2, 1_000_000);
+    assert_eq!(harness.status(waits).0, Filled);
 }
 
 #[test]

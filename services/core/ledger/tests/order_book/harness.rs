@@ -10,7 +10,7 @@ use events::{
 };
 use ledger::{
     amounts::Rates,
-    order_book::{OrderBook, OrderEvent, Policy},
+    order_book::{OrderBook, OrderEvent, Policy, PriceAge},
 };
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -21,6 +21,7 @@ use crate::memory_store::{self, MemoryStore};
 pub(crate) const POLICY: Policy = Policy {
     rates: Rates { fee_bp: 10, spread_bp: 10, slippage_bp: 100 },
     max_price_age: Period::seconds(60),
+    price_age: PriceAge::Stored,
     max_open_orders: 20,
 };
 
@@ -70,6 +71,10 @@ pub(crate) struct Harness {
     pub(crate) events: Vec<OrderEvent>,
     ticks: u64,
     orders: u128,
+    /// The time at which the broker stores orders and alerts, in seconds.
+    pub(crate) now: i64,
+    /// The policy of the next restart.
+    pub(crate) policy: Policy,
 }
 
 pub(crate) const ADA: Uuid = Uuid::from_u128(0xada);
@@ -88,13 +93,13 @@ impl Harness {
     pub(crate) fn empty() -> Self {
         let store = MemoryStore::default();
         let book = OrderBook::restore(store.load(&HashMap::new()), POLICY, 0).expect("a book");
-        Self { book, store, terms: HashMap::new(), events: Vec::new(), ticks: 0, orders: 0 }
+        Self { book, store, terms: HashMap::new(), events: Vec::new(), ticks: 0, orders: 0, now: 1, policy: POLICY }
     }
 
     /// Saves the changes and restores the book from the saved state.
     pub(crate) fn restart(&mut self) {
         self.save();
-        self.book = OrderBook::restore(self.store.load(&self.terms), POLICY, self.ticks).expect("a book");
+        self.book = OrderBook::restore(self.store.load(&self.terms), self.policy, self.ticks).expect("a book");
     }
 
     pub(crate) fn save(&mut self) {
@@ -106,9 +111,16 @@ impl Harness {
         self.tick_of("BTC-USD", price, at);
     }
 
+    /// Applies a tick that is stored as soon as it is made; orders are stored after it.
     pub(crate) fn tick_of(&mut self, symbol: &str, price: &str, at: i64) {
+        self.now = self.now.max(at);
+        self.tick_stored(symbol, price, at, at);
+    }
+
+    /// Applies a tick that was made at one time and stored at another.
+    pub(crate) fn tick_stored(&mut self, symbol: &str, price: &str, at: i64, stored_at: i64) {
         self.ticks += 1;
-        self.book.apply_tick(&tick(symbol, price, at), self.ticks, second(at));
+        self.book.apply_tick(&tick(symbol, price, at), self.ticks, second(stored_at));
         self.save();
     }
 
@@ -130,7 +142,8 @@ impl Harness {
         order.as_object_mut().expect("an object").extend(terms.as_object().expect("an object").clone());
         let terms: OrderRequest = serde_json::from_value(order).expect("terms");
         self.terms.insert(order_id, terms.clone());
-        self.book.place(OrderPlaced { order_id, user_id: ADA, terms, after_alert, placed_at: second(1) });
+        self.book
+            .place(OrderPlaced { order_id, user_id: ADA, terms, after_alert, placed_at: second(1) }, second(self.now));
         self.save();
         order_id
     }
@@ -160,7 +173,7 @@ impl Harness {
 
     pub(crate) fn fire(&mut self, rule_id: Uuid) {
         let alert = alert(rule_id);
-        self.book.apply_alert(&alert);
+        self.book.apply_alert(&alert, second(self.now));
         self.save();
     }
 

@@ -90,21 +90,21 @@ impl Model {
         self.balances(user, asset).0 += amount;
     }
 
-    fn usable_price(&self, symbol: &str) -> Option<Price> {
+    fn usable_price(&self, symbol: &str, now: Timestamp) -> Option<Price> {
         let (price, at) = self.prices.get(symbol)?;
-        (at.after(POLICY.max_price_age) >= self.newest).then_some(*price)
+        (at.after(POLICY.max_price_age) >= now).then_some(*price)
     }
 
-    pub(crate) fn place(&mut self, order: &OrderPlaced) {
-        let status = self.decide(order).unwrap_or(OrderStatus::Rejected);
+    pub(crate) fn place(&mut self, order: &OrderPlaced, now: Timestamp) {
+        let status = self.decide(order, now).unwrap_or(OrderStatus::Rejected);
         self.statuses.insert(order.order_id, status);
     }
 
     /// Returns the status of an order; none when it is rejected.
-    fn decide(&mut self, order: &OrderPlaced) -> Option<OrderStatus> {
+    fn decide(&mut self, order: &OrderPlaced, now: Timestamp) -> Option<OrderStatus> {
         let (symbol, user) = (&order.terms.symbol, order.user_id);
         let awaits_alert = order.after_alert.is_some();
-        let usable_price = self.usable_price(symbol.as_str());
+        let usable_price = self.usable_price(symbol.as_str(), now);
         if matches!(order.terms.execution, OrderKind::Market(_)) && !awaits_alert {
             usable_price?;
         }
@@ -212,14 +212,15 @@ impl Model {
         }
     }
 
-    pub(crate) fn fire(&mut self, alert: &AlertFired) {
+    pub(crate) fn fire(&mut self, alert: &AlertFired, now: Timestamp) {
         let its =
             |(order, _): &(OrderPlaced, Decimal)| order.after_alert.is_some_and(|after| after.rule_id == alert.rule_id);
         let Some(index) = self.waiting.iter().position(its) else { return };
         let order = &mut self.waiting[index].0;
         order.after_alert = None;
         let (is_market, is_ioc) = (matches!(order.terms.execution, OrderKind::Market(_)), is_ioc(order));
-        let (order, usable_price) = (order.clone(), self.usable_price(self.waiting[index].0.terms.symbol.as_str()));
+        let order = order.clone();
+        let usable_price = self.usable_price(order.terms.symbol.as_str(), now);
         match usable_price.filter(|price| is_reached(&order, *price)) {
             Some(price) => {
                 let order = self.waiting.remove(index);
@@ -241,7 +242,7 @@ impl Model {
         taken
     }
 
-    pub(crate) fn tick(&mut self, tick: &Tick) {
+    pub(crate) fn tick(&mut self, tick: &Tick, now: Timestamp) {
         let symbol = tick.symbol.as_str();
         if self.prices.get(symbol).is_some_and(|(_, at)| *at > tick.at) {
             return;
@@ -256,7 +257,7 @@ impl Model {
         for order in self.take(is_over) {
             self.end(order, OrderStatus::Expired);
         }
-        if self.usable_price(symbol).is_none() {
+        if self.usable_price(symbol, now).is_none() {
             return;
         }
         let mut reached = self.take(|order| {

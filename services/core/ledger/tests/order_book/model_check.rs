@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use events::{
     AlertFired, DepositRequested, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, Symbol, Tick,
-    order::AlertTrigger,
+    Timestamp, order::AlertTrigger,
 };
 use ledger::order_book::OrderBook;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -26,10 +26,10 @@ const USERS: u128 = 4;
 #[derive(Debug, Clone)]
 enum Step {
     Deposit(DepositRequested),
-    Place(OrderPlaced),
+    Place(OrderPlaced, Timestamp),
     Cancel(OrderCancelRequested),
-    Alert(Box<AlertFired>),
-    Tick(Tick, u64),
+    Alert(Box<AlertFired>, Timestamp),
+    Tick(Tick, u64, Timestamp),
 }
 
 struct Run {
@@ -86,7 +86,10 @@ impl Run {
                 let late = if self.random.random_ratio(1, 20) { 3 } else { 0 };
                 let (symbol, price) = self.price();
                 self.ticks += 1;
-                Step::Tick(tick(symbol, &price, (self.now - late).max(0)), self.ticks)
+                let tick = tick(symbol, &price, (self.now - late).max(0));
+                // At times a feed is so far behind that its newest tick is old when it is stored.
+                let delay = if self.random.random_ratio(1, 20) { self.random.random_range(50..70) } else { 0 };
+                Step::Tick(tick, self.ticks, second(self.now + delay))
             }
         }
     }
@@ -125,7 +128,16 @@ impl Run {
         self.placed.push((order_id, user, terms.symbol.clone()));
         self.terms.insert(order_id, terms.clone());
         let after_alert = self.random.random_ratio(1, 6).then(|| self.rule(order_id));
-        Step::Place(OrderPlaced { order_id, user_id: user, terms, after_alert, placed_at: second(self.now) })
+        Step::Place(
+            OrderPlaced { order_id, user_id: user, terms, after_alert, placed_at: second(self.now) },
+            self.stored(),
+        )
+    }
+
+    /// Returns the time at which an order or an alert is stored, at times long after the newest tick.
+    fn stored(&mut self) -> Timestamp {
+        let delay = if self.random.random_ratio(1, 20) { self.random.random_range(50..70) } else { 0 };
+        second(self.now + delay)
     }
 
     fn rule(&mut self, order_id: Uuid) -> AlertTrigger {
@@ -140,7 +152,7 @@ impl Run {
     fn firing(&mut self) -> Step {
         let recent = self.rules.len().min(10);
         let index = self.rules.len() - 1 - self.random.random_range(0..recent);
-        Step::Alert(alert(self.rules[index].0).into())
+        Step::Alert(alert(self.rules[index].0).into(), self.stored())
     }
 
     /// Returns a cancellation, at times one of another user's order.
@@ -163,10 +175,10 @@ impl Run {
     fn apply(&mut self, step: &Step) {
         match step {
             Step::Deposit(request) => self.book.apply_deposit(request).expect("posted"),
-            Step::Place(order) => self.book.place(order.clone()),
+            Step::Place(order, stored_at) => self.book.place(order.clone(), *stored_at),
             Step::Cancel(request) => self.book.cancel(request),
-            Step::Alert(alert) => self.book.apply_alert(alert),
-            Step::Tick(tick, sequence) => self.book.apply_tick(tick, *sequence, tick.at),
+            Step::Alert(alert, stored_at) => self.book.apply_alert(alert, *stored_at),
+            Step::Tick(tick, sequence, stored_at) => self.book.apply_tick(tick, *sequence, *stored_at),
         }
     }
 
@@ -176,10 +188,10 @@ impl Run {
             Step::Deposit(request) => {
                 self.model.deposit(request.user_id, request.asset.as_str(), request.amount.decimal());
             }
-            Step::Place(order) => self.model.place(order),
+            Step::Place(order, stored_at) => self.model.place(order, *stored_at),
             Step::Cancel(request) => self.model.cancel(request),
-            Step::Alert(alert) => self.model.fire(alert),
-            Step::Tick(tick, _) => self.model.tick(tick),
+            Step::Alert(alert, stored_at) => self.model.fire(alert, *stored_at),
+            Step::Tick(tick, _, stored_at) => self.model.tick(tick, *stored_at),
         }
         self.apply(&step);
         self.unsaved.push(step);

@@ -69,7 +69,8 @@ impl Trader {
         let symbol = Symbol::parse("BTC-USD").expect("a symbol");
         let terms = OrderRequest { symbol, side, execution, client_order_id: None };
         let order_id = Uuid::from_u128(self.orders);
-        self.book.place(OrderPlaced { order_id, user_id: ADA, terms, after_alert: None, placed_at: second(0) });
+        self.book
+            .place(OrderPlaced { order_id, user_id: ADA, terms, after_alert: None, placed_at: second(0) }, second(0));
         self.store.save(self.book.take_changes());
         self.book.take_events();
         assert_ne!(self.store.orders[&order_id].status, OrderStatus::Open);

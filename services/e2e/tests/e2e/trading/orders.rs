@@ -25,14 +25,14 @@ async fn a_user_funds_an_account_buys_and_is_notified() {
     let filled = ada.wait_for_status(&order, "filled").await;
     assert_eq!((&filled["trade"]["price"], &filled["trade"]["tick_price"]), (&json!("6850"), &json!("6850")));
     assert_eq!(filled["held"], Value::Null);
-    // 685.00 and a fee of 0.685, half-even.
-    assert_eq!(ada.balance("USD").await, ["314.32", "0.00"]);
+    // 685.00 and a fee of 0.685, rounded up.
+    assert_eq!(ada.balance("USD").await, ["314.31", "0.00"]);
     assert_eq!(ada.balance("BTC").await, ["0.10000000", "0.00000000"]);
     let trades = ada.look(&format!("/v1/trades?order_id={}", order["id"].as_str().expect("an id"))).await;
     assert_eq!(trades["items"], json!([filled["trade"]]));
     let sums = ada.sums().await;
     let sum = |name: &str| sums[name].normalize().to_string();
-    assert_eq!([sum("available USD"), sum("available BTC"), sum("held USD")], ["314.32", "0.1", "0"]);
+    assert_eq!([sum("available USD"), sum("available BTC"), sum("held USD")], ["314.31", "0.1", "0"]);
     system.mail_to(ADA, "Bought 0.10 BTC at 6,850 USD").await;
 
     // Selling everything leaves no remainder.
