@@ -250,7 +250,7 @@ async fn prepare(
     settlement::connect(&store, &LocalSignals::default()).await?.settle(commit(changes, Vec::new())).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
-        orders.iter().for_each(|order| book.place(order.clone()));
+        orders.iter().for_each(|order| book.place(order.clone(), order.placed_at));
         let events = book.take_events().iter().map(|event| event.to_message()).collect();
         commit(book.take_changes(), events)
     };

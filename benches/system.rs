@@ -30,6 +30,8 @@ impl System {
         let up = Command::new(program)
             .args(["up", "--source", "none", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
+            // The ticks are of a recorded day.
+            .env("TICKBELL_TRADE_SETTLER__PRICE_AGE", "event")
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.path().join("log"))?)
             .spawn()?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Amount, Price, Size, Symbol};
+use crate::{Amount, Price, Size, Symbol, Venue};
 
 /// The longest `client_order_id`, in characters.
 const CLIENT_ORDER_ID_LENGTH: usize = 64;
@@ -136,6 +136,8 @@ pub enum OrderSize {
 pub struct OrderRequest {
     /// The symbol to trade.
     pub symbol: Symbol,
+    /// The venue whose ticks price the order; none means the symbol's primary venue.
+    pub venue: Option<Venue>,
     /// The side of the order: buy or sell.
     pub side: Side,
     /// The kind of the order, with its size and prices.
@@ -152,6 +154,10 @@ pub struct OrderRequest {
 pub struct OrderRequestFields {
     /// The symbol to trade.
     pub symbol: Symbol,
+    /// The venue whose ticks price the order; null means the primary venue of the symbol, the first that quoted it.
+    // Left out where it is not set, because orders keep the fingerprint that they were saved with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue: Option<Venue>,
     /// The side of the order: buy or sell.
     pub side: Side,
     /// The type of the order.
@@ -190,6 +196,7 @@ impl TryFrom<OrderRequestFields> for OrderRequest {
     fn try_from(fields: OrderRequestFields) -> Result<Self, OrderRequestError> {
         let OrderRequestFields {
             symbol,
+            venue,
             side,
             order_type,
             size,
@@ -237,13 +244,13 @@ impl TryFrom<OrderRequestFields> for OrderRequest {
                 stop_price: stop_price.ok_or(OrderRequestError::NoStopPrice)?,
             },
         };
-        Ok(Self { symbol, side, execution, client_order_id })
+        Ok(Self { symbol, venue, side, execution, client_order_id })
     }
 }
 
 impl From<OrderRequest> for OrderRequestFields {
     fn from(request: OrderRequest) -> Self {
-        let OrderRequest { symbol, side, execution, client_order_id } = request;
+        let OrderRequest { symbol, venue, side, execution, client_order_id } = request;
         let (order_type, size, funds, price, stop_price, time_in_force) = match execution {
             OrderKind::Market(OrderSize::Size(size)) => {
                 (OrderType::Market, Some(size), None, None, None, TimeInForce::Gtc)
@@ -258,7 +265,7 @@ impl From<OrderRequest> for OrderRequestFields {
                 (OrderType::Stop, Some(size), None, None, Some(stop_price), TimeInForce::Gtc)
             }
         };
-        Self { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id }
+        Self { symbol, venue, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id }
     }
 }
 
@@ -346,6 +353,7 @@ mod tests {
         for good in [
             json!({ "size": "0.1" }),
             json!({ "funds": "100.00" }),
+            json!({ "size": "0.1", "venue": "coinbase" }),
             json!({ "side": "sell", "size": "0.1", "client_order_id": "a-1" }),
             json!({ "type": "limit", "size": "1", "price": "6000" }),
             json!({ "type": "limit", "size": "1", "price": "6000", "time_in_force": "ioc" }),

@@ -651,13 +651,17 @@ COMMENT ON TABLE public.sessions IS 'Signed-in sessions by the SHA-256 hash of t
 
 CREATE TABLE public.settlement_prices (
     symbol text NOT NULL COLLATE pg_catalog."C",
+    venue text NOT NULL COLLATE pg_catalog."C",
+    is_primary boolean NOT NULL,
     price numeric NOT NULL,
     at timestamp with time zone NOT NULL,
     sequence bigint NOT NULL,
     CONSTRAINT amounts_in_range CHECK (((price > (0)::numeric) AND (price < '100000000000000'::numeric) AND (price = round(price, LEAST(18, (28 - length((trunc(price))::text)))))))
 );
 
-COMMENT ON TABLE public.settlement_prices IS 'The newest tick of each symbol that the trade-settler has applied.';
+COMMENT ON TABLE public.settlement_prices IS 'The newest tick of each symbol at each venue that the trade-settler has applied.';
+
+COMMENT ON COLUMN public.settlement_prices.is_primary IS 'The venue quoted the symbol first: orders that name no venue trade there.';
 
 CREATE TABLE public.sign_ups (
     id uuid NOT NULL,
@@ -842,7 +846,7 @@ ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (token_hash);
 
 ALTER TABLE ONLY public.settlement_prices
-    ADD CONSTRAINT settlement_prices_pkey PRIMARY KEY (symbol);
+    ADD CONSTRAINT settlement_prices_pkey PRIMARY KEY (symbol, venue);
 
 ALTER TABLE ONLY public.sign_ups
     ADD CONSTRAINT sign_ups_pkey PRIMARY KEY (id);
@@ -906,6 +910,8 @@ CREATE UNIQUE INDEX schema_format_single_row ON public.schema_format USING btree
 CREATE INDEX sessions_expired ON public.sessions USING btree (expires_at);
 
 CREATE INDEX sessions_user ON public.sessions USING btree (user_id);
+
+CREATE UNIQUE INDEX settlement_prices_primary ON public.settlement_prices USING btree (symbol) WHERE is_primary;
 
 CREATE INDEX sign_ups_email ON public.sign_ups USING btree (lower(email), created_at);
 

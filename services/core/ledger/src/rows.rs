@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use events::{Asset, OrderRequest, OrderStatus, Price, RejectReason, Symbol, Timestamp, order::AlertTrigger};
+use events::{Asset, OrderRequest, OrderStatus, Price, RejectReason, Symbol, Timestamp, Venue, order::AlertTrigger};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -118,11 +118,15 @@ pub struct TradeRow {
     pub hash: Vec<u8>,
 }
 
-/// The newest applied price of a symbol.
+/// The newest applied price of a symbol at a venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceRow {
     /// The symbol of the tick.
     pub symbol: Symbol,
+    /// The venue of the tick.
+    pub venue: Venue,
+    /// True for the first venue that quoted the symbol, where orders trade that name none.
+    pub is_primary: bool,
     /// The price of the tick.
     pub price: Price,
     /// The time of the tick.
@@ -145,7 +149,7 @@ pub struct LedgerState {
     pub last_posting: Option<(i64, Vec<u8>)>,
     /// The open orders by queue rank, each with its request; without one where the order's row is missing.
     pub open: Vec<(OrderState, Option<OrderRequest>)>,
-    /// The newest price of each symbol.
+    /// The newest price of each symbol at each venue.
     pub prices: Vec<PriceRow>,
 }
 

@@ -59,6 +59,12 @@ impl TriggerBook {
         }
     }
 
+    /// Adds the orders of another book.
+    pub fn append(&mut self, mut other: Self) {
+        self.falling.append(&mut other.falling);
+        self.rising.append(&mut other.rising);
+    }
+
     /// Removes and returns the orders that a price reaches, in the order in which they fill: triggers above the price from
     /// the highest, then triggers below it from the lowest, then triggers at it. At one trigger price the lowest queue rank
     /// comes first.

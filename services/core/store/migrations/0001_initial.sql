@@ -526,14 +526,19 @@ COMMENT ON TABLE deposits IS
     'Deposits that operators requested. A deposit is done when there is a posting of it. The same reference is the same deposit.';
 
 CREATE TABLE settlement_prices (
-    symbol   text        PRIMARY KEY COLLATE "C",
-    price    numeric     NOT NULL,
-    at       timestamptz NOT NULL,
-    sequence bigint      NOT NULL,
+    symbol     text        NOT NULL COLLATE "C",
+    venue      text        NOT NULL COLLATE "C",
+    is_primary boolean     NOT NULL,
+    price      numeric     NOT NULL,
+    at         timestamptz NOT NULL,
+    sequence   bigint      NOT NULL,
+    PRIMARY KEY (symbol, venue),
     CONSTRAINT amounts_in_range CHECK (
         price > 0 AND price < 1e14 AND price = round(price, least(18, 28 - length(trunc(price)::text))))
 );
-COMMENT ON TABLE settlement_prices IS 'The newest tick of each symbol that the trade-settler has applied.';
+CREATE UNIQUE INDEX settlement_prices_primary ON settlement_prices (symbol) WHERE is_primary;
+COMMENT ON TABLE settlement_prices IS 'The newest tick of each symbol at each venue that the trade-settler has applied.';
+COMMENT ON COLUMN settlement_prices.is_primary IS 'The venue quoted the symbol first: orders that name no venue trade there.';
 
 -- Trading: what guards the ledger --------------------------------------------------------------------------------------
 --

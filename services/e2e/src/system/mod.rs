@@ -118,6 +118,8 @@ impl System {
         let address = self.api.base().strip_prefix("http://").unwrap_or("127.0.0.1:0").to_owned();
         let mut command = self.tickbell();
         command.args(["up", "--source", "none", "--http", &address]);
+        // The ticks of most tests are of one recorded day.
+        command.env("TICKBELL_TRADE_SETTLER__PRICE_AGE", "event");
         command.envs(self.settings.iter().map(|(name, value)| (name, value)));
         self.up = Some(Process::start(&mut command, &self.folder.log()));
     }

@@ -71,7 +71,11 @@ impl Servers {
         let recipes = [Server::Nats, Server::Postgres].map(|server| Recipe::of(system, server));
         let mut all: Vec<(String, String)> =
             ["NATS_URL", "DATABASE_URL"].map(|name| (name.to_owned(), system.named(name).expect("a URL"))).into();
-        let needed = [("TICKBELL_LINKS__SECRET", "0123456789abcdef"), ("TICKBELL_GATEWAY__CONFIRMATION", "off")];
+        let needed = [
+            ("TICKBELL_LINKS__SECRET", "0123456789abcdef"),
+            ("TICKBELL_GATEWAY__CONFIRMATION", "off"),
+            ("TICKBELL_TRADE_SETTLER__PRICE_AGE", "event"),
+        ];
         all.extend(needed.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         system.stop().await;
         let running =

@@ -2,7 +2,7 @@
 //! fields go together; the table of assets says how many decimal places an amount may have.
 
 use events::{
-    Amount, OrderRequest, Price, Side, Size, Symbol,
+    Amount, OrderRequest, Price, Side, Size, Symbol, Venue,
     order_request::{OrderKind, OrderRequestFields, OrderSize, OrderType, TimeInForce, order_schema},
 };
 use ledger::rows::AssetRow;
@@ -35,6 +35,7 @@ pub(crate) fn read_alert_order(then: &mut Fields, watched: Option<&Symbol>) -> O
 }
 
 fn read_fields(fields: &mut Fields, symbol: Option<Symbol>) -> Option<OrderRequest> {
+    let venue = fields.optional::<Option<Venue>>("venue").flatten();
     let side = fields.required::<Side>("side");
     let order_type = fields.required::<OrderType>("type");
     let size = fields.optional::<Option<Size>>("size").flatten();
@@ -46,8 +47,18 @@ fn read_fields(fields: &mut Fields, symbol: Option<Symbol>) -> Option<OrderReque
     let (Some(symbol), Some(side), Some(order_type), true) = (symbol, side, order_type, fields.has_no_error()) else {
         return None;
     };
-    let read =
-        OrderRequestFields { symbol, side, order_type, size, funds, price, stop_price, time_in_force, client_order_id };
+    let read = OrderRequestFields {
+        symbol,
+        venue,
+        side,
+        order_type,
+        size,
+        funds,
+        price,
+        stop_price,
+        time_in_force,
+        client_order_id,
+    };
     match OrderRequest::try_from(read) {
         Ok(order) => Some(order),
         Err(error) => {
@@ -132,7 +143,8 @@ mod tests {
         for rest in [
             r#""side": "buy", "type": "market", "size": "0.1""#,
             r#""side": "buy", "type": "market", "funds": 100.25, "size": null, "client_order_id": null"#,
-            r#""side": "sell", "type": "limit", "size": 1e-8, "price": "7000", "time_in_force": "ioc""#,
+            r#""venue": "coinbase", "side": "buy", "type": "market", "size": "0.1""#,
+            r#""venue": null, "side": "sell", "type": "limit", "size": 1e-8, "price": "7000", "time_in_force": "ioc""#,
             r#""side": "sell", "type": "stop", "size": "1", "stop_price": "6000", "client_order_id": "a-1""#,
         ] {
             read(with(rest).as_bytes()).unwrap_or_else(|problem| panic!("{rest}: {}", problem.detail));
@@ -148,6 +160,7 @@ mod tests {
         );
         for (rest, at) in [
             (r#""side": "buy", "type": "market""#, "/size"),
+            (r#""venue": "Coinbase", "side": "buy", "type": "market", "size": "1""#, "/venue"),
             (r#""side": "buy", "type": "market", "size": "0""#, "/size"),
             (r#""side": "sell", "type": "market", "funds": "1""#, "/funds"),
             (r#""side": "buy", "type": "limit", "size": "1""#, "/price"),

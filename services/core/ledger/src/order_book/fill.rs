@@ -26,7 +26,7 @@ impl OrderBook {
     ) -> Result<(), RejectReason> {
         let terms = &order.terms;
         let scales = self.scales(order)?;
-        let usable_quote = self.usable_quote(&terms.symbol, stored_at);
+        let usable_quote = self.usable_quote(terms, stored_at);
         let fill_quote = match order.trigger() {
             _ if awaiting_alert.is_some() => None,
             None => Some(usable_quote?),
@@ -72,10 +72,7 @@ impl OrderBook {
     /// cost is at the latest price, whatever its age, plus the slippage.
     fn required_hold(&self, order: &Order, scales: Scales) -> Result<Hold, RejectReason> {
         let (terms, rates) = (&order.terms, self.policy.rates);
-        let latest = || {
-            let market = self.markets.get(&terms.symbol).and_then(|market| market.latest);
-            market.map(|quote| quote.price).ok_or(RejectReason::NoPrice)
-        };
+        let latest = || self.latest(terms).map(|quote| quote.price).ok_or(RejectReason::NoPrice);
         // What a sell brings is only looked at to tell an order that would bring nothing.
         let market = match terms.side {
             Side::Buy => PriceFactor::with_slippage(rates),
@@ -249,7 +246,7 @@ impl OrderBook {
             }
             (None, Some(trigger)) => {
                 let market = self.markets.entry(terms.symbol.clone()).or_default();
-                market.triggers.insert(terms.side, trigger, open.queue_rank, id);
+                market.triggers(terms.venue.as_ref()).insert(terms.side, trigger, open.queue_rank, id);
             }
             (None, None) => {}
         }
@@ -275,8 +272,9 @@ impl OrderBook {
                 }
             }
             (None, Some(trigger)) => {
-                if let Some(market) = self.markets.get_mut(&open.order.terms.symbol) {
-                    market.triggers.remove(open.order.terms.side, trigger, open.queue_rank, id);
+                let terms = &open.order.terms;
+                if let Some(market) = self.markets.get_mut(&terms.symbol) {
+                    market.triggers(terms.venue.as_ref()).remove(terms.side, trigger, open.queue_rank, id);
                 }
             }
             (None, None) => {}

@@ -1,8 +1,9 @@
 //! The order book: decides what becomes of each order, one event at a time, from the newest prices and the ledger.
 //!
-//! `fill` decides a single order, `restore` loads and saves the book.
+//! `fill` decides a single order, `market` has the prices of a symbol at its venues, `restore` loads and saves the book.
 
 mod fill;
+mod market;
 mod restore;
 
 pub use restore::RestoreError;
@@ -11,18 +12,19 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use events::{
     AlertFired, Asset, DepositRequested, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OrderUpdated,
-    OutboundMessage, Period, Price, RejectReason, Symbol, Tick, Timestamp, TradeSettled,
+    OutboundMessage, Period, RejectReason, Symbol, Tick, Timestamp, TradeSettled,
     order::AlertTrigger,
     order_request::{OrderKind, TimeInForce},
 };
 use thiserror::Error;
 use uuid::Uuid;
 
+use self::market::{Quote, SymbolMarket};
 use crate::{
     accounts::{AccountOwner, Ledger, PostingCause, PostingKind, Transfer},
     amounts::{self, MinorUnits, Rates},
     rows::{OrderState, TradeRow},
-    trigger_book::{Trigger, TriggerBook},
+    trigger_book::Trigger,
 };
 
 /// The time after a rule's expiry for which its order still waits for a firing, because the alert-engine may be behind. No
@@ -117,20 +119,6 @@ struct UnsavedChanges {
     deposits: HashSet<Uuid>,
 }
 
-#[derive(Debug, Default)]
-struct SymbolMarket {
-    latest: Option<Quote>,
-    triggers: TriggerBook,
-}
-
-/// A price that orders may fill at.
-#[derive(Debug, Clone, Copy)]
-struct Quote {
-    price: Price,
-    at: Timestamp,
-    sequence: u64,
-}
-
 /// An order as it was placed.
 #[derive(Debug, Clone)]
 struct Order {
@@ -189,29 +177,27 @@ impl OrderBook {
         self.last_tick = sequence;
     }
 
-    /// Applies a tick that the broker stored at `stored_at`: the tick becomes its symbol's price and fills the orders that it
-    /// reaches.
+    /// Applies a tick that the broker stored at `stored_at`: the tick becomes its symbol's price at its venue and fills the orders
+    /// that trade there and that it reaches.
     ///
-    /// A tick that is older than its symbol's newest is late and changes nothing. A tick from further in the future than a
+    /// A tick that is older than the newest of its symbol at its venue is late and changes nothing. A tick from further in the future than a
     /// price may be old is an error of its venue; it changes nothing, because it would make every other price look old.
     pub fn apply_tick(&mut self, tick: &Tick, sequence: u64, stored_at: Timestamp) {
         self.advance_ticks(sequence);
         if tick.at > stored_at.after(self.policy.max_price_age) {
             return;
         }
-        let market = self.markets.entry(tick.symbol.clone()).or_default();
-        if market.latest.is_some_and(|latest| latest.at > tick.at) {
+        let quote = Quote { price: tick.price, at: tick.at, sequence };
+        if !self.markets.entry(tick.symbol.clone()).or_default().apply(&tick.venue, quote) {
             return;
         }
-        let quote = Quote { price: tick.price, at: tick.at, sequence };
-        market.latest = Some(quote);
         self.unsaved.prices.insert(tick.symbol.clone());
         self.newest_at = self.newest_at.max(tick.at);
         self.expire_awaiting_alert();
         if self.is_stale(quote, stored_at) {
             return;
         }
-        let reached = self.markets.get_mut(&tick.symbol).map(|market| market.triggers.take_reached(tick.price));
+        let reached = self.markets.get_mut(&tick.symbol).map(|market| market.take_reached(&tick.venue, tick.price));
         for order in reached.unwrap_or_default() {
             if let Some(open) = self.take_open(order) {
                 self.fill_open(open, Ok(quote), tick.at);
@@ -252,7 +238,7 @@ impl OrderBook {
             return;
         };
         open.awaiting_alert = None;
-        let quote = self.usable_quote(&open.order.terms.symbol, stored_at);
+        let quote = self.usable_quote(&open.order.terms, stored_at);
         let side = open.order.terms.side;
         let trigger =
             open.order.trigger().filter(|trigger| !quote.is_ok_and(|quote| trigger.is_reached(side, quote.price)));
@@ -288,10 +274,15 @@ impl OrderBook {
         Ok(())
     }
 
-    /// Returns the newest price of a symbol, if it is not too old to fill an order that was stored at this time.
-    fn usable_quote(&self, symbol: &Symbol, stored_at: Timestamp) -> Result<Quote, RejectReason> {
-        let quote = self.markets.get(symbol).and_then(|market| market.latest).ok_or(RejectReason::NoPrice)?;
+    /// Returns the newest price at the venue of an order that was stored at this time, if it is not too old to fill it.
+    fn usable_quote(&self, terms: &OrderRequest, stored_at: Timestamp) -> Result<Quote, RejectReason> {
+        let quote = self.latest(terms).ok_or(RejectReason::NoPrice)?;
         if self.is_stale(quote, stored_at) { Err(RejectReason::StalePrice) } else { Ok(quote) }
+    }
+
+    /// Returns the newest price at the venue of an order.
+    fn latest(&self, terms: &OrderRequest) -> Option<Quote> {
+        self.markets.get(&terms.symbol)?.latest(terms.venue.as_ref())
     }
 
     fn is_stale(&self, quote: Quote, stored_at: Timestamp) -> bool {

@@ -6,11 +6,11 @@ use events::OrderRequest;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::{Hold, OpenOrder, Order, OrderBook, Policy, Quote, SymbolMarket, UnsavedChanges};
+use super::{Hold, OpenOrder, Order, OrderBook, Policy, UnsavedChanges};
 use crate::{
     accounts::{Ledger, NewPostings, UnknownAccount},
     amounts,
-    rows::{AssetRow, Changes, LedgerState, OrderState, PriceRow},
+    rows::{AssetRow, Changes, LedgerState, OrderState},
 };
 
 /// The saved state is inconsistent; somebody has changed it by hand.
@@ -48,9 +48,8 @@ impl OrderBook {
             unsaved: UnsavedChanges::default(),
             events: Vec::new(),
         };
-        for PriceRow { symbol, price, at, sequence } in prices {
-            let latest = Some(Quote { price, at, sequence });
-            book.markets.insert(symbol, SymbolMarket { latest, ..SymbolMarket::default() });
+        for row in prices {
+            book.markets.entry(row.symbol.clone()).or_default().restore(row);
         }
         for (state, terms) in open {
             let at = state.updated_at;
@@ -88,11 +87,8 @@ impl OrderBook {
     pub fn take_changes(&mut self) -> Changes {
         let UnsavedChanges { orders, trades, prices, deposits: _ } = std::mem::take(&mut self.unsaved);
         let NewPostings { accounts, postings, transfers } = self.ledger.take_new_postings();
-        let prices = prices.into_iter().filter_map(|symbol| {
-            let Quote { price, at, sequence } = self.markets.get(&symbol)?.latest?;
-            Some(PriceRow { symbol, price, at, sequence })
-        });
-        let prices = prices.collect();
+        let take = |symbol| self.markets.get_mut(&symbol).map(|market| market.take_unsaved(&symbol));
+        let prices = prices.into_iter().filter_map(take).flatten().collect();
         Changes { accounts, postings, transfers, orders: orders.into_values().collect(), trades, prices }
     }
 }

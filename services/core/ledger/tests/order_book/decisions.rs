@@ -204,6 +204,39 @@ fn a_late_tick_and_one_from_the_future_change_nothing() {
 }
 
 #[test]
+fn ticks_of_other_venues_never_price_an_order() {
+    let mut harness = Harness::empty();
+    harness.book.apply_deposit(&deposit(1, ADA, "BTC", "9")).expect("posted");
+    let sell = |price: &str| json!({ "side": "sell", "type": "limit", "size": "1", "price": price });
+    let elsewhere =
+        harness.place(json!({ "venue": "two", "side": "sell", "type": "limit", "size": "1", "price": "6" }));
+    let early = harness.place(sell("5"));
+    let market = |venue: serde_json::Value| json!({ "venue": venue, "side": "sell", "type": "market", "size": "1" });
+    harness.tick_at("one", "4", 1);
+    let not_quoted = harness.place(market("two".into()));
+    assert_eq!(harness.status(not_quoted), (Rejected, Some(RejectReason::NoPrice)));
+    harness.restart();
+    // The first venue is the primary one, whatever the others say, and also after a restart.
+    harness.tick_at("two", "9", 1);
+    assert_eq!((harness.status(early), harness.status(elsewhere)), ((Open, None), (Filled, None)));
+    let late = harness.place(sell("5.5"));
+    harness.tick_at("two", "9", 2);
+    assert_eq!(harness.status(late), (Open, None));
+    harness.restart();
+    let tick_price = |harness: &Harness, order: Uuid| {
+        let trade = harness.store.trades.values().find(|trade| trade.order_id == order);
+        trade.expect("a trade").tick_price.to_string()
+    };
+    for (venue, expected) in [(serde_json::Value::Null, "4"), ("one".into(), "4"), ("two".into(), "9")] {
+        let order = harness.place(market(venue));
+        assert_eq!(tick_price(&harness, order), expected);
+    }
+    harness.tick_at("one", "6", 3);
+    assert_eq!((harness.status(early), harness.status(late)), ((Filled, None), (Filled, None)));
+    assert_eq!(tick_price(&harness, elsewhere), "9");
+}
+
+#[test]
 fn only_the_owner_cancels_an_order_and_only_once() {
     let mut harness = Harness::funded();
     let order = harness.place(json!({ "side": "sell", "type": "limit", "size": "1", "price": "9000" }));

@@ -31,8 +31,13 @@ pub(crate) fn second(second: i64) -> Timestamp {
 }
 
 pub(crate) fn tick(symbol: &str, price: &str, at: i64) -> Tick {
+    tick_at("test", symbol, price, at)
+}
+
+/// Returns a tick at a venue.
+pub(crate) fn tick_at(venue: &str, symbol: &str, price: &str, at: i64) -> Tick {
     Tick {
-        venue: Venue::parse("test").expect("a venue"),
+        venue: Venue::parse(venue).expect("a venue"),
         symbol: Symbol::parse(symbol).expect("a symbol"),
         price: price.parse().expect("a price"),
         size: None,
@@ -121,6 +126,13 @@ impl Harness {
     pub(crate) fn tick_stored(&mut self, symbol: &str, price: &str, at: i64, stored_at: i64) {
         self.ticks += 1;
         self.book.apply_tick(&tick(symbol, price, at), self.ticks, second(stored_at));
+        self.save();
+    }
+
+    /// Applies a tick of BTC-USD at a venue.
+    pub(crate) fn tick_at(&mut self, venue: &str, price: &str, at: i64) {
+        self.ticks += 1;
+        self.book.apply_tick(&tick_at(venue, "BTC-USD", price, at), self.ticks, second(at));
         self.save();
     }
 

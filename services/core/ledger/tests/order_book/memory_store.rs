@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use events::{Asset, OrderRequest, OrderStatus, Symbol};
+use events::{Asset, OrderRequest, OrderStatus, Symbol, Venue};
 use ledger::hash_chain;
 use ledger::rows::{AccountRow, Changes, LedgerState, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
 use rust_decimal::Decimal;
@@ -16,7 +16,7 @@ pub(crate) struct MemoryStore {
     pub(crate) transfers: Vec<TransferRow>,
     pub(crate) orders: HashMap<Uuid, OrderState>,
     pub(crate) trades: BTreeMap<i64, TradeRow>,
-    prices: HashMap<Symbol, PriceRow>,
+    prices: HashMap<(Symbol, Venue), PriceRow>,
 }
 
 /// Returns the assets that these tests trade.
@@ -49,7 +49,7 @@ impl MemoryStore {
             assert!(self.trades.values().all(|other| other.order_id != trade.order_id), "two trades: {trade:?}");
             assert!(self.trades.insert(trade.posting_id, trade).is_none());
         }
-        self.prices.extend(prices.into_iter().map(|price| (price.symbol.clone(), price)));
+        self.prices.extend(prices.into_iter().map(|price| ((price.symbol.clone(), price.venue.clone()), price)));
     }
 
     fn post(&mut self, postings: Vec<PostingRow>, transfers: Vec<TransferRow>) {

@@ -3,7 +3,8 @@
 use std::{cmp::Ordering, collections::HashMap};
 
 use events::{
-    AlertFired, OrderCancelRequested, OrderPlaced, OrderStatus, Period, Price, Side, Tick, Timestamp,
+    AlertFired, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, Period, Price, Side, Symbol, Tick,
+    Timestamp, Venue,
     order_request::{OrderKind, OrderSize, TimeInForce},
 };
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -20,7 +21,8 @@ pub(crate) struct Model {
     pub(crate) statuses: HashMap<Uuid, OrderStatus>,
     /// The open orders in the order in which they became open, each with its held amount.
     pub(crate) waiting: Vec<(OrderPlaced, Decimal)>,
-    prices: HashMap<String, (Price, Timestamp)>,
+    /// The newest price of each symbol at each venue, in the order in which the venues quoted it first.
+    prices: HashMap<Symbol, Vec<(Venue, Price, Timestamp)>>,
     newest: Timestamp,
 }
 
@@ -90,9 +92,16 @@ impl Model {
         self.balances(user, asset).0 += amount;
     }
 
-    fn usable_price(&self, symbol: &str, now: Timestamp) -> Option<Price> {
-        let (price, at) = self.prices.get(symbol)?;
-        (at.after(POLICY.max_price_age) >= now).then_some(*price)
+    /// Returns the newest price at the venue of an order, and its time.
+    fn latest(&self, terms: &OrderRequest) -> Option<(Price, Timestamp)> {
+        let venues = self.prices.get(&terms.symbol)?;
+        let of_order = |venue: &Venue| terms.venue.as_ref().is_none_or(|named| named == venue);
+        venues.iter().find(|(venue, ..)| of_order(venue)).map(|(_, price, at)| (*price, *at))
+    }
+
+    fn usable_price(&self, terms: &OrderRequest, now: Timestamp) -> Option<Price> {
+        let (price, at) = self.latest(terms)?;
+        (at.after(POLICY.max_price_age) >= now).then_some(price)
     }
 
     pub(crate) fn place(&mut self, order: &OrderPlaced, now: Timestamp) {
@@ -104,11 +113,11 @@ impl Model {
     fn decide(&mut self, order: &OrderPlaced, now: Timestamp) -> Option<OrderStatus> {
         let (symbol, user) = (&order.terms.symbol, order.user_id);
         let awaits_alert = order.after_alert.is_some();
-        let usable_price = self.usable_price(symbol.as_str(), now);
+        let usable_price = self.usable_price(&order.terms, now);
         if matches!(order.terms.execution, OrderKind::Market(_)) && !awaits_alert {
             usable_price?;
         }
-        let latest = self.prices.get(symbol.as_str()).map(|(price, _)| price.decimal());
+        let latest = self.latest(&order.terms).map(|(price, _)| price.decimal());
         let worst = match order.terms.side {
             Side::Buy => Decimal::ONE + basis(POLICY.rates.slippage_bp),
             Side::Sell => Decimal::ONE - basis(POLICY.rates.spread_bp) / Decimal::TWO,
@@ -220,7 +229,7 @@ impl Model {
         order.after_alert = None;
         let (is_market, is_ioc) = (matches!(order.terms.execution, OrderKind::Market(_)), is_ioc(order));
         let order = order.clone();
-        let usable_price = self.usable_price(order.terms.symbol.as_str(), now);
+        let usable_price = self.usable_price(&order.terms, now);
         match usable_price.filter(|price| is_reached(&order, *price)) {
             Some(price) => {
                 let order = self.waiting.remove(index);
@@ -243,11 +252,13 @@ impl Model {
     }
 
     pub(crate) fn tick(&mut self, tick: &Tick, now: Timestamp) {
-        let symbol = tick.symbol.as_str();
-        if self.prices.get(symbol).is_some_and(|(_, at)| *at > tick.at) {
-            return;
+        let venues = self.prices.entry(tick.symbol.clone()).or_default();
+        match venues.iter_mut().find(|(venue, ..)| *venue == tick.venue) {
+            Some((_, _, at)) if *at > tick.at => return,
+            Some(known) => *known = (tick.venue.clone(), tick.price, tick.at),
+            None => venues.push((tick.venue.clone(), tick.price, tick.at)),
         }
-        self.prices.insert(symbol.to_owned(), (tick.price, tick.at));
+        let primary = venues[0].0.clone();
         self.newest = self.newest.max(tick.at);
         let newest = self.newest;
         let is_over = |order: &OrderPlaced| {
@@ -257,11 +268,14 @@ impl Model {
         for order in self.take(is_over) {
             self.end(order, OrderStatus::Expired);
         }
-        if self.usable_price(symbol, now).is_none() {
+        if tick.at.after(POLICY.max_price_age) < now {
             return;
         }
         let mut reached = self.take(|order| {
-            order.after_alert.is_none() && order.terms.symbol == tick.symbol && is_reached(order, tick.price)
+            order.after_alert.is_none()
+                && order.terms.symbol == tick.symbol
+                && *order.terms.venue.as_ref().unwrap_or(&primary) == tick.venue
+                && is_reached(order, tick.price)
         });
         // Triggers above the price come from the highest, then those below it from the lowest, then those at it, by rank.
         reached.sort_by_key(|(order, _)| match waits_for(order).map(|price| price.cmp(&tick.price)) {

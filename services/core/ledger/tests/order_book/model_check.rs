@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    harness::{POLICY, alert, deposit, second, tick},
+    harness::{POLICY, alert, deposit, second, tick_at},
     memory_store::{self, MemoryStore},
     model::Model,
 };
@@ -21,6 +21,7 @@ use crate::{
 const RUNS: u64 = 50;
 const STEPS: usize = 2_000;
 const USERS: u128 = 4;
+const VENUES: [&str; 2] = ["one", "two"];
 
 /// An event of one of the streams.
 #[derive(Debug, Clone)]
@@ -86,7 +87,8 @@ impl Run {
                 let late = if self.random.random_ratio(1, 20) { 3 } else { 0 };
                 let (symbol, price) = self.price();
                 self.ticks += 1;
-                let tick = tick(symbol, &price, (self.now - late).max(0));
+                let venue = VENUES[self.random.random_range(0..2)];
+                let tick = tick_at(venue, symbol, &price, (self.now - late).max(0));
                 // At times a feed is so far behind that its newest tick is old when it is stored.
                 let delay = if self.random.random_ratio(1, 20) { self.random.random_range(50..70) } else { 0 };
                 Step::Tick(tick, self.ticks, second(self.now + delay))
@@ -123,6 +125,9 @@ impl Run {
         };
         terms["symbol"] = symbol.into();
         terms["side"] = side.into();
+        if self.random.random_ratio(1, 3) {
+            terms["venue"] = VENUES[self.random.random_range(0..2)].into();
+        }
         let terms: OrderRequest = serde_json::from_value(terms).expect("terms");
         let order_id = Uuid::from_u128(self.number);
         self.placed.push((order_id, user, terms.symbol.clone()));

@@ -67,7 +67,7 @@ impl Trader {
             Kind::Stop => OrderKind::Stop { size, stop_price: price },
         };
         let symbol = Symbol::parse("BTC-USD").expect("a symbol");
-        let terms = OrderRequest { symbol, side, execution, client_order_id: None };
+        let terms = OrderRequest { symbol, venue: None, side, execution, client_order_id: None };
         let order_id = Uuid::from_u128(self.orders);
         self.book
             .place(OrderPlaced { order_id, user_id: ADA, terms, after_alert: None, placed_at: second(0) }, second(0));

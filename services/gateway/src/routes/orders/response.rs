@@ -1,7 +1,7 @@
 //! Orders as the API answers them.
 
 use events::{
-    Amount, Asset, OrderStatus, Price, RejectReason, Side, Size, Symbol, Timestamp,
+    Amount, Asset, OrderStatus, Price, RejectReason, Side, Size, Symbol, Timestamp, Venue,
     order_request::{OrderRequestFields, OrderType, TimeInForce},
 };
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub(crate) struct Order {
     /// The reason why it is rejected; null otherwise.
     reason: Option<RejectReason>,
     symbol: Symbol,
+    /// The venue that the order names; null for an order that trades at the primary venue of its symbol.
+    venue: Option<Venue>,
     side: Side,
     r#type: OrderType,
     /// The quantity in the base asset; null for a market buy that has `funds`.
@@ -59,6 +61,7 @@ impl From<OrderRecord> for Order {
         let (state, trade) = decision.map_or((None, None), |Decision { state, trade }| (Some(state), trade));
         let OrderRequestFields {
             symbol,
+            venue,
             side,
             order_type,
             size,
@@ -73,6 +76,7 @@ impl From<OrderRecord> for Order {
             status,
             reason: state.as_ref().and_then(|state| state.reason),
             symbol,
+            venue,
             side,
             r#type: order_type,
             size,

@@ -141,11 +141,12 @@ impl Statement {
     }
 
     fn add_prices(&mut self, prices: &[PriceRow]) {
-        let newer =
-            "ON CONFLICT (symbol) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence";
-        self.insert("priced", "settlement_prices (symbol, price, at, sequence)", newer, |columns| {
+        let newer = "ON CONFLICT (symbol, venue) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence";
+        self.insert("priced", "settlement_prices (symbol, venue, is_primary, price, at, sequence)", newer, |columns| {
             columns
                 .push_bind(column(prices, |price| price.symbol.as_str()))
+                .push_bind(column(prices, |price| price.venue.as_str()))
+                .push_bind(column(prices, |price| price.is_primary))
                 .push_bind(column(prices, |price| price.price.decimal()))
                 .push_bind(column(prices, |price| price.at.datetime()))
                 .push_bind(column(prices, |price| bigint(price.sequence)));

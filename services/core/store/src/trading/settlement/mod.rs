@@ -145,6 +145,8 @@ fn open_order(row: &PgRow) -> Result<(OrderState, Option<OrderRequest>), Error> 
 fn price(row: &PgRow) -> Result<PriceRow, Error> {
     Ok(PriceRow {
         symbol: row::symbol(row)?,
+        venue: row::venue(row)?,
+        is_primary: row.try_get("is_primary")?,
         price: Price::new(row.try_get("price")?)?,
         at: row::time(row, "at")?,
         sequence: row.try_get::<i64, _>("sequence")? as u64,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use events::{Amount, Asset, OrderStatus, OutboundMessage, Price};
+use events::{Amount, Asset, OrderStatus, OutboundMessage, Price, Venue};
 use ledger::rows::{AccountRow, Changes, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
 use rust_decimal::Decimal;
 use store::{
@@ -91,6 +91,8 @@ pub(crate) fn opened(user: Uuid) -> Commit<Changes> {
         trades: Vec::new(),
         prices: vec![PriceRow {
             symbol: symbol("BTC-USD"),
+            venue: Venue::parse("test").expect("a venue"),
+            is_primary: true,
             price: Price::new(Decimal::from(4000)).expect("a price"),
             at: at(0),
             sequence: 9,
