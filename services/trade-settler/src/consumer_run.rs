@@ -1,12 +1,15 @@
 //! What the settler decides about orders, deposits, alerts and ticks, and how a batch is saved.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use events::{OrderStatus, OutboundMessage, RejectReason, Timestamp};
+use events::{DepositRequested, OrderStatus, OutboundMessage, RejectReason, Timestamp};
 use futures::future::BoxFuture;
 use ledger::{
     order_book::{OrderBook, OrderEvent, RestoreError},
-    rows::Changes,
+    rows::{Changes, DepositRow},
 };
 use platform::{
     Broker, Check, Message, ServiceError, Shutdown,
@@ -87,6 +90,8 @@ struct State {
     redelivery_window: RedeliveryWindow,
     /// The orders and deposits of the current messages that are settled already.
     settled: HashSet<Uuid>,
+    /// The deposits of the current messages as operators requested them.
+    deposits: HashMap<Uuid, DepositRow>,
 }
 
 /// The changes that one batch saves.
@@ -121,7 +126,13 @@ impl ConsumerService for TradeSettler {
                 _ => ServiceError::permanent("restore the ledger; run `tickbell ledger verify`", error),
             })?;
         let connection = settlement::connect(&self.store, &self.signals).await?;
-        Ok(State { book, connection, redelivery_window: RedeliveryWindow::new(0), settled: HashSet::new() })
+        Ok(State {
+            book,
+            connection,
+            redelivery_window: RedeliveryWindow::new(0),
+            settled: HashSet::new(),
+            deposits: HashMap::new(),
+        })
     }
 
     fn opened(&self, state: &mut State, pending: &[u64]) {
@@ -138,7 +149,7 @@ impl ConsumerService for TradeSettler {
 
     /// Loads new assets that the events name, and finds out which of their orders and deposits are settled already.
     async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
-        let State { book, redelivery_window, settled, .. } = state;
+        let State { book, redelivery_window, settled, deposits, .. } = state;
         let symbols = inputs.iter().filter_map(|input| input.symbol());
         let mut assets = symbols.flat_map(|symbol| [symbol.base(), symbol.quote()]);
         let mut deposited = inputs.iter().filter_map(|input| input.asset());
@@ -153,6 +164,11 @@ impl ConsumerService for TradeSettler {
             settlement::find_settled(&self.store, &lookups.orders, &lookups.deposits).await?
         };
         *settled = redelivery_window.settled(found);
+        deposits.clear();
+        if !lookups.deposits.is_empty() {
+            let found = settlement::find_deposits(&self.store, &lookups.deposits).await?;
+            deposits.extend(found.into_iter().map(|deposit| (deposit.id, deposit)));
+        }
         Ok(())
     }
 
@@ -169,7 +185,7 @@ impl ConsumerService for TradeSettler {
         message: &Message,
         decided: &mut Decided<Effects>,
     ) -> Result<(), InputError> {
-        let State { book, settled, .. } = state;
+        let State { book, settled, deposits, .. } = state;
         if !matches!(input, Input::Tick(_) | Input::Ignored) {
             decided.effects.requested_at.push(message.stored_at);
         }
@@ -181,6 +197,9 @@ impl ConsumerService for TradeSettler {
             Input::Placed(placed) => book.place(*placed, message.stored_at),
             Input::Cancel(request) => book.cancel(&request),
             Input::Deposit(request) if settled.contains(&request.deposit_id) => {}
+            Input::Deposit(request) if !is_requested(&request, deposits.get(&request.deposit_id)) => {
+                return Err(InputError::NotRequested(request.deposit_id));
+            }
             Input::Deposit(request) => book.apply_deposit(&request)?,
         }
         decided.events.extend(book.take_events().iter().map(|event| outbound(event, message)));
@@ -211,6 +230,14 @@ impl ConsumerService for TradeSettler {
         }
         set_gauge(&metrics::gauge!("tickbell_open_orders"), state.book.open_orders() as u64);
     }
+}
+
+/// Returns true when the event of a deposit says what its row says. The row is saved with the event, so it is there first.
+fn is_requested(request: &DepositRequested, row: Option<&DepositRow>) -> bool {
+    row.is_some_and(|row| {
+        (row.user_id, row.asset.as_str(), row.amount)
+            == (request.user_id, request.asset.as_str(), request.amount.decimal())
+    })
 }
 
 /// Returns the message of an event, in the trace of the message that caused it.
@@ -250,4 +277,31 @@ fn count_changes(changes: &Changes) {
 fn count_settled(status: OrderStatus, reason: Option<RejectReason>, by: u64) {
     let reason = reason.map_or("", RejectReason::as_str);
     metrics::counter!("tickbell_orders_settled_total", "status" => status.as_str(), "reason" => reason).increment(by);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deposit_is_requested_only_as_its_row_says() {
+        let request = DepositRequested {
+            deposit_id: Uuid::from_u128(1),
+            user_id: Uuid::from_u128(2),
+            asset: "USD".parse().expect("an asset"),
+            amount: "10.00".parse().expect("an amount"),
+            requested_at: Timestamp::EPOCH,
+        };
+        let row =
+            DepositRow { id: request.deposit_id, user_id: request.user_id, asset: "USD".into(), amount: 10.into() };
+        assert!(is_requested(&request, Some(&row)));
+        for other in [
+            None,
+            Some(DepositRow { user_id: Uuid::from_u128(3), ..row.clone() }),
+            Some(DepositRow { asset: "EUR".into(), ..row.clone() }),
+            Some(DepositRow { amount: 11.into(), ..row.clone() }),
+        ] {
+            assert!(!is_requested(&request, other.as_ref()), "{other:?}");
+        }
+    }
 }

@@ -17,6 +17,11 @@ pub(crate) enum InputError {
     /// The message cannot be decoded, or its type does not belong into its stream.
     #[error(transparent)]
     Message(#[from] DecodeError),
+    /// No operator has requested the deposit. Whoever can write to the stream could otherwise make money.
+    #[error(
+        "deposit {0} is not in table deposits, or is there with another account, asset or amount; it makes no money"
+    )]
+    NotRequested(Uuid),
     /// The deposit can never be posted.
     #[error(transparent)]
     Deposit(#[from] DepositError),

@@ -12,7 +12,10 @@ use uuid::Uuid;
 use crate::{
     Error, Store, bigint,
     pg::row,
-    trading::{assets::known_asset, settlement::account},
+    trading::{
+        assets::known_asset,
+        settlement::{account, deposit},
+    },
 };
 
 /// A view of the database at one moment, which does not see later commits.
@@ -209,15 +212,6 @@ fn trade(found: &PgRow) -> Result<TradeRow, Error> {
         tick_price: found.try_get("tick_price")?,
         at: row::time(found, "at")?,
         hash: found.try_get("hash")?,
-    })
-}
-
-fn deposit(found: &PgRow) -> Result<DepositRow, Error> {
-    Ok(DepositRow {
-        id: found.try_get("id")?,
-        user_id: found.try_get("user_id")?,
-        asset: found.try_get("asset")?,
-        amount: found.try_get("amount")?,
     })
 }
 

@@ -5,7 +5,7 @@ mod batch_statement;
 use std::{borrow::Cow, sync::Arc};
 
 use events::{OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
-use ledger::rows::{AccountRow, Changes, LedgerState, OrderState, PriceRow};
+use ledger::rows::{AccountRow, Changes, DepositRow, LedgerState, OrderState, PriceRow};
 use rust_decimal::Decimal;
 use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
 use tokio::sync::Mutex;
@@ -106,6 +106,12 @@ pub async fn find_settled(store: &Store, orders: &[Uuid], deposits: &[Uuid]) -> 
     Ok(found.bind(orders).bind(deposits).fetch_all(store.pool()).await?)
 }
 
+/// Returns those of these deposits that an operator has requested.
+pub async fn find_deposits(store: &Store, ids: &[Uuid]) -> Result<Vec<DepositRow>, Error> {
+    let found = sqlx::query("SELECT id, user_id, asset, amount FROM deposits WHERE id = ANY ($1)");
+    found.bind(ids).fetch_all(store.pool()).await?.iter().map(deposit).collect()
+}
+
 pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {
     Ok(AccountRow {
         id: row.try_get("id")?,
@@ -113,6 +119,15 @@ pub(crate) fn account(row: &PgRow) -> Result<AccountRow, Error> {
         user_id: row.try_get("user_id")?,
         asset: row.try_get("asset")?,
         hash: row.try_get("hash")?,
+    })
+}
+
+pub(crate) fn deposit(found: &PgRow) -> Result<DepositRow, Error> {
+    Ok(DepositRow {
+        id: found.try_get("id")?,
+        user_id: found.try_get("user_id")?,
+        asset: found.try_get("asset")?,
+        amount: found.try_get("amount")?,
     })
 }
 

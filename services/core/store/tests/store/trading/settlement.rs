@@ -186,6 +186,8 @@ async fn a_batch_is_restored_as_it_was_committed() {
     assert!(!restored.assets.is_empty());
     settlement::reset_sequences(store).await.expect("they are reset");
     assert_eq!(settlement::load(store).await.expect("a state").prices[0].sequence, 0);
+    let requested = settlement::find_deposits(store, &[DEPOSIT, id(9)]).await.expect("deposits");
+    assert_eq!(requested.iter().map(|deposit| (deposit.id, deposit.user_id)).collect::<Vec<_>>(), [(DEPOSIT, ada)]);
     let mut settled = settlement::find_settled(store, &[ORDER, id(8)], &[DEPOSIT, id(9)]).await.expect("ids");
     settled.sort();
     assert_eq!(settled, [ORDER, DEPOSIT]);
