@@ -5,5 +5,6 @@ mod ledger_stress;
 mod order_clients;
 mod order_idempotency;
 mod orders;
+mod prices_of_orders;
 mod tampering;
 mod trader;
