@@ -98,16 +98,15 @@ fn ended(update: &OrderUpdated) -> Section<'_> {
              it held are available again.",
         ),
     };
-    Section {
-        headline,
-        rows: vec![
-            row("Symbol", update.symbol.to_string()),
-            row("Time", display::time_to_the_second(update.at)),
-            row("Order", update.order_id.to_string()),
-        ],
-        advice: Some(advice),
-        symbol: update.symbol.as_str(),
+    let mut rows = vec![
+        row("Symbol", update.symbol.to_string()),
+        row("Time", display::time_to_the_second(update.at)),
+        row("Order", update.order_id.to_string()),
+    ];
+    if update.reason == Some(RejectReason::UnknownSymbol) {
+        rows.insert(1, row("Assets", format!("{} and {}", update.symbol.base(), update.symbol.quote())));
     }
+    Section { headline, rows, advice: Some(advice), symbol: update.symbol.as_str() }
 }
 
 /// Returns the reason of a rejection as text, and what the owner can do.
@@ -121,7 +120,11 @@ fn reason_text(reason: RejectReason) -> (&'static str, &'static str) {
             "stale price",
             "The last price of this symbol is too old to trade at. Try again when there is a newer one.",
         ),
-        RejectReason::UnknownSymbol => ("unknown symbol", "Tickbell does not support one of the symbol's two assets."),
+        RejectReason::UnknownSymbol => (
+            "unknown symbol",
+            "There are no accounts of at least one of the symbol's two assets. `GET /v1/assets` lists the assets that accounts \
+             can hold; an operator adds one with `tickbell accounts asset CODE SCALE`. Then place the order again.",
+        ),
         RejectReason::TooPrecise => {
             ("too precise", "The size or the funds of the order have more decimal places than their asset allows.")
         }

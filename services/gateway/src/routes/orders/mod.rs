@@ -109,10 +109,10 @@ pub(crate) async fn place(
     let placed_at = platform::clock::now();
     let order = NewOrder { id, user_id: caller.user_id, terms, idempotency_key, after_alert: None, placed_at };
     match orders::place(&state.store, &state.signals.relay, order).await? {
-        Placed::New(record) => answer(*record, waiting, Until::Decided).await,
+        Placed::New(record) => answer(&state, *record, waiting, Until::Decided).await,
         Placed::Duplicate(record) => {
             let waiting = wait.map(|wait| (wait, state.signals.order_waiters.order(record.id, Until::Decided)));
-            answer(*record, waiting, Until::Decided).await
+            answer(&state, *record, waiting, Until::Decided).await
         }
         Placed::Conflict(OrderKey::IdempotencyKey) => {
             Err(Problem::invalid(vec![idempotency_key_error("was used before with another order; choose a new one")]))
@@ -122,7 +122,12 @@ pub(crate) async fn place(
     }
 }
 
-async fn answer(record: OrderRecord, waiting: Option<(WaitDeadline, Waiting<Decision>)>, until: Until) -> OrderAnswer {
+async fn answer(
+    state: &AppState,
+    record: OrderRecord,
+    waiting: Option<(WaitDeadline, Waiting<Decision>)>,
+    until: Until,
+) -> OrderAnswer {
     let mut headers = HeaderMap::new();
     if let Ok(location) = HeaderValue::try_from(format!("/v1/orders/{}", record.id)) {
         headers.insert(header::LOCATION, location);
@@ -139,7 +144,12 @@ async fn answer(record: OrderRecord, waiting: Option<(WaitDeadline, Waiting<Deci
             status = StatusCode::OK;
         }
     }
-    Ok((status, headers, Json(record.into())))
+    Ok((status, headers, Json(described(state, record).await?)))
+}
+
+/// Returns one order as it is answered.
+async fn described(state: &AppState, record: OrderRecord) -> Result<Order, Problem> {
+    Order::of(&state.store, vec![record]).await?.pop().ok_or_else(no_such_order)
 }
 
 /// List orders
@@ -158,7 +168,8 @@ pub(crate) async fn list(
     let before = list.cursor.map(|ListCursor(id)| id);
     let filter = OrderFilter { status: filter.status, symbol: filter.symbol, before };
     let orders = orders::list(&state.store, caller.user_id, &filter, i64::from(list.limit) + 1).await?;
-    Ok(Json(Page::new(orders, list.limit, |order| -> OrderCursor { ListCursor(order.id) })))
+    let orders = Order::of(&state.store, orders).await?;
+    Ok(Json(Page::new(orders, list.limit, |order| -> OrderCursor { ListCursor(order.id()) })))
 }
 
 /// Get an order
@@ -174,7 +185,7 @@ pub(crate) async fn show(
     IdPath(id): IdPath,
 ) -> Result<Json<Order>, Problem> {
     let found = orders::find(&state.store, caller.user_id, id).await?.ok_or_else(no_such_order)?;
-    Ok(Json(found.into()))
+    Ok(Json(described(&state, found).await?))
 }
 
 /// Cancel an order
@@ -202,7 +213,7 @@ pub(crate) async fn cancel(
 ) -> OrderAnswer {
     let waiting = wait.map(|wait| (wait, state.signals.order_waiters.order(id, Until::Final)));
     match orders::request_cancel(&state.store, caller.user_id, id, platform::clock::now()).await? {
-        Cancellation::Requested(record) => answer(*record, waiting, Until::Final).await,
+        Cancellation::Requested(record) => answer(&state, *record, waiting, Until::Final).await,
         Cancellation::Final(status) => {
             let detail = format!("The order is {} and cannot be cancelled.", status.as_str());
             Err(Problem::new(ProblemKind::Conflict, detail))

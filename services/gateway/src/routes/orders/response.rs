@@ -5,7 +5,13 @@ use events::{
     order_request::{OrderRequestFields, OrderType, TimeInForce},
 };
 use serde::Serialize;
-use store::trading::orders::{Decision, OrderRecord};
+use store::{
+    Error, Store,
+    trading::{
+        assets,
+        orders::{Decision, OrderRecord},
+    },
+};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -18,6 +24,8 @@ pub(crate) struct Order {
     status: OrderStatus,
     /// The reason why it is rejected; null otherwise.
     reason: Option<RejectReason>,
+    /// What is missing, and what to do about it, where the reason is `unknown_symbol`; null otherwise.
+    reason_detail: Option<String>,
     symbol: Symbol,
     /// The venue that the order names; null for an order that trades at the primary venue of its symbol.
     venue: Option<Venue>,
@@ -54,6 +62,54 @@ pub(crate) struct HeldFunds {
     amount: Amount,
 }
 
+impl Order {
+    /// Returns the id of the order.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Returns orders as they are answered, with what is missing where a symbol is unknown.
+    pub(super) async fn of(store: &Store, records: Vec<OrderRecord>) -> Result<Vec<Self>, Error> {
+        let mut orders: Vec<Self> = records.into_iter().map(Self::from).collect();
+        let mut unknown: Vec<_> =
+            orders.iter_mut().filter(|order| order.reason == Some(RejectReason::UnknownSymbol)).collect();
+        if unknown.is_empty() {
+            return Ok(orders);
+        }
+        let assets: Vec<Asset> = unknown.iter().flat_map(|order| [order.symbol.base(), order.symbol.quote()]).collect();
+        let known: Vec<Asset> = assets::find(store, &assets).await?.into_iter().map(|(asset, _)| asset).collect();
+        unknown.iter_mut().for_each(|order| order.reason_detail = Some(what_is_missing(&order.symbol, &known)));
+        Ok(orders)
+    }
+}
+
+/// Returns the sentence that says why a symbol is unknown, and what to do about it.
+fn what_is_missing(symbol: &Symbol, known: &[Asset]) -> String {
+    let (base, quote) = (symbol.base(), symbol.quote());
+    if base == quote {
+        return format!("{symbol} would trade {base} for itself; place an order for a symbol of two assets.");
+    }
+    let missing: Vec<Asset> = [base, quote].into_iter().filter(|asset| !known.contains(asset)).collect();
+    match &missing[..] {
+        [] => "The assets of the symbol were added after the order was decided; place it again.".to_owned(),
+        [asset] => format!(
+            "No account can hold {asset}. An operator adds it with `tickbell accounts asset {asset} SCALE`, where SCALE is the \
+             number of its decimal places, like 8."
+        ),
+        _ => {
+            let commands: Vec<_> =
+                missing.iter().map(|asset| format!("`tickbell accounts asset {asset} SCALE`")).collect();
+            format!(
+                "No account can hold {} or {}. An operator adds them with {}, where SCALE is the number of decimal places, \
+                 like 8.",
+                missing[0],
+                missing[1],
+                commands.join(" and ")
+            )
+        }
+    }
+}
+
 impl From<OrderRecord> for Order {
     fn from(record: OrderRecord) -> Self {
         let status = record.status();
@@ -75,6 +131,7 @@ impl From<OrderRecord> for Order {
             id,
             status,
             reason: state.as_ref().and_then(|state| state.reason),
+            reason_detail: None,
             symbol,
             venue,
             side,
@@ -91,6 +148,29 @@ impl From<OrderRecord> for Order {
             held: state.and_then(|state| state.held).map(|(asset, amount)| HeldFunds { asset, amount }),
             trade: trade.map(Trade::from),
             placed_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_symbol_says_which_asset_is_missing_and_the_command_that_adds_it() {
+        let known = ["USD", "BTC"].map(|code| Asset::parse(code).expect("an asset"));
+        for (symbol, said) in [
+            ("DOGE-USD", "No account can hold DOGE. An operator adds it with `tickbell accounts asset DOGE SCALE`"),
+            ("BTC-XYZ", "No account can hold XYZ. An operator adds it with `tickbell accounts asset XYZ SCALE`"),
+            (
+                "DOGE-XYZ",
+                "No account can hold DOGE or XYZ. An operator adds them with `tickbell accounts asset DOGE SCALE` and",
+            ),
+            ("USD-USD", "USD-USD would trade USD for itself"),
+            ("BTC-USD", "The assets of the symbol were added after"),
+        ] {
+            let sentence = what_is_missing(&Symbol::parse(symbol).expect("a symbol"), &known);
+            assert!(sentence.starts_with(said), "{sentence}");
         }
     }
 }

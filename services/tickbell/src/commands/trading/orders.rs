@@ -75,6 +75,9 @@ pub(crate) struct Place {
     /// market, limit or stop
     #[arg(value_name = "TYPE")]
     order_type: String,
+    /// Venue whose ticks price the order; by default the first one that quoted the symbol
+    #[arg(long)]
+    venue: Option<String>,
     /// Amount of the base asset, like 0.1
     #[arg(long)]
     size: Option<String>,
@@ -102,6 +105,7 @@ impl Place {
     fn body(&self) -> Value {
         let given = [
             ("symbol", Some(self.symbol.as_str())),
+            ("venue", self.venue.as_deref()),
             ("side", Some(&self.side)),
             ("type", Some(&self.order_type)),
             ("size", self.size.as_deref()),
