@@ -15,8 +15,6 @@ const LIMIT: u128 = events::money::LIMIT as u128;
 /// A balance is nearer to zero than this many whole units. With the most decimal places of an asset that makes 28 digits,
 /// as many as a `Decimal` holds.
 const BALANCE_LIMIT: MinorUnits = 10_i128.pow(16);
-/// The largest number of digits of a price.
-const MAX_DIGITS: u32 = 28;
 /// One whole in basis points.
 const BASIS: u64 = 10_000;
 
