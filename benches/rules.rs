@@ -8,6 +8,7 @@ use events::{
     rule::RuleChange,
     tick::{TickKind, TickSource},
 };
+use market_data::StoredTick;
 use rules::Engine;
 use uuid::Uuid;
 
@@ -32,9 +33,9 @@ fn rule(number: usize) -> RuleChanged {
     RuleChanged { rule, revision: 1, happened: RuleChange::Created, status: RuleStatus::Active, at: Timestamp::EPOCH }
 }
 
-fn tick(number: u64) -> Tick {
+fn tick(number: u64) -> StoredTick {
     let at = Timestamp::from_micros(1_000_000_000_000_000 + number as i64 * 10_000).expect("a time");
-    Tick {
+    let tick = Tick {
         venue: Venue::parse("bench").expect("a venue"),
         symbol: Symbol::parse("SPY").expect("a symbol"),
         price: format!("167.{:02}", number * 7 % 100).parse().expect("a price"),
@@ -43,7 +44,8 @@ fn tick(number: u64) -> Tick {
         received_at: at,
         kind: TickKind::Trade,
         source: TickSource::File,
-    }
+    };
+    StoredTick { tick, trade_id: number.to_string(), sequence: number }
 }
 
 fn evaluate(criterion: &mut Criterion) {
@@ -55,7 +57,7 @@ fn evaluate(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(rule_count), |bencher| {
             bencher.iter(|| {
                 number += 1;
-                black_box(engine.evaluate(&tick(number), number));
+                black_box(engine.evaluate(&tick(number)));
             });
             engine.take_changes();
         });

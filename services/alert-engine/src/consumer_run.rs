@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use ::rules::{Changes, Engine, RuleFiring};
-use events::{AlertFired, Channel, Event, OutboundMessage, RuleChanged, Target, Tick, Timestamp};
+use events::{AlertFired, Channel, Event, OutboundMessage, RuleChanged, Target, Timestamp};
 use futures::future::BoxFuture;
+use market_data::{MaxAhead, SkippedTicks, StoredTick, TickRefusal};
 use platform::{
     Broker, Check, DecodeError, Message, ServiceError,
     broker::publish::with_trace_context,
@@ -37,8 +38,9 @@ pub(crate) async fn run(
     store: &Store,
     check: &Check,
     settings: &Settings,
+    max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
-    let service = AlertEngine { store: store.clone() };
+    let service = AlertEngine { store: store.clone(), max_ahead };
     let plan = Plan::new(SERVICE, &CONSUMERS, settings.batch);
     let work = async {
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
@@ -50,16 +52,21 @@ pub(crate) async fn run(
 
 struct AlertEngine {
     store: Store,
+    max_ahead: MaxAhead,
 }
 
 struct State {
     engine: Engine,
     /// The sequence of the last evaluated tick, which may not be committed yet.
     evaluated: u64,
+    /// The number of ticks of the batch that the engine was given.
+    ticks: u64,
 }
 
 enum Input {
-    Tick(Tick),
+    Tick(Box<StoredTick>),
+    /// A tick that nobody may use. The history-writer gives it up.
+    Refused(TickRefusal),
     RuleChanged(Box<RuleChanged>),
 }
 
@@ -79,27 +86,28 @@ impl ConsumerService for AlertEngine {
             engine_state::reset_sequences(&self.store).await?;
         }
         let engine = Engine::restore(engine_state::load(&self.store).await?);
-        Ok(State { engine, evaluated: positions[TICKS] })
+        Ok(State { engine, evaluated: positions[TICKS], ticks: 0 })
     }
 
     fn decode(&self, consumer: usize, message: &Message) -> Result<Input, DecodeError> {
-        if consumer == TICKS {
-            message.event().map(Input::Tick)
-        } else {
-            message.event().map(|change| Input::RuleChanged(Box::new(change)))
+        if consumer != TICKS {
+            return message.event().map(|change| Input::RuleChanged(Box::new(change)));
         }
+        let tick = message.event()?;
+        let accepted = StoredTick::accept(tick, message.id(), message.sequence, message.stored_at, self.max_ahead);
+        Ok(accepted.map_or_else(Input::Refused, |stored| Input::Tick(Box::new(stored))))
     }
 
     fn event_time(&self, input: &Input) -> Option<Timestamp> {
-        Some(match input {
-            Input::Tick(tick) => tick.ce_time(),
-            Input::RuleChanged(change) => change.ce_time(),
-        })
+        match input {
+            Input::Tick(stored) => Some(stored.tick.at),
+            Input::Refused(_) => None,
+            Input::RuleChanged(change) => Some(change.ce_time()),
+        }
     }
 
     fn observe(&self, state: &mut State, consumer: usize, message: &Message) {
         if consumer == TICKS {
-            metrics::counter!("tickbell_ticks_judged_total").increment(1);
             state.evaluated = message.sequence;
         }
     }
@@ -112,10 +120,12 @@ impl ConsumerService for AlertEngine {
         decided: &mut Decided<Changes>,
     ) -> Result<(), DecodeError> {
         match input {
-            Input::Tick(tick) => {
-                let firings = state.engine.evaluate(&tick, message.sequence);
+            Input::Tick(stored) => {
+                state.ticks += 1;
+                let firings = state.engine.evaluate(&stored);
                 decided.events.extend(firings.into_iter().filter_map(|firing| alert(firing, message)));
             }
+            Input::Refused(refusal) => count_skipped(refusal.as_str(), 1),
             Input::RuleChanged(change) => {
                 let (rule, status) = (change.rule.id, change.status.as_str());
                 debug!(%rule, revision = change.revision, status, "applying a rule change");
@@ -128,6 +138,10 @@ impl ConsumerService for AlertEngine {
     fn finish(&self, state: &mut State, decided: &mut Decided<Changes>) {
         decided.effects = state.engine.take_changes();
         count_firings(&decided.effects);
+        let skipped = state.engine.take_skipped();
+        skipped.by_reason().into_iter().for_each(|(reason, ticks)| count_skipped(reason, ticks));
+        let judged = std::mem::take(&mut state.ticks) - skipped.total();
+        metrics::counter!("tickbell_ticks_judged_total").increment(judged);
     }
 
     fn commit(&self, _state: &mut State, commit: Commit<Changes>) -> BoxFuture<'static, Result<(), Error>> {
@@ -139,6 +153,7 @@ impl ConsumerService for AlertEngine {
         })
     }
 }
+
 /// Returns the message to publish for a firing; none for a suppressed one.
 fn alert(firing: RuleFiring, cause: &Message) -> Option<OutboundMessage> {
     let RuleFiring { rule, firing } = firing;
@@ -173,4 +188,14 @@ fn count_firings(changes: &Changes) {
     let suppressed = changes.firings.iter().filter(|firing| firing.suppressed.is_some()).count() as u64;
     metrics::counter!("tickbell_alerts_fired_total").increment(changes.firings.len() as u64 - suppressed);
     metrics::counter!("tickbell_alerts_suppressed_total", "reason" => "cooldown").increment(suppressed);
+}
+
+/// Registers the counters at zero, so that their first count is a step.
+pub(crate) fn register_metrics() {
+    metrics::counter!("tickbell_alerts_fired_total").increment(0);
+    SkippedTicks::REASONS.into_iter().for_each(|reason| count_skipped(reason, 0));
+}
+
+fn count_skipped(reason: &'static str, ticks: u64) {
+    metrics::counter!("tickbell_ticks_skipped_total", "service" => SERVICE, "reason" => reason).increment(ticks);
 }

@@ -5,6 +5,7 @@
 
 mod consumer_run;
 
+use market_data::MaxAhead;
 use platform::{
     Broker, Health, ServiceError, Shutdown,
     settings::{SettingsError, require_range},
@@ -37,16 +38,17 @@ impl Settings {
     }
 }
 
-/// Evaluates rules until shutdown. One instance is the leader, others are standbys.
+/// Evaluates rules until shutdown, against ticks that are not further ahead than `max_ahead`. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
     health: &Health,
     settings: Settings,
+    max_ahead: MaxAhead,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
     store::consumer::dead_letters::register_metrics(SERVICE);
-    metrics::counter!("tickbell_alerts_fired_total").increment(0);
-    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings)).await
+    consumer_run::register_metrics();
+    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings, max_ahead)).await
 }

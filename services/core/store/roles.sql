@@ -58,6 +58,7 @@ BEGIN
 
         -- Keeps what was; never changes a tick.
         'SELECT, INSERT ON ticks, dead_letters TO tickbell_history_writer',
+        'SELECT ON dropped_tick_months TO tickbell_history_writer',
         'SELECT, INSERT, UPDATE ON instruments, latest_prices, candles, consumer_positions TO tickbell_history_writer',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_history_writer',
         'EXECUTE ON FUNCTION create_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
@@ -67,7 +68,8 @@ BEGIN
         'SELECT ON assets, orders, deposits, accounts, posting_batches TO tickbell_trade_settler',
         'INSERT (id, kind, user_id, asset, hash) ON accounts TO tickbell_trade_settler',
         'SELECT, INSERT ON postings, transfers, trades, dead_letters TO tickbell_trade_settler',
-        'SELECT, INSERT, UPDATE ON order_states, settlement_prices, consumer_positions TO tickbell_trade_settler',
+        'SELECT, INSERT, UPDATE ON order_states, settlement_markets, settlement_prices, consumer_positions '
+            'TO tickbell_trade_settler',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_trade_settler',
         'EXECUTE ON FUNCTION fence(boolean) TO tickbell_trade_settler',
 

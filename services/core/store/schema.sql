@@ -79,6 +79,7 @@ CREATE FUNCTION public.drop_ticks_partition(first_day date) RETURNS void
     SET "TimeZone" TO 'UTC'
     AS $$
 BEGIN
+    INSERT INTO public.dropped_tick_months VALUES (drop_ticks_partition.first_day) ON CONFLICT DO NOTHING;
     EXECUTE format('DROP TABLE public.%I', to_char(first_day, '"ticks_"YYYY_MM'));
 END $$;
 
@@ -388,6 +389,12 @@ CREATE TABLE public.deposits (
 
 COMMENT ON TABLE public.deposits IS 'Deposits that operators requested. A deposit is done when there is a posting of it. The same reference is the same deposit.';
 
+CREATE TABLE public.dropped_tick_months (
+    first_day date NOT NULL
+);
+
+COMMENT ON TABLE public.dropped_tick_months IS 'The months whose partition of ticks was dropped. Their ticks are in the candles, and a repeat of one could no longer be recognised: the history-writer takes none of such a month.';
+
 CREATE TABLE public.firings (
     rule_id uuid NOT NULL,
     number bigint NOT NULL,
@@ -466,10 +473,13 @@ CREATE TABLE public.market_states (
     first_sequence bigint NOT NULL,
     last_sequence bigint NOT NULL,
     last_at timestamp with time zone NOT NULL,
-    last_price numeric NOT NULL
+    last_price numeric NOT NULL,
+    newest_ids jsonb NOT NULL
 );
 
 COMMENT ON TABLE public.market_states IS 'The last tick of each market that the alert-engine has evaluated.';
+
+COMMENT ON COLUMN public.market_states.newest_ids IS 'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
 
 CREATE TABLE public.order_idempotency_keys (
     user_id uuid NOT NULL,
@@ -649,6 +659,15 @@ CREATE TABLE public.sessions (
 
 COMMENT ON TABLE public.sessions IS 'Signed-in sessions by the SHA-256 hash of their token.';
 
+CREATE TABLE public.settlement_markets (
+    symbol text NOT NULL COLLATE pg_catalog."C",
+    venue text NOT NULL COLLATE pg_catalog."C",
+    at timestamp with time zone NOT NULL,
+    ids jsonb NOT NULL
+);
+
+COMMENT ON TABLE public.settlement_markets IS 'The newest time of each market that the trade-settler has applied, and the ids of its ticks at that time. A tick of this time with one of these ids is a repeat, and an older one is late.';
+
 CREATE TABLE public.settlement_prices (
     symbol text NOT NULL COLLATE pg_catalog."C",
     venue text NOT NULL COLLATE pg_catalog."C",
@@ -791,6 +810,9 @@ ALTER TABLE ONLY public.deposits
 ALTER TABLE ONLY public.deposits
     ADD CONSTRAINT deposits_reference_key UNIQUE (reference);
 
+ALTER TABLE ONLY public.dropped_tick_months
+    ADD CONSTRAINT dropped_tick_months_pkey PRIMARY KEY (first_day);
+
 ALTER TABLE ONLY public.firings
     ADD CONSTRAINT firings_pkey PRIMARY KEY (rule_id, number);
 
@@ -844,6 +866,9 @@ ALTER TABLE ONLY public.rules
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY public.settlement_markets
+    ADD CONSTRAINT settlement_markets_pkey PRIMARY KEY (symbol, venue);
 
 ALTER TABLE ONLY public.settlement_prices
     ADD CONSTRAINT settlement_prices_pkey PRIMARY KEY (symbol, venue);

@@ -6,6 +6,7 @@
 mod consumer_run;
 mod partitions;
 
+use market_data::MaxAhead;
 use platform::{
     Broker, Health, ServiceError, Shutdown,
     settings::{SettingsError, require_range},
@@ -42,15 +43,17 @@ impl Settings {
     }
 }
 
-/// Writes history until shutdown. One instance is the leader, others are standbys.
+/// Writes history until shutdown, of ticks that are not further ahead than `max_ahead`. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
     health: &Health,
     settings: Settings,
+    max_ahead: MaxAhead,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
     store::consumer::dead_letters::register_metrics(SERVICE);
-    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings)).await
+    consumer_run::register_metrics();
+    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings, max_ahead)).await
 }

@@ -14,6 +14,8 @@ const EVERY: Duration = Duration::from_secs(3_600);
 /// The partitions that are known to exist.
 pub(crate) struct Partitions {
     months: BTreeSet<Month>,
+    /// The months that were dropped. They are not created again: their ticks are in the candles.
+    dropped: BTreeSet<Month>,
     retention: Option<Period>,
     maintained: Option<Instant>,
 }
@@ -22,7 +24,13 @@ impl Partitions {
     /// Reads which partitions exist.
     pub(crate) async fn open(store: &Store, retention_days: u32) -> Result<Self, Error> {
         let retention = (retention_days > 0).then(|| Period::seconds(retention_days * Period::DAY.as_seconds()));
-        Ok(Self { months: partitions::list(store).await?, retention, maintained: None })
+        let (months, dropped) = (partitions::list(store).await?, partitions::dropped(store).await?);
+        Ok(Self { months, dropped, retention, maintained: None })
+    }
+
+    /// Returns true when the ticks of a month were dropped, so that a repeat of one cannot be told from a new tick.
+    pub(crate) fn is_dropped(&self, month: Month) -> bool {
+        self.dropped.contains(&month)
     }
 
     /// Once an hour, creates the partitions of this month and the next and drops those older than the retention.
@@ -36,20 +44,21 @@ impl Partitions {
         if let Some(oldest) = self.retention.and_then(|retention| now.before(retention, Period::SECOND)) {
             for month in partitions::drop_before(store, oldest).await? {
                 self.months.remove(&month);
+                self.dropped.insert(month);
             }
         }
         self.maintained = Some(Instant::now());
         Ok(())
     }
 
-    /// Creates the partitions of these months that do not exist.
+    /// Creates the partitions of these months that do not exist and were not dropped.
     pub(crate) async fn create_missing(
         &mut self,
         store: &Store,
         months: impl IntoIterator<Item = Month>,
     ) -> Result<(), Error> {
         for month in months {
-            if !self.months.contains(&month) {
+            if !self.months.contains(&month) && !self.dropped.contains(&month) {
                 partitions::create(store, month).await?;
                 self.months.insert(month);
             }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     time::Duration,
 };
 
@@ -11,6 +12,7 @@ use ledger::{
     order_book::{OrderBook, OrderEvent, RestoreError},
     rows::{Changes, DepositRow},
 };
+use market_data::{MaxAhead, SkippedTicks, TickFilter};
 use platform::{
     Broker, Check, Message, ServiceError, Shutdown,
     broker::publish::with_trace_context,
@@ -59,9 +61,11 @@ pub(crate) async fn run(
     signals: &LocalSignals,
     check: &Check,
     settings: &Settings,
+    max_ahead: MaxAhead,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let service = TradeSettler { store: store.clone(), signals: signals.clone(), settings: settings.clone() };
+    let (signals, settings) = (signals.clone(), settings.clone());
+    let service = TradeSettler { store: store.clone(), signals, settings, max_ahead };
     let plan = Plan {
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,
@@ -82,10 +86,13 @@ struct TradeSettler {
     store: Store,
     signals: LocalSignals,
     settings: Settings,
+    max_ahead: MaxAhead,
 }
 
 struct State {
     book: OrderBook,
+    /// Holds back from the book what is late or a repeat: it must price nothing and fill nothing.
+    filter: TickFilter,
     connection: SettlementConnection,
     redelivery_window: RedeliveryWindow,
     /// The orders and deposits of the current messages that are settled already.
@@ -118,7 +125,8 @@ impl ConsumerService for TradeSettler {
         if positions[TICKS] == 0 {
             settlement::reset_sequences(&self.store).await?;
         }
-        let saved = settlement::load(&self.store).await?;
+        let mut saved = settlement::load(&self.store).await?;
+        let filter = TickFilter::restore(mem::take(&mut saved.markets));
         let book =
             OrderBook::restore(saved, self.settings.policy(), positions[TICKS]).map_err(|error| match error {
                 // The run succeeds once the row is restored. Without the order its funds would be held for ever.
@@ -128,6 +136,7 @@ impl ConsumerService for TradeSettler {
         let connection = settlement::connect(&self.store, &self.signals).await?;
         Ok(State {
             book,
+            filter,
             connection,
             redelivery_window: RedeliveryWindow::new(0),
             settled: HashSet::new(),
@@ -140,7 +149,7 @@ impl ConsumerService for TradeSettler {
     }
 
     fn decode(&self, consumer: usize, message: &Message) -> Result<Input, InputError> {
-        decode(consumer, message)
+        decode(consumer, message, self.max_ahead)
     }
 
     fn event_time(&self, input: &Input) -> Option<Timestamp> {
@@ -185,12 +194,17 @@ impl ConsumerService for TradeSettler {
         message: &Message,
         decided: &mut Decided<Effects>,
     ) -> Result<(), InputError> {
-        let State { book, settled, deposits, .. } = state;
-        if !matches!(input, Input::Tick(_) | Input::Ignored) {
+        let State { book, filter, settled, deposits, .. } = state;
+        if !matches!(input, Input::Tick(_) | Input::Refused(_) | Input::Ignored) {
             decided.effects.requested_at.push(message.stored_at);
         }
         match input {
-            Input::Tick(tick) => book.apply_tick(&tick, message.sequence, message.stored_at),
+            Input::Tick(stored) => {
+                if filter.admits(&stored.tick, &stored.trade_id) {
+                    book.apply_tick(&stored.tick, stored.sequence, message.stored_at);
+                }
+            }
+            Input::Refused(refusal) => count_skipped(refusal.as_str(), 1),
             Input::Ignored => {}
             Input::Alert(alert) => book.apply_alert(&alert, message.stored_at),
             Input::Placed(placed) if settled.contains(&placed.order_id) => {}
@@ -207,7 +221,9 @@ impl ConsumerService for TradeSettler {
     }
 
     fn finish(&self, state: &mut State, decided: &mut Decided<Effects>) {
-        decided.effects.changes = state.book.take_changes();
+        let markets = state.filter.take_changes();
+        decided.effects.changes = Changes { markets, ..state.book.take_changes() };
+        state.filter.take_skipped().by_reason().into_iter().for_each(|(reason, ticks)| count_skipped(reason, ticks));
     }
 
     fn commit(&self, state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Vec<Timestamp>, Error>> {
@@ -265,6 +281,11 @@ pub(crate) fn register_metrics() {
         count_settled(OrderStatus::Rejected, Some(reason), 0);
     }
     metrics::counter!("tickbell_trades_settled_total").increment(0);
+    SkippedTicks::REASONS.into_iter().for_each(|reason| count_skipped(reason, 0));
+}
+
+fn count_skipped(reason: &'static str, ticks: u64) {
+    metrics::counter!("tickbell_ticks_skipped_total", "service" => SERVICE, "reason" => reason).increment(ticks);
 }
 
 fn count_changes(changes: &Changes) {

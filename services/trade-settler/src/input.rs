@@ -1,7 +1,8 @@
 //! Reads the messages of the three streams.
 
-use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Tick, Timestamp};
+use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Timestamp};
 use ledger::order_book::DepositError;
+use market_data::{MaxAhead, StoredTick, TickRefusal};
 use platform::{DecodeError, Message};
 use thiserror::Error;
 use uuid::Uuid;
@@ -30,7 +31,9 @@ pub(crate) enum InputError {
 /// An event to apply to the order book.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Tick(Box<Tick>),
+    Tick(Box<StoredTick>),
+    /// A tick that nobody may use. The history-writer gives it up.
+    Refused(TickRefusal),
     Alert(Box<AlertFired>),
     Placed(Box<OrderPlaced>),
     Cancel(Box<OrderCancelRequested>),
@@ -63,22 +66,26 @@ impl Input {
     /// Returns the time of the event.
     pub(crate) fn at(&self) -> Option<Timestamp> {
         Some(match self {
-            Self::Tick(event) => event.ce_time(),
+            Self::Tick(stored) => stored.tick.at,
             Self::Alert(event) => event.ce_time(),
             Self::Placed(event) => event.ce_time(),
             Self::Cancel(event) => event.ce_time(),
             Self::Deposit(event) => event.ce_time(),
-            Self::Ignored => return None,
+            Self::Refused(_) | Self::Ignored => return None,
         })
     }
 }
 
 /// Decodes a message of one of the [`CONSUMERS`].
-pub(crate) fn decode(consumer: usize, message: &Message) -> Result<Input, InputError> {
+pub(crate) fn decode(consumer: usize, message: &Message, max_ahead: MaxAhead) -> Result<Input, InputError> {
     Ok(match (CONSUMERS[consumer], message.class()) {
         // Gaps in a feed are announced in the stream of ticks.
         (SERVICE, class) if class.starts_with("feed-") => Input::Ignored,
-        (SERVICE, _) => Input::Tick(message.event().map(Box::new)?),
+        (SERVICE, _) => {
+            let (tick, id) = (message.event()?, message.id());
+            let accepted = StoredTick::accept(tick, id, message.sequence, message.stored_at, max_ahead);
+            accepted.map_or_else(Input::Refused, |stored| Input::Tick(Box::new(stored)))
+        }
         ("trade-settler-alerts", _) => Input::Alert(message.event().map(Box::new)?),
         (_, OrderPlaced::TYPE) => Input::Placed(message.event().map(Box::new)?),
         (_, OrderCancelRequested::TYPE) => Input::Cancel(message.event().map(Box::new)?),

@@ -15,6 +15,7 @@ use ledger::{
     amounts::Rates,
     order_book::{Policy, PriceAge},
 };
+use market_data::MaxAhead;
 use platform::{
     Broker, Health, ServiceError, Shutdown,
     settings::{SettingsError, require_range},
@@ -102,13 +103,14 @@ impl Settings {
     }
 }
 
-/// Settles orders until shutdown. One instance is the leader, others are standbys.
+/// Settles orders until shutdown, at ticks that are not further ahead than `max_ahead`. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
     signals: &LocalSignals,
     health: &Health,
     settings: Settings,
+    max_ahead: MaxAhead,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
@@ -124,7 +126,7 @@ pub async fn run(
     }
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
     let settle = supervise(SERVICE, &check, &shutdown, || {
-        consumer_run::run(&broker, &store, signals, &check, &settings, &shutdown)
+        consumer_run::run(&broker, &store, signals, &check, &settings, max_ahead, &shutdown)
     });
     let verify = async {
         match settings.verify_every_minutes {

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use events::{Asset, OrderRequest, OrderStatus, Price, RejectReason, Symbol, Timestamp, Venue, order::AlertTrigger};
+use market_data::MarketTicks;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -151,6 +152,8 @@ pub struct LedgerState {
     pub open: Vec<(OrderState, Option<OrderRequest>)>,
     /// The newest price of each symbol at each venue.
     pub prices: Vec<PriceRow>,
+    /// The newest ticks of each market, by which the settler recognises repeats.
+    pub markets: Vec<MarketTicks>,
 }
 
 /// What a batch has changed and the store has to save.
@@ -168,6 +171,8 @@ pub struct Changes {
     pub trades: Vec<TradeRow>,
     /// The prices that are newer than the saved ones.
     pub prices: Vec<PriceRow>,
+    /// The newest ticks of each market that has ticked. The settler adds them: the book is given no repeats.
+    pub markets: Vec<MarketTicks>,
 }
 
 /// A deposit as it was requested.

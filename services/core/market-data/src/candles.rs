@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::{
+    ticks::{InstrumentId, StoredTick},
+    volume::Volume,
+};
 use events::{Interval, Price, Timestamp};
-use rust_decimal::Decimal;
-
-use crate::stored_tick::{InstrumentId, StoredTick};
 
 /// The part of a candle that some ticks make.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub struct PartialCandle {
     /// The last tick, by time and sequence.
     pub close: CandleEdge,
     /// The exact sum of the sizes.
-    pub volume: Decimal,
+    pub volume: Volume,
     /// The number of ticks.
     pub trades: i64,
 }
@@ -84,7 +85,7 @@ fn add(candle: &mut PartialCandle, stored: &StoredTick) {
     }
     candle.high = candle.high.max(edge.price);
     candle.low = candle.low.min(edge.price);
-    candle.volume += size(stored);
+    candle.volume = candle.volume.plus(size(stored));
     candle.trades += 1;
 }
 
@@ -92,8 +93,8 @@ fn edge(stored: &StoredTick) -> CandleEdge {
     CandleEdge { at: stored.tick.at, sequence: stored.sequence, price: stored.tick.price }
 }
 
-fn size(stored: &StoredTick) -> Decimal {
-    stored.tick.size.map(|size| size.decimal()).unwrap_or_default()
+fn size(stored: &StoredTick) -> Volume {
+    stored.tick.size.map_or(Volume::ZERO, |size| size.decimal().into())
 }
 
 #[cfg(test)]
@@ -103,6 +104,7 @@ mod tests {
         tick::{TickKind, TickSource},
     };
     use proptest::prelude::*;
+    use rust_decimal::Decimal;
 
     use super::*;
 

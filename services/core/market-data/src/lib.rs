@@ -9,12 +9,17 @@ mod month;
 pub mod random_walk;
 pub mod recording;
 pub mod replay_pacing;
-mod stored_tick;
 pub mod tick_ids;
+mod ticks;
+mod volume;
 
 pub use month::Month;
 pub use random_walk::{InitialPrices, PriceBand};
 pub use recording::{LineError, ReadOptions, RecordedTrade, Recording, RecordingError, RecordingLine, ShapeError};
 pub use replay_pacing::{ReplayClock, ReplaySpeed};
-pub use stored_tick::{InstrumentId, StoredTick};
 pub use tick_ids::TickIds;
+pub use ticks::{
+    Admission, FromTheFuture, InstrumentId, MarketTicks, MaxAhead, NewestTicks, SkippedTicks, StoredTick, TickFilter,
+    TickRefusal,
+};
+pub use volume::Volume;

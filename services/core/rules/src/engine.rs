@@ -12,6 +12,7 @@ use events::{
     Baseline, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Venue, money::change_percent,
     rule::Change,
 };
+use market_data::{Admission, SkippedTicks, StoredTick};
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +38,7 @@ pub struct Engine {
     dirty_markets: BTreeSet<(Symbol, Venue)>,
     dirty_rules: BTreeSet<Uuid>,
     firings: Vec<Firing>,
+    skipped: SkippedTicks,
 }
 
 /// The markets of one symbol, by venue.
@@ -117,16 +119,24 @@ impl Engine {
         }
     }
 
-    /// Evaluates the rules of a tick's market and returns the firings, in the order of the rules' ids.
-    pub fn evaluate(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
+    /// Evaluates the rules of a tick's market and returns the firings, in the order of the rules' ids. A tick that is late
+    /// or a repeat evaluates nothing.
+    pub fn evaluate(&mut self, stored: &StoredTick) -> Vec<RuleFiring> {
+        let StoredTick { tick, trade_id, sequence } = stored;
         let markets = self.symbols.entry(tick.symbol.clone()).or_default();
-        if !markets.venues.contains_key(&tick.venue) {
-            self.open_market(tick, sequence)
-        } else if markets.venues.get(&tick.venue).is_some_and(|(market, _)| tick.at < market.last().1) {
-            Vec::new() // A late tick is stored in the history and evaluates nothing.
-        } else {
-            self.evaluate_in_market(tick, sequence)
+        match markets.venues.get_mut(&tick.venue).map(|(market, _)| market.admit(tick.at, trade_id)) {
+            None => self.open_market(stored),
+            Some(Admission::New) => self.evaluate_in_market(tick, *sequence),
+            Some(skipped) => {
+                self.skipped.count(skipped);
+                Vec::new()
+            }
         }
+    }
+
+    /// Takes the number of ticks that evaluated nothing since the last call.
+    pub fn take_skipped(&mut self) -> SkippedTicks {
+        std::mem::take(&mut self.skipped)
     }
 
     /// Takes what has changed since the last call, for the store to save.
@@ -135,7 +145,7 @@ impl Engine {
         for (symbol, venue) in std::mem::take(&mut self.dirty_markets) {
             let markets = self.symbols.get_mut(&symbol);
             if let Some((market, _)) = markets.and_then(|markets| markets.venues.get_mut(&venue)) {
-                changes.markets.push(market.state().clone());
+                changes.markets.push(market.state());
                 changes.samples.extend(market.take_unsaved_samples());
                 changes.expired_samples.extend(market.prune());
             }
@@ -150,9 +160,9 @@ impl Engine {
         changes
     }
 
-    fn open_market(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
-        let (symbol, venue) = (&tick.symbol, &tick.venue);
-        let market = Market::open(symbol.clone(), venue.clone(), sequence, tick.price, tick.at);
+    fn open_market(&mut self, stored: &StoredTick) -> Vec<RuleFiring> {
+        let StoredTick { tick, sequence, .. } = stored;
+        let (symbol, venue, market) = (&tick.symbol, &tick.venue, Market::open(stored));
         let markets = self.symbols.entry(symbol.clone()).or_default();
         markets.primary.get_or_insert(venue.clone());
         markets.venues.insert(venue.clone(), (market, Index::default()));
@@ -163,7 +173,7 @@ impl Engine {
         self.expire_rules(tick);
         let Some((_, index)) = self.market_mut(symbol, venue) else { return Vec::new() };
         let matches = index.evaluate(None, tick.price, tick.at);
-        self.apply_matches(tick, sequence, matches)
+        self.apply_matches(tick, *sequence, matches)
     }
 
     fn evaluate_in_market(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
@@ -258,7 +268,7 @@ impl Engine {
         }
         let (rule, active_after, reference) = (entry.rule.clone(), entry.state.active_after, entry.state.reference);
         match self.market_of(&rule) {
-            Some((market, index)) if reference.is_none() && market.state().last_sequence > active_after => {
+            Some((market, index)) if reference.is_none() && market.last_sequence() > active_after => {
                 index.add_evaluated(id, rule.condition, market);
                 if let Some(at) = rule.expires_at {
                     index.add_expiry(id, at);

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use events::{Period, Price, Symbol, Timestamp, Venue};
+use events::{Period, Price, Timestamp};
+use market_data::{Admission, NewestTicks, StoredTick};
 
 use crate::state::{ExpiredSamples, MarketState, Reference, Sample};
 
@@ -15,31 +16,37 @@ const PRUNE_AT_LEAST: usize = 256;
 /// The memory of one market.
 #[derive(Debug)]
 pub(crate) struct Market {
+    /// The state without the ids, which are in `newest`.
     state: MarketState,
+    newest: NewestTicks,
     fine: Samples,
     coarse: Samples,
 }
 
 impl Market {
     /// Opens a market at its first tick.
-    pub(crate) fn open(symbol: Symbol, venue: Venue, sequence: u64, price: Price, at: Timestamp) -> Self {
+    pub(crate) fn open(first: &StoredTick) -> Self {
+        let StoredTick { tick, trade_id, sequence } = first;
         let state = MarketState {
-            symbol,
-            venue,
-            first_sequence: sequence,
-            last_sequence: sequence,
-            last_at: at,
-            last_price: price,
+            symbol: tick.symbol.clone(),
+            venue: tick.venue.clone(),
+            first_sequence: *sequence,
+            last_sequence: *sequence,
+            last_at: tick.at,
+            last_price: tick.price,
+            newest_ids: vec![trade_id.clone()],
         };
         let mut market = Self::restore(state);
-        market.add_sample(price, at);
+        market.add_sample(tick.price, tick.at);
         market
     }
 
     /// Restores a market from its saved state; its samples follow by [`Market::restore_sample`].
-    pub(crate) fn restore(state: MarketState) -> Self {
+    pub(crate) fn restore(mut state: MarketState) -> Self {
+        let newest = NewestTicks::restore(state.last_at, std::mem::take(&mut state.newest_ids));
         Self {
             state,
+            newest,
             fine: Samples::new(Period::SECOND, FINE_WINDOW),
             coarse: Samples::new(Period::MINUTE, LONGEST_WINDOW),
         }
@@ -52,8 +59,18 @@ impl Market {
     }
 
     /// Returns the state to save.
-    pub(crate) fn state(&self) -> &MarketState {
-        &self.state
+    pub(crate) fn state(&self) -> MarketState {
+        MarketState { newest_ids: self.newest.ids(), ..self.state.clone() }
+    }
+
+    /// Returns the sequence of the last evaluated tick.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        self.state.last_sequence
+    }
+
+    /// Says whether a tick is to be evaluated: it is not when it is a repeat, or older than the last one.
+    pub(crate) fn admit(&mut self, at: Timestamp, id: &str) -> Admission {
+        self.newest.admit(at, id)
     }
 
     /// Returns the last evaluated price.

@@ -22,6 +22,8 @@ pub struct MarketState {
     pub last_at: Timestamp,
     /// The price of the last evaluated tick.
     pub last_price: Price,
+    /// The ids of the evaluated ticks that have the time of the last one. By them a repeat is recognised.
+    pub newest_ids: Vec<String>,
 }
 
 /// The last evaluated price at or before the time `slot * grain_seconds`.

@@ -9,6 +9,7 @@ use events::{
     rule::{Change, PriceThreshold, RuleChange},
     tick::{TickKind, TickSource},
 };
+use market_data::StoredTick;
 use proptest::prelude::*;
 use rules::Engine;
 use rules::{EngineState, Firing};
@@ -34,6 +35,10 @@ fn tick(venue: Venue, at_ms: i64, price: &str) -> Tick {
         kind: TickKind::Trade,
         source: TickSource::File,
     }
+}
+
+fn stored(tick: Tick, sequence: u64) -> StoredTick {
+    StoredTick { tick, trade_id: sequence.to_string(), sequence }
 }
 
 fn rule(number: u128, condition: &str) -> Rule {
@@ -65,7 +70,7 @@ fn check_prices(condition: &str, prices: &[&str], expected: &[(u64, Option<&str>
     engine.apply_change(change(&rule(1, condition), 1, RuleStatus::Active), 0);
     let mut fired = Vec::new();
     for (index, price) in prices.iter().enumerate() {
-        let firings = engine.evaluate(&tick(venue(0), index as i64 * 30_000, price), index as u64 + 1);
+        let firings = engine.evaluate(&stored(tick(venue(0), index as i64 * 30_000, price), index as u64 + 1));
         fired.extend(
             firings.iter().map(|f| (f.firing.sequence, f.firing.change_percent.map(|c| c.normalize().to_string()))),
         );
@@ -105,9 +110,9 @@ fn the_worked_example_fires_as_the_specification_says() {
 #[test]
 fn a_rule_that_is_created_later_measures_from_the_last_price() {
     let mut engine = Engine::default();
-    engine.evaluate(&tick(venue(0), 0, "100"), 1);
+    engine.evaluate(&stored(tick(venue(0), 0, "100"), 1));
     engine.apply_change(change(&rule(1, r#"{"change": {"percent": "5"}}"#), 1, RuleStatus::Active), 1);
-    let fired = engine.evaluate(&tick(venue(0), 1_000, "105"), 2);
+    let fired = engine.evaluate(&stored(tick(venue(0), 1_000, "105"), 2));
     assert_eq!(fired.len(), 1);
     assert_eq!(fired[0].firing.reference.map(|(price, _)| price.to_string()), Some("100".into()));
 }
@@ -117,10 +122,10 @@ fn a_rule_change_that_comes_late_or_twice_has_no_effect() {
     let (mut engine, watched) = (Engine::default(), rule(1, r#"{"price": {"above": "1"}}"#));
     engine.apply_change(change(&watched, 3, RuleStatus::Paused), 0);
     engine.apply_change(change(&watched, 2, RuleStatus::Active), 0);
-    assert!(engine.evaluate(&tick(venue(0), 0, "5"), 1).is_empty());
+    assert!(engine.evaluate(&stored(tick(venue(0), 0, "5"), 1)).is_empty());
     engine.apply_change(change(&watched, 4, RuleStatus::Active), 1);
     engine.apply_change(change(&watched, 4, RuleStatus::Active), 1);
-    assert_eq!(engine.evaluate(&tick(venue(0), 1_000, "6"), 2).len(), 1);
+    assert_eq!(engine.evaluate(&stored(tick(venue(0), 1_000, "6"), 2)).len(), 1);
 }
 
 #[test]
@@ -128,14 +133,14 @@ fn a_rule_that_is_done_stays_done_when_a_change_crosses_its_last_firing() {
     let once = Rule { repeat: Repeat::Once, ..rule(1, r#"{"price": {"above": "1"}}"#) };
     let mut engine = Engine::default();
     engine.apply_change(change(&once, 1, RuleStatus::Active), 0);
-    assert_eq!(engine.evaluate(&tick(venue(0), 0, "5"), 1).len(), 1);
+    assert_eq!(engine.evaluate(&stored(tick(venue(0), 0, "5"), 1)).len(), 1);
     let mut saved = Saved::default();
     saved.save(&mut engine, std::slice::from_ref(&once));
     let mut engine = Engine::restore(saved.load());
     engine.apply_change(change(&once, 2, RuleStatus::Paused), 1);
     engine.apply_change(change(&once, 3, RuleStatus::Active), 1);
-    engine.evaluate(&tick(venue(0), 1_000, "0.5"), 2);
-    assert!(engine.evaluate(&tick(venue(0), 2_000, "5"), 3).is_empty());
+    engine.evaluate(&stored(tick(venue(0), 1_000, "0.5"), 2));
+    assert!(engine.evaluate(&stored(tick(venue(0), 2_000, "5"), 3)).is_empty());
 }
 
 /// The state as the database would save it.
@@ -384,7 +389,7 @@ proptest! {
                     sequence += 1;
                     now_ms += after_ms;
                     let tick = tick(venue(number), now_ms, &format!("{}.{:02}", cents / 100, cents % 100));
-                    let fired: Vec<_> = engine.evaluate(&tick, sequence).into_iter().map(|fired| fired.firing).collect();
+                    let fired: Vec<_> = engine.evaluate(&stored(tick.clone(), sequence)).into_iter().map(|fired| fired.firing).collect();
                     prop_assert_eq!(fired, naive.evaluate(&tick, sequence));
                 }
                 Step::Change { rule, status } => {

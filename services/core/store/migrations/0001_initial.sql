@@ -92,6 +92,12 @@ CREATE TABLE ticks (
 COMMENT ON TABLE ticks IS
     'Every tick once: a repeat has the same instrument, time and trade id. Partitioned by month; the history-writer creates partitions ahead. kind and source are those of the event tick.v1.';
 
+CREATE TABLE dropped_tick_months (
+    first_day date PRIMARY KEY
+);
+COMMENT ON TABLE dropped_tick_months IS
+    'The months whose partition of ticks was dropped. Their ticks are in the candles, and a repeat of one could no longer be recognised: the history-writer takes none of such a month.';
+
 CREATE TABLE latest_prices (
     instrument_id integer     PRIMARY KEY REFERENCES instruments,
     price         numeric     NOT NULL,
@@ -136,10 +142,11 @@ BEGIN
                    (first_day + interval '1 month')::timestamptz);
 END $$;
 
--- Drops the partition of that month with its ticks; candles stay.
+-- Drops the partition of that month with its ticks and remembers the month; candles stay.
 CREATE FUNCTION drop_ticks_partition(first_day date) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
+    INSERT INTO public.dropped_tick_months VALUES (drop_ticks_partition.first_day) ON CONFLICT DO NOTHING;
     EXECUTE format('DROP TABLE public.%I', to_char(first_day, '"ticks_"YYYY_MM'));
 END $$;
 
@@ -202,9 +209,12 @@ CREATE TABLE market_states (
     last_sequence  bigint      NOT NULL,
     last_at        timestamptz NOT NULL,
     last_price     numeric     NOT NULL,
+    newest_ids     jsonb       NOT NULL,
     PRIMARY KEY (symbol, venue)
 );
 COMMENT ON TABLE market_states IS 'The last tick of each market that the alert-engine has evaluated.';
+COMMENT ON COLUMN market_states.newest_ids IS
+    'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
 
 CREATE TABLE market_samples (
     symbol        text        NOT NULL COLLATE "C",
@@ -524,6 +534,16 @@ CREATE TABLE deposits (
 );
 COMMENT ON TABLE deposits IS
     'Deposits that operators requested. A deposit is done when there is a posting of it. The same reference is the same deposit.';
+
+CREATE TABLE settlement_markets (
+    symbol text        NOT NULL COLLATE "C",
+    venue  text        NOT NULL COLLATE "C",
+    at     timestamptz NOT NULL,
+    ids    jsonb       NOT NULL,
+    PRIMARY KEY (symbol, venue)
+);
+COMMENT ON TABLE settlement_markets IS
+    'The newest time of each market that the trade-settler has applied, and the ids of its ticks at that time. A tick of this time with one of these ids is a repeat, and an older one is late.';
 
 CREATE TABLE settlement_prices (
     symbol     text        NOT NULL COLLATE "C",

@@ -74,9 +74,9 @@ pub(crate) struct CandleView {
     high: Price,
     low: Price,
     close: Price,
-    /// The sum of the traded quantities, in the base asset.
-    #[schema(value_type = String, example = "12.5")]
-    volume: Decimal,
+    /// The exact sum of the traded quantities, in the base asset.
+    #[schema(example = "12.5")]
+    volume: String,
     /// The number of ticks.
     trades: i64,
 }

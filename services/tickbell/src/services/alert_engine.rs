@@ -19,5 +19,7 @@ pub(super) const SERVICE: Service = Service {
 
 fn run(context: Context, broker: Broker, store: Store) -> Task {
     let Context { settings, health, shutdown, .. } = context;
-    async move { Ok(::alert_engine::run(broker, store, &health, settings.alert_engine, shutdown).await?) }.boxed()
+    let max_ahead = settings.ticks.max_ahead();
+    async move { Ok(::alert_engine::run(broker, store, &health, settings.alert_engine, max_ahead, shutdown).await?) }
+        .boxed()
 }

@@ -19,5 +19,7 @@ pub(super) const SERVICE: Service = Service {
 
 fn run(context: Context, broker: Broker, store: Store) -> Task {
     let Context { settings, health, shutdown, .. } = context;
-    async move { Ok(::history_writer::run(broker, store, &health, settings.history, shutdown).await?) }.boxed()
+    let max_ahead = settings.ticks.max_ahead();
+    async move { Ok(::history_writer::run(broker, store, &health, settings.history, max_ahead, shutdown).await?) }
+        .boxed()
 }

@@ -19,6 +19,10 @@ pub(super) const SERVICE: Service = Service {
 
 fn run(context: Context, broker: Broker, store: Store) -> Task {
     let Context { settings, health, signals, shutdown, .. } = context;
-    async move { Ok(::trade_settler::run(broker, store, &signals, &health, settings.trade_settler, shutdown).await?) }
+    let max_ahead = settings.ticks.max_ahead();
+    async move {
+        let settings = settings.trade_settler;
+        Ok(::trade_settler::run(broker, store, &signals, &health, settings, max_ahead, shutdown).await?)
+    }
         .boxed()
 }

@@ -5,8 +5,11 @@ pub(crate) mod sources;
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    time::Duration,
 };
 
+use market_data::MaxAhead;
+use platform::settings::{SettingsError, duration};
 use serde::Deserialize;
 
 /// The settings of all parts of the program; `tickbell.example.toml` describes each of them.
@@ -19,6 +22,7 @@ pub(crate) struct Settings {
     pub(crate) links: platform::signed_links::Settings,
     pub(crate) telemetry: platform::telemetry::Settings,
     pub(crate) admin: Admin,
+    pub(crate) ticks: Ticks,
     pub(crate) price_ingestor: price_ingestor::Settings,
     pub(crate) alert_engine: alert_engine::Settings,
     pub(crate) history: history_writer::Settings,
@@ -81,6 +85,35 @@ impl Default for Admin {
         Self { listen: (Ipv4Addr::LOCALHOST, 0).into() }
     }
 }
+
+/// What everybody holds a tick to: the price-ingestor, and those who read the stream.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Ticks {
+    /// How far the time of a tick may be ahead, 1 s to 10 min.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) max_ahead: Duration,
+}
+
+impl Default for Ticks {
+    fn default() -> Self {
+        Self { max_ahead: MaxAhead::DEFAULT.duration() }
+    }
+}
+
+impl Ticks {
+    /// Returns an error when a value is out of range.
+    pub(crate) fn validate(&self) -> Result<(), SettingsError> {
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(600));
+        duration::require_range("ticks.max_ahead", self.max_ahead, least, most)
+    }
+
+    /// Returns the limit that the services apply.
+    pub(crate) fn max_ahead(&self) -> MaxAhead {
+        MaxAhead::new(self.max_ahead)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -126,6 +159,13 @@ mod tests {
             if deeper.is_empty() { BTreeSet::from([key]) } else { deeper }
         };
         fields(section).into_iter().flat_map(within).collect()
+    }
+
+    #[test]
+    fn how_far_a_tick_may_be_ahead_has_a_range() {
+        let error = read("[ticks]\nmax_ahead = \"1h\"").ticks.validate().expect_err("out of range").to_string();
+        assert_eq!(error, "ticks.max_ahead = 1h is out of range: allowed is 1s to 10m");
+        read("[ticks]\nmax_ahead = \"2s\"").ticks.validate().expect("allowed");
     }
 
     #[test]

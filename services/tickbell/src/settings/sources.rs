@@ -31,8 +31,9 @@ pub(crate) fn read(
     let lists = &["gateway.cors_origins"];
     let variables = variables(std::env::vars_os())?;
     let sources = Sources { defaults, file: Some(file), conventional, variables, flags, lists };
-    let settings = load(&sources)?;
-    let validated = services::SERVICES.iter().try_for_each(|service| (service.validate)(&settings));
+    let settings: Settings = load(&sources)?;
+    let validated = settings.ticks.validate();
+    let validated = validated.and_then(|()| services::SERVICES.iter().try_for_each(|service| (service.validate)(&settings)));
     validated.map_err(|error| name_variable(error, &sources))?;
     Ok(settings)
 }

@@ -33,7 +33,7 @@ pub enum RestoreError {
 impl OrderBook {
     /// Restores the book from its saved state. `last_tick` is the sequence of the last applied message of stream `TICKS`.
     pub fn restore(saved: LedgerState, policy: Policy, last_tick: u64) -> Result<Self, RestoreError> {
-        let LedgerState { assets, accounts, last_posting, open, prices } = saved;
+        let LedgerState { assets, accounts, last_posting, open, prices, markets: _ } = saved;
         let mut book = Self {
             policy,
             ledger: Ledger::restore(assets, accounts, last_posting)?,
@@ -89,6 +89,7 @@ impl OrderBook {
         let NewPostings { accounts, postings, transfers } = self.ledger.take_new_postings();
         let take = |symbol| self.markets.get_mut(&symbol).map(|market| market.take_unsaved(&symbol));
         let prices = prices.into_iter().filter_map(take).flatten().collect();
-        Changes { accounts, postings, transfers, orders: orders.into_values().collect(), trades, prices }
+        let orders = orders.into_values().collect();
+        Changes { accounts, postings, transfers, orders, trades, prices, markets: Vec::new() }
     }
 }

@@ -29,7 +29,8 @@ pub(crate) fn assets() -> Vec<(Asset, u32)> {
 impl MemoryStore {
     /// Saves the changes of a batch.
     pub(crate) fn save(&mut self, changes: Changes) {
-        let Changes { accounts, postings, transfers, orders, trades, prices } = changes;
+        let Changes { accounts, postings, transfers, orders, trades, prices, markets } = changes;
+        assert!(markets.is_empty(), "the book says nothing about repeats");
         for account in accounts {
             let twin = self.accounts.values().any(|(other, _)| {
                 (&other.kind, other.user_id, &other.asset) == (&account.kind, account.user_id, &account.asset)
@@ -88,6 +89,7 @@ impl MemoryStore {
             last_posting: self.postings.last().map(|posting| (posting.id, posting.hash.clone())),
             open: open.into_iter().map(|state| (state.clone(), terms.get(&state.order_id).cloned())).collect(),
             prices: self.prices.values().cloned().collect(),
+            markets: Vec::new(),
         }
     }
 

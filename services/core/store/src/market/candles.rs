@@ -11,7 +11,7 @@ pub async fn merge(tx: &mut Tx, candles: &[PartialCandle]) -> Result<(), Error> 
                                        close, close_at, close_sequence, volume, trades)
          SELECT * FROM unnest($1::int[], $2::int[], $3::timestamptz[], $4::numeric[], $5::timestamptz[], $6::bigint[],
                               $7::numeric[], $8::numeric[], $9::numeric[], $10::timestamptz[], $11::bigint[],
-                              $12::numeric[], $13::bigint[])
+                              $12::text[]::numeric[], $13::bigint[])
          ON CONFLICT (instrument_id, interval_seconds, start) DO UPDATE SET
              (open, open_at, open_sequence) = (SELECT * FROM (VALUES
                      (there.open, there.open_at, there.open_sequence),
@@ -37,7 +37,8 @@ pub async fn merge(tx: &mut Tx, candles: &[PartialCandle]) -> Result<(), Error> 
     .bind(candles.iter().map(|candle| candle.close.price.decimal()).collect::<Vec<_>>())
     .bind(candles.iter().map(|candle| candle.close.at.datetime()).collect::<Vec<_>>())
     .bind(candles.iter().map(|candle| bigint(candle.close.sequence)).collect::<Vec<_>>())
-    .bind(candles.iter().map(|candle| candle.volume).collect::<Vec<_>>())
+    // As text, because a sum may have more digits than the library's type.
+    .bind(candles.iter().map(|candle| candle.volume.to_string()).collect::<Vec<_>>())
     .bind(candles.iter().map(|candle| candle.trades).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{Datelike, NaiveDate};
 use events::Timestamp;
 use market_data::Month;
 use tracing::{debug, info};
@@ -23,6 +24,13 @@ pub async fn list(store: &Store) -> Result<BTreeSet<Month>, Error> {
 fn partition_month(name: &str) -> Option<Month> {
     let (year, month) = name.strip_prefix("ticks_")?.split_once('_')?;
     Month::new(year.parse().ok()?, month.parse().ok()?)
+}
+
+/// Returns the months whose ticks were dropped. Whether a tick of such a month was stored before, nobody can tell.
+pub async fn dropped(store: &Store) -> Result<BTreeSet<Month>, Error> {
+    let months: Vec<NaiveDate> =
+        sqlx::query_scalar("SELECT first_day FROM dropped_tick_months").fetch_all(store.pool()).await?;
+    Ok(months.iter().filter_map(|first_day| Month::new(first_day.year(), first_day.month())).collect())
 }
 
 /// Creates the partition of a month.

@@ -54,8 +54,8 @@ pub struct Candle {
     pub low: Price,
     /// The last price in order of (time, sequence).
     pub close: Price,
-    /// The sum of the sizes, in the base asset.
-    pub volume: Decimal,
+    /// The exact sum of the sizes, in the base asset, as decimal text: it may have more digits than a `Decimal`.
+    pub volume: String,
     /// The number of ticks.
     pub trades: i64,
 }
@@ -145,7 +145,7 @@ const HISTORY_DESCENDING: &str = "
 
 /// Reads the candles of one instrument: the given venue's, or the primary venue's.
 const CANDLES: &str = "
-    SELECT start, open, high, low, close, volume, trades FROM candles
+    SELECT start, open, high, low, close, volume::text AS volume, trades FROM candles
     WHERE instrument_id = (SELECT id FROM instruments WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
                            ORDER BY first_sequence LIMIT 1)
         AND interval_seconds = $3 AND start >= $4 AND start < $5

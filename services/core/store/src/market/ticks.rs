@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use events::Tick;
-use market_data::{InstrumentId, StoredTick};
+use market_data::{InstrumentId, MarketTicks, StoredTick};
+use sqlx::postgres::PgRow;
 
-use crate::{Error, Tx, bigint};
+use crate::{Error, Store, Tx, bigint, pg::row};
 
 /// Inserts the ticks that are not stored yet and returns their sequences.
 pub async fn add(tx: &mut Tx, ticks: &[(InstrumentId, StoredTick)]) -> Result<HashSet<u64>, Error> {
@@ -32,6 +33,43 @@ pub async fn add(tx: &mut Tx, ticks: &[(InstrumentId, StoredTick)]) -> Result<Ha
     .fetch_all(&mut **tx)
     .await?;
     Ok(added.into_iter().map(|sequence| sequence as u64).collect())
+}
+
+/// Returns the sequences of those ticks that are stored under another time within a second around: a venue's two interfaces
+/// may report one trade with times of different precision.
+pub async fn stored_nearby(tx: &mut Tx, ticks: &[(InstrumentId, StoredTick)]) -> Result<HashSet<u64>, Error> {
+    let stored: Vec<i64> = sqlx::query_scalar(
+        // The limit makes the planner look at the few ticks around each one, whatever it believes about the table.
+        "SELECT new.sequence FROM unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[])
+             AS new (instrument_id, at, trade_id, sequence)
+         CROSS JOIN LATERAL (SELECT FROM ticks there
+             WHERE there.instrument_id = new.instrument_id AND there.trade_id = new.trade_id
+                 AND there.at BETWEEN new.at - interval '1 second' AND new.at + interval '1 second'
+             LIMIT 1) AS found",
+    )
+    .bind(ticks.iter().map(|(instrument, _)| *instrument).collect::<Vec<_>>())
+    .bind(ticks.iter().map(|(_, stored)| stored.tick.at.datetime()).collect::<Vec<_>>())
+    .bind(ticks.iter().map(|(_, stored)| stored.trade_id.as_str()).collect::<Vec<_>>())
+    .bind(ticks.iter().map(|(_, stored)| bigint(stored.sequence)).collect::<Vec<_>>())
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(stored.into_iter().map(|sequence| sequence as u64).collect())
+}
+
+/// Returns the newest time of each market, without the ids of its ticks.
+pub async fn newest(store: &Store) -> Result<Vec<MarketTicks>, Error> {
+    let rows = sqlx::query(
+        "SELECT symbol, venue, at FROM latest_prices JOIN instruments ON instruments.id = latest_prices.instrument_id",
+    );
+    let read = |row: &PgRow| {
+        Ok(MarketTicks {
+            symbol: row::symbol(row)?,
+            venue: row::venue(row)?,
+            at: row::time(row, "at")?,
+            ids: Vec::new(),
+        })
+    };
+    rows.fetch_all(store.pool()).await?.iter().map(read).collect()
 }
 
 /// Makes each tick the latest of its instrument, unless the stored one is newer by time and sequence.

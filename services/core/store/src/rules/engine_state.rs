@@ -16,7 +16,7 @@ pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
 /// Returns the saved state of the engine.
 pub async fn load(store: &Store) -> Result<EngineState, Error> {
     let markets = sqlx::query(
-        "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price FROM market_states
+        "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price, newest_ids FROM market_states
          ORDER BY first_sequence",
     );
     let samples = sqlx::query(
@@ -56,10 +56,11 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO market_states (symbol, venue, first_sequence, last_sequence, last_at, last_price)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::numeric[])
+        "INSERT INTO market_states (symbol, venue, first_sequence, last_sequence, last_at, last_price, newest_ids)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::numeric[],
+                              $7::jsonb[])
          ON CONFLICT (symbol, venue) DO UPDATE SET last_sequence = EXCLUDED.last_sequence,
-             last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price",
+             last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price, newest_ids = EXCLUDED.newest_ids",
     )
     .bind(markets.iter().map(|market| market.symbol.as_str()).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.venue.as_str()).collect::<Vec<_>>())
@@ -67,6 +68,7 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
     .bind(markets.iter().map(|market| bigint(market.last_sequence)).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.last_at.datetime()).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.last_price.decimal()).collect::<Vec<_>>())
+    .bind(markets.iter().map(|market| Json(&market.newest_ids)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -146,6 +148,7 @@ async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
 
 fn market(row: &PgRow) -> Result<MarketState, Error> {
     let (symbol, venue) = (row::symbol(row)?, row::venue(row)?);
+    let Json(newest_ids) = row.try_get("newest_ids")?;
     Ok(MarketState {
         symbol,
         venue,
@@ -153,6 +156,7 @@ fn market(row: &PgRow) -> Result<MarketState, Error> {
         last_sequence: row.try_get::<i64, _>("last_sequence")? as u64,
         last_at: row::time(row, "last_at")?,
         last_price: Price::new(row.try_get("last_price")?)?,
+        newest_ids,
     })
 }
 

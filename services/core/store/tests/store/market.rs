@@ -44,7 +44,9 @@ async fn partitions_are_created_once_and_dropped_when_they_are_over() {
     }
     assert!(partitions::list(store).await.expect("months").into_iter().eq([month, month.next()]));
     let in_next = at(31 * 86_400);
+    assert_eq!(partitions::dropped(store).await.expect("months"), [].into());
     assert_eq!(partitions::drop_before(store, in_next).await.expect("months"), [month]);
+    assert_eq!(partitions::dropped(store).await.expect("months"), [month].into());
     assert!(partitions::list(store).await.expect("months").into_iter().eq([month.next()]));
 }
 
@@ -92,6 +94,31 @@ async fn a_repeated_tick_is_stored_once_and_pages_follow_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tick_is_found_under_its_id_within_a_second_around() {
+    let (database, instrument) = quoted().await;
+    let other = database
+        .transaction(|tx| Box::pin(async move { instruments::add(tx, &symbol("BTC-USD"), &venue("kraken"), 6).await }));
+    let other = other.await.expect("a number");
+    let with = |sequence, seconds, trade_id: &str| StoredTick {
+        trade_id: trade_id.into(),
+        ..stored(sequence, tick(seconds, "coinbase", "5000"))
+    };
+    let first = [(instrument, with(1, 10, "a"))];
+    let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &first).await }));
+    assert_eq!(added.await.expect("sequences"), [1].into());
+    let late = [
+        (instrument, with(2, 9, "a")),
+        (instrument, with(3, 11, "a")),
+        (instrument, with(4, 8, "a")),
+        (instrument, with(5, 12, "a")),
+        (instrument, with(6, 10, "b")),
+        (other, with(7, 10, "a")),
+    ];
+    let found = database.transaction(move |tx| Box::pin(async move { ticks::stored_nearby(tx, &late).await }));
+    assert_eq!(found.await.expect("sequences"), [2, 3].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_tick_does_not_replace_the_latest_price() {
     let (database, instrument) = quoted().await;
     for (sequence, seconds, amount) in [(2, 10, "5000"), (3, 5, "1"), (1, 10, "2")] {
@@ -103,6 +130,11 @@ async fn an_older_tick_does_not_replace_the_latest_price() {
     assert_eq!((latest.price, latest.at, latest.change_24h_percent), (price("5000"), at(10), None));
     let all = queries::list_latest(&database.store, None, 9).await.expect("prices");
     assert_eq!(all, [latest]);
+    let newest = ticks::newest(&database.store).await.expect("times");
+    assert_eq!(
+        newest.iter().map(|market| (market.venue.as_str(), market.at)).collect::<Vec<_>>(),
+        [("coinbase", at(10))]
+    );
     let after = queries::list_latest(&database.store, Some(&symbol("BTC-USD")), 9).await.expect("prices");
     assert!(after.is_empty());
 }
@@ -111,7 +143,7 @@ async fn an_older_tick_does_not_replace_the_latest_price() {
 async fn parts_of_a_candle_merge_in_any_order() {
     let (database, instrument) = quoted().await;
     let start = at(0).floor(Interval::ALL[0]);
-    let part = |seconds, sequence, amount: &str| {
+    let part = |seconds, sequence, amount: &str, volume: &str| {
         let edge = CandleEdge { at: at(seconds), sequence, price: price(amount) };
         PartialCandle {
             instrument,
@@ -121,11 +153,13 @@ async fn parts_of_a_candle_merge_in_any_order() {
             high: price(amount),
             low: price(amount),
             close: edge,
-            volume: Decimal::ONE,
+            volume: volume.parse::<Decimal>().expect("a size").into(),
             trades: 1,
         }
     };
-    for part in [part(2, 2, "7"), part(3, 3, "6"), part(1, 1, "5")] {
+    let parts =
+        [part(2, 2, "7", "90000000000000"), part(3, 3, "6", "10000000000000"), part(1, 1, "5", "0.000000000000001")];
+    for part in parts {
         let merged = database.transaction(move |tx| Box::pin(async move { candles::merge(tx, &[part]).await }));
         merged.await.expect("it is merged");
     }
@@ -134,5 +168,5 @@ async fn parts_of_a_candle_merge_in_any_order() {
     let [candle] = found.as_slice() else { panic!("{found:?}") };
     let prices = [candle.open, candle.high, candle.low, candle.close];
     assert_eq!(prices, ["5", "7", "5", "6"].map(price));
-    assert_eq!((candle.volume, candle.trades), (Decimal::from(3), 3));
+    assert_eq!((candle.volume.as_str(), candle.trades), ("100000000000000.000000000000001", 3));
 }

@@ -50,6 +50,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
         "tickbell_history_writer",
         &[
             ("ticks", "SI"),
+            ("dropped_tick_months", "S"),
             ("instruments", "SIU"),
             ("latest_prices", "SIU"),
             ("candles", "SIU"),
@@ -86,6 +87,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("trades", "SI"),
             ("dead_letters", "SI"),
             ("order_states", "SIU"),
+            ("settlement_markets", "SIU"),
             ("settlement_prices", "SIU"),
             ("consumer_positions", "SIU"),
             ("outbox", "SID"),

@@ -3,8 +3,9 @@
 
 use events::{OutboundMessage, RejectReason, Timestamp};
 use ledger::rows::{Changes, OrderState, PriceRow};
+use market_data::MarketTicks;
 use rust_decimal::Decimal;
-use sqlx::{PgExecutor, Postgres, QueryBuilder, query_builder::Separated};
+use sqlx::{PgExecutor, Postgres, QueryBuilder, query_builder::Separated, types::Json};
 
 use crate::{
     Error, bigint,
@@ -38,6 +39,9 @@ impl Statement {
         }
         if !changes.prices.is_empty() {
             statement.add_prices(&changes.prices);
+        }
+        if !changes.markets.is_empty() {
+            statement.add_markets(&changes.markets);
         }
         if !events.is_empty() {
             statement.query.push(", queued AS (");
@@ -150,6 +154,17 @@ impl Statement {
                 .push_bind(column(prices, |price| price.price.decimal()))
                 .push_bind(column(prices, |price| price.at.datetime()))
                 .push_bind(column(prices, |price| bigint(price.sequence)));
+        });
+    }
+
+    fn add_markets(&mut self, markets: &[MarketTicks]) {
+        let newer = "ON CONFLICT (symbol, venue) DO UPDATE SET at = EXCLUDED.at, ids = EXCLUDED.ids";
+        self.insert("ticked", "settlement_markets (symbol, venue, at, ids)", newer, |columns| {
+            columns
+                .push_bind(column(markets, |market| market.symbol.as_str()))
+                .push_bind(column(markets, |market| market.venue.as_str()))
+                .push_bind(column(markets, |market| market.at.datetime()))
+                .push_bind(column(markets, |market| Json(&market.ids)));
         });
     }
 

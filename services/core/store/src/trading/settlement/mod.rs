@@ -6,6 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use events::{OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
 use ledger::rows::{AccountRow, Changes, DepositRow, LedgerState, OrderState, PriceRow};
+use market_data::MarketTicks;
 use rust_decimal::Decimal;
 use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
 use tokio::sync::Mutex;
@@ -83,6 +84,7 @@ pub async fn load(store: &Store) -> Result<LedgerState, Error> {
          WHERE s.status = 'open' ORDER BY s.queue_rank",
     );
     let prices = sqlx::query("SELECT * FROM settlement_prices");
+    let markets = sqlx::query("SELECT * FROM settlement_markets");
     Ok(LedgerState {
         assets: assets::list(store).await?,
         accounts: accounts
@@ -92,6 +94,7 @@ pub async fn load(store: &Store) -> Result<LedgerState, Error> {
         last_posting: last.map(|row| Ok::<_, Error>((row.try_get("id")?, row.try_get("hash")?))).transpose()?,
         open: open.fetch_all(store.pool()).await?.iter().map(open_order).collect::<Result<_, _>>()?,
         prices: prices.fetch_all(store.pool()).await?.iter().map(price).collect::<Result<_, _>>()?,
+        markets: markets.fetch_all(store.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
     })
 }
 
@@ -166,6 +169,11 @@ fn price(row: &PgRow) -> Result<PriceRow, Error> {
         at: row::time(row, "at")?,
         sequence: row.try_get::<i64, _>("sequence")? as u64,
     })
+}
+
+fn market(row: &PgRow) -> Result<MarketTicks, Error> {
+    let Json(ids) = row.try_get("ids")?;
+    Ok(MarketTicks { symbol: row::symbol(row)?, venue: row::venue(row)?, at: row::time(row, "at")?, ids })
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ fn market(sequence: u64) -> MarketState {
         last_sequence: sequence,
         last_at: at(sequence as i64),
         last_price: price("5000"),
+        newest_ids: vec![sequence.to_string(), "one, \"two\"".into()],
     }
 }
 

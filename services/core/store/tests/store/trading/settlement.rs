@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use events::{Amount, Asset, OrderStatus, OutboundMessage, Price, Venue};
 use ledger::rows::{AccountRow, Changes, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
+use market_data::MarketTicks;
 use rust_decimal::Decimal;
 use store::{
     Error, LocalSignals, Store,
@@ -23,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     database::{DEADLINE, Database},
-    samples::{at, id, order, symbol, user},
+    samples::{at, id, order, symbol, user, venue},
 };
 
 pub(crate) const SETTLER: &str = "trade-settler";
@@ -68,6 +69,12 @@ pub(crate) fn state(user_id: Uuid, revision: i32, status: OrderStatus, held: i64
     }
 }
 
+/// Returns a market whose newest ticks have these ids.
+pub(crate) fn market(ids: &[&str]) -> MarketTicks {
+    let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+    MarketTicks { symbol: symbol("BTC-USD"), venue: venue("coinbase"), at: at(0), ids }
+}
+
 fn message(name: &str) -> OutboundMessage {
     OutboundMessage { subject: format!("trades.{name}"), id: name.into(), headers: Vec::new(), body: Vec::new() }
 }
@@ -97,6 +104,7 @@ pub(crate) fn opened(user: Uuid) -> Commit<Changes> {
             at: at(0),
             sequence: 9,
         }],
+        markets: vec![market(&["7", "8"])],
     };
     Commit {
         service: SETTLER,
@@ -134,6 +142,7 @@ pub(crate) fn filled(user: Uuid) -> Commit<Changes> {
             hash: vec![1],
         }],
         prices: Vec::new(),
+        markets: vec![market(&["7", "8", "9"])],
     };
     Commit {
         service: SETTLER,
@@ -183,6 +192,7 @@ async fn a_batch_is_restored_as_it_was_committed() {
     assert_eq!(restored.open[0].0, state(ada, 1, OrderStatus::Open, 400));
     assert_eq!(restored.open[0].1, Some(order(1, ada).terms));
     assert_eq!((restored.prices.len(), restored.prices[0].sequence), (1, 9));
+    assert_eq!(restored.markets, [market(&["7", "8"])]);
     assert!(!restored.assets.is_empty());
     settlement::reset_sequences(store).await.expect("they are reset");
     assert_eq!(settlement::load(store).await.expect("a state").prices[0].sequence, 0);
@@ -209,6 +219,7 @@ async fn a_stale_settler_is_fenced_and_leaves_nothing() {
     assert!(matches!(fenced, Error::Fenced(_)), "{fenced:?}");
     assert_eq!(database.count("SELECT max(id) FROM postings").await, 2);
     settle(&database.store, filled(ada)).await.expect("a current batch is committed");
+    assert_eq!(settlement::load(&database.store).await.expect("a state").markets, [market(&["7", "8", "9"])]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
