@@ -6,4 +6,5 @@ mod harness;
 mod memory_store;
 mod model;
 mod model_check;
+mod repeats;
 mod rounding;

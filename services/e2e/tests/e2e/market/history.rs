@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use e2e::{System, api::Candle, tape};
 use events::{OutboundMessage, Tick, envelope::NATS_MSG_ID};
 use rust_decimal::Decimal;
+use serde_json::Value;
 
 fn decimal(text: &str) -> Decimal {
     text.parse().expect("a number")
@@ -26,6 +27,7 @@ async fn every_tick_is_stored_once_and_pages_are_complete() {
     let mut system = System::start().await;
     late_ticks_correct_the_candle(&system).await;
     a_repeat_counts_once(&system).await;
+    a_volume_has_as_many_digits_as_it_needs(&system).await;
     pages_do_not_overlap(&system).await;
     a_symbol_without_prices_is_not_found(&system).await;
     system.stop().await;
@@ -68,6 +70,20 @@ async fn a_repeat_counts_once(system: &System) {
 /// Returns the message that the ingestor publishes for the third line, the first of two equal ones.
 fn second_tick() -> OutboundMessage {
     tape::message(&tape::tick("test", "ETH-USD", "00:00:01", "381"))
+}
+
+async fn a_volume_has_as_many_digits_as_it_needs(system: &System) {
+    let with_size = |second: usize, size: &str| {
+        let tick = tape::tick("test", "DOGE-USD", &format!("00:{:02}:{:02}", second / 60, second % 60), "0.1");
+        Tick { size: Some(size.parse().expect("a size")), ..tick }
+    };
+    // Together 29 digits, in which a sum of 28 would lose the smallest size.
+    let mut ticks: Vec<_> = (0..200).map(|second| with_size(second, "99999999999999")).collect();
+    ticks.push(with_size(200, "0.000000000001"));
+    publish(system, &ticks).await;
+    let candles: Vec<Value> = system.api.pages("/v1/prices/DOGE-USD/candles?interval=1h", None).await;
+    let volumes: Vec<_> = candles.iter().map(|candle| &candle["volume"]).collect();
+    assert_eq!(volumes, ["19999999999999800.000000000001"]);
 }
 
 async fn pages_do_not_overlap(system: &System) {

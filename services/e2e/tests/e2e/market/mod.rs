@@ -1,5 +1,6 @@
-//! Prices: their history, candles, recorded files, and the coinnews source.
+//! Prices: their history, candles, repeats, recorded files, and the coinnews source.
 
 mod coinnews;
 mod history;
 mod recordings;
+mod repeats;
