@@ -8,9 +8,8 @@ mod progress;
 mod publisher;
 pub mod sources;
 
-use std::time::Duration;
-
 use events::Venue;
+use market_data::MaxAhead;
 use platform::{Broker, Check, ServiceError, Shutdown, settings::SettingsError};
 use serde::Deserialize;
 use tracing::info;
@@ -65,7 +64,7 @@ pub async fn run(
     broker: Broker,
     check: Check,
     settings: Settings,
-    max_ahead: Duration,
+    max_ahead: MaxAhead,
     shutdown: Shutdown,
 ) -> Result<Summary, ServiceError> {
     let venue = settings.venue();
@@ -163,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_future_of_run_can_be_spawned() {
-        fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, Duration, Shutdown) -> T) {}
+        fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, MaxAhead, Shutdown) -> T) {}
         spawnable(run);
     }
 }

@@ -64,8 +64,8 @@ pub(crate) async fn run(
     max_ahead: MaxAhead,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let (signals, settings) = (signals.clone(), settings.clone());
-    let service = TradeSettler { store: store.clone(), signals, settings, max_ahead };
+    let service =
+        TradeSettler { store: store.clone(), signals: signals.clone(), settings: settings.clone(), max_ahead };
     let plan = Plan {
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,

@@ -3,7 +3,6 @@
 //! Each source is a module with a function `run`, which publishes until its prices end or the process is asked to stop.
 
 pub mod coinnews;
-mod future;
 pub mod recording;
 pub mod simulator;
 

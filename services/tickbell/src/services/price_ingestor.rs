@@ -1,7 +1,5 @@
 //! The price-ingestor: prices in, ticks out.
 
-use std::time::Duration;
-
 use ::price_ingestor::Summary;
 use futures::FutureExt;
 use platform::Broker;
@@ -13,9 +11,6 @@ use super::{
     history_wait::HistoryWait,
 };
 use crate::print::eprint;
-
-/// How far the time of a tick may be ahead of the clock.
-const MAX_AHEAD: Duration = Duration::from_secs(10);
 
 pub(super) const SERVICE: Service = Service {
     name: "price-ingestor",
@@ -131,7 +126,8 @@ fn run(context: Context, broker: Broker) -> Task {
             false => None,
         };
         let (source, venue) = (settings.price_ingestor.source.to_string(), settings.price_ingestor.venue());
-        let ingest = ::price_ingestor::run(broker, check, settings.price_ingestor, MAX_AHEAD, shutdown.clone());
+        let max_ahead = settings.ticks.max_ahead();
+        let ingest = ::price_ingestor::run(broker, check, settings.price_ingestor, max_ahead, shutdown.clone());
         let summary = ingest.await?;
         let new = match wait {
             Some(wait) => wait.finish(&venue, summary.times, &shutdown).await?,

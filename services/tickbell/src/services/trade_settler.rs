@@ -24,5 +24,5 @@ fn run(context: Context, broker: Broker, store: Store) -> Task {
         let settings = settings.trade_settler;
         Ok(::trade_settler::run(broker, store, &signals, &health, settings, max_ahead, shutdown).await?)
     }
-        .boxed()
+    .boxed()
 }

@@ -33,7 +33,8 @@ pub(crate) fn read(
     let sources = Sources { defaults, file: Some(file), conventional, variables, flags, lists };
     let settings: Settings = load(&sources)?;
     let validated = settings.ticks.validate();
-    let validated = validated.and_then(|()| services::SERVICES.iter().try_for_each(|service| (service.validate)(&settings)));
+    let validated =
+        validated.and_then(|()| services::SERVICES.iter().try_for_each(|service| (service.validate)(&settings)));
     validated.map_err(|error| name_variable(error, &sources))?;
     Ok(settings)
 }

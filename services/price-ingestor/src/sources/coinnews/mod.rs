@@ -13,8 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
+use market_data::MaxAhead;
 use platform::{Check, ServiceError, Shutdown, runtime::error::error_chain};
 use reqwest::Url;
 use tokio::time::MissedTickBehavior;
@@ -31,7 +30,7 @@ pub(crate) async fn run(
     check: &Check,
     url: &Url,
     settings: &Settings,
-    max_ahead: Duration,
+    max_ahead: MaxAhead,
     mode: RunMode,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {

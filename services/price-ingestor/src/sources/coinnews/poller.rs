@@ -1,21 +1,19 @@
 //! One poll of all coins, with several requests at a time. A coin that fails does not stop the others.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use events::{Price, Symbol, Tick, Timestamp, Venue, symbol::NameError};
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
-use market_data::coinnews::{HistoryEntry, Quote, symbol_of_coin};
+use market_data::{
+    FromTheFuture, MaxAhead,
+    coinnews::{HistoryEntry, Quote, symbol_of_coin},
+};
 use platform::{ServiceError, clock, runtime::error::error_chain};
 use thiserror::Error;
 use tracing::warn;
-
-use crate::sources::future::{self, FromTheFuture};
 
 use super::{
     client::{Client, ClientError},
@@ -38,7 +36,7 @@ pub(super) struct Poller<'settings> {
     /// Which coin has which symbol, since the process started: a series must not change its coin.
     owners: BTreeMap<Symbol, String>,
     /// How far the time of a price may be ahead of the clock.
-    max_ahead: Duration,
+    max_ahead: MaxAhead,
 }
 
 /// What this process has fetched of one coin. All of it is published before the next round starts, or the process ends.
@@ -86,7 +84,7 @@ pub(super) enum CoinError {
 
 impl<'settings> Poller<'settings> {
     /// Returns a poller that has not polled yet.
-    pub(super) fn new(client: Client, settings: &'settings Settings, venue: Venue, max_ahead: Duration) -> Self {
+    pub(super) fn new(client: Client, settings: &'settings Settings, venue: Venue, max_ahead: MaxAhead) -> Self {
         Self { client, settings, venue, progress: BTreeMap::new(), owners: BTreeMap::new(), max_ahead }
     }
 
@@ -122,7 +120,7 @@ pub(super) struct PollRound<'poller> {
     answers: BoxStream<'poller, (String, Result<CoinAnswer, CoinError>)>,
     venue: &'poller Venue,
     progress: &'poller mut BTreeMap<String, CoinProgress>,
-    max_ahead: Duration,
+    max_ahead: MaxAhead,
     coins: usize,
     failures: usize,
     rounded: u64,
@@ -133,14 +131,14 @@ impl PollRound<'_> {
     pub(super) async fn next_ticks(&mut self) -> Option<Vec<Tick>> {
         while let Some((coin, answer)) = self.answers.next().await {
             let now = clock::now();
-            let is_due = |quote: &Quote| future::check(quote.updated_at, now, self.max_ahead);
+            let is_due = |quote: &Quote| self.max_ahead.check(quote.updated_at, now);
             let answer = answer.and_then(|answer| Ok(is_due(&answer.quote).map(|()| answer)?));
             let Some(CoinAnswer { symbol, quote, mut history }) = ok_or_log(&coin, answer) else {
                 self.failures += 1;
                 continue;
             };
             if let Some(history) = &mut history {
-                history.retain(|entry| future::check(entry.date, now, self.max_ahead).is_ok());
+                history.retain(|entry| self.max_ahead.check(entry.date, now).is_ok());
             }
             let progress = self.progress.entry(coin.clone()).or_default();
             let known = KnownCoin { venue: self.venue, symbol: &symbol, last_price: progress.last_price };

@@ -6,7 +6,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use axum::{
@@ -17,6 +16,7 @@ use axum::{
 };
 
 use events::{Symbol, Venue};
+use market_data::MaxAhead;
 use platform::{ServiceError, runtime::error::error_chain};
 use reqwest::Url;
 
@@ -53,7 +53,7 @@ async fn listen(router: Router) -> Url {
 
 fn poller<'settings>(url: &Url, settings: &'settings Settings) -> Poller<'settings> {
     let client = Client::new(url, settings.timeout).expect("a client");
-    Poller::new(client, settings, Venue::parse("coinnews").expect("a venue"), Duration::from_secs(10))
+    Poller::new(client, settings, Venue::parse("coinnews").expect("a venue"), MaxAhead::DEFAULT)
 }
 
 /// Polls once; returns the ids and prices of the messages.

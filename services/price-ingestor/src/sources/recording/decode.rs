@@ -9,20 +9,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use events::{Symbol, Tick, Timestamp, Venue};
 use market_data::{
-    LineError, ReadOptions, Recording, RecordingError, RecordingLine, TickIds, recording::is_newest_first,
-    tick_ids::RepeatedId,
+    FromTheFuture, LineError, MaxAhead, ReadOptions, Recording, RecordingError, RecordingLine, TickIds,
+    recording::is_newest_first, tick_ids::RepeatedId,
 };
 use platform::{ServiceError, Shutdown, clock, runtime::error::error_chain};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::warn;
-
-use crate::sources::future::{self, FromTheFuture};
 
 /// The number of lines in a batch: as many messages as the broker takes in one atomic batch.
 const BATCH_LINES: usize = 1_000;
@@ -43,7 +40,7 @@ pub(crate) struct Job {
     /// The venue of the ticks.
     pub(crate) venue: Venue,
     /// How far the time of a tick may be ahead of the clock.
-    pub(crate) max_ahead: Duration,
+    pub(crate) max_ahead: MaxAhead,
 }
 
 impl Job {
@@ -220,7 +217,7 @@ impl<T> DecodeTask<T> {
         let mut trade = trade?;
         let id = trade.id.take();
         let tick = trade.into_tick(&self.job.venue, received_at);
-        future::check(tick.at, received_at, self.job.max_ahead)?;
+        self.job.max_ahead.check(tick.at, received_at)?;
         let id = self.ids.next(&tick, id)?;
         Ok((tick, id))
     }
