@@ -49,7 +49,8 @@ pub struct DecimalInput;
 
 impl PartialSchema for DecimalInput {
     fn schema() -> RefOr<Schema> {
-        let text = r"^([1-9][0-9]{0,13}(\.[0-9]{1,12})?|0\.[0-9]{0,11}[1-9])$";
+        // At most 18 places and 28 digits.
+        let text = r"^([1-9][0-9]{0,9}(\.[0-9]{1,18})?|[1-9][0-9]{10,13}(\.[0-9]{1,14})?|0\.[0-9]{0,17}[1-9])$";
         let number = ObjectBuilder::new().schema_type(Type::Number).exclusive_minimum(Some(0));
         let number = number.exclusive_maximum(Some(100_000_000_000_000_i64));
         decimal_input("An exact decimal above 0", text, number)

@@ -385,7 +385,7 @@ mod tests {
             (r#"{"price": {"above": "0"}}"#, "/condition/price/above"),
             (r#"{"price": {"above": "-1"}}"#, "/condition/price/above"),
             (r#"{"price": {"below": "100000000000000"}}"#, "/condition/price/below"),
-            (r#"{"price": {"below": "0.0000000000001"}}"#, "/condition/price/below"),
+            (r#"{"price": {"below": "0.0000000000000000001"}}"#, "/condition/price/below"),
             (r#"{"price": {"below": {"a": 1}}}"#, "/condition/price/below/a"),
         ] {
             let body =
