@@ -12,7 +12,7 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
   chmod 700 "$PGDATA"
   printf '%s\n' "$POSTGRES_PASSWORD" >/tmp/password
   # shellcheck disable=SC2086  # several arguments
-  initdb --no-sync --username="$user" --pwfile=/tmp/password ${POSTGRES_INITDB_ARGS:-}
+  initdb --no-sync --encoding=UTF8 --username="$user" --pwfile=/tmp/password ${POSTGRES_INITDB_ARGS:-}
   rm /tmp/password
   echo "listen_addresses = '*'" >>"$PGDATA/postgresql.conf"
   echo "host all all all ${POSTGRES_HOST_AUTH_METHOD:-scram-sha-256}" >>"$PGDATA/pg_hba.conf"
