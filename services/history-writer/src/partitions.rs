@@ -28,7 +28,7 @@ impl Partitions {
         Ok(Self { months, dropped, retention, maintained: None })
     }
 
-    /// Returns true when the ticks of a month were dropped, so that a repeat of one cannot be told from a new tick.
+    /// Returns true when the ticks of a month were dropped, so that a repeat of one cannot be distinguished from a new tick.
     pub(crate) fn is_dropped(&self, month: Month) -> bool {
         self.dropped.contains(&month)
     }

@@ -87,7 +87,7 @@ pub struct SmtpSettings {
     /// The name that this client gives with EHLO; empty means the domain of `from`, or the address of the connection where that
     /// domain has no dot.
     pub helo: String,
-    /// A PEM file with certificate authorities that are trusted besides the machine's; empty means none.
+    /// A PEM file with certificate authorities that are trusted in addition to the machine's; empty means none.
     pub ca: PathBuf,
     /// Whether the password may be sent over a connection without TLS.
     pub allow_plaintext_auth: bool,

@@ -29,7 +29,7 @@ pub(crate) fn record(outcome: io::Result<()>) {
     }
 }
 
-/// Prints a line about an error or a refusal on standard error. Nobody can be told when that fails too.
+/// Prints a line about an error or a refusal on standard error. Nothing can report when that fails too.
 pub(crate) fn eprint(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

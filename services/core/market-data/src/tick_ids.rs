@@ -4,8 +4,8 @@
 //! again, whole or in part, gives each trade the id that it had: the id of the source itself where it has one, else the time,
 //! the price, the size, and how many equal ticks of that instant came before it in the source.
 //!
-//! The last part is counted within a bound: a tick is compared with the 65,536 different ones before it, or more. What cannot be
-//! told is a cut through equal ticks of one instant: the part behind the cut is counted from zero again, and its first ticks
+//! The last part is counted within a bound: a tick is compared with the 65,536 different ones before it, or more. What cannot
+//! be recognised is a cut through equal ticks of one instant: the part behind the cut is counted from zero again, and its first ticks
 //! count as repeats of the ones before the cut.
 
 use std::collections::HashMap;
@@ -150,7 +150,7 @@ mod tests {
         reversed.sort();
         sorted.sort();
         assert_eq!(reversed, sorted);
-        // A cut through equal ticks cannot be told: the second of them is taken for the first.
+        // A cut through equal ticks cannot be recognised: the second of them is taken for the first.
         assert_eq!(ids(&whole[1..])[0], all[0]);
     }
 

@@ -395,7 +395,7 @@ proptest! {
                     let fired = engine.evaluate(&ticks[ticks.len() - 1]).into_iter().map(|fired| fired.firing);
                     prop_assert_eq!(fired.collect::<Vec<_>>(), naive.evaluate(&tick, sequence));
                 }
-                // The naive engine is not told of a repeat.
+                // The naive engine does not receive a repeat.
                 Step::Repeat(_) if ticks.is_empty() => {}
                 Step::Repeat(index) => {
                     sequence += 1;

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use events::{Symbol, Tick, Timestamp, Venue};
 
-/// The most ticks of one market and one instant that are told apart. Ticks beyond are not admitted: which of them are repeats
+/// The most ticks of one market and one instant that are distinguished. Ticks beyond are not admitted: which of them are repeats
 /// could not be said.
 const MAX_IDS: usize = 20_000;
 

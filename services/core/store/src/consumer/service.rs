@@ -31,7 +31,7 @@ pub trait ConsumerService: Sync {
     type Event: Send;
     /// The state from which events are decided, restored from committed data.
     type State: Send;
-    /// The rows that the transaction of a batch saves besides positions, events and dead letters.
+    /// The rows that the transaction of a batch saves in addition to positions, events and dead letters.
     type Effects: Default + Send + 'static;
     /// The result of a commit, which the state receives.
     type Saved: Send + 'static;
