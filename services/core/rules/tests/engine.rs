@@ -90,8 +90,8 @@ fn a_comparison_is_exact_however_large_or_small_the_price_is() {
         // From the smallest price to the largest.
         let leap = ["0.000000000000000001", "99999999999999.99999999999999", "0.000000000000000001"];
         check_prices(&change(since), &leap, &[(2, Some("79228162514264337593543950335"))]);
-        let fall = r#"{"change": {"percent": "100", "direction": "down"}}"#;
-        check_prices(fall, &leap, &[]);
+        let fall = format!(r#"{{"change": {{"percent": "99.9999", "direction": "down", "since": "{since}"}}}}"#);
+        check_prices(&fall, &leap, &[(3, Some("-100"))]);
     }
     let above = r#"{"price": {"above": "0.000000000000000002"}}"#;
     check_prices(above, &["0.000000000000000001", "0.000000000000000002"], &[(2, None)]);
