@@ -30,9 +30,9 @@ pub fn number(value: Decimal) -> String {
     line
 }
 
-/// Returns the currency that a symbol is quoted in: `USD` of `BTC-USD`, none of `SPY`.
+/// Returns the currency that a symbol is quoted in: `USD` of `BTC-USD`, none of `SPY` and `BRK.B`.
 pub fn currency(symbol: &Symbol) -> Option<&str> {
-    symbol.as_str().split_once('-').map(|(_, quote)| quote)
+    symbol.pair().map(|(_, quote)| quote)
 }
 
 /// Writes a price with its currency: `6,804.91 USD`.
@@ -164,6 +164,7 @@ mod tests {
         let given: Price = "6804.91".parse().expect("a price");
         assert_eq!(price(given, &symbol("BTC-USD")), "6,804.91 USD");
         assert_eq!(price(given, &symbol("SPY")), "6,804.91");
+        assert_eq!(price(given, &symbol("BRK.B")), "6,804.91");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub use events::{
 pub use values::{
     asset::{self, Asset},
     money::{self, Amount, Percent, Price, Size},
+    quotes::{self, KnownQuotes},
     symbol::{self, Symbol, Venue},
     time::{self, Interval, Period, Timestamp},
 };

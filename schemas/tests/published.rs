@@ -83,3 +83,19 @@ fn fields_that_are_not_known_are_ignored() {
     }
     for_each_event!(check);
 }
+
+#[test]
+fn a_class_of_share_adds_no_token_to_a_subject() {
+    fn check<E: Event>() {
+        for sample in samples::<E>() {
+            let read = |sample: &Value| serde_json::from_value::<E>(sample.clone()).expect("a message").subject();
+            let share = ["BTC-USD", "ETH-USD", "SPY", "\"USD\""].into_iter().fold(sample.to_string(), |text, name| {
+                text.replace(name, if name.starts_with('"') { "\"BRK.B\"" } else { "BRK.B" })
+            });
+            let (subject, share) = (read(&sample), read(&serde_json::from_str(&share).expect("JSON")));
+            assert_eq!(share.split('.').count(), subject.split('.').count(), "{share}");
+            assert!(!share.contains("BRK.B"), "{share}");
+        }
+    }
+    for_each_event!(check);
+}

@@ -57,7 +57,7 @@ impl Event for AlertFired {
     const SOURCE: &'static str = "/tickbell/alert-engine";
 
     fn subject(&self) -> String {
-        format!("alerts.{}", self.symbol)
+        format!("alerts.{}", self.symbol.subject_token())
     }
 
     fn ce_subject(&self) -> String {

@@ -80,7 +80,7 @@ impl Event for OrderPlaced {
     const SOURCE: &'static str = "/tickbell/gateway";
 
     fn subject(&self) -> String {
-        format!("orders.{}.{}", self.terms.symbol, self.order_id)
+        format!("orders.{}.{}", self.terms.symbol.subject_token(), self.order_id)
     }
 
     fn ce_subject(&self) -> String {
@@ -104,7 +104,7 @@ impl Event for OrderCancelRequested {
     const SOURCE: &'static str = "/tickbell/gateway";
 
     fn subject(&self) -> String {
-        format!("orders.{}.{}", self.symbol, self.order_id)
+        format!("orders.{}.{}", self.symbol.subject_token(), self.order_id)
     }
 
     fn ce_subject(&self) -> String {
@@ -128,7 +128,7 @@ impl Event for DepositRequested {
     const SOURCE: &'static str = "/tickbell/gateway";
 
     fn subject(&self) -> String {
-        format!("orders.{}.{}", self.asset, self.deposit_id)
+        format!("orders.{}.{}", self.asset.subject_token(), self.deposit_id)
     }
 
     fn ce_subject(&self) -> String {

@@ -86,7 +86,7 @@ impl Event for Tick {
     const SOURCE: &'static str = "/tickbell/price-ingestor";
 
     fn subject(&self) -> String {
-        format!("ticks.{}.{}", self.venue, self.symbol)
+        format!("ticks.{}.{}", self.venue, self.symbol.subject_token())
     }
 
     fn ce_subject(&self) -> String {

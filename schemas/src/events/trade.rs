@@ -189,7 +189,7 @@ impl Event for OrderUpdated {
     const SOURCE: &'static str = "/tickbell/trade-settler";
 
     fn subject(&self) -> String {
-        format!("trades.{}.{}", self.symbol, self.order_id)
+        format!("trades.{}.{}", self.symbol.subject_token(), self.order_id)
     }
 
     fn ce_subject(&self) -> String {
@@ -213,7 +213,7 @@ impl Event for TradeSettled {
     const SOURCE: &'static str = "/tickbell/trade-settler";
 
     fn subject(&self) -> String {
-        format!("trades.{}.{}", self.symbol, self.order_id)
+        format!("trades.{}.{}", self.symbol.subject_token(), self.order_id)
     }
 
     fn ce_subject(&self) -> String {

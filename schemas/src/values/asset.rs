@@ -1,17 +1,19 @@
 //! Assets that accounts hold: currencies, coins, shares.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
 use rust_decimal::Decimal;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use crate::Symbol;
+use crate::{Symbol, symbol};
 
 /// Text that is not an asset.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
-#[error("must be an asset like USD or BTC: 1 to 20 of A-Z and 0-9")]
+#[error(
+    "must be an asset like USD, BTC or BRK.B: 1 to 20 of A-Z and 0-9, and a class of share, 1 to 5 of A-Z and 0-9, behind '.'"
+)]
 pub struct AssetError;
 
 /// An amount with more decimal places than its asset allows.
@@ -30,21 +32,26 @@ pub fn is_within(amount: Decimal, places: u32) -> bool {
 /// The quote asset of a symbol that names none, like `SPY`.
 const DEFAULT_QUOTE: &str = "USD";
 
-/// The code of an asset, `[A-Z0-9]{1,20}`: `USD`, `BTC`, `SPY`. It is also a valid NATS token.
+/// The code of an asset, `[A-Z0-9]{1,20}(\.[A-Z0-9]{1,5})?`: `USD`, `BTC`, `SPY`, `BRK.B`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asset(Arc<str>);
 
 impl Asset {
+    const PATTERN: &str = r"^[A-Z0-9]{1,20}(\.[A-Z0-9]{1,5})?$";
+
     /// Parses an asset code.
     pub fn parse(text: &str) -> Result<Self, AssetError> {
-        let valid =
-            (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-        if valid { Ok(Self(text.into())) } else { Err(AssetError) }
+        if symbol::is_asset(text) { Ok(Self(text.into())) } else { Err(AssetError) }
     }
 
     /// Returns the code.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the code as a token of a NATS subject, where a dot would begin another token: `BRK_B` of `BRK.B`.
+    pub fn subject_token(&self) -> Cow<'_, str> {
+        symbol::subject_token(&self.0)
     }
 
     /// Returns an error for an amount with more than `places` decimal places.
@@ -54,15 +61,15 @@ impl Asset {
 }
 
 impl Symbol {
-    /// Returns the asset that is bought and sold: `BTC` of `BTC-USD`, `SPY` of `SPY`.
+    /// Returns the asset that is bought and sold: `BTC` of `BTC-USD`, `SPY` of `SPY`, `BRK.B` of `BRK.B`.
     pub fn base(&self) -> Asset {
-        let base = self.as_str().split('-').next().unwrap_or_default();
+        let base = self.pair().map_or(self.as_str(), |(base, _)| base);
         Asset(base.into())
     }
 
     /// Returns the asset that it is paid with: `USD` of `BTC-USD`, and of a symbol that names none.
     pub fn quote(&self) -> Asset {
-        let quote = self.as_str().split_once('-').map_or(DEFAULT_QUOTE, |(_, quote)| quote);
+        let quote = self.pair().map_or(DEFAULT_QUOTE, |(_, quote)| quote);
         Asset(quote.into())
     }
 }
@@ -103,7 +110,7 @@ impl JsonSchema for Asset {
         "Asset".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[A-Z0-9]{1,20}$" })
+        json_schema!({ "type": "string", "pattern": Asset::PATTERN })
     }
 }
 
@@ -113,7 +120,13 @@ mod tests {
 
     #[test]
     fn a_symbol_says_what_is_traded_and_what_it_is_paid_with() {
-        for (symbol, base, quote) in [("BTC-USD", "BTC", "USD"), ("ETH-BTC", "ETH", "BTC"), ("SPY", "SPY", "USD")] {
+        for (symbol, base, quote) in [
+            ("BTC-USD", "BTC", "USD"),
+            ("ETH-BTC", "ETH", "BTC"),
+            ("SPY", "SPY", "USD"),
+            ("BRK.B", "BRK.B", "USD"),
+            ("BRK.B-EUR", "BRK.B", "EUR"),
+        ] {
             let symbol = Symbol::parse(symbol).expect("a symbol");
             assert_eq!((symbol.base().as_str(), symbol.quote().as_str()), (base, quote));
         }
@@ -129,8 +142,11 @@ mod tests {
 
     #[test]
     fn what_is_no_asset_is_refused() {
-        for bad in ["", "usd", "US-D", "U S", "€", "AAAAAAAAAAAAAAAAAAAAA"] {
+        for bad in
+            ["", "usd", "US-D", "U S", "€", "AAAAAAAAAAAAAAAAAAAAA", "BRK.", ".B", "BRK.B.C", "BRK_B", "BRK.AAAAAA"]
+        {
             assert_eq!(Asset::parse(bad), Err(AssetError), "{bad}");
         }
+        assert_eq!(Asset::parse("BRK.B").map(|asset| asset.subject_token().into_owned()), Ok("BRK_B".to_owned()));
     }
 }

@@ -3,5 +3,6 @@
 pub mod asset;
 mod decimal_text;
 pub mod money;
+pub mod quotes;
 pub mod symbol;
 pub mod time;

@@ -283,7 +283,7 @@ COMMENT ON TABLE public.api_keys IS 'API keys by the SHA-256 hash of their token
 CREATE TABLE public.assets (
     code text NOT NULL COLLATE pg_catalog."C",
     scale smallint NOT NULL,
-    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z0-9]{1,20}$'::text)),
+    CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z0-9]{1,20}(\.[A-Z0-9]{1,5})?$'::text)),
     CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 12)))
 );
 

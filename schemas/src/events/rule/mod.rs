@@ -295,7 +295,7 @@ impl Event for RuleChanged {
     const SOURCE: &'static str = "/tickbell/gateway";
 
     fn subject(&self) -> String {
-        format!("rules.{}.{}", self.rule.symbol, self.rule.id)
+        format!("rules.{}.{}", self.rule.symbol.subject_token(), self.rule.id)
     }
 
     fn ce_subject(&self) -> String {

@@ -372,7 +372,7 @@ COMMENT ON TABLE batched_sources IS
 -- and has up to 18 decimal places, but no more than 28 digits. A time that is 'infinity' cannot be read either.
 
 CREATE TABLE assets (
-    code  text     PRIMARY KEY COLLATE "C" CHECK (code ~ '^[A-Z0-9]{1,20}$'),
+    code  text     PRIMARY KEY COLLATE "C" CHECK (code ~ '^[A-Z0-9]{1,20}(\.[A-Z0-9]{1,5})?$'),
     scale smallint NOT NULL CHECK (scale BETWEEN 0 AND 12)
 );
 COMMENT ON TABLE assets IS 'The assets that accounts may hold, and how many decimal places an amount of each has.';
