@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use axum::{Json, extract::State};
-use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
+use events::{Interval, Price, Size, Symbol, Timestamp, Venue, money::change_percent};
 use rust_decimal::Decimal;
 use serde::Serialize;
 use store::market::queries::{self, Candle, Latest, Range, SortOrder, TickCursor, TickRecord};
@@ -28,14 +28,19 @@ pub(crate) struct LatestPrice {
     price: Price,
     /// The time of the tick.
     at: Timestamp,
-    /// The change in percent since the last price 24 hours before, to 4 decimal places; null without such a price.
+    /// The change in percent since the last price that was between 24 and 25 hours older, to 4 decimal places; null when none
+    /// is known.
     #[schema(value_type = Option<String>, example = "-1.2345")]
     change_24h_percent: Option<Decimal>,
 }
+    /// The time of the price that the change is measured from; null when none is known.
+    change_24h_since: Option<Timestamp>,
 
 impl From<Latest> for LatestPrice {
-    fn from(Latest { symbol, venue, price, at, change_24h_percent }: Latest) -> Self {
-        Self { symbol, venue, price, at, change_24h_percent }
+    fn from(latest: Latest) -> Self {
+        let Latest { symbol, venue, price, at, day_ago } = latest;
+        let change_24h_percent = day_ago.map(|(reference, _)| change_percent(price, reference));
+        Self { symbol, venue, price, at, change_24h_percent, change_24h_since: day_ago.map(|(_, at)| at) }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The gateway's queries over market data: latest prices, ticks and candles.
 
-use events::{Interval, Price, Size, Symbol, Timestamp, Venue, money::change_percent};
+use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{Error, Store, bigint, optional_price, optional_size};
+use crate::{Error, Store, bigint, optional_price, optional_size, pg::row};
 
 /// The newest price of a symbol at its primary venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +17,8 @@ pub struct Latest {
     pub price: Price,
     /// The time of the tick.
     pub at: Timestamp,
-    /// The change in percent, rounded to 4 places, since the last price that is between 24 hours and eight days older;
-    /// none without such a price.
-    pub change_24h_percent: Option<Decimal>,
+    /// The last price that was between 24 and 25 hours older, and its time; none where the history has no such price.
+    pub day_ago: Option<(Price, Timestamp)>,
 }
 
 /// A stored tick.
@@ -115,14 +114,14 @@ pub async fn count_ticks(
 
 /// Finds the newest price of every primary instrument and the price 24 hours before it, each with one index lookup.
 const LATEST: &str = "
-    SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago
+    SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago_price, day_ago.at AS day_ago_at
     FROM (SELECT DISTINCT ON (symbol) id, symbol, venue FROM instruments
           WHERE ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)
           ORDER BY symbol, first_sequence) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
     LEFT JOIN LATERAL (
-        SELECT price FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
-            AND at > latest.at - interval '8 days'
+        SELECT price, at FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
+            AND at >= latest.at - interval '25 hours'
         ORDER BY at DESC, sequence DESC LIMIT 1) AS day_ago ON true
     ORDER BY symbol LIMIT $3";
 
@@ -241,9 +240,9 @@ fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
 fn read_latest(row: &PgRow) -> Result<Latest, Error> {
     let symbol = Symbol::parse(row.try_get("symbol")?).map_err(|error| sqlx::Error::Decode(error.into()))?;
     let price = Price::new(row.try_get("price")?)?;
-    let day_ago = optional_price(row.try_get("day_ago")?)?;
-    let change_24h_percent = day_ago.map(|reference| change_percent(price, reference));
-    Ok(Latest { symbol, venue: venue(row)?, price, at: time(row, "at")?, change_24h_percent })
+    let day_ago_price = optional_price(row.try_get("day_ago_price")?)?;
+    let day_ago = day_ago_price.zip(row::optional_time(row, "day_ago_at")?);
+    Ok(Latest { symbol, venue: venue(row)?, price, at: time(row, "at")?, day_ago })
 }
 
 fn read_tick(row: &PgRow) -> Result<TickRecord, Error> {

@@ -127,7 +127,7 @@ async fn an_older_tick_does_not_replace_the_latest_price() {
         merged.await.expect("it is merged");
     }
     let latest = queries::latest(&database.store, &symbol("BTC-USD")).await.expect("an answer").expect("a price");
-    assert_eq!((latest.price, latest.at, latest.change_24h_percent), (price("5000"), at(10), None));
+    assert_eq!((latest.price, latest.at, latest.day_ago), (price("5000"), at(10), None));
     let all = queries::list_latest(&database.store, None, 9).await.expect("prices");
     assert_eq!(all, [latest]);
     let newest = ticks::newest(&database.store).await.expect("times");
@@ -137,6 +137,32 @@ async fn an_older_tick_does_not_replace_the_latest_price() {
     );
     let after = queries::list_latest(&database.store, Some(&symbol("BTC-USD")), 9).await.expect("prices");
     assert!(after.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_is_measured_from_the_newest_price_that_is_24_to_25_hours_older() {
+    const HOUR: i64 = 3_600;
+    let (database, instrument) = quoted().await;
+    let latest = [(instrument, stored(99, tick(0, "coinbase", "130")))];
+    let merged = database.transaction(move |tx| Box::pin(async move { ticks::merge_latest(tx, &latest).await }));
+    merged.await.expect("it is merged");
+    // Older prices are added one by one, and what the change is measured from after each.
+    let steps = [
+        (3 * 24 * HOUR, None), // change-over-a-gap.csv
+        (25 * HOUR + 1, None),
+        (24 * HOUR - 1, None),
+        (25 * HOUR, Some(25 * HOUR)),
+        (24 * HOUR + 1, Some(24 * HOUR + 1)),
+        (24 * HOUR, Some(24 * HOUR)),
+        (24 * HOUR + 2, Some(24 * HOUR)),
+    ];
+    for (sequence, (age, expected)) in (1..).zip(steps) {
+        let older = [(instrument, stored(sequence, tick(-age, "coinbase", "100")))];
+        let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &older).await }));
+        added.await.expect("it is added");
+        let found = queries::latest(&database.store, &symbol("BTC-USD")).await.expect("an answer").expect("a price");
+        assert_eq!(found.day_ago, expected.map(|age: i64| (price("100"), at(-age))), "after one that is {age} s older");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -114,3 +114,22 @@ async fn a_symbol_without_prices_is_not_found(system: &System) {
         system.api.get(&format!("/v1/prices/NOPE-USD{path}")).await.expect_status(404);
     }
 }
+
+#[tokio::test]
+async fn the_change_of_a_day_is_not_measured_over_a_hole() {
+    let mut system = System::start().await;
+    let latest = async || -> Value { system.api.get("/v1/prices/GPC-USD").await.expect_status(200).json() };
+    let mut csv =
+        "time,symbol,price,size\n2024-10-01T00:00:00Z,GPC-USD,100,1\n2024-10-04T00:00:00Z,GPC-USD,130,1\n".to_owned();
+    system.ingest(&csv, "test").await;
+    system.wait_until_processed().await;
+    let found = latest().await;
+    assert_eq!((&found["change_24h_percent"], &found["change_24h_since"]), (&Value::Null, &Value::Null), "{found}");
+    csv.push_str("2024-10-04T23:30:00Z,GPC-USD,104,1\n2024-10-05T00:10:00Z,GPC-USD,143,1\n");
+    system.ingest(&csv, "test").await;
+    system.wait_until_processed().await;
+    let found = latest().await;
+    assert_eq!(found["change_24h_percent"], "10.0000", "{found}");
+    assert_eq!(found["change_24h_since"], "2024-10-04T00:00:00.000000Z", "{found}");
+    system.stop().await;
+}
