@@ -18,6 +18,7 @@ use crate::{
         json_body::Fields,
         order::{self, AlertOrderRequest},
     },
+        symbol::SymbolInput,
 };
 
 /// Reads the body of `POST /v1/alerts`, the full form or the short one, as the rule `id`.
@@ -26,7 +27,7 @@ use crate::{
 /// `expires_at`.
 pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> Result<Rule, Problem> {
     let mut fields = Fields::parse(body)?;
-    let symbol = fields.required::<Symbol>("symbol");
+    let symbol = fields.required::<SymbolInput>("symbol").map(|SymbolInput(symbol)| symbol);
     let (condition, email) = condition_and_address(&mut fields, own);
     let venue = fields.optional::<Option<Venue>>("venue").flatten();
     let repeat = fields.optional::<Repeat>("repeat").unwrap_or_default();
@@ -138,7 +139,8 @@ impl ToSchema for Subscription {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only described: the body is read field by field, so that every error is reported")]
 struct FullSubscription {
-    symbol: Symbol,
+    #[schema(inline)]
+    symbol: SymbolInput,
     condition: Condition,
     notify: Notify,
     /// The venue whose prices count; null means the primary venue of the symbol, the first that quoted it.
@@ -159,7 +161,8 @@ struct FullSubscription {
 #[expect(dead_code, reason = "only described")]
 struct ShortSubscription {
     email: Address,
-    symbol: Symbol,
+    #[schema(inline)]
+    symbol: SymbolInput,
     /// The change in percent, 0.01 to 1000.
     #[schema(value_type = events::openapi::PercentInput)]
     percent: Percent,
@@ -300,7 +303,6 @@ mod tests {
                     "[]",
                     "\"\"",
                     "\"btc-usd\"",
-                    "\"BTC/USD\"",
                     "\"BTC-USD-X\"",
                     "\"BTC USD\"",
                     "\"BTC.>\"",

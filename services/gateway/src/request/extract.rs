@@ -38,14 +38,14 @@ fn is_json(headers: &HeaderMap) -> bool {
     is_utf8 && (kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")))
 }
 
-/// The symbol `{symbol}` of a path.
+/// The symbol `{symbol}` of a path. `BTC_USDT` and `BTC%2FUSDT` are `BTC-USDT`.
 pub(crate) struct SymbolPath(pub(crate) Symbol);
 
 impl<S: Send + Sync> FromRequestParts<S> for SymbolPath {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let text = Path::<String>::from_request_parts(parts, state).await.map(|Path(text)| text).unwrap_or_default();
-        let symbol = Symbol::parse(&text);
+        let symbol = Symbol::from_spelling(&text);
         symbol.map(Self).map_err(|error| Problem::invalid(vec![FieldError::parameter("symbol", error.to_string())]))
     }
 }

@@ -8,3 +8,4 @@ pub(crate) mod headers;
 pub(crate) mod json_body;
 pub(crate) mod order;
 pub(crate) mod query;
+pub(crate) mod symbol;

@@ -14,13 +14,13 @@ use utoipa::{
 
 use crate::{
     http::problem::{FieldError, Problem},
-    request::json_body::Fields,
+    request::{json_body::Fields, symbol::SymbolInput},
 };
 
 /// Reads the body of `POST /v1/orders`.
 pub(crate) fn read(body: &[u8]) -> Result<OrderRequest, Problem> {
     let mut fields = Fields::parse(body)?;
-    let symbol = fields.required("symbol");
+    let symbol = fields.required("symbol").map(|SymbolInput(symbol)| symbol);
     let order = read_fields(&mut fields, symbol);
     let errors = fields.finish();
     order.filter(|_| errors.is_empty()).ok_or_else(|| Problem::invalid(errors))
@@ -29,7 +29,11 @@ pub(crate) fn read(body: &[u8]) -> Result<OrderRequest, Problem> {
 /// Reads the order of an alert on `watched`, which is the symbol of the order unless it names another.
 pub(crate) fn read_alert_order(then: &mut Fields, watched: Option<&Symbol>) -> Option<OrderRequest> {
     then.required_object("order", |fields| {
-        let symbol = if fields.has("symbol") { fields.required("symbol") } else { watched.cloned() };
+        let symbol = if fields.has("symbol") {
+            fields.required("symbol").map(|SymbolInput(symbol)| symbol)
+        } else {
+            watched.cloned()
+        };
         read_fields(fields, symbol)
     })
 }

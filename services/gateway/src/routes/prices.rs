@@ -10,11 +10,12 @@ use store::market::queries::{self, Candle, Latest, Range, SortOrder, TickCursor,
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    http::problem::{Problem, ProblemKind, ProblemResponses},
+    http::problem::{FieldError, Problem, ProblemKind, ProblemResponses},
     request::{
         cursor::{CandleCursor, HistoryCursor, ListCursor, PriceCursor},
         extract::SymbolPath,
         query::{FromQuery, ListQuery, Query, QueryParams},
+        symbol::find_quote,
     },
     routes::page::Page,
     state::AppState,
@@ -32,9 +33,9 @@ pub(crate) struct LatestPrice {
     /// is known.
     #[schema(value_type = Option<String>, example = "-1.2345")]
     change_24h_percent: Option<Decimal>,
-}
     /// The time of the price that the change is measured from; null when none is known.
     change_24h_since: Option<Timestamp>,
+}
 
 impl From<Latest> for LatestPrice {
     fn from(latest: Latest) -> Self {
@@ -226,7 +227,7 @@ pub(crate) async fn show(
 ) -> Result<Json<LatestPrice>, Problem> {
     match queries::latest(&state.store, &symbol).await? {
         Some(latest) => Ok(Json(latest.into())),
-        None => Err(not_quoted(&symbol)),
+        None => Err(not_quoted(&state, &symbol).await?),
     }
 }
 
@@ -278,12 +279,20 @@ pub(crate) async fn candles(
 /// Distinguishes a symbol without prices in a range from one that no venue has quoted; the store is only asked when
 /// nothing was found.
 async fn require_quoted(state: &AppState, symbol: &Symbol, nothing: bool) -> Result<(), Problem> {
-    if nothing && !queries::is_quoted(&state.store, symbol).await? { Err(not_quoted(symbol)) } else { Ok(()) }
+    if nothing && !queries::is_quoted(&state.store, symbol).await? {
+        Err(not_quoted(state, symbol).await?)
+    } else {
+        Ok(())
+    }
 }
 
-fn not_quoted(symbol: &Symbol) -> Problem {
-    Problem::new(
-        ProblemKind::NotFound,
-        format!("No venue has quoted {symbol} yet; GET /v1/prices lists what is quoted."),
-    )
+/// Returns the problem of a symbol without prices. One that cannot have any, like `BRK-B`, is told from one that has none yet.
+async fn not_quoted(state: &AppState, symbol: &Symbol) -> Result<Problem, Problem> {
+    Ok(match find_quote(&state.store, symbol).await? {
+        Ok(()) => Problem::new(
+            ProblemKind::NotFound,
+            format!("No venue has quoted {symbol} yet; GET /v1/prices lists what is quoted."),
+        ),
+        Err(error) => Problem::invalid(vec![FieldError::parameter("symbol", error.to_string())]),
+    })
 }

@@ -281,6 +281,7 @@ mod tests {
             ("2013-10-07T04:00:00Z,SPY,1,2,3", "5 columns"),
             ("2013-10-32,SPY,1,2\n", "time \"2013-10-32\" must be"),
             ("2013-10-07T04:00:00Z,BTC USD,1,2\n", "symbol \"BTC USD\" must be"),
+            ("2013-10-07T04:00:00Z,BRK-B,1,2\n", "and a class of share is written BRK.B"),
             ("2013-10-07T04:00:00Z,SPY,\"1,5\",2\n", "a comma in a number is not read"),
             ("2013-10-07T04:00:00Z,SPY,-1,2\n", "price \"-1\" must be above 0"),
             ("2013-10-07T04:00:00Z,SPY,,2\n", "price \"\" must be a decimal"),

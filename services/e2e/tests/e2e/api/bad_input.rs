@@ -61,7 +61,9 @@ async fn bad_short_forms(api: &Api) {
         ("email", json!(long)),
         ("email", json!(7)),
         ("symbol", json!("btc-usd")),
-        ("symbol", json!("BTC/USD")),
+        ("symbol", json!("BTC//USD")),
+        ("symbol", json!("BRK-B")),
+        ("symbol", json!("BRK/B")),
         ("symbol", json!("BTC.*")),
         ("symbol", json!(">")),
         ("symbol", json!("ABCDEFGHIJKLMNOPQRSTU-USD")),
@@ -155,7 +157,9 @@ async fn bad_queries(api: &Api) {
         ("prices/BTC-USD/candles?interval=7m", "interval"),
         ("prices/BTC-USD/candles?interval=1m&cursor=nonsense", "cursor"),
         ("prices/btc-usd", "symbol"),
-        ("prices/BTC%2FUSD/history", "symbol"),
+        ("prices/BTC%2F%2FUSD/history", "symbol"),
+        ("prices/BRK-B", "symbol"),
+        ("prices/BRK_B/history", "symbol"),
         ("prices/%FF", "symbol"),
     ] {
         assert_refused(query, &api.get(&format!("/v1/{query}")).await, 422, Some(parameter));

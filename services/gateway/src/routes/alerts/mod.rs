@@ -27,6 +27,7 @@ use crate::{
         order::client_order_id_taken,
         query::{FromQuery, ListQuery, Query, QueryParams},
     },
+        symbol::check_quote,
     routes::{
         alerts::response::{Alert, CreatedAlert, Firing},
         page::Page,
@@ -93,6 +94,7 @@ pub(crate) async fn create(
     let rule = alert::read(&body, Uuid::now_v7(), own, now)?;
     let order = self::order::read(&state, &headers, &rule, now).await?;
     let placed = order.as_ref().map(|order| (order.id, OrderStatus::Received));
+    check_quote(&state.store, &rule.symbol, "/symbol").await?;
     // The address of a user is confirmed already.
     let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(&rule.notify.email));
     let status = match state.confirmation {

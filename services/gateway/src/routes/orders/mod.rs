@@ -26,6 +26,7 @@ use crate::{
         headers::{IdempotencyKey, PreferWait, WaitDeadline, idempotency_key_error},
         order::{self, client_order_id_taken},
         query::{FromQuery, ListQuery, Query, QueryParams},
+        symbol::{SymbolInput, check_quote},
     },
     routes::{orders::response::Order, page::Page},
     state::AppState,
@@ -39,14 +40,14 @@ pub(crate) struct OrderFilterQuery {
     #[param(inline)]
     status: Option<OrderStatus>,
     /// Only orders for this symbol.
-    #[param(inline)]
+    #[param(value_type = Option<SymbolInput>, inline)]
     symbol: Option<Symbol>,
 }
 
 impl FromQuery for OrderFilterQuery {
     fn from_query(query: &mut Query) -> Option<Self> {
         let status = query.optional("status").map(|StatusParam(status)| status);
-        Some(Self { status, symbol: query.optional("symbol") })
+        Some(Self { status, symbol: query.optional("symbol").map(|SymbolInput(symbol)| symbol) })
     }
 }
 
@@ -102,6 +103,7 @@ pub(crate) async fn place(
     JsonBody(body): JsonBody,
 ) -> OrderAnswer {
     let terms = order::read(&body)?;
+    check_quote(&state.store, &terms.symbol, "/symbol").await?;
     order::check_decimal_places(&state.store, &terms, "").await?;
     let id = Uuid::now_v7();
     // Subscribed before the order is saved, so that its decision cannot be missed.
