@@ -45,7 +45,7 @@ BEGIN
         'UPDATE (password_hash) ON users TO tickbell_gateway',
         'EXECUTE ON FUNCTION export_user_data(text), erase_deliveries(text, text), erase_references(uuid), lock_account(uuid) '
             'TO tickbell_gateway',
-        'SELECT ON rule_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
+        'SELECT ON rule_states, market_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
         'SELECT, INSERT ON orders, order_idempotency_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
 
@@ -80,8 +80,10 @@ BEGIN
         -- Where to write to; no password's hash.
         'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',
         'SELECT (id, user_id) ON password_resets TO tickbell_notifier',
-        -- Whether an address is erased by now; no token's hash.
-        'SELECT (id, rule) ON rules TO tickbell_notifier',
+        -- Whether an address is erased by now, and whose market is silent; no token's hash.
+        'SELECT (id, rule, status, updated_at) ON rules TO tickbell_notifier',
+        'SELECT (rule_id, status) ON rule_states TO tickbell_notifier',
+        'SELECT ON market_states, instruments, latest_prices TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
         'SELECT ON consumer_positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',

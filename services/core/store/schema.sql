@@ -353,13 +353,13 @@ CREATE TABLE public.deliveries (
     next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
     waits_for_server text,
     CONSTRAINT deliveries_channel_check CHECK ((channel = 'email'::text)),
-    CONSTRAINT deliveries_kind_check CHECK ((kind = ANY (ARRAY['alert'::text, 'confirmation'::text, 'account'::text, 'trade'::text]))),
+    CONSTRAINT deliveries_kind_check CHECK ((kind = ANY (ARRAY['alert'::text, 'confirmation'::text, 'silence'::text, 'account'::text, 'trade'::text]))),
     CONSTRAINT deliveries_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'sent'::text, 'failed'::text])))
 );
 
 COMMENT ON TABLE public.deliveries IS 'One message to one recipient.';
 
-COMMENT ON COLUMN public.deliveries.source_id IS 'The id of what the message is about: of an alert, a rule to confirm, an account notice or an order event.';
+COMMENT ON COLUMN public.deliveries.source_id IS 'The id of what the message is about: of an alert, a rule to confirm, the silence of a rule''s market, an account notice or an order event.';
 
 COMMENT ON COLUMN public.deliveries.attempt_count IS 'The number of attempts that have begun. It is counted before the attempt: where it is above the number of rows in delivery_attempts, an attempt is running, or its process ended before the outcome was recorded.';
 
@@ -474,12 +474,14 @@ CREATE TABLE public.market_states (
     last_sequence bigint NOT NULL,
     last_at timestamp with time zone NOT NULL,
     last_price numeric NOT NULL,
-    newest_ids jsonb NOT NULL
+    newest_ids jsonb NOT NULL,
+    evaluated_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 COMMENT ON TABLE public.market_states IS 'The last tick of each market that the alert-engine has evaluated.';
 
 COMMENT ON COLUMN public.market_states.newest_ids IS 'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
+COMMENT ON COLUMN public.market_states.evaluated_at IS 'When the last tick was evaluated, by the clock of the database: last_at is the time of the tick itself, which a recording has of long ago.';
 
 CREATE TABLE public.order_idempotency_keys (
     user_id uuid NOT NULL,
@@ -616,6 +618,7 @@ CREATE TABLE public.rule_states (
     reference_at timestamp with time zone,
     firing_count bigint DEFAULT 0 NOT NULL,
     last_fired_at timestamp with time zone,
+    venue text,
     CONSTRAINT rule_states_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'active'::text, 'paused'::text, 'done'::text, 'expired'::text, 'deleted'::text])))
 );
 
@@ -624,6 +627,8 @@ COMMENT ON TABLE public.rule_states IS 'The state that the alert-engine keeps of
 COMMENT ON COLUMN public.rule_states.active_after IS 'Ticks up to this sequence of stream TICKS are not evaluated.';
 
 COMMENT ON COLUMN public.rule_states.firing_count IS 'The number of firings, suppressed ones included.';
+
+COMMENT ON COLUMN public.rule_states.venue IS 'The venue that the rule names in the revision that the engine has applied; null for the primary venue.';
 
 CREATE TABLE public.rules (
     id uuid NOT NULL,
@@ -637,7 +642,7 @@ CREATE TABLE public.rules (
     CONSTRAINT rules_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'active'::text, 'paused'::text, 'deleted'::text])))
 );
 
-COMMENT ON TABLE public.rules IS 'Alert rules as the gateway writes them: the rule as it was created, and the status that its owner wants.';
+COMMENT ON TABLE public.rules IS 'Alert rules as the gateway writes them: the rule, of which only the venue changes, and the status that its owner wants.';
 
 COMMENT ON COLUMN public.rules.revision IS 'Counts the changes of the rule from 1.';
 
@@ -927,6 +932,8 @@ CREATE INDEX postings_user ON public.postings USING btree (user_id, id);
 CREATE INDEX rule_states_active ON public.rule_states USING btree (rule_id) WHERE (status = 'active'::text);
 
 CREATE INDEX rules_address ON public.rules USING btree (lower((rule #>> '{notify,email}'::text[])));
+
+CREATE INDEX rules_market ON public.rules USING btree (((rule ->> 'symbol'::text)), COALESCE((rule ->> 'venue'::text), ''::text)) WHERE (status = 'active'::text);
 
 CREATE INDEX rules_user ON public.rules USING btree (user_id, id) WHERE (user_id IS NOT NULL);
 

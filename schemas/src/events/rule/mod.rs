@@ -24,7 +24,7 @@ pub enum RuleError {
     Baseline,
 }
 
-/// Describes a rule as it was created. It never changes; only its status does.
+/// Describes a rule. Only its venue changes after its creation; its status is not a part of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rule {
     /// The id of the rule.
@@ -264,14 +264,16 @@ pub enum RuleChange {
     Paused,
     /// The owner resumed the rule.
     Resumed,
+    /// The owner changed the venue: the rule begins anew, as if it was created at this change.
+    VenueChanged,
     /// The owner deleted the rule, or the address unsubscribed.
     Deleted,
 }
 
-/// Reports that a rule was created or its status has changed.
+/// Reports that a rule was created, or that its status or its venue has changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RuleChanged {
-    /// The rule as it was created.
+    /// The rule, with the venue that it has since this change.
     pub rule: Rule,
     /// The number of the change, counted from 1 for each rule. A change with a lower number than one seen before is ignored.
     pub revision: i64,

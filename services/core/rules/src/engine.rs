@@ -9,8 +9,9 @@ use std::{
 };
 
 use events::{
-    Baseline, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Venue, money::change_percent,
-    rule::Change,
+    Baseline, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Venue,
+    money::change_percent,
+    rule::{Change, RuleChange},
 };
 use market_data::{Admission, SkippedTicks, StoredTick};
 use uuid::Uuid;
@@ -73,18 +74,20 @@ impl Engine {
                 market.restore_sample(&sample);
             }
         }
-        for (rule, state) in saved.rules {
+        for (mut rule, state) in saved.rules {
             let id = rule.id;
+            // A change of the venue that the engine has not applied yet must not be ahead of the ticks before it.
+            rule.venue.clone_from(&state.venue);
             engine.rules.insert(id, RuleEntry { rule: Arc::new(rule), state });
             engine.index_restored(id);
         }
         engine
     }
 
-    /// Applies a change of a rule, unless a later one was applied before. A rule that becomes active is evaluated against
-    /// ticks of sequences above `after`.
+    /// Applies a change of a rule, unless a later one was applied before. A rule that becomes active, or whose venue changes,
+    /// is evaluated against ticks of sequences above `after`.
     pub fn apply_change(&mut self, change: RuleChanged, after: u64) {
-        let RuleChanged { rule, revision, status, .. } = change;
+        let RuleChanged { rule, revision, happened, status, .. } = change;
         let id = rule.id;
         match self.rules.get_mut(&id) {
             Some(entry) if entry.state.revision >= revision => return,
@@ -95,7 +98,11 @@ impl Engine {
                 if finished && status != RuleStatus::Deleted {
                     return;
                 }
+                let begins_anew = happened == RuleChange::VenueChanged || entry.rule.venue != rule.venue;
                 self.unindex(id);
+                if begins_anew {
+                    self.set_venue(id, rule.venue);
+                }
             }
             // The rule was created and deleted before its creation was read.
             None if status == RuleStatus::Deleted => return,
@@ -104,6 +111,7 @@ impl Engine {
                     rule_id: id,
                     revision,
                     status,
+                    venue: rule.venue.clone(),
                     active_after: after,
                     reference: None,
                     firings: 0,
@@ -297,6 +305,15 @@ impl Engine {
             entry.state.status = status;
             self.dirty_rules.insert(id);
         }
+    }
+
+    /// Gives a rule that is not indexed another venue, and forgets what it remembers of the ticks so far. The number of
+    /// firings stays, because it is in their ids.
+    fn set_venue(&mut self, id: Uuid, venue: Option<Venue>) {
+        let Some(entry) = self.rules.get_mut(&id) else { return };
+        Arc::make_mut(&mut entry.rule).venue.clone_from(&venue);
+        entry.state = RuleState { venue, reference: None, last_fired_at: None, ..entry.state.clone() };
+        self.dirty_rules.insert(id);
     }
 
     fn set_reference(&mut self, id: Uuid, reference: Option<Reference>) {

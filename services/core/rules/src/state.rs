@@ -65,6 +65,8 @@ pub struct RuleState {
     pub revision: i64,
     /// The status of the rule.
     pub status: RuleStatus,
+    /// The venue that the rule names since that change. The owner's rule may name another one already.
+    pub venue: Option<Venue>,
     /// The sequence in stream `TICKS` up to which ticks are not evaluated.
     pub active_after: u64,
     /// The anchor: the price that an anchored rule measures its change from.

@@ -128,6 +128,79 @@ fn a_rule_change_that_comes_late_or_twice_has_no_effect() {
     assert_eq!(engine.evaluate(&stored(tick(venue(0), 1_000, "6"), 2)).len(), 1);
 }
 
+/// The same rule at another venue.
+fn moved(rule: &Rule, to: Option<Venue>, revision: i64, status: RuleStatus) -> RuleChanged {
+    let rule = Rule { venue: to, ..rule.clone() };
+    RuleChanged { happened: RuleChange::VenueChanged, ..change(&rule, revision, status) }
+}
+
+/// Evaluates ticks of both venues, one second apart, and returns the sequences that fired.
+fn fired(engine: &mut Engine, first: u64, prices: &[(u8, &str)]) -> Vec<u64> {
+    let ticks = (first..).zip(prices);
+    let mut fired = Vec::new();
+    for (sequence, (at, price)) in ticks {
+        let firings = engine.evaluate(&tick(venue(*at), sequence as i64 * 1_000, price), sequence);
+        fired.extend(firings.iter().map(|fired| fired.firing.sequence));
+    }
+    fired
+}
+
+#[test]
+fn a_rule_begins_anew_at_another_venue() {
+    let (one, two) = (Some(venue(0)), Some(venue(1)));
+    for (condition, before, expected, after) in [
+        // An edge: the first tick at the new venue counts as one, although the old venue met the condition already.
+        (
+            r#"{"price": {"above": "100"}}"#,
+            vec![(0, "101"), (1, "90")],
+            vec![1],
+            vec![(0, "200"), (1, "101"), (1, "102")],
+        ),
+        // The anchor is the new venue's last price: 99 is 10 % above 90, and 110 at the old venue is nothing any more.
+        (r#"{"change": {"percent": "10"}}"#, vec![(0, "100"), (1, "90")], vec![], vec![(0, "110"), (1, "99")]),
+        (
+            r#"{"change": {"percent": "10", "since": "previous"}}"#,
+            vec![(0, "100"), (1, "90")],
+            vec![],
+            vec![(0, "50"), (1, "99")],
+        ),
+    ] {
+        let watched = Rule { venue: one.clone(), cooldown: Period::HOUR, ..rule(1, condition) };
+        let mut engine = Engine::default();
+        engine.apply_change(change(&watched, 1, RuleStatus::Active), 0);
+        assert_eq!(fired(&mut engine, 1, &before), expected, "{condition}");
+        engine.apply_change(moved(&watched, two.clone(), 2, RuleStatus::Active), 2);
+        // The cooldown of the firing before has ended with it, and the next firing has one of its own.
+        assert_eq!(fired(&mut engine, 3, &after), [4], "{condition}");
+        let changes = engine.take_changes();
+        let numbers: Vec<i64> = changes.firings.iter().map(|firing| firing.number).collect();
+        assert_eq!(
+            numbers,
+            (1..=numbers.len() as i64).collect::<Vec<_>>(),
+            "numbers go on, because ids are made of them"
+        );
+        assert_eq!(changes.firings.last().and_then(|firing| firing.suppressed), None, "{condition}");
+        assert_eq!((changes.rules[0].venue.as_ref(), changes.rules[0].active_after), (two.as_ref(), 2));
+    }
+}
+
+#[test]
+fn a_rule_is_evaluated_at_its_venue_until_the_change_is_applied_also_after_a_restart() {
+    let (watched, mut saved) =
+        (Rule { venue: Some(venue(0)), ..rule(1, r#"{"price": {"above": "100"}}"#) }, Saved::default());
+    let mut engine = Engine::default();
+    engine.apply_change(change(&watched, 1, RuleStatus::Active), 0);
+    assert_eq!(fired(&mut engine, 1, &[(0, "90"), (1, "90")]), Vec::<u64>::new());
+    // The owner's rule names the other venue already when the engine is restored.
+    saved.save(&mut engine, &[Rule { venue: Some(venue(1)), ..watched.clone() }]);
+    let mut engine = Engine::restore(saved.load());
+    assert_eq!(fired(&mut engine, 3, &[(1, "101"), (0, "101")]), [4]);
+    engine.apply_change(moved(&watched, Some(venue(1)), 2, RuleStatus::Paused), 4);
+    assert_eq!(fired(&mut engine, 5, &[(1, "102"), (0, "90"), (0, "102")]), Vec::<u64>::new(), "it is paused");
+    engine.apply_change(change(&Rule { venue: Some(venue(1)), ..watched }, 3, RuleStatus::Active), 7);
+    assert_eq!(fired(&mut engine, 8, &[(0, "103"), (1, "103")]), [9]);
+}
+
 #[test]
 fn a_rule_that_is_done_stays_done_when_a_change_crosses_its_last_firing() {
     let once = Rule { repeat: Repeat::Once, ..rule(1, r#"{"price": {"above": "1"}}"#) };
@@ -225,6 +298,17 @@ impl NaiveEngine {
         if status == RuleStatus::Active {
             (watched.was_met, watched.reference) = (false, last);
         }
+    }
+
+    fn change_venue(&mut self, id: Uuid, venue: Option<Venue>) {
+        let Some(watched) = self.rules.get_mut(&id) else { return };
+        if matches!(watched.status, RuleStatus::Done | RuleStatus::Expired | RuleStatus::Deleted) {
+            return;
+        }
+        watched.rule.venue = venue;
+        watched.last_fired_at = None;
+        let (rule, status) = (watched.rule.clone(), watched.status);
+        self.apply_change(&rule, status);
     }
 
     fn last_of(&self, rule: &Rule) -> Option<(Price, Timestamp)> {
@@ -326,6 +410,7 @@ enum Step {
     Tick { venue: u8, after_ms: i64, cents: u32 },
     Change { rule: usize, status: RuleStatus },
     Repeat(prop::sample::Index),
+    Venue { rule: usize, venue: Option<u8> },
     Restart,
 }
 
@@ -372,6 +457,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(venue, after_ms, cents)| Step::Tick { venue, after_ms, cents }),
         3 => (0..25_usize, status).prop_map(|(rule, status)| Step::Change { rule, status }),
         4 => any::<prop::sample::Index>().prop_map(Step::Repeat),
+        1 => (0..25_usize, prop_oneof![Just(None), (0..2_u8).prop_map(Some)])
+            .prop_map(|(rule, venue)| Step::Venue { rule, venue }),
         1 => Just(Step::Restart),
     ];
     prop::collection::vec(step, 1..300)
@@ -381,7 +468,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_fires_like_a_naive_engine_also_across_restarts(rules in rules(), steps in steps()) {
+    fn the_engine_fires_like_a_naive_engine_also_across_restarts(mut rules in rules(), steps in steps()) {
         let (mut engine, mut naive, mut saved) = (Engine::default(), NaiveEngine::default(), Saved::default());
         let (mut now_ms, mut sequence, mut revision) = (100_000_000_i64, 0_u64, 0_i64);
         let (mut deleted, mut ticks) = (std::collections::BTreeSet::new(), Vec::new());
@@ -402,6 +489,19 @@ proptest! {
                     let recent = &ticks[ticks.len().saturating_sub(6)..];
                     let repeat = StoredTick { sequence, ..index.get(recent).clone() };
                     prop_assert!(engine.evaluate(&repeat).is_empty(), "a repeat fires nothing");
+                }
+                Step::Venue { rule, venue: number } => {
+                    let count = rules.len();
+                    let rule = &mut rules[rule % count];
+                    // The owner may change the venue of rules that the engine has not seen, or that are deleted by then.
+                    let Some(status) = naive.rules.get(&rule.id).map(|watched| watched.status) else { continue };
+                    if !matches!(status, RuleStatus::Active | RuleStatus::Paused) {
+                        continue;
+                    }
+                    rule.venue = number.map(venue);
+                    revision += 1;
+                    engine.apply_change(moved(rule, rule.venue.clone(), revision, status), sequence);
+                    naive.change_venue(rule.id, rule.venue.clone());
                 }
                 Step::Change { rule, status } => {
                     let rule = &rules[rule % rules.len()];

@@ -164,8 +164,10 @@ CREATE TABLE rules (
 );
 CREATE INDEX rules_user ON rules (user_id, id) WHERE user_id IS NOT NULL;
 CREATE INDEX rules_address ON rules (lower(rule #>> '{notify,email}'));
+-- The markets that rules watch, and the rules of a market: whether a market is silent is asked for each market once.
+CREATE INDEX rules_market ON rules ((rule ->> 'symbol'), (coalesce(rule ->> 'venue', ''))) WHERE status = 'active';
 COMMENT ON TABLE rules IS
-    'Alert rules as the gateway writes them: the rule as it was created, and the status that its owner wants.';
+    'Alert rules as the gateway writes them: the rule, of which only the venue changes, and the status that its owner wants.';
 COMMENT ON COLUMN rules.revision IS 'Counts the changes of the rule from 1.';
 COMMENT ON COLUMN rules.user_id IS 'The account that owns the rule; null for a rule that only its token manages.';
 
@@ -177,12 +179,14 @@ CREATE TABLE rule_states (
     reference_price numeric,
     reference_at    timestamptz,
     firing_count    bigint      NOT NULL DEFAULT 0,
-    last_fired_at   timestamptz
+    last_fired_at   timestamptz,
+    venue           text
 );
 CREATE INDEX rule_states_active ON rule_states (rule_id) WHERE status = 'active';
 COMMENT ON TABLE rule_states IS
     'The state that the alert-engine keeps of each rule: the revision that it has applied, the baseline and the number of firings.';
 COMMENT ON COLUMN rule_states.active_after IS 'Ticks up to this sequence of stream TICKS are not evaluated.';
+COMMENT ON COLUMN rule_states.venue IS 'The venue that the rule names in the revision that the engine has applied; null for the primary venue.';
 COMMENT ON COLUMN rule_states.firing_count IS 'The number of firings, suppressed ones included.';
 
 CREATE TABLE firings (
@@ -210,11 +214,14 @@ CREATE TABLE market_states (
     last_at        timestamptz NOT NULL,
     last_price     numeric     NOT NULL,
     newest_ids     jsonb       NOT NULL,
+    evaluated_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (symbol, venue)
 );
 COMMENT ON TABLE market_states IS 'The last tick of each market that the alert-engine has evaluated.';
 COMMENT ON COLUMN market_states.newest_ids IS
     'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
+COMMENT ON COLUMN market_states.evaluated_at IS
+    'When the last tick was evaluated, by the clock of the database: last_at is the time of the tick itself, which a recording has of long ago.';
 
 CREATE TABLE market_samples (
     symbol        text        NOT NULL COLLATE "C",
@@ -314,7 +321,7 @@ COMMENT ON COLUMN login_attempts.subject_hash IS 'The SHA-256 hash of an address
 
 CREATE TABLE deliveries (
     id              uuid        PRIMARY KEY,
-    kind            text        NOT NULL CHECK (kind IN ('alert', 'confirmation', 'account', 'trade')),
+    kind            text        NOT NULL CHECK (kind IN ('alert', 'confirmation', 'silence', 'account', 'trade')),
     source_id       text        NOT NULL,
     rule_id         uuid,
     channel         text        NOT NULL CHECK (channel IN ('email')),
@@ -338,7 +345,7 @@ COMMENT ON COLUMN deliveries.attempt_count IS
 COMMENT ON COLUMN deliveries.waits_for_server IS
     'The server that did not answer the last attempt or refused this client, which is no refusal of the message. The next message that this server takes makes the delivery due.';
 COMMENT ON COLUMN deliveries.source_id IS
-    'The id of what the message is about: of an alert, a rule to confirm, an account notice or an order event.';
+    'The id of what the message is about: of an alert, a rule to confirm, the silence of a rule''s market, an account notice or an order event.';
 
 CREATE TABLE delivery_attempts (
     delivery_id uuid        NOT NULL REFERENCES deliveries,

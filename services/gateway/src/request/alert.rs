@@ -1,10 +1,11 @@
 //! A request for an alert becomes a rule, or a problem with every error. No I/O.
 
 use events::{
-    Baseline, Condition, Direction, Notify, Percent, Period, Repeat, Rule, Symbol, Timestamp, Venue,
-    rule::{Change, OnFire},
+    Baseline, Condition, Direction, Notify, Percent, Period, Repeat, Rule, Timestamp, Venue,
+    rule::{Change, OnFire, RuleChange},
 };
 use serde::{Deserialize, Serialize};
+use store::rules::{RuleUpdate, VenueChoice};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{OneOfBuilder, Ref, RefOr, Schema},
@@ -17,8 +18,8 @@ use crate::{
         email::Address,
         json_body::Fields,
         order::{self, AlertOrderRequest},
-    },
         symbol::SymbolInput,
+    },
 };
 
 /// Reads the body of `POST /v1/alerts`, the full form or the short one, as the rule `id`.
@@ -100,17 +101,31 @@ pub(crate) enum StatusChange {
     Active,
 }
 
-/// A change of an alert.
+/// A change of an alert: of its status, of its venue, or of both.
 #[derive(ToSchema)]
+#[schema(as = AlertUpdate, min_properties = 1)]
+#[expect(dead_code, reason = "only described")]
 pub(crate) struct AlertUpdate {
+    #[schema(required = false)]
     status: StatusChange,
+    /// The venue whose prices count; null means the primary venue of the symbol. Another venue than before begins the alert
+    /// anew, as if it was created now.
+    venue: Option<Venue>,
 }
 
 /// Reads the body of `PATCH /v1/alerts/{id}`.
-pub(crate) fn read_status_change(body: &[u8]) -> Result<StatusChange, Problem> {
+pub(crate) fn read_update(body: &[u8]) -> Result<RuleUpdate, Problem> {
     let mut fields = Fields::parse(body)?;
-    let status = fields.required("status");
-    fields.all(status.map(|status| AlertUpdate { status })).map(|AlertUpdate { status }| status)
+    if !fields.has("status") && !fields.has("venue") {
+        fields.reject("/status", "is required, unless the body has a venue");
+    }
+    let status = fields.optional::<StatusChange>("status").map(|status| match status {
+        StatusChange::Paused => RuleChange::Paused,
+        StatusChange::Active => RuleChange::Resumed,
+    });
+    let venue = fields.optional::<Option<Venue>>("venue");
+    let venue = venue.map(|venue| venue.map_or(VenueChoice::Primary, VenueChoice::Named));
+    fields.all(Some(RuleUpdate { status, venue }))
 }
 
 /// A new alert, in one of its two forms.
@@ -426,18 +441,28 @@ mod tests {
     }
 
     #[test]
-    fn only_pausing_and_resuming_can_be_asked_for() {
-        assert_eq!(read_status_change(br#"{"status": "paused"}"#).ok(), Some(StatusChange::Paused));
-        assert_eq!(read_status_change(br#"{"status": "active"}"#).ok(), Some(StatusChange::Active));
+    fn only_the_status_and_the_venue_can_be_changed() {
+        let kraken = || VenueChoice::Named(Venue::parse("kraken").expect("a venue"));
+        for (body, status, venue) in [
+            (r#"{"status": "paused"}"#, Some(RuleChange::Paused), None),
+            (r#"{"status": "active"}"#, Some(RuleChange::Resumed), None),
+            (r#"{"venue": "kraken"}"#, None, Some(kraken())),
+            (r#"{"venue": null}"#, None, Some(VenueChoice::Primary)),
+            (r#"{"venue": "kraken", "status": "active"}"#, Some(RuleChange::Resumed), Some(kraken())),
+        ] {
+            assert_eq!(read_update(body.as_bytes()).ok(), Some(RuleUpdate { status, venue }), "{body}");
+        }
         for bad in [
             "{}",
             r#"{"status": "done"}"#,
             r#"{"status": null}"#,
             r#"{"status": {"paused": null}, "x": 1}"#,
             r#"{"status": "paused", "symbol": "SPY"}"#,
+            r#"{"venue": "Kraken"}"#,
+            r#"{"venue": 5, "status": "paused"}"#,
             "[]",
         ] {
-            assert_eq!(read_status_change(bad.as_bytes()).expect_err(bad).kind.status().as_u16(), 422, "{bad}");
+            assert_eq!(read_update(bad.as_bytes()).expect_err(bad).kind.status().as_u16(), 422, "{bad}");
         }
     }
 }

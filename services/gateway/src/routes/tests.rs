@@ -247,6 +247,7 @@ fn what_is_answered_fits_its_schema() {
             created_at: events::Timestamp::EPOCH,
             user_id: None,
             order: None,
+            market: None,
         });
         check("Alert", &serde_json::to_value(alert).expect("JSON"));
     }

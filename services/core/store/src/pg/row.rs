@@ -21,6 +21,10 @@ pub(crate) fn venue(row: &PgRow) -> Result<Venue, Error> {
     Ok(Venue::parse(row.try_get("venue")?).map_err(unreadable)?)
 }
 
+pub(crate) fn optional_venue(row: &PgRow) -> Result<Option<Venue>, Error> {
+    Ok(row.try_get::<Option<&str>, _>("venue")?.map(Venue::parse).transpose().map_err(unreadable)?)
+}
+
 pub(crate) fn asset(row: &PgRow, column: &str) -> Result<Asset, Error> {
     Ok(Asset::parse(row.try_get(column)?).map_err(unreadable)?)
 }

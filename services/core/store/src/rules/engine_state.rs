@@ -1,6 +1,6 @@
 //! The state of the alert-engine, which is saved in the transaction that advances the engine's stream positions.
 
-use events::{Price, Rule, RuleStatus, Timestamp};
+use events::{Price, Rule, RuleStatus, Timestamp, Venue};
 use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppression};
 use sqlx::{Row, postgres::PgRow, types::Json};
 
@@ -60,7 +60,8 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
          SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::numeric[],
                               $7::jsonb[])
          ON CONFLICT (symbol, venue) DO UPDATE SET last_sequence = EXCLUDED.last_sequence,
-             last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price, newest_ids = EXCLUDED.newest_ids",
+             last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price, newest_ids = EXCLUDED.newest_ids,
+             evaluated_at = now()",
     )
     .bind(markets.iter().map(|market| market.symbol.as_str()).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.venue.as_str()).collect::<Vec<_>>())
@@ -100,10 +101,10 @@ async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
     }
     sqlx::query(
         "INSERT INTO rule_states (rule_id, revision, status, active_after, reference_price, reference_at, firing_count,
-                                  last_fired_at)
+                                  last_fired_at, venue)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::numeric[], $6::timestamptz[],
-                              $7::bigint[], $8::timestamptz[])
-         ON CONFLICT (rule_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status,
+                              $7::bigint[], $8::timestamptz[], $9::text[])
+         ON CONFLICT (rule_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status, venue = EXCLUDED.venue,
              active_after = EXCLUDED.active_after, reference_price = EXCLUDED.reference_price,
              reference_at = EXCLUDED.reference_at, firing_count = EXCLUDED.firing_count, last_fired_at = EXCLUDED.last_fired_at",
     )
@@ -115,6 +116,7 @@ async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
     .bind(rules.iter().map(|rule| rule.reference.map(|(_, at)| at.datetime())).collect::<Vec<_>>())
     .bind(rules.iter().map(|rule| rule.firings).collect::<Vec<_>>())
     .bind(rules.iter().map(|rule| rule.last_fired_at.map(Timestamp::datetime)).collect::<Vec<_>>())
+    .bind(rules.iter().map(|rule| rule.venue.as_ref().map(Venue::as_str)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -178,6 +180,7 @@ fn rule(row: &PgRow) -> Result<(Rule, RuleState), Error> {
         rule_id: row.try_get("rule_id")?,
         revision: row.try_get("revision")?,
         status: row::word(row, "status", RuleStatus::parse)?,
+        venue: row::optional_venue(row)?,
         active_after: row.try_get::<i64, _>("active_after")? as u64,
         reference: reference(row)?,
         firings: row.try_get("firing_count")?,

@@ -1,12 +1,14 @@
 //! Rules as their owners define them, for the gateway. Every change is saved together with its event.
 
 pub mod engine_state;
+pub mod judged;
 
 use ::rules::Firing;
-use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleChange};
+use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, Venue, rule::RuleChange};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
+pub use self::judged::JudgedMarket;
 use crate::{
     Error, Store, Tx, outbox,
     trading::orders::{self, NewOrder, Placed},
@@ -30,6 +32,8 @@ pub struct RuleRecord {
     pub user_id: Option<Uuid>,
     /// The id and the status of the order that the first firing places.
     pub order: Option<(Uuid, OrderStatus)>,
+    /// The market whose ticks the rule is evaluated against; none while it has not ticked.
+    pub market: Option<JudgedMarket>,
 }
 
 /// A rule that is to be saved.
@@ -60,12 +64,39 @@ pub enum Created {
     OrderNameTaken,
 }
 
-/// The result of a change of status.
+/// The venue of a rule, as its owner chooses it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VenueChoice {
+    /// The primary venue of the symbol.
+    Primary,
+    /// This venue.
+    Named(Venue),
+}
+
+impl From<VenueChoice> for Option<Venue> {
+    fn from(choice: VenueChoice) -> Self {
+        match choice {
+            VenueChoice::Primary => None,
+            VenueChoice::Named(venue) => Some(venue),
+        }
+    }
+}
+
+/// What the owner of a rule wants changed; what is none stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuleUpdate {
+    /// The change of the status.
+    pub status: Option<RuleChange>,
+    /// The new venue. Another one than before begins the rule anew, as if it was created now.
+    pub venue: Option<VenueChoice>,
+}
+
+/// The result of a change of a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Changed {
-    /// The rule has the requested status, from now on or from before.
+    /// The rule is as requested, from now on or from before.
     Done(Box<RuleRecord>),
-    /// The rule cannot change to the requested status from this one.
+    /// A rule of this status cannot be changed so.
     Refused(RuleStatus),
     /// The rule does not exist or is deleted.
     Missing,
@@ -77,9 +108,14 @@ macro_rules! records {
             "SELECT r.rule, r.manage_token_hash, r.created_at, r.user_id, coalesce(s.firing_count, 0) AS firing_count,
                 CASE WHEN r.status <> 'deleted' AND s.status IN ('done', 'expired') THEN s.status
                      ELSE r.status END AS status,
-                o.id AS order_id, coalesce(os.status, 'received') AS order_status
+                o.id AS order_id, coalesce(os.status, 'received') AS order_status,
+                market.venue, market.last_at, market.evaluated_at
              FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
-                LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id WHERE ",
+                LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id
+                LEFT JOIN LATERAL (
+                    SELECT venue, last_at, evaluated_at FROM market_states m
+                    WHERE m.symbol = r.rule ->> 'symbol' AND m.venue = coalesce(r.rule ->> 'venue', m.venue)
+                    ORDER BY first_sequence LIMIT 1) AS market ON true WHERE ",
             $which
         )
     };
@@ -186,6 +222,11 @@ pub async fn adopt(store: &Store, id: Uuid, user: Uuid, address: &str) -> Result
 
 /// Changes the status of a rule as `requested`. The call is idempotent.
 pub async fn change(store: &Store, id: Uuid, requested: RuleChange, now: Timestamp) -> Result<Changed, Error> {
+    update(store, id, RuleUpdate { status: Some(requested), venue: None }, now).await
+}
+
+/// Changes the status and the venue of a rule by one event. The call is idempotent.
+pub async fn update(store: &Store, id: Uuid, update: RuleUpdate, now: Timestamp) -> Result<Changed, Error> {
     store
         .transaction(move |tx| {
             Box::pin(async move {
@@ -194,33 +235,35 @@ pub async fn change(store: &Store, id: Uuid, requested: RuleChange, now: Timesta
                 let Some(row) = sqlx::query(RECORD).bind(id).fetch_optional(&mut **tx).await? else {
                     return Ok(Changed::Missing);
                 };
-                let mut found = record(&row)?;
-                let to = match (found.status, requested) {
-                    (RuleStatus::Deleted, _) => return Ok(Changed::Missing),
-                    (_, RuleChange::Deleted) => RuleStatus::Deleted,
-                    (RuleStatus::Pending, RuleChange::Confirmed) => RuleStatus::Active,
-                    (RuleStatus::Active, RuleChange::Paused) => RuleStatus::Paused,
-                    (RuleStatus::Paused, RuleChange::Resumed) => RuleStatus::Active,
-                    (RuleStatus::Paused, RuleChange::Paused)
-                    | (RuleStatus::Active, RuleChange::Resumed)
-                    | (_, RuleChange::Confirmed) => return Ok(Changed::Done(Box::new(found))),
-                    (status, _) => return Ok(Changed::Refused(status)),
+                let RuleRecord { mut rule, status, .. } = record(&row)?;
+                let to = match next_status(status, update.status) {
+                    Ok(to) => to,
+                    Err(RuleStatus::Deleted) => return Ok(Changed::Missing),
+                    Err(status) => return Ok(Changed::Refused(status)),
                 };
+                let venue = update.venue.map_or_else(|| rule.venue.clone(), Option::from);
+                let happened = match update.status {
+                    _ if venue != rule.venue => RuleChange::VenueChanged,
+                    Some(requested) if to != status => requested,
+                    _ => return Ok(Changed::Done(Box::new(record(&row)?))),
+                };
+                rule.venue = venue;
                 let revision: i64 = sqlx::query_scalar(
-                    "UPDATE rules SET status = $2, revision = revision + 1, updated_at = $3 WHERE id = $1
+                    "UPDATE rules SET status = $2, rule = $3, revision = revision + 1, updated_at = $4 WHERE id = $1
                  RETURNING revision",
                 )
                 .bind(id)
                 .bind(to.as_str())
+                .bind(Json(&rule))
                 .bind(now.datetime())
                 .fetch_one(&mut **tx)
                 .await?;
-                found.status = to;
                 if to == RuleStatus::Deleted {
                     orders::cancel_with(tx, &[id], None, now).await?;
                 }
-                add_event(tx, found.rule.clone(), revision, requested, to, now).await?;
-                Ok(Changed::Done(Box::new(found)))
+                add_event(tx, rule, revision, happened, to, now).await?;
+                let changed = sqlx::query(RECORD).bind(id).fetch_one(&mut **tx).await?;
+                Ok(Changed::Done(Box::new(record(&changed)?)))
             })
         })
         .await
@@ -235,6 +278,21 @@ pub async fn list_firings(store: &Store, rule: Uuid, before: Option<i64>, limit:
         .fetch_all(store.pool())
         .await?;
     rows.iter().map(engine_state::firing).collect()
+}
+
+/// Returns the status after the requested change, which may be the one from before. The error is the status that allows no
+/// such change.
+fn next_status(from: RuleStatus, requested: Option<RuleChange>) -> Result<RuleStatus, RuleStatus> {
+    match (from, requested) {
+        (RuleStatus::Deleted, _) => Err(from),
+        (_, Some(RuleChange::Deleted)) => Ok(RuleStatus::Deleted),
+        (RuleStatus::Pending, Some(RuleChange::Confirmed)) => Ok(RuleStatus::Active),
+        (_, Some(RuleChange::Confirmed)) => Ok(from),
+        (RuleStatus::Active | RuleStatus::Paused, Some(RuleChange::Paused)) => Ok(RuleStatus::Paused),
+        (RuleStatus::Active | RuleStatus::Paused, Some(RuleChange::Resumed)) => Ok(RuleStatus::Active),
+        (RuleStatus::Pending | RuleStatus::Active | RuleStatus::Paused, None) => Ok(from),
+        _ => Err(from),
+    }
 }
 
 async fn add_event(
@@ -261,5 +319,6 @@ fn record(row: &PgRow) -> Result<RuleRecord, Error> {
         user_id: row.try_get("user_id")?,
         created_at: row.try_get::<chrono::DateTime<chrono::Utc>, _>("created_at")?.into(),
         order: order.map(|id| (id, order_status)),
+        market: judged::market(row)?,
     })
 }

@@ -17,6 +17,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("password_resets", "SIUD"),
             ("login_attempts", "SIUD"),
             ("rule_states", "S"),
+            ("market_states", "S"),
             ("firings", "S"),
             ("instruments", "S"),
             ("ticks", "S"),
@@ -72,6 +73,10 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("sign_ups", "s"),
             ("password_resets", "s"),
             ("rules", "s"),
+            ("rule_states", "s"),
+            ("market_states", "S"),
+            ("instruments", "S"),
+            ("latest_prices", "S"),
         ],
     ),
     (
@@ -120,7 +125,8 @@ const COLUMNS: &str = "\
 tickbell_gateway users INSERT created_at email id password_hash
 tickbell_gateway users UPDATE password_hash
 tickbell_notifier password_resets SELECT id user_id
-tickbell_notifier rules SELECT id rule
+tickbell_notifier rule_states SELECT rule_id status
+tickbell_notifier rules SELECT id rule status updated_at
 tickbell_notifier sign_ups SELECT email id
 tickbell_notifier users SELECT email id
 tickbell_operator users SELECT email id

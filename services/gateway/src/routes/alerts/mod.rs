@@ -2,6 +2,7 @@
 
 pub(crate) mod order;
 pub(crate) mod response;
+mod warnings;
 
 use axum::{
     Json,
@@ -9,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use events::{OrderStatus, RuleStatus, rule::RuleChange};
-use store::rules::{self, Changed, Created, NewRule, RuleRecord};
+use store::rules::{self, Changed, Created, NewRule, RuleRecord, judged};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -21,13 +22,13 @@ use crate::{
     },
     http::problem::{Problem, ProblemResponses},
     request::{
-        alert::{self, AlertUpdate, StatusChange, Subscription},
+        alert::{self, AlertUpdate, Subscription},
         cursor::{AlertCursor, FiringCursor, ListCursor},
         extract::{IdPath, JsonBody},
         order::client_order_id_taken,
         query::{FromQuery, ListQuery, Query, QueryParams},
-    },
         symbol::check_quote,
+    },
     routes::{
         alerts::response::{Alert, CreatedAlert, Firing},
         page::Page,
@@ -58,7 +59,8 @@ impl FromQuery for AlertFilter {
 /// anchor. Where addresses must be confirmed, the alert is `pending` until the link in the mail is opened.
 ///
 /// With the token of a session or an API key the alert belongs to the user; the user's own address may be left out, and is
-/// confirmed already. Where the server allows it, the alert may also hold an order that its first firing places; an API key
+/// confirmed already. What keeps the alert from firing as asked is in `warnings`, like a symbol that no venue quotes. Where the
+/// server allows it, the alert may also hold an order that its first firing places; an API key
 /// then needs the scope `trade` too.
 #[utoipa::path(
     post, path = "/v1/alerts", tag = "alerts", operation_id = "create_alert",
@@ -92,9 +94,9 @@ pub(crate) async fn create(
     let now = platform::clock::now();
     let own = caller.as_ref().map(|caller| caller.email.as_str());
     let rule = alert::read(&body, Uuid::now_v7(), own, now)?;
+    check_quote(&state.store, &rule.symbol, "/symbol").await?;
     let order = self::order::read(&state, &headers, &rule, now).await?;
     let placed = order.as_ref().map(|order| (order.id, OrderStatus::Received));
-    check_quote(&state.store, &rule.symbol, "/symbol").await?;
     // The address of a user is confirmed already.
     let is_own = own.is_some_and(|own| own.eq_ignore_ascii_case(&rule.notify.email));
     let status = match state.confirmation {
@@ -111,8 +113,10 @@ pub(crate) async fn create(
         Created::OrderNameTaken => return Err(client_order_id_taken("/then/order")),
     }
     let location = format!("/v1/alerts/{}", rule.id);
-    let alert = RuleRecord { rule, status, firings: 0, created_at: now, user_id, order: placed }.into();
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(CreatedAlert { alert, manage_token })))
+    let market = judged::find(&state.store, &rule.symbol, rule.venue.as_ref()).await?;
+    let warnings = warnings::of(&state.store, &rule, market.as_ref(), now).await?;
+    let alert = RuleRecord { rule, status, firings: 0, created_at: now, user_id, order: placed, market }.into();
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(CreatedAlert { alert, manage_token, warnings })))
 }
 
 /// List alerts
@@ -166,11 +170,16 @@ pub(crate) async fn show(OwnedAlert(record): OwnedAlert) -> Json<Alert> {
     Json(record.into())
 }
 
-/// Pause or resume an alert
+/// Change an alert
+///
+/// The status pauses or resumes it. Another venue begins it anew, as if it was created now: its reference is the last price of
+/// that venue, its cooldown is over, and only ticks that come after the change are evaluated. The numbers of its firings go on.
 #[utoipa::path(
     patch, path = "/v1/alerts/{id}", tag = "alerts", operation_id = "update_alert",
     params(("id" = Uuid, Path, description = "The id of the alert")), security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
-    request_body(content = AlertUpdate, content_type = "application/json", example = json!({"status": "paused"})),
+    request_body(content = AlertUpdate, content_type = "application/json", examples(
+        ("pause" = (summary = "Evaluate no ticks until the alert is resumed", value = json!({"status": "paused"}))),
+        ("venue" = (summary = "Begin anew with the prices of another venue", value = json!({"venue": "kraken"}))))),
     responses((status = 200, body = Alert), ProblemResponses),
 )]
 pub(crate) async fn update(
@@ -178,11 +187,8 @@ pub(crate) async fn update(
     OwnedAlert(record): OwnedAlert,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Alert>, Problem> {
-    let change = match alert::read_status_change(&body)? {
-        StatusChange::Paused => RuleChange::Paused,
-        StatusChange::Active => RuleChange::Resumed,
-    };
-    match rules::change(&state.store, record.rule.id, change, platform::clock::now()).await? {
+    let update = alert::read_update(&body)?;
+    match rules::update(&state.store, record.rule.id, update, platform::clock::now()).await? {
         Changed::Done(record) => Ok(Json((*record).into())),
         Changed::Refused(status) => Err(Problem::status_conflict(status)),
         Changed::Missing => Err(Problem::no_such_alert()),

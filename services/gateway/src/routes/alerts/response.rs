@@ -18,8 +18,16 @@ pub(crate) struct Alert {
     id: Uuid,
     status: RuleStatus,
     symbol: Symbol,
-    /// The venue whose prices count; null means the primary venue of the symbol.
+    /// The venue whose prices are evaluated: the one that the alert names, or else the primary venue of the symbol, which is the
+    /// first that quoted it; null while no venue has.
     venue: Option<Venue>,
+    /// Whether the alert names no venue and follows the primary one.
+    #[schema(example = true)]
+    follows_primary_venue: bool,
+    /// The time of the last tick of that venue, also of one from before the alert; null when there is none.
+    last_tick_at: Option<Timestamp>,
+    /// What the alert waits for before it can evaluate anything; null for nothing.
+    waiting_for: Option<WaitingFor>,
     condition: Condition,
     repeat: Repeat,
     /// The time after a firing in which further firings are suppressed.
@@ -37,16 +45,30 @@ pub(crate) struct Alert {
     created_at: Timestamp,
 }
 
+/// What an alert waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WaitingFor {
+    /// Its venue, or where it names none any venue, has never quoted its symbol.
+    FirstPrice,
+}
+
 impl From<RuleRecord> for Alert {
     fn from(record: RuleRecord) -> Self {
-        let RuleRecord { rule, status, firings, created_at, user_id: _, order } = record;
+        let RuleRecord { rule, status, firings, created_at, user_id: _, order, market } = record;
+        let can_fire = matches!(status, RuleStatus::Pending | RuleStatus::Active | RuleStatus::Paused);
+        let waiting_for = (can_fire && market.is_none()).then_some(WaitingFor::FirstPrice);
+        let last_tick_at = market.as_ref().map(|market| market.last_tick_at);
         let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then } = rule;
         let order = order.map(AlertOrder::from);
         Self {
             id,
             status,
             symbol,
-            venue,
+            follows_primary_venue: venue.is_none(),
+            venue: venue.or(market.map(|market| market.venue)),
+            last_tick_at,
+            waiting_for,
             condition,
             repeat,
             cooldown,
@@ -68,6 +90,9 @@ pub(crate) struct CreatedAlert {
     /// The token that manages this alert. It is shown once, because only its hash is stored.
     #[schema(example = "u8Yl3qJwF0mYk7qf1g2n7b9w4e6r8t0y2u4i6o8p0aQ")]
     pub(crate) manage_token: String,
+    /// What keeps the alert from firing as asked, in sentences; empty when nothing does.
+    #[schema(example = json!([]))]
+    pub(crate) warnings: Vec<String>,
 }
 
 /// One firing of an alert.

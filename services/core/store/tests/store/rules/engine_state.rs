@@ -32,6 +32,7 @@ fn state(firings: i64) -> RuleState {
         rule_id: id(1),
         revision: 2,
         status: RuleStatus::Active,
+        venue: Some(venue("kraken")),
         active_after: 7,
         reference: Some((price("4000"), at(1))),
         firings,

@@ -1,15 +1,15 @@
 //! Tests of rules as their owners create and change them.
 
-use events::{RuleStatus, rule::RuleChange};
+use events::{RuleChanged, RuleStatus, rule::RuleChange};
 use store::{
     Store,
-    rules::{self, Changed, Created, NewRule},
+    rules::{self, Changed, Created, NewRule, RuleUpdate, VenueChoice},
 };
 use uuid::Uuid;
 
 use crate::{
     database::Database,
-    samples::{at, id, order, rule, terms, user},
+    samples::{at, id, order, rule, terms, user, venue},
 };
 
 fn new(number: u128, status: RuleStatus, user_id: Option<Uuid>) -> NewRule {
@@ -57,6 +57,54 @@ async fn a_status_changes_once_and_only_where_it_may() {
     let revision = database.count("SELECT revision FROM rules").await;
     assert_eq!(revision, 4, "each change is counted once");
     assert_eq!(database.outbox_subjects().await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_venue_and_the_status_change_by_one_event() {
+    let database = Database::new().await;
+    let store = &database.store;
+    rules::create(store, new(1, RuleStatus::Active, None)).await.expect("it is saved");
+    let kraken = || VenueChoice::Named(venue("kraken"));
+    let change = async |status: Option<RuleChange>, venue: Option<VenueChoice>| match rules::update(
+        store,
+        id(1),
+        RuleUpdate { status, venue },
+        at(1),
+    )
+    .await
+    .expect("an answer")
+    {
+        Changed::Done(found) => (found.rule.venue, found.status),
+        other => panic!("{other:?}"),
+    };
+    let at_kraken = Some(venue("kraken"));
+    assert_eq!(change(None, Some(kraken())).await, (at_kraken.clone(), RuleStatus::Active));
+    // What is so already is no change.
+    assert_eq!(change(Some(RuleChange::Resumed), Some(kraken())).await, (at_kraken.clone(), RuleStatus::Active));
+    assert_eq!(change(Some(RuleChange::Paused), Some(kraken())).await, (at_kraken, RuleStatus::Paused));
+    assert_eq!(change(Some(RuleChange::Resumed), Some(VenueChoice::Primary)).await, (None, RuleStatus::Active));
+    let bodies: Vec<(Vec<u8>,)> =
+        sqlx::query_as("SELECT body FROM outbox ORDER BY id").fetch_all(&database.pool).await.expect("events");
+    let events: Vec<RuleChanged> =
+        bodies.iter().map(|(body,)| serde_json::from_slice(body).expect("an event")).collect();
+    let happened: Vec<_> = events.iter().map(|event| (event.revision, event.happened, event.status)).collect();
+    assert_eq!(
+        happened,
+        [
+            (1, RuleChange::Created, RuleStatus::Active),
+            (2, RuleChange::VenueChanged, RuleStatus::Active),
+            (3, RuleChange::Paused, RuleStatus::Paused),
+            (4, RuleChange::VenueChanged, RuleStatus::Active),
+        ]
+    );
+    let venues: Vec<_> = events.iter().map(|event| event.rule.venue.as_ref().map(ToString::to_string)).collect();
+    assert_eq!(venues, [None, Some("kraken".to_owned()), Some("kraken".to_owned()), None]);
+    // A rule that has ended is not begun anew.
+    database.run(&format!("INSERT INTO rule_states VALUES ('{}', 4, 'done', 0)", id(1))).await;
+    let update = RuleUpdate { status: None, venue: Some(kraken()) };
+    let refused = rules::update(store, id(1), update.clone(), at(1)).await.expect("an answer");
+    assert_eq!(refused, Changed::Refused(RuleStatus::Done));
+    assert_eq!(rules::update(store, id(9), update, at(1)).await.expect("an answer"), Changed::Missing);
 }
 
 #[tokio::test(flavor = "multi_thread")]

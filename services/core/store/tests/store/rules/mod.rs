@@ -1,4 +1,5 @@
 //! Tests of rules, for their owners and for the engine.
 
 mod engine_state;
+mod judged;
 mod lifecycle;
