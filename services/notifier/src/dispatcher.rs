@@ -28,7 +28,7 @@ use crate::{
         mime::{Unsendable, compose},
     },
     retry_policy::{self, AttemptResult, Earlier, JITTER_PERMILLE, RetryDeadline, WaitsFor},
-    templates::{self, OrderNews},
+    templates::{self, OrderNews, RuleSilence},
 };
 
 /// The longest wait between two polls, after which deliveries that another process added are seen.
@@ -172,6 +172,9 @@ impl Context {
             }
             Kind::Confirmation => {
                 templates::confirmation(&serde_json::from_value::<Rule>(delivery.content.clone())?, &self.links)
+            }
+            Kind::Silence => {
+                templates::silence(&serde_json::from_value::<RuleSilence>(delivery.content.clone())?, &self.links)
             }
             Kind::Account => {
                 templates::account(&serde_json::from_value::<UserNoticed>(delivery.content.clone())?, &self.links)

@@ -1,20 +1,16 @@
 //! Intake: events become deliveries, once each, in the transaction that advances the consumer's position.
 
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
-use events::{Channel, Target, Timestamp};
+use events::Timestamp;
 use futures::future::BoxFuture;
 use platform::{Broker, Check, DecodeError, Message, ServiceError, Shutdown};
 use store::{
-    Error, Store, Tx,
+    Error, Store,
     consumer::{
         position,
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan, Publish},
-    },
-    notifications::{
-        deliveries::{self, Delivery, Kind},
-        recipients::{addresses, erased},
     },
     outbox::{LocalRelay, relay},
 };
@@ -22,8 +18,10 @@ use tokio::sync::Notify;
 
 use crate::{
     SERVICE,
-    batching::{TracedNotification, batch_by_user},
-    routing::{Recipient, Routed, route_alert, route_rule, route_trade, route_user},
+    batching::TracedNotification,
+    notifications::save,
+    routing::{Routed, route_alert, route_rule, route_trade, route_user},
+    silence,
 };
 
 /// The durable consumer of stream `RULES`.
@@ -42,7 +40,7 @@ const COLLECT_ORDERS_FOR: Duration = Duration::from_secs(1);
 /// The routing of one kind of event.
 type Route = fn(&Message) -> Result<Routed, DecodeError>;
 
-/// Runs the consumers from their committed positions until one fails. The leader also publishes the outcomes that the
+/// Runs the consumers from their committed positions until one fails. The leader also checks for silent markets, and publishes the outcomes that the
 /// dispatchers of all instances have recorded: one publisher keeps their order.
 pub(crate) async fn run(
     broker: &Broker,
@@ -65,6 +63,7 @@ pub(crate) async fn run(
         tokio::select! {
             ended = async { tokio::try_join!(alerts.run(), rules.run(), trades.run(), users.run()) } => ended.map(|_| ()),
             ended = relay::run(store, &local, SERVICE, broker, Duration::ZERO, shutdown) => ended,
+            ended = silence::run(store, due) => ended.map(|never| match never {}),
         }
     };
     lead(store, broker, SERVICE, check, work).await
@@ -137,56 +136,4 @@ impl ConsumerService for Intake<'_> {
             self.due.notify_one();
         }
     }
-}
-
-/// Saves the deliveries that follow from notifications.
-async fn save(tx: &mut Tx, notifications: Vec<TracedNotification>) -> Result<(), Error> {
-    if notifications.is_empty() {
-        return Ok(());
-    }
-    let unsent = drop_already_sent(tx, notifications).await?;
-    let made = resolve_addresses(tx, batch_by_user(unsent)).await?;
-    deliveries::add(tx, &made).await
-}
-
-/// Drops order news that an earlier email has reported, by itself or in a batch.
-async fn drop_already_sent(
-    tx: &mut Tx,
-    mut notifications: Vec<TracedNotification>,
-) -> Result<Vec<TracedNotification>, Error> {
-    let news = notifications.iter().filter(|(notification, _)| notification.kind == Kind::Trade);
-    let abouts: Vec<_> = news.map(|(notification, _)| notification.about.as_str()).collect();
-    if !abouts.is_empty() {
-        let mut sent = deliveries::already_notified(tx, &abouts).await?;
-        notifications
-            .retain(|(notification, _)| notification.kind != Kind::Trade || sent.insert(notification.about.clone()));
-    }
-    Ok(notifications)
-}
-
-/// Resolves recipients to addresses and makes the deliveries. A recipient that was deleted gets none.
-async fn resolve_addresses(tx: &mut Tx, notifications: Vec<TracedNotification>) -> Result<Vec<Delivery>, Error> {
-    let person = |(notification, _): &TracedNotification| match notification.recipient {
-        Recipient::Person(person) => Some(person),
-        Recipient::Targets(_) => None,
-    };
-    let people: Vec<_> = notifications.iter().filter_map(person).collect();
-    let found = if people.is_empty() { Vec::new() } else { addresses(tx, &people).await? };
-    let mut found = found.into_iter();
-    // An event contains the address of when it was written; its rule knows whether that was erased since.
-    let rules: Vec<_> = notifications.iter().filter_map(|(notification, _)| notification.rule_id).collect();
-    let erased = if rules.is_empty() { HashSet::new() } else { erased(tx, &rules).await? };
-    let mut made = Vec::with_capacity(notifications.len());
-    for (notification, traceparent) in &notifications {
-        let targets = match &notification.recipient {
-            Recipient::Targets(_) if notification.rule_id.is_some_and(|rule| erased.contains(&rule)) => Vec::new(),
-            Recipient::Targets(targets) => targets.clone(),
-            Recipient::Person(_) => {
-                let address = found.next().flatten();
-                address.map(|address| Target { channel: Channel::Email, address }).into_iter().collect()
-            }
-        };
-        made.extend(notification.deliveries(&targets, traceparent.as_deref()));
-    }
-    Ok(made)
 }

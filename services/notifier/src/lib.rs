@@ -1,17 +1,20 @@
 //! The notifier: firings, order news and account notices become deliveries, and each delivery is attempted until its recipient's
 //! server accepts it or never will.
 //!
-//! `intake` reads events, `routing` decides who is notified, and `batching` joins order news of one user. `dispatcher` claims
-//! deliveries that are due and attempts them, [`retry_policy`] decides what follows from an attempt, and `attempt_recorder`
-//! saves the outcome. [`templates`] renders emails, and `channels` sends them.
+//! `intake` reads events, `routing` decides who is notified, `batching` joins order news of one user, and `notifications` makes
+//! the deliveries. `silence` notifies the owners of rules whose market does not tick. `dispatcher` claims deliveries that are due
+//! and attempts them, [`retry_policy`] decides what follows from an attempt, and `attempt_recorder` saves the outcome.
+//! [`templates`] renders emails, and `channels` sends them.
 
 mod attempt_recorder;
 mod batching;
 pub mod channels;
 mod dispatcher;
 mod intake;
+mod notifications;
 pub mod retry_policy;
 mod routing;
+mod silence;
 pub mod templates;
 
 use std::path::PathBuf;

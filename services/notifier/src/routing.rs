@@ -174,7 +174,8 @@ fn delivery_id(about: &str, target: &Target) -> Uuid {
     Uuid::new_v5(&DELIVERIES, format!("{about}/{}/{}", target.channel, target.address).as_bytes())
 }
 
-fn content(event: &impl serde::Serialize) -> Value {
+/// Writes what a template renders as the content of a notification.
+pub(crate) fn content(event: &impl serde::Serialize) -> Value {
     serde_json::to_value(event).expect("wire types have text keys and no failing serializer")
 }
 

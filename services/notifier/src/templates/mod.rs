@@ -2,6 +2,7 @@
 
 mod account;
 mod orders;
+mod silence;
 
 use askama::Template;
 use events::link::Purpose;
@@ -13,6 +14,7 @@ use platform::signed_links::Links;
 
 pub use account::account;
 pub use orders::{OrderNews, orders};
+pub use silence::{RuleSilence, silence};
 
 /// The content of an email.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,6 +21,8 @@ pub enum Kind {
     Alert,
     /// An address must confirm a new rule.
     Confirmation,
+    /// The market that a rule watches does not tick.
+    Silence,
     /// An account has changed, for example its password.
     Account,
     /// An order was filled, was rejected or has expired.
@@ -32,6 +34,7 @@ impl Kind {
         match self {
             Self::Alert => "alert",
             Self::Confirmation => "confirmation",
+            Self::Silence => "silence",
             Self::Account => "account",
             Self::Trade => "trade",
         }
@@ -45,7 +48,8 @@ pub struct Delivery {
     pub id: Uuid,
     /// The occasion of the delivery.
     pub kind: Kind,
-    /// The id of the message's subject: an alert, a rule to confirm, an account notice or an order event.
+    /// The id of the message's subject: an alert, a rule to confirm, the silence of a rule's market, an account notice or an
+    /// order event.
     pub source_id: String,
     /// The ids of further events that the message covers; empty in a claim.
     pub also_covers: Vec<String>,
@@ -263,6 +267,7 @@ fn status_after(outcome: Outcome) -> &'static str {
 fn read_claim(row: &PgRow) -> Result<Claim, Error> {
     let kind = match row.try_get("kind")? {
         "confirmation" => Kind::Confirmation,
+        "silence" => Kind::Silence,
         "account" => Kind::Account,
         "trade" => Kind::Trade,
         _ => Kind::Alert,

@@ -1,4 +1,5 @@
-//! The deliveries of notifications, and the addresses of their recipients.
+//! The deliveries of notifications, the addresses of their recipients, and the markets that are silent.
 
 pub mod deliveries;
 pub mod recipients;
+pub mod silences;

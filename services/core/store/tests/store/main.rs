@@ -14,4 +14,5 @@ mod pg;
 mod postgres;
 mod rules;
 mod samples;
+mod silences;
 mod trading;
