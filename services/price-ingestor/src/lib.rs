@@ -153,6 +153,7 @@ mod tests {
             ("file.time_unit", "minutes", "s, ms, us or ns"),
             ("file.time_zone", "CET", "America/New_York"),
             ("file.candles", "open", "use close"),
+            ("coinnews.symbols.berkshire", "BRK-B", "a class of share is written BRK.B"),
         ] {
             let error = read(&[(key, value)]).expect_err(key).to_string();
             let named = error.contains(key) && error.contains(value);

@@ -4,4 +4,5 @@ mod mail_delivery;
 mod many_rules;
 mod odd_mail_servers;
 mod rule_conditions;
+mod silent_markets;
 mod tick_to_mail;

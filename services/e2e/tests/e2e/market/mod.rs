@@ -4,3 +4,4 @@ mod coinnews;
 mod history;
 mod recordings;
 mod repeats;
+mod share_classes;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use events::Symbol;
+use events::{KnownQuotes, Symbol};
 use platform::settings::{SettingsError, duration, one_of};
 use serde::Deserialize;
 
@@ -59,6 +59,8 @@ impl Settings {
         duration::require_range("price_ingestor.coinnews.timeout", self.timeout, shortest, longest)?;
         let mut coins = BTreeMap::new();
         for (coin, symbol) in &self.symbols {
+            let key = format!("price_ingestor.coinnews.symbols.{coin}");
+            KnownQuotes::default().check(symbol).map_err(|why| SettingsError(format!("{key} = \"{symbol}\" {why}")))?;
             if let Some(other) = coins.insert(symbol, coin) {
                 return Err(SettingsError(format!(
                     "price_ingestor.coinnews.symbols gives {symbol} to {other:?} and to {coin:?}: each symbol is one coin's"
