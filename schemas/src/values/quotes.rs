@@ -3,32 +3,24 @@
 //! `BTC-USD` is a pair and `BRK-B` is a class of share, although both are spelled alike: what decides is whether the word behind
 //! the dash is a currency or a coin. A price in a currency "B" would be an invention.
 
-use crate::{Asset, Symbol, symbol::NameError};
+use std::collections::BTreeSet;
 
 /// The assets that may be the quote of a pair: the currencies and coins that everybody knows, and those that the caller adds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownQuotes {
-    added: Vec<Asset>,
+    added: BTreeSet<String>,
 }
 
 impl KnownQuotes {
-    /// Returns the well-known currencies and coins together with `added`: the assets of the database, or what a venue quotes in.
-    pub fn with(added: impl IntoIterator<Item = Asset>) -> Self {
-        Self { added: added.into_iter().collect() }
+    /// Returns the well-known currencies and coins together with the codes of `added`: the assets of the database, or what a
+    /// venue quotes in.
+    pub fn with(added: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self { added: added.into_iter().map(Into::into).collect() }
     }
 
     /// Returns whether this is the code of a currency or a coin.
     pub fn contains(&self, code: &str) -> bool {
-        is_currency(code) || COINS.binary_search(&code).is_ok() || self.added.iter().any(|asset| asset.as_str() == code)
-    }
-
-    /// Returns an error for a pair whose quote is neither a currency nor a coin. Its sentence has the spelling of a class of
-    /// share, where that may have been meant.
-    pub fn check(&self, symbol: &Symbol) -> Result<(), NameError> {
-        match symbol.pair() {
-            Some((base, quote)) if !self.contains(quote) => Err(NameError::unknown_quote(base, quote)),
-            _ => Ok(()),
-        }
+        is_currency(code) || COINS.binary_search(&code).is_ok() || self.added.contains(code)
     }
 }
 
@@ -86,7 +78,7 @@ mod tests {
         for bad in ["", "A", "B", "K", "U", "WS", "PR", "usd", "XXX", "SPY", "BARS"] {
             assert!(!quotes.contains(bad), "{bad}");
         }
-        let added = KnownQuotes::with([Asset::parse("BARS").expect("an asset")]);
+        let added = KnownQuotes::with(["BARS"]);
         assert!(added.contains("BARS") && added.contains("USD") && !added.contains("B"));
     }
 }

@@ -43,7 +43,7 @@ impl ShareClass {
 
 impl NameError {
     /// Returns the error of the pair `base-quote` whose quote is neither a currency nor a coin.
-    pub(crate) fn unknown_quote(base: &str, quote: &str) -> Self {
+    fn unknown_quote(base: &str, quote: &str) -> Self {
         let share = Symbol::parse(&format!("{base}.{quote}")).ok();
         Self::UnknownQuote { quote: quote.to_owned(), share: ShareClass(share) }
     }
@@ -74,11 +74,20 @@ impl Symbol {
     /// among `quotes` is refused, because `BRK-B` is a class of share and no price in a currency "B".
     pub fn from_input(text: &str, quotes: &KnownQuotes) -> Result<Self, NameError> {
         let symbol = Self::from_spelling(text)?;
-        quotes.check(&symbol).map(|()| symbol)
+        symbol.check_quote(quotes).map(|()| symbol)
+    }
+
+    /// Returns an error for a pair whose quote is not among `quotes`. Its sentence has the spelling of a class of share, where
+    /// that may have been meant.
+    pub fn check_quote(&self, quotes: &KnownQuotes) -> Result<(), NameError> {
+        match self.pair() {
+            Some((base, quote)) if !quotes.contains(quote) => Err(NameError::unknown_quote(base, quote)),
+            _ => Ok(()),
+        }
     }
 
     /// Parses a symbol as files and requests spell it, and leaves it to the caller to check the quote by
-    /// [`KnownQuotes::check`].
+    /// [`Symbol::check_quote`].
     pub fn from_spelling(text: &str) -> Result<Self, NameError> {
         if text.contains(['/', '_']) { Self::parse(&text.replace(['/', '_'], "-")) } else { Self::parse(text) }
     }
@@ -261,7 +270,7 @@ mod tests {
         for bad in ["BTC//USD", "/USD", "BTC/", "BTC-USD/X", "btc/usdt", "BTC USDT"] {
             assert_eq!(bad.parse::<Symbol>(), Err(NameError::Symbol), "{bad}");
         }
-        let quotes = KnownQuotes::with([crate::Asset::parse("BARS").expect("an asset")]);
+        let quotes = KnownQuotes::with(["BARS"]);
         assert_eq!(Symbol::from_input("ORE/BARS", &quotes).map(|symbol| symbol.to_string()), Ok("ORE-BARS".to_owned()));
     }
 

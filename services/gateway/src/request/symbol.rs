@@ -55,7 +55,7 @@ pub(crate) async fn check_quote(store: &Store, symbol: &Symbol, pointer: &str) -
 
 /// Returns the error of [`check_quote`] as a value.
 pub(crate) async fn find_quote(store: &Store, symbol: &Symbol) -> Result<Result<(), NameError>, Problem> {
-    let Err(error) = KnownQuotes::default().check(symbol) else { return Ok(Ok(())) };
+    let Err(error) = symbol.check_quote(&KnownQuotes::default()) else { return Ok(Ok(())) };
     let is_asset = !assets::find(store, &[symbol.quote()]).await?.is_empty();
     Ok(if is_asset || queries::is_quoted(store, symbol).await? { Ok(()) } else { Err(error) })
 }

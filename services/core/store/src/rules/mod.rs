@@ -69,7 +69,7 @@ pub enum Created {
 pub enum VenueChoice {
     /// The primary venue of the symbol.
     Primary,
-    /// This venue.
+    /// The venue of this name.
     Named(Venue),
 }
 

@@ -1,6 +1,6 @@
 //! Rules whose market does not tick: what they say of themselves, and what their owners are mailed.
 
-use e2e::{Database, System, tape, wait_until};
+use e2e::{Alert, Database, System, tape, wait_until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -28,8 +28,9 @@ async fn a_rule_says_what_it_waits_for_and_begins_anew_at_another_venue() {
         ["venue", "follows_primary_venue", "last_tick_at", "waiting_for"].map(|field| alert[field].clone())
     };
     let at = |time: &str| json!(format!("2018-04-05T{time}.000000Z"));
-    let alert_of = |created: &Value| serde_json::from_value(created.clone()).expect("an alert");
-    let get = async |alert| -> Value { system.api.manage(Method::GET, alert, None).await.expect_status(200).json() };
+    let alert_of = |created: &Value| -> Alert { serde_json::from_value(created.clone()).expect("an alert") };
+    let get =
+        async |alert: &Alert| -> Value { system.api.manage(Method::GET, alert, None).await.expect_status(200).json() };
 
     let misspelt = create("BTCUSD", None).await;
     let [warning] = misspelt["warnings"].as_array().expect("warnings").as_slice() else { panic!("{misspelt}") };

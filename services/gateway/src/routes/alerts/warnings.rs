@@ -120,10 +120,10 @@ fn split<'a>(symbol: &'a Symbol, letters: &'a str) -> (&'a str, Option<&'a str>)
 /// Returns the Levenshtein distance: how many letters must be added, removed or replaced to make one name of the other.
 fn edit_distance(a: &[u8], b: &[u8]) -> usize {
     let mut distances: Vec<usize> = (0..=b.len()).collect();
-    for (row, letter) in a.iter().enumerate() {
+    for (row, own) in a.iter().enumerate() {
         let mut diagonal = std::mem::replace(&mut distances[0], row + 1);
         for (column, other) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(letter != other);
+            let replaced = diagonal + usize::from(own != other);
             diagonal = distances[column + 1];
             distances[column + 1] = replaced.min(diagonal + 1).min(distances[column] + 1);
         }

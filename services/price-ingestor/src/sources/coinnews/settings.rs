@@ -60,7 +60,9 @@ impl Settings {
         let mut coins = BTreeMap::new();
         for (coin, symbol) in &self.symbols {
             let key = format!("price_ingestor.coinnews.symbols.{coin}");
-            KnownQuotes::default().check(symbol).map_err(|why| SettingsError(format!("{key} = \"{symbol}\" {why}")))?;
+            symbol
+                .check_quote(&KnownQuotes::default())
+                .map_err(|why| SettingsError(format!("{key} = \"{symbol}\" {why}")))?;
             if let Some(other) = coins.insert(symbol, coin) {
                 return Err(SettingsError(format!(
                     "price_ingestor.coinnews.symbols gives {symbol} to {other:?} and to {coin:?}: each symbol is one coin's"
