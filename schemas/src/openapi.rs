@@ -32,7 +32,7 @@ macro_rules! text_schemas {
 
 text_schemas! {
     Symbol: "The name of an instrument: BASE-QUOTE, where the quote is a currency or a coin that is known, or a ticker like SPY or \
-        BRK.B, which is traded in USD.", "BTC-USD";
+        BRK.B, whose currency the table of assets says.", "BTC-USD";
     Venue: "The exchange or the source that a price comes from.", "coinbase";
     Asset: "The code of a currency, a coin or a share.", "USD";
     Price: "A price in units of the quote currency, as exact decimal text: above 0, at most 18 decimal places and 28 digits.", "6804.91";

@@ -283,11 +283,14 @@ COMMENT ON TABLE public.api_keys IS 'API keys by the SHA-256 hash of their token
 CREATE TABLE public.assets (
     code text NOT NULL COLLATE pg_catalog."C",
     scale smallint NOT NULL,
+    quote text COLLATE pg_catalog."C",
     CONSTRAINT assets_code_check CHECK ((code ~ '^[A-Z0-9]{1,20}(\.[A-Z0-9]{1,5})?$'::text)),
     CONSTRAINT assets_scale_check CHECK (((scale >= 0) AND (scale <= 12)))
 );
 
 COMMENT ON TABLE public.assets IS 'The assets that accounts may hold, and how many decimal places an amount of each has.';
+
+COMMENT ON COLUMN public.assets.quote IS 'The currency in which a share is traded, where an order names none; null for a currency and a coin.';
 
 CREATE TABLE public.batched_sources (
     source_id text NOT NULL COLLATE pg_catalog."C",
@@ -974,6 +977,9 @@ ALTER TABLE ONLY public.accounts
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.assets
+    ADD CONSTRAINT assets_quote_fkey FOREIGN KEY (quote) REFERENCES public.assets(code);
 
 ALTER TABLE ONLY public.candles
     ADD CONSTRAINT candles_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES public.instruments(id);

@@ -40,8 +40,8 @@ const COLLECT_ORDERS_FOR: Duration = Duration::from_secs(1);
 /// The routing of one kind of event.
 type Route = fn(&Message) -> Result<Routed, DecodeError>;
 
-/// Runs the consumers from their committed positions until one fails. The leader also checks for silent markets, and publishes the outcomes that the
-/// dispatchers of all instances have recorded: one publisher keeps their order.
+/// Runs the consumers from their committed positions until one fails. The leader also checks for silent markets, and
+/// publishes the outcomes that the dispatchers of all instances have recorded: one publisher keeps their order.
 pub(crate) async fn run(
     broker: &Broker,
     store: &Store,

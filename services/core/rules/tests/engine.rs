@@ -139,7 +139,7 @@ fn fired(engine: &mut Engine, first: u64, prices: &[(u8, &str)]) -> Vec<u64> {
     let ticks = (first..).zip(prices);
     let mut fired = Vec::new();
     for (sequence, (at, price)) in ticks {
-        let firings = engine.evaluate(&tick(venue(*at), sequence as i64 * 1_000, price), sequence);
+        let firings = engine.evaluate(&stored(tick(venue(*at), sequence as i64 * 1_000, price), sequence));
         fired.extend(firings.iter().map(|fired| fired.firing.sequence));
     }
     fired

@@ -380,13 +380,18 @@ COMMENT ON TABLE batched_sources IS
 
 CREATE TABLE assets (
     code  text     PRIMARY KEY COLLATE "C" CHECK (code ~ '^[A-Z0-9]{1,20}(\.[A-Z0-9]{1,5})?$'),
-    scale smallint NOT NULL CHECK (scale BETWEEN 0 AND 12)
+    scale smallint NOT NULL CHECK (scale BETWEEN 0 AND 12),
+    quote text     COLLATE "C" REFERENCES assets
 );
 COMMENT ON TABLE assets IS 'The assets that accounts may hold, and how many decimal places an amount of each has.';
+COMMENT ON COLUMN assets.quote IS
+    'The currency in which a share is traded, where an order names none; null for a currency and a coin.';
 INSERT INTO assets (code, scale) VALUES
     ('USD', 2), ('EUR', 2), ('GBP', 2), ('CHF', 2), ('JPY', 0), ('USDT', 6), ('USDC', 6),
-    ('BTC', 8), ('ETH', 8), ('XRP', 6), ('LTC', 8), ('BCH', 8), ('SOL', 9), ('ADA', 6), ('DOGE', 8), ('DOT', 10),
-    ('SPY', 6), ('QQQ', 6), ('AAPL', 6), ('MSFT', 6), ('GOOG', 6), ('AMZN', 6), ('TSLA', 6), ('NVDA', 6);
+    ('BTC', 8), ('ETH', 8), ('XRP', 6), ('LTC', 8), ('BCH', 8), ('SOL', 9), ('ADA', 6), ('DOGE', 8), ('DOT', 10);
+INSERT INTO assets (code, scale, quote) VALUES
+    ('SPY', 6, 'USD'), ('QQQ', 6, 'USD'), ('AAPL', 6, 'USD'), ('MSFT', 6, 'USD'),
+    ('GOOG', 6, 'USD'), ('AMZN', 6, 'USD'), ('TSLA', 6, 'USD'), ('NVDA', 6, 'USD');
 
 CREATE TABLE accounts (
     id      bigint  PRIMARY KEY,

@@ -9,6 +9,28 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{Error, Store, pg::row};
 
+/// What an asset is, which decides what it may be traded for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AssetKind {
+    /// A currency or a coin, in which other assets may be quoted.
+    Currency,
+    /// A share, which is traded in a currency where an order names none.
+    Share {
+        /// The currency that the share is traded in.
+        quote: Asset,
+    },
+}
+
+/// Returns what an asset is; none where accounts may not hold it.
+pub async fn find_kind(store: &Store, code: &Asset) -> Result<Option<AssetKind>, Error> {
+    let query = sqlx::query("SELECT quote FROM assets WHERE code = $1").bind(code.as_str());
+    let Some(row) = query.fetch_optional(store.pool()).await? else { return Ok(None) };
+    Ok(Some(match row.try_get::<Option<&str>, _>("quote")? {
+        Some(_) => AssetKind::Share { quote: row::asset(&row, "quote")? },
+        None => AssetKind::Currency,
+    }))
+}
+
 /// Returns those of these assets that accounts may hold.
 pub async fn find(store: &Store, codes: &[Asset]) -> Result<Vec<AssetRow>, Error> {
     if let Some(known) = cached(store, codes) {
@@ -28,11 +50,17 @@ fn cached(store: &Store, codes: &[Asset]) -> Option<Vec<AssetRow>> {
     codes.iter().map(|code| Some((code.clone(), *scales.get(code)?))).collect()
 }
 
-/// Adds an asset that accounts may hold, and returns `false` when it exists already, with any scale.
-pub async fn add(store: &Store, (code, scale): &AssetRow) -> Result<bool, Error> {
-    let added = sqlx::query("INSERT INTO assets (code, scale) VALUES ($1, $2) ON CONFLICT DO NOTHING")
+/// Adds an asset that accounts may hold, and returns `false` when it exists already, with any scale. The currency of a share
+/// must exist.
+pub async fn add(store: &Store, (code, scale): &AssetRow, kind: &AssetKind) -> Result<bool, Error> {
+    let quote = match kind {
+        AssetKind::Currency => None,
+        AssetKind::Share { quote } => Some(quote.as_str()),
+    };
+    let added = sqlx::query("INSERT INTO assets (code, scale, quote) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
         .bind(code.as_str())
         .bind(i16::try_from(*scale).unwrap_or(i16::MAX))
+        .bind(quote)
         .execute(store.pool())
         .await?;
     Ok(added.rows_affected() == 1)

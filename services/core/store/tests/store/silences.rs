@@ -42,6 +42,7 @@ async fn add_market(database: &Database, venue_name: &str, sequence: u64, hours_
         last_sequence: sequence,
         last_at: at(sequence as i64),
         last_price: price("5000"),
+        newest_ids: vec!["1".into()],
     };
     let changes = Changes { markets: vec![market], ..Changes::default() };
     let saved = database.transaction(move |tx| Box::pin(async move { engine_state::save(tx, &changes).await }));

@@ -115,18 +115,26 @@ async fn an_order_that_cannot_settle_is_rejected_with_its_reason() {
         order.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
         order
     };
+    let share = system.run(&["accounts", "asset", "SAP", "6", "--quote", "EUR"]).await;
+    assert!(share.status.success(), "{share:?}");
     for (changes, at) in [
         (json!({ "size": "0.123456789" }), "/size"),
         (json!({ "funds": "10.005" }), "/funds"),
         (json!({ "size": "1", "price": "1" }), "/price"),
         (json!({ "size": "1", "colour": "red" }), "/colour"),
+        (json!({ "size": "1", "symbol": "BRK-B" }), "/symbol"),
+        (json!({ "size": "1", "symbol": "BTC" }), "/symbol"),
+        (json!({ "size": "1", "symbol": "SAP" }), "/symbol"),
     ] {
         let refused: Value = ada.place(&market(changes)).await.expect_status(422).json();
         assert_eq!(refused["errors"][0]["pointer"], at);
     }
-    for (changes, reason) in
-        [(json!({ "size": "1", "symbol": "NO-SUCH" }), "unknown_symbol"), (json!({ "size": "1" }), "no_price")]
-    {
+    for (changes, reason) in [
+        (json!({ "size": "1", "symbol": "NO-SUCH" }), "unknown_symbol"),
+        (json!({ "size": "1", "symbol": "BRK.B" }), "unknown_symbol"),
+        (json!({ "size": "1", "symbol": "SPY" }), "no_price"),
+        (json!({ "size": "1" }), "no_price"),
+    ] {
         let order: Value = ada.place(&market(changes)).await.expect_status(200).json();
         assert_eq!((&order["status"], &order["reason"]), (&json!("rejected"), &json!(reason)));
     }

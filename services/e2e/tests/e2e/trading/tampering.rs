@@ -14,7 +14,7 @@ const TABLES: [(&str, &str, &str, &[&str]); 8] = [
     ("order_states", "'state of order ' || order_id", "true", &["order_id", "user_id", "status", "held_asset", "held"]),
     ("orders", "'order ' || id", "true", &["id", "user_id", "terms", "fingerprint"]),
     ("deposits", "'deposit ' || id", "true", &["id", "user_id", "asset", "amount"]),
-    ("assets", "'asset ' || code", "code IN ('USD', 'BTC')", &[]),
+    ("assets", "'asset ' || code", "code IN ('USD', 'BTC')", &["code", "scale"]),
 ];
 
 /// Writes without the triggers that would refuse a change, as replication does.

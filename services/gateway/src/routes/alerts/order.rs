@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     auth::{Credential, Required},
     http::problem::{FieldError, Problem},
-    request::{order, symbol::check_quote},
+    request::{order, symbol::check_payable},
     settings::OrdersFromAlerts,
     state::AppState,
 };
@@ -45,7 +45,7 @@ pub(crate) async fn read(
     let credential = credential.ok_or_else(|| reject("needs a signed-in user: send the token of a session"))?;
     credential.clone().authorize(Required::Scope(Scope::Alerts))?;
     let caller = credential.authorize(Required::Scope(Scope::Trade))?;
-    check_quote(&state.store, &then.order.symbol, "/then/order/symbol").await?;
+    check_payable(&state.store, &then.order.symbol, "/then/order/symbol").await?;
     order::check_decimal_places(&state.store, &then.order, "/then/order").await?;
     Ok(Some(NewOrder {
         id: Uuid::now_v7(),

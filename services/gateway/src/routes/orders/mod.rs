@@ -26,7 +26,7 @@ use crate::{
         headers::{IdempotencyKey, PreferWait, WaitDeadline, idempotency_key_error},
         order::{self, client_order_id_taken},
         query::{FromQuery, ListQuery, Query, QueryParams},
-        symbol::{SymbolInput, check_quote},
+        symbol::{SymbolInput, check_payable},
     },
     routes::{orders::response::Order, page::Page},
     state::AppState,
@@ -103,7 +103,7 @@ pub(crate) async fn place(
     JsonBody(body): JsonBody,
 ) -> OrderAnswer {
     let terms = order::read(&body)?;
-    check_quote(&state.store, &terms.symbol, "/symbol").await?;
+    check_payable(&state.store, &terms.symbol, "/symbol").await?;
     order::check_decimal_places(&state.store, &terms, "").await?;
     let id = Uuid::now_v7();
     // Subscribed before the order is saved, so that its decision cannot be missed.

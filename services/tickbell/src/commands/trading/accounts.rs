@@ -12,7 +12,8 @@ use store::{
     identity::users::{self, Role},
     outbox::relay,
     trading::{
-        assets, balances,
+        assets::{self, AssetKind},
+        balances,
         deposits::{self, AccountOwner, Deposit, NewDeposit, Requested},
         order_waiters::OrderWaiters,
     },
@@ -61,6 +62,9 @@ pub(crate) enum Command {
         /// Number of decimal places of its amounts; cannot be changed later
         #[arg(value_parser = clap::value_parser!(u32).range(0..=MAX_SCALE))]
         scale: u32,
+        /// Currency in which a share is traded, like USD; without it the asset is a currency or a coin
+        #[arg(long, value_name = "ASSET")]
+        quote: Option<Asset>,
     },
     /// Set the role of a user
     Role {
@@ -80,9 +84,10 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     match command {
         Command::Show { api } => show(options, &api).await,
         Command::Deposit { email, amount, asset, reference } => deposit(options, email, amount, asset, reference).await,
-        Command::Asset { code, scale } => {
+        Command::Asset { code, scale, quote } => {
             let store = store(&settings(options)?).await?;
-            if !assets::add(&store, &(code.clone(), scale)).await? {
+            let kind = asset_kind(&store, quote).await?;
+            if !assets::add(&store, &(code.clone(), scale), &kind).await? {
                 eprint(&format!("{code} already exists; GET /v1/assets shows its decimal places."));
                 return Ok(Exit::Failed);
             }
@@ -99,6 +104,16 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
             Ok(Exit::Done)
         }
     }
+}
+
+async fn asset_kind(store: &Store, quote: Option<Asset>) -> anyhow::Result<AssetKind> {
+    let Some(quote) = quote else { return Ok(AssetKind::Currency) };
+    if assets::find_kind(store, &quote).await? != Some(AssetKind::Currency) {
+        bail!(
+            "--quote {quote} is not a currency that accounts may hold; add it with `tickbell accounts asset {quote} SCALE`"
+        );
+    }
+    Ok(AssetKind::Share { quote })
 }
 
 async fn show(options: &GlobalOptions, api: &ApiOptions) -> anyhow::Result<Exit> {

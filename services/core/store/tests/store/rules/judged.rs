@@ -22,6 +22,7 @@ async fn with_markets(venues: &[&str]) -> Database {
         last_sequence: sequence,
         last_at: at(sequence as i64),
         last_price: price("5000"),
+        newest_ids: vec!["1".into()],
     };
     let bitcoin = venues.iter().map(|venue| ("BTC-USD", *venue)).chain([("ETH-USD", "kraken")]);
     let changes = Changes { markets: (1..).zip(bitcoin).map(market).collect(), ..Changes::default() };

@@ -4,7 +4,7 @@ use events::{Amount, Asset, OrderStatus};
 use store::{
     outbox::LocalRelay,
     trading::{
-        assets,
+        assets::{self, AssetKind},
         deposits::{self, AccountOwner, NewDeposit, Requested},
         orders::{self, Cancellation, OrderFilter, OrderKey, Placed},
     },
@@ -124,11 +124,30 @@ async fn an_asset_is_added_once_with_a_fixed_scale() {
     let database = Database::new().await;
     let store = &database.store;
     let acme = Asset::parse("ACME").expect("an asset");
-    assert!(assets::add(store, &(acme.clone(), 3)).await.expect("an answer"));
-    assert!(!assets::add(store, &(acme.clone(), 5)).await.expect("an answer"));
+    assert!(assets::add(store, &(acme.clone(), 3), &AssetKind::Currency).await.expect("an answer"));
+    assert!(!assets::add(store, &(acme.clone(), 5), &AssetKind::Currency).await.expect("an answer"));
     let codes = [acme.clone(), Asset::parse("NONE").expect("an asset")];
     for _ in 0..2 {
         assert_eq!(assets::find(store, &codes).await.expect("assets"), [(acme.clone(), 3)]);
     }
     assert!(assets::list(store).await.expect("assets").contains(&(acme, 3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_says_what_it_is_traded_in() {
+    let database = Database::new().await;
+    let store = &database.store;
+    let asset = |code: &str| Asset::parse(code).expect("an asset");
+    let share = |quote: &str| AssetKind::Share { quote: asset(quote) };
+    assert!(assets::add(store, &(asset("BRK.B"), 6), &share("EUR")).await.expect("an answer"));
+    assert!(assets::add(store, &(asset("ACME"), 6), &share("NONE")).await.is_err(), "its currency does not exist");
+    for (code, kind) in [
+        ("BRK.B", Some(share("EUR"))),
+        ("SPY", Some(share("USD"))),
+        ("USD", Some(AssetKind::Currency)),
+        ("BTC", Some(AssetKind::Currency)),
+        ("ACME", None),
+    ] {
+        assert_eq!(assets::find_kind(store, &asset(code)).await.expect("an answer"), kind, "{code}");
+    }
 }
