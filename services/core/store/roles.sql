@@ -65,7 +65,8 @@ BEGIN
 
         -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
         -- an account is made without saying its balance.
-        'SELECT ON assets, orders, deposits, accounts, posting_batches TO tickbell_trade_settler',
+        'SELECT ON assets, orders, deposits, accounts, posting_batches, instruments, ticks, dropped_tick_months '
+            'TO tickbell_trade_settler',
         'INSERT (id, kind, user_id, asset, hash) ON accounts TO tickbell_trade_settler',
         'SELECT, INSERT ON postings, transfers, trades, dead_letters TO tickbell_trade_settler',
         'SELECT, INSERT, UPDATE ON order_states, settlement_markets, settlement_prices, consumer_positions '

@@ -74,6 +74,9 @@ pub async fn verify(
         head = hash_chain::hex(&last.posting.hash);
         postings += page.len() as u64;
         page.iter().for_each(|posted| audit.check_posting(posted));
+        let first = page.first().map_or(last.posting.id, |first| first.posting.id);
+        let unpriced = snapshot.trades_without_tick(first, last.posting.id).await?;
+        unpriced.iter().for_each(|trade| audit.trade_without_tick(trade));
         progress(postings, all);
     }
     audit.require_up_to(snapshot.last_of_batches().await?);

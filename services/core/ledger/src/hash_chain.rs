@@ -68,8 +68,10 @@ pub fn trade(row: &TradeRow) -> Hash {
         .field(row.price.normalize())
         .field(row.quote_amount.normalize())
         .field(row.fee.normalize())
+        .field(row.fee_bp)
         .field(row.tick_sequence)
         .field(row.tick_price.normalize())
+        .field(row.tick_at.micros())
         .field(row.at.micros())
         .hash()
 }

@@ -109,10 +109,14 @@ pub struct TradeRow {
     pub quote_amount: Decimal,
     /// The fee, in the quote asset.
     pub fee: Decimal,
+    /// The rate of the fee, in basis points of the quote amount.
+    pub fee_bp: i32,
     /// The sequence of the tick that priced the trade.
     pub tick_sequence: i64,
     /// The price of that tick.
     pub tick_price: Decimal,
+    /// The time of that tick.
+    pub tick_at: Timestamp,
     /// The time of the event that caused the trade.
     pub at: Timestamp,
     /// The hash of the fields above.

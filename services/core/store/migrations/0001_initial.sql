@@ -515,8 +515,10 @@ CREATE TABLE trades (
     price         numeric     NOT NULL,
     quote_amount  numeric     NOT NULL,
     fee           numeric     NOT NULL,
+    fee_bp        integer     NOT NULL,
     tick_sequence bigint      NOT NULL,
     tick_price    numeric     NOT NULL,
+    tick_at       timestamptz NOT NULL,
     at            timestamptz NOT NULL,
     hash          bytea       NOT NULL,
     CONSTRAINT amounts_in_range CHECK (
@@ -526,12 +528,13 @@ CREATE TABLE trades (
         AND fee >= 0 AND fee < 1e16 AND fee = round(fee, 12)
         AND tick_price > 0 AND tick_price < 1e14
         AND tick_price = round(tick_price, least(18, 28 - length(trunc(tick_price)::text)))),
-    CONSTRAINT time_is_finite CHECK (isfinite(at))
+    CONSTRAINT time_is_finite CHECK (isfinite(at) AND isfinite(tick_at))
 );
 CREATE INDEX trades_user ON trades (user_id, posting_id);
 COMMENT ON TABLE trades IS 'The trade of each filled order. An order trades once, as a whole.';
 COMMENT ON COLUMN trades.quote_amount IS 'The amount of the quote asset before the fee.';
-COMMENT ON COLUMN trades.tick_sequence IS 'The tick that priced the trade; tick_price is its price.';
+COMMENT ON COLUMN trades.fee_bp IS 'The rate of the fee, in basis points of the quote amount before rounding.';
+COMMENT ON COLUMN trades.tick_sequence IS 'The tick that priced the trade; tick_price is its price, and tick_at its time.';
 COMMENT ON COLUMN trades.hash IS 'The SHA-256 hash of all other columns.';
 
 CREATE TABLE deposits (

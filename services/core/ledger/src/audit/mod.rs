@@ -264,7 +264,7 @@ impl Audit {
         if let Some((base, quote)) = places(terms.symbol.base()).zip(places(terms.symbol.quote()))
             && !order::is_rounded_right(trade, terms.side, Scales { base, quote })
         {
-            let wrong = "breaks the rounding rule: its quote amount must be size × price, and its fee a rate of that, rounded \
+            let wrong = "breaks the rounding rule: its quote amount must be size × price, and its fee its rate of that, rounded \
                          against the customer";
             self.find(format!("posting {}", posting.id), format!("the {at} {wrong}"));
         }
@@ -274,6 +274,14 @@ impl Audit {
     pub fn orphaned_transfer(&mut self, transfer: &TransferRow) {
         let row = format!("transfer {} of posting {}", transfer.number, transfer.posting_id);
         self.find(row, "there is no such posting");
+    }
+
+    /// Reports a trade whose tick the history does not hold.
+    pub fn trade_without_tick(&mut self, trade: &TradeRow) {
+        let TradeRow { order_id, posting_id, symbol, tick_sequence, tick_price, tick_at, .. } = trade;
+        let tick = format!("tick {tick_sequence} of {symbol}, {} at {tick_at}", tick_price.normalize());
+        let wrong = format!("the trade of order {order_id} cites {tick}, which the history does not hold");
+        self.find(format!("posting {posting_id}"), wrong);
     }
 
     /// Reports a trade whose posting is missing or belongs to another order.

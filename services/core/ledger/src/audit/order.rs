@@ -6,13 +6,10 @@ use events::{
 };
 
 use crate::{
-    amounts::{self, Scales},
+    amounts::{self, Notional, Scales},
     rows::TradeRow,
     trigger_book::Trigger,
 };
-
-/// The largest fee that a setting allows, in basis points.
-const MAX_FEE_BP: u32 = 1_000;
 
 /// Returns true when an order of this request could have traded so. The settler's settings are not known here, so the spread
 /// and the fee of a market order are not checked.
@@ -41,27 +38,17 @@ pub(super) fn matches_request(trade: &TradeRow, request: &OrderRequest) -> bool 
 }
 
 /// Returns true when the trade is rounded against its customer, as the settler rounds: the quote amount is size × price, up
-/// for a buyer and down for a seller, and the fee is what some allowed rate gives, rounded up.
+/// for a buyer and down for a seller, and the fee is that of its rate, rounded up.
 pub(super) fn is_rounded_right(trade: &TradeRow, side: Side, scales: Scales) -> bool {
     let amounts = (
         Price::new(trade.price).ok(),
         amounts::to_minor_units(trade.size, scales.base),
         amounts::to_minor_units(trade.quote_amount, scales.quote),
         amounts::to_minor_units(trade.fee, scales.quote),
+        u32::try_from(trade.fee_bp).ok(),
     );
-    let (Some(price), Some(size), Some(quote), Some(fee)) = amounts else { return false };
-    let expected = |fee_bp| scales.notional(side, size, price, fee_bp);
-    // The rate of the day is not saved with the trade. A fee never falls with its rate, so the first one that reaches the fee
-    // is the one to compare.
-    let (mut low, mut high) = (0, MAX_FEE_BP);
-    while low < high {
-        let rate = (low + high) / 2;
-        match expected(rate) {
-            Some(notional) if notional.fee < fee => low = rate + 1,
-            _ => high = rate,
-        }
-    }
-    expected(low).is_some_and(|notional| (notional.quote, notional.fee) == (quote, fee))
+    let (Some(price), Some(size), Some(quote), Some(fee), Some(fee_bp)) = amounts else { return false };
+    scales.notional(side, size, price, fee_bp) == Some(Notional { quote, fee })
 }
 
 #[cfg(test)]
@@ -84,8 +71,10 @@ mod tests {
             price: Decimal::new(4_000, 0),
             quote_amount: Decimal::new(2_000, 0),
             fee: Decimal::new(2, 0),
+            fee_bp: 10,
             tick_sequence: 1,
             tick_price: Decimal::new(4_000, 0),
+            tick_at: Timestamp::EPOCH,
             at: Timestamp::EPOCH,
             hash: Vec::new(),
         }
@@ -133,7 +122,10 @@ mod tests {
             (third(2_266_666, 2_267), Side::Buy, false),
             (third(2_266_666, 2_267), Side::Sell, true),
             (third(2_266_667, 2_267), Side::Sell, false),
-            (third(2_266_667, 0), Side::Buy, true), // The rate may have been zero.
+            (third(2_266_667, 0), Side::Buy, false),
+            (TradeRow { fee_bp: 0, ..third(2_266_667, 0) }, Side::Buy, true),
+            (TradeRow { fee_bp: 11, ..third(2_266_667, 2_267) }, Side::Buy, false),
+            (TradeRow { fee_bp: -1, ..third(2_266_667, 0) }, Side::Buy, false),
             (third(2_266_667, 2_266), Side::Buy, false),
             (third(2_266_667, 2_268), Side::Buy, false),
             (TradeRow { fee: Decimal::MAX, ..trade() }, Side::Buy, false),

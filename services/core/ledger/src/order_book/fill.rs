@@ -211,8 +211,10 @@ impl OrderBook {
             price: price.decimal(),
             quote_amount,
             fee,
+            fee_bp: self.policy.rates.fee_bp as i32,
             tick_sequence: quote.sequence as i64,
             tick_price: quote.price.decimal(),
+            tick_at: quote.at,
             at,
             hash: Vec::new(),
         };

@@ -88,6 +88,24 @@ impl Snapshot {
         query.bind(first).bind(last).fetch_all(&mut *self.connection).await?.iter().map(trade).collect()
     }
 
+    /// Lists those trades of the postings from one number to another whose tick the history does not hold, although the
+    /// history-writer has read the stream up to it, and keeps the ticks of its month. A tick is found by its time and price:
+    /// the stream may have been created anew since, and the tick published again.
+    pub async fn trades_without_tick(&mut self, first: i64, last: i64) -> Result<Vec<TradeRow>, Error> {
+        let query = sqlx::query(
+            "SELECT t.* FROM postings p JOIN trades t ON t.order_id = p.cause JOIN orders o ON o.id = p.cause
+             WHERE p.kind = 'fill' AND p.id BETWEEN $1 AND $2
+               AND t.tick_sequence <= (SELECT stream_position FROM consumer_positions WHERE consumer = 'history-writer')
+               AND NOT EXISTS (SELECT FROM dropped_tick_months
+                               WHERE first_day = date_trunc('month', t.tick_at AT TIME ZONE 'UTC')::date)
+               AND NOT EXISTS (SELECT FROM instruments i JOIN ticks k ON k.instrument_id = i.id
+                               WHERE i.symbol = t.symbol AND i.venue = coalesce(o.terms ->> 'venue', i.venue)
+                                 AND k.at = t.tick_at AND k.price = t.tick_price)
+             ORDER BY p.id",
+        );
+        query.bind(first).bind(last).fetch_all(&mut *self.connection).await?.iter().map(trade).collect()
+    }
+
     /// Lists the orders of trades whose posting is missing or belongs to another order, at most 100.
     pub async fn orphaned_trades(&mut self) -> Result<Vec<Uuid>, Error> {
         let query = sqlx::query_scalar(
@@ -208,8 +226,10 @@ fn trade(found: &PgRow) -> Result<TradeRow, Error> {
         price: found.try_get("price")?,
         quote_amount: found.try_get("quote_amount")?,
         fee: found.try_get("fee")?,
+        fee_bp: found.try_get("fee_bp")?,
         tick_sequence: found.try_get("tick_sequence")?,
         tick_price: found.try_get("tick_price")?,
+        tick_at: row::time(found, "tick_at")?,
         at: row::time(found, "at")?,
         hash: found.try_get("hash")?,
     })

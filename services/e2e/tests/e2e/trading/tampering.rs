@@ -35,7 +35,7 @@ fn other_value(column: &str, kind: &str) -> String {
         ("code", _) => "'OTHER'".into(),
         ("terms", _) => r#"jsonb_set(terms, '{size}', '"7"')"#.into(),
         ("symbol", _) => "'ETH-USD'".into(),
-        (_, "smallint" | "bigint") => format!("{column} + 1000"),
+        (_, "smallint" | "integer" | "bigint") => format!("{column} + 1000"),
         (_, "numeric") => format!("{column} + 0.01"),
         (_, "uuid") => "gen_random_uuid()".into(),
         (_, "timestamp with time zone") => format!("{column} + interval '1 microsecond'"),
@@ -113,6 +113,25 @@ async fn a_hundred_changes_are_found_and_named() {
     }
     let verification = system.run(&["ledger", "verify"]).await;
     assert!(verification.status.success(), "{}", String::from_utf8_lossy(&verification.stdout));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_trade_at_a_price_that_nobody_quoted_is_found() {
+    let mut system = System::start().await;
+    fund_and_trade(&system).await;
+    let database = Database::of(&system);
+    verified(&system, &[], 0).await;
+    let first = database.value("SELECT min(posting_id) FROM trades");
+    database.value("DELETE FROM ticks");
+    let report = verified(&system, &[], 1).await;
+    let finding = &report["findings"][0];
+    assert_eq!(finding["row"], format!("posting {first}"), "{report}");
+    let problem = finding["problem"].as_str().expect("a sentence");
+    assert!(problem.contains("cites tick 1 of BTC-USD, 5000 at 2018-"), "{report}");
+    // A month whose ticks were dropped proves nothing.
+    database.value("INSERT INTO dropped_tick_months SELECT DISTINCT date_trunc('month', tick_at AT TIME ZONE 'UTC') FROM trades");
+    verified(&system, &[], 0).await;
     system.stop().await;
 }
 

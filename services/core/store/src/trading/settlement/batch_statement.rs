@@ -99,8 +99,8 @@ impl Statement {
     /// Adds the states of orders and the trades of those that are filled.
     fn add_orders(&mut self, changes: &Changes) {
         let Changes { orders, trades, .. } = changes;
-        let into = "trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, tick_sequence,
-                            tick_price, at, hash)";
+        let into = "trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, fee_bp,
+                            tick_sequence, tick_price, tick_at, at, hash)";
         self.insert("traded", into, "", |columns| {
             columns
                 .push_bind(column(trades, |trade| trade.order_id))
@@ -112,8 +112,10 @@ impl Statement {
                 .push_bind(column(trades, |trade| trade.price))
                 .push_bind(column(trades, |trade| trade.quote_amount))
                 .push_bind(column(trades, |trade| trade.fee))
+                .push_bind(column(trades, |trade| trade.fee_bp))
                 .push_bind(column(trades, |trade| trade.tick_sequence))
                 .push_bind(column(trades, |trade| trade.tick_price))
+                .push_bind(column(trades, |trade| trade.tick_at.datetime()))
                 .push_bind(column(trades, |trade| trade.at.datetime()))
                 .push_bind(column(trades, |trade| trade.hash.as_slice()));
         });
