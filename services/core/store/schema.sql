@@ -484,6 +484,7 @@ CREATE TABLE public.market_states (
 COMMENT ON TABLE public.market_states IS 'The last tick of each market that the alert-engine has evaluated.';
 
 COMMENT ON COLUMN public.market_states.newest_ids IS 'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
+
 COMMENT ON COLUMN public.market_states.evaluated_at IS 'When the last tick was evaluated, by the clock of the database: last_at is the time of the tick itself, which a recording has of long ago.';
 
 CREATE TABLE public.order_idempotency_keys (
@@ -731,12 +732,14 @@ CREATE TABLE public.trades (
     price numeric NOT NULL,
     quote_amount numeric NOT NULL,
     fee numeric NOT NULL,
+    fee_bp integer NOT NULL,
     tick_sequence bigint NOT NULL,
     tick_price numeric NOT NULL,
+    tick_at timestamp with time zone NOT NULL,
     at timestamp with time zone NOT NULL,
     hash bytea NOT NULL,
     CONSTRAINT amounts_in_range CHECK (((size > (0)::numeric) AND (size < '10000000000000000'::numeric) AND (size = round(size, 12)) AND (price > (0)::numeric) AND (price < '100000000000000'::numeric) AND (price = round(price, LEAST(18, (28 - length((trunc(price))::text))))) AND (quote_amount > (0)::numeric) AND (quote_amount < '10000000000000000'::numeric) AND (quote_amount = round(quote_amount, 12)) AND (fee >= (0)::numeric) AND (fee < '10000000000000000'::numeric) AND (fee = round(fee, 12)) AND (tick_price > (0)::numeric) AND (tick_price < '100000000000000'::numeric) AND (tick_price = round(tick_price, LEAST(18, (28 - length((trunc(tick_price))::text))))))),
-    CONSTRAINT time_is_finite CHECK (isfinite(at)),
+    CONSTRAINT time_is_finite CHECK ((isfinite(at) AND isfinite(tick_at))),
     CONSTRAINT trades_side_check CHECK ((side = ANY (ARRAY['buy'::text, 'sell'::text])))
 );
 
@@ -744,7 +747,9 @@ COMMENT ON TABLE public.trades IS 'The trade of each filled order. An order trad
 
 COMMENT ON COLUMN public.trades.quote_amount IS 'The amount of the quote asset before the fee.';
 
-COMMENT ON COLUMN public.trades.tick_sequence IS 'The tick that priced the trade; tick_price is its price.';
+COMMENT ON COLUMN public.trades.fee_bp IS 'The rate of the fee, in basis points of the quote amount before rounding.';
+
+COMMENT ON COLUMN public.trades.tick_sequence IS 'The tick that priced the trade; tick_price is its price, and tick_at its time.';
 
 COMMENT ON COLUMN public.trades.hash IS 'The SHA-256 hash of all other columns.';
 

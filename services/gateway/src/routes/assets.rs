@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use ledger::rows::AssetRow;
 use serde::Serialize;
-use store::trading::assets;
+use store::trading::assets::{self, AssetKind};
 use utoipa::ToSchema;
 
 use crate::{
@@ -20,11 +20,17 @@ pub(crate) struct AssetInfo {
     /// The number of decimal places of an amount.
     #[schema(example = 2)]
     scale: u32,
+    /// The currency that a share is traded in where an order names none; null for a currency or a coin.
+    quote: Option<events::Asset>,
 }
 
-impl From<AssetRow> for AssetInfo {
-    fn from((code, scale): AssetRow) -> Self {
-        Self { code, scale }
+impl From<(AssetRow, AssetKind)> for AssetInfo {
+    fn from(((code, scale), kind): (AssetRow, AssetKind)) -> Self {
+        let quote = match kind {
+            AssetKind::Share { quote } => Some(quote),
+            AssetKind::Currency => None,
+        };
+        Self { code, scale, quote }
     }
 }
 
@@ -39,5 +45,5 @@ pub(crate) async fn list(
     State(state): State<AppState>,
     QueryParams(()): QueryParams<()>,
 ) -> Result<Json<Page<AssetInfo>>, Problem> {
-    Ok(Json(Page::whole(assets::list(&state.store).await?)))
+    Ok(Json(Page::whole(assets::list_with_kinds(&state.store).await?)))
 }

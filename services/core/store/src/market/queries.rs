@@ -1,7 +1,6 @@
 //! The gateway's queries over market data: latest prices, ticks and candles.
 
 use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
-use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{Error, Store, bigint, optional_price, optional_size, pg::row};

@@ -24,11 +24,7 @@ pub enum AssetKind {
 /// Returns what an asset is; none where accounts may not hold it.
 pub async fn find_kind(store: &Store, code: &Asset) -> Result<Option<AssetKind>, Error> {
     let query = sqlx::query("SELECT quote FROM assets WHERE code = $1").bind(code.as_str());
-    let Some(row) = query.fetch_optional(store.pool()).await? else { return Ok(None) };
-    Ok(Some(match row.try_get::<Option<&str>, _>("quote")? {
-        Some(_) => AssetKind::Share { quote: row::asset(&row, "quote")? },
-        None => AssetKind::Currency,
-    }))
+    query.fetch_optional(store.pool()).await?.as_ref().map(kind).transpose()
 }
 
 /// Returns those of these assets that accounts may hold.
@@ -72,8 +68,21 @@ pub async fn list(store: &Store) -> Result<Vec<AssetRow>, Error> {
     rows.iter().map(known_asset).collect()
 }
 
+/// Returns all assets with what each is, ordered by code.
+pub async fn list_with_kinds(store: &Store) -> Result<Vec<(AssetRow, AssetKind)>, Error> {
+    let rows = sqlx::query("SELECT code, scale, quote FROM assets ORDER BY code").fetch_all(store.pool()).await?;
+    rows.iter().map(|row| Ok((known_asset(row)?, kind(row)?))).collect()
+}
+
 pub(crate) fn known_asset(row: &PgRow) -> Result<AssetRow, Error> {
     Ok((row::asset(row, "code")?, scale(row)?))
+}
+
+fn kind(row: &PgRow) -> Result<AssetKind, Error> {
+    Ok(match row.try_get::<Option<&str>, _>("quote")? {
+        Some(_) => AssetKind::Share { quote: row::asset(row, "quote")? },
+        None => AssetKind::Currency,
+    })
 }
 
 fn scale(row: &PgRow) -> Result<u32, sqlx::Error> {

@@ -39,7 +39,7 @@ async fn a_request_is_read_in_one_way_or_refused() {
         (&["GET http://a/v1/prices HTTP/1.1", "Connection: close"], "", 400),
         (&["GET /v1/prices HTTP/1.1", "Host: a", "Content-Length: 5", "Connection: close"], "hello", 200),
         (&["GET /v1/prices/%00 HTTP/1.1", "Host: a", "Connection: close"], "", 422),
-        (&["GET /v1/prices/BTC%2FUSD HTTP/1.1", "Host: a", "Connection: close"], "", 422),
+        (&["GET /v1/prices/BTC%2FUSD HTTP/1.1", "Host: a", "Connection: close"], "", 404),
         (&["GET /v1/prices/%ff HTTP/1.1", "Host: a", "Connection: close"], "", 422),
         (&[POST, "Host: a", JSON, length, "Connection: close"], ALERT, 201),
         (&[POST, "Host: a", JSON, length, "Content-Encoding: gzip", "Connection: close"], ALERT, 415),

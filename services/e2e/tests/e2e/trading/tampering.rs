@@ -130,7 +130,9 @@ async fn a_trade_at_a_price_that_nobody_quoted_is_found() {
     let problem = finding["problem"].as_str().expect("a sentence");
     assert!(problem.contains("cites tick 1 of BTC-USD, 5000 at 2018-"), "{report}");
     // A month whose ticks were dropped proves nothing.
-    database.value("INSERT INTO dropped_tick_months SELECT DISTINCT date_trunc('month', tick_at AT TIME ZONE 'UTC') FROM trades");
+    database.value(
+        "INSERT INTO dropped_tick_months SELECT DISTINCT date_trunc('month', tick_at AT TIME ZONE 'UTC') FROM trades",
+    );
     verified(&system, &[], 0).await;
     system.stop().await;
 }

@@ -150,4 +150,6 @@ async fn a_share_says_what_it_is_traded_in() {
     ] {
         assert_eq!(assets::find_kind(store, &asset(code)).await.expect("an answer"), kind, "{code}");
     }
+    let listed = assets::list_with_kinds(store).await.expect("assets");
+    assert!(listed.contains(&((asset("BRK.B"), 6), share("EUR"))), "{listed:?}");
 }

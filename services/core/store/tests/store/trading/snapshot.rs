@@ -77,3 +77,34 @@ async fn mismatched_rows_are_listed() {
     assert_eq!(snapshot.orphaned_trades().await.expect("trades"), [ORDER]);
     assert_eq!(snapshot.trades_without_state().await.expect("trades"), [ORDER]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trade_whose_tick_is_not_in_the_history_is_listed() {
+    let (database, ada) = ready().await;
+    settle(&database.store, opened(ada)).await.expect("it is committed");
+    settle(&database.store, filled(ada)).await.expect("it is committed");
+    let listed = async || {
+        let mut snapshot = ledger_snapshot::begin(&database.store).await.expect("a snapshot");
+        let trades = snapshot.trades_without_tick(1, 3).await.expect("trades");
+        trades.iter().map(|trade| (trade.order_id, trade.tick_sequence)).collect::<Vec<_>>()
+    };
+    let day = at(0).to_string();
+    let tick = |instrument: u8, price: u16| {
+        format!("INSERT INTO ticks VALUES ({instrument}, '{day}', '{price}', 9, {price}, NULL, 'trade', 'file', now())")
+    };
+    for (change, expected) in [
+        ("SELECT 1".to_owned(), 0), // There is no history.
+        ("INSERT INTO consumer_positions VALUES ('history-writer', 8, NULL, now())".into(), 0),
+        ("UPDATE consumer_positions SET stream_position = 9 WHERE consumer = 'history-writer'".into(), 1),
+        (format!("SELECT create_ticks_partition(date_trunc('month', '{day}'::timestamptz)::date)"), 1),
+        ("INSERT INTO instruments (symbol, venue, first_sequence) VALUES ('ETH-USD', 'test', 1), ('BTC-USD', 'test', 2)".into(), 1),
+        (tick(1, 4000), 1),
+        (tick(2, 3999), 1),
+        (tick(2, 4000), 0),
+        ("DELETE FROM ticks".into(), 1),
+        (format!("INSERT INTO dropped_tick_months VALUES (date_trunc('month', '{day}'::timestamptz)::date)"), 0),
+    ] {
+        database.run(&change).await;
+        assert_eq!(listed().await, [(ORDER, 9)][..expected], "{change}");
+    }
+}
