@@ -145,6 +145,8 @@ async fn run_services(
     let gateway = gateway::bind(context.clone(), broker.clone(), store.clone()).await?;
     let address = gateway.local_addr();
     context.settings.links.base_url = base_url(&context.settings, address);
+    // Whoever sees that the API answers may run a command at once, which reads this file.
+    data.write_env(&context.settings, address)?;
 
     let mut running = JoinSet::new();
     let shutdown = context.shutdown.clone();
@@ -159,7 +161,6 @@ async fn run_services(
         running.spawn(async move { (service.name, task.await) });
     }
     watch_database(&store, &context);
-    data.write_env(&context.settings, address)?;
     print(&welcome::text(&context.settings, data.path(), address));
     let gateway = context.settings.gateway.lame_duck_seconds + context.settings.gateway.drain_seconds;
     let outcome = run_until_stopped(&context, &mut running, DRAIN + Duration::from_secs(gateway)).await;
