@@ -13,7 +13,11 @@ mod users;
 mod wait;
 
 pub use api::{Alert, Api, ApiResponse, Firing};
-pub use mail::{Mail, odd_server::OddMailServer, server::MailServer};
+pub use mail::{
+    Mail,
+    odd_server::OddMailServer,
+    server::{MailServer, Protection},
+};
 pub use process::Process;
 pub use system::{
     System,

@@ -15,17 +15,17 @@ use crate::{
     wait_until,
 };
 
-/// Accepts every mail, except that it always refuses `nobody@` and refuses the first attempt for `later@`.
-const HANDLER: &str = r#"
-import os
+/// Accepts every mail, except that it always refuses `nobody@` and refuses the first attempt for `later@`. With STARTTLS it
+/// offers AUTH LOGIN alone, and with implicit TLS AUTH PLAIN alone; both require the account.
+const SERVER: &str = r#"
+import os, signal, ssl, sys
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+port, folder, protection = sys.argv[1:]
 
 class Mailbox:
-    @classmethod
-    def from_cli(cls, parser, *folder):
-        return cls(folder[0])
-
-    def __init__(self, folder):
-        self.folder, self.count = folder, 0
+    count = 0
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         if address.startswith('nobody@'):
@@ -34,18 +34,45 @@ class Mailbox:
         return '250 OK'
 
     async def handle_DATA(self, server, session, envelope):
-        later = envelope.rcpt_tos[0].startswith('later@') and not os.listdir(f'{self.folder}/refused')
+        later = envelope.rcpt_tos[0].startswith('later@') and not os.listdir(f'{folder}/refused')
         self.count += 1
-        name = f'{self.folder}/{"refused" if later else "taken"}/{self.count}'
+        name = f'{folder}/{"refused" if later else "taken"}/{self.count}'
         with open(f'{name}.part', 'wb') as file:
             file.write(envelope.original_content)
         os.rename(f'{name}.part', f'{name}.eml')
         return '451 4.3.0 not now' if later else '250 OK'
+
+def authenticate(server, session, envelope, mechanism, login):
+    return AuthResult(success=login == LoginPassword(b'bell', b'p+q/'), handled=False)
+
+options = {}
+if protection != 'none':
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f'{folder}/certificate.pem', f'{folder}/key.pem')
+    options = {'authenticator': authenticate, 'auth_required': True}
+if protection == 'starttls':
+    options |= {'tls_context': context, 'require_starttls': True, 'auth_exclude_mechanism': ['PLAIN']}
+if protection == 'implicit':
+    options |= {'ssl_context': context, 'auth_require_tls': False, 'auth_exclude_mechanism': ['LOGIN']}
+Controller(Mailbox(), hostname='127.0.0.1', port=int(port), **options).start()
+signal.pause()
 "#;
+
+/// How a mail server protects its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// Everybody may send, in plain text.
+    None,
+    /// TLS begins with STARTTLS, and an account is required.
+    StartTls,
+    /// TLS begins with the first byte, and an account is required.
+    Implicit,
+}
 
 /// A running mail server and its mailbox.
 pub struct MailServer {
     port: u16,
+    protection: Protection,
     folder: PathBuf,
     _process: Process,
 }
@@ -53,28 +80,53 @@ pub struct MailServer {
 impl MailServer {
     /// Starts one that keeps its mails in a new folder below `home`.
     pub async fn start(home: &Path) -> Self {
+        Self::start_with(home, Protection::None).await
+    }
+
+    /// Starts one with a certificate of its own, which is in the file [`Self::certificate`].
+    pub async fn start_with(home: &Path, protection: Protection) -> Self {
         let folder = home.join("mailbox");
         for name in ["taken", "refused"] {
             fs::create_dir_all(folder.join(name)).expect("a folder");
         }
-        fs::write(folder.join("mailbox.py"), HANDLER).expect("a file");
+        let name = match protection {
+            Protection::None => "none",
+            Protection::StartTls => "starttls",
+            Protection::Implicit => "implicit",
+        };
+        if protection != Protection::None {
+            let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+            fs::write(folder.join("certificate.pem"), own.cert.pem()).expect("a file");
+            fs::write(folder.join("key.pem"), own.signing_key.serialize_pem()).expect("a file");
+        }
         let port = free_address().port();
-        let program = program::workspace().join(".tools/bin/aiosmtpd");
-        assert!(program.is_file(), "{} is missing: run `make tools-test`", program.display());
-        let mut command = Command::new(program);
-        command.env("PYTHONPATH", &folder).current_dir(&folder);
-        command
-            .args(["--nosetuid", "--listen", &format!("127.0.0.1:{port}"), "--class", "mailbox.Mailbox"])
-            .arg(&folder);
+        let python = program::workspace().join(".tools/python/bin/python");
+        assert!(python.is_file(), "{} is missing: run `make tools-test`", python.display());
+        let mut command = Command::new(python);
+        command.args(["-c", SERVER, &port.to_string()]).arg(&folder).arg(name);
         let process = Process::start(&mut command, &folder.join("log"));
         let answers = async || TcpStream::connect(("127.0.0.1", port)).ok();
         wait_until("the mail server answers", Duration::from_secs(15), answers).await;
-        Self { port, folder, _process: process }
+        Self { port, protection, folder, _process: process }
     }
 
     /// The value for the setting `smtp.url`.
     pub fn url(&self) -> String {
-        format!("smtp://127.0.0.1:{}", self.port)
+        self.url_with_password("p%2Bq%2F")
+    }
+
+    /// The value for the setting `smtp.url` with another password, percent-encoded, where the server requires one.
+    pub fn url_with_password(&self, password: &str) -> String {
+        match self.protection {
+            Protection::None => format!("smtp://127.0.0.1:{}", self.port),
+            Protection::StartTls => format!("smtp://bell:{password}@localhost:{}?tls=required", self.port),
+            Protection::Implicit => format!("smtps://bell:{password}@localhost:{}", self.port),
+        }
+    }
+
+    /// The file for the setting `smtp.ca`.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("certificate.pem")
     }
 
     /// The mails that it has accepted.

@@ -1,5 +1,6 @@
 //! From a rule and a tick to a firing and its mail.
 
+mod encrypted_mail;
 mod mail_delivery;
 mod many_rules;
 mod odd_mail_servers;
