@@ -10,7 +10,7 @@ use store::market::queries::{self, Candle, Latest, Range, SortOrder, TickCursor,
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    http::problem::{FieldError, Problem, ProblemKind, ProblemResponses},
+    http::problem::{Problem, ProblemKind, ProblemResponses},
     request::{
         cursor::{CandleCursor, HistoryCursor, ListCursor, PriceCursor},
         extract::SymbolPath,
@@ -286,13 +286,11 @@ async fn require_quoted(state: &AppState, symbol: &Symbol, nothing: bool) -> Res
     }
 }
 
-/// Returns the problem of a symbol without prices. One that cannot have any, like `BRK-B`, is told from one that has none yet.
+/// Returns the problem of a symbol without prices. It says so where the symbol cannot have any, like `BRK-B`.
 async fn not_quoted(state: &AppState, symbol: &Symbol) -> Result<Problem, Problem> {
-    Ok(match find_quote(&state.store, symbol).await? {
-        Ok(()) => Problem::new(
-            ProblemKind::NotFound,
-            format!("No venue has quoted {symbol} yet; GET /v1/prices lists what is quoted."),
-        ),
-        Err(error) => Problem::invalid(vec![FieldError::parameter("symbol", error.to_string())]),
-    })
+    let detail = match find_quote(&state.store, symbol).await? {
+        Ok(()) => format!("No venue has quoted {symbol} yet; GET /v1/prices lists what is quoted."),
+        Err(error) => format!("No venue quotes {symbol}; it {error}."),
+    };
+    Ok(Problem::new(ProblemKind::NotFound, detail))
 }

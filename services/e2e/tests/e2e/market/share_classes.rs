@@ -20,8 +20,10 @@ async fn a_class_of_share_is_no_pair_and_other_spellings_of_a_pair_are_one() {
     assert_eq!(pair["symbol"], "BTC-USDT");
     let mut body = above("BRK-B", "400");
     body["notify"] = json!({ "email": "ada@example.com" });
-    for answer in [system.api.post("/v1/alerts", &body).await, system.api.get("/v1/prices/BRK-B").await] {
-        let refused = answer.expect_status(422).text;
+    for (answer, status) in
+        [(system.api.post("/v1/alerts", &body).await, 422), (system.api.get("/v1/prices/BRK-B").await, 404)]
+    {
+        let refused = answer.expect_status(status).text;
         assert!(refused.contains("a class of share is written BRK.B"), "{refused}");
     }
     system.wait_until_processed().await;
