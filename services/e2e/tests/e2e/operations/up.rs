@@ -136,7 +136,8 @@ async fn neither_another_database_nor_a_proxy_of_the_shell_comes_between_up_and_
         let mut command = tokio::process::Command::from(tickbell(folder.path()));
         let output = command.args(arguments).envs(shell).output().await.expect("the program runs");
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {said}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stdout}{said}");
     }
     e2e::process::send(up.id().expect("it runs"), Signal::SIGTERM);
     assert!(up.wait().await.expect("it ends").success());

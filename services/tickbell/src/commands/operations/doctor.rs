@@ -1,5 +1,7 @@
 //! `tickbell doctor`: checks the installation and names a remedy for each problem.
 
+use std::{mem, time::Duration};
+
 use events::streams::Topology;
 use platform::{
     Broker,
@@ -8,7 +10,7 @@ use platform::{
 use serde::Serialize;
 use store::Store;
 
-use super::status;
+use super::status::{self, Consumer};
 use crate::{
     commands::connect::{broker, settings, store},
     exit::Exit,
@@ -20,6 +22,9 @@ use crate::{
 /// The oldest supported servers: 2.14 is the first NATS server that can reset a consumer.
 const NATS: [u32; 2] = [2, 14];
 const POSTGRESQL: i32 = 150_000;
+
+/// The time between two looks at consumers that are behind, in which one that works has moved.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(3);
 
 /// The result of one check.
 #[derive(Debug, Serialize)]
@@ -140,19 +145,13 @@ async fn check_database(store: &Store) -> anyhow::Result<Vec<Finding>> {
 }
 
 async fn check_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Finding>> {
-    let status = status::read(broker, store).await?;
-    let behind: Vec<String> = status
-        .consumers
-        .iter()
-        .filter(|consumer| consumer.lag > 0)
-        .map(|c| format!("{} by {} messages", c.name, c.lag))
-        .collect();
-    let consumers = if behind.is_empty() {
-        Finding::ok("consumers", "no lag")
-    } else {
-        let remedy = "run `tickbell status` again; if the lag does not shrink, read the log of the service";
-        Finding::problem("consumers", format!("lag: {}", behind.join(", ")), remedy)
-    };
+    let mut status = status::read(broker, store).await?;
+    let mut before = Vec::new();
+    if status.consumers.iter().any(|consumer| consumer.lag > 0) {
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        before = mem::replace(&mut status, status::read(broker, store).await?).consumers;
+    }
+    let consumers = check_lag(&before, &status.consumers);
     let status::Deliveries { waiting, failed } = status.deliveries;
     let detail = format!("{waiting} waiting, {failed} failed");
     let deliveries = if failed == 0 {
@@ -172,4 +171,52 @@ async fn check_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Findin
         Finding::problem("dead letters", format!("{dead} messages could not be processed"), remedy)
     };
     Ok(vec![consumers, deliveries, dead])
+}
+
+/// Tells consumers that stand still from those that are behind and move, given two looks at them.
+fn check_lag(before: &[Consumer], now: &[Consumer]) -> Finding {
+    let list = |consumers: &[&Consumer]| {
+        let behind = consumers.iter().map(|consumer| format!("{} by {} messages", consumer.name, consumer.lag));
+        behind.collect::<Vec<_>>().join(", ")
+    };
+    let stands_still = |now: &&&Consumer| {
+        let earlier = before.iter().find(|before| before.name == now.name);
+        earlier.is_some_and(|before| before.lag > 0 && before.position == now.position && before.lag <= now.lag)
+    };
+    let behind: Vec<&Consumer> = now.iter().filter(|consumer| consumer.lag > 0).collect();
+    let still: Vec<&Consumer> = behind.iter().filter(stands_still).copied().collect();
+    if !still.is_empty() {
+        let detail = format!("standing still and behind: {}", list(&still));
+        return Finding::problem("consumers", detail, "start the service, or read its log and its /readyz");
+    }
+    let detail = if behind.is_empty() { "no lag".into() } else { format!("catching up: {}", list(&behind)) };
+    Finding::ok("consumers", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_that_moves_is_no_problem() {
+        let consumer = |position, lag| Consumer {
+            name: "history-writer".into(),
+            stream: "TICKS".into(),
+            position,
+            lag,
+            last_event_at: None,
+        };
+        for (before, now, is_ok, detail) in [
+            (None, (9, 0), true, "no lag"),
+            (Some((9, 30)), (39, 0), true, "no lag"),
+            (Some((9, 30)), (19, 40), true, "catching up: history-writer by 40 messages"),
+            (Some((9, 30)), (9, 20), true, "catching up: history-writer by 20 messages"),
+            (Some((9, 0)), (9, 5), true, "catching up: history-writer by 5 messages"),
+            (Some((9, 30)), (9, 31), false, "standing still and behind: history-writer by 31 messages"),
+        ] {
+            let before: Vec<_> = before.into_iter().map(|(position, lag)| consumer(position, lag)).collect();
+            let finding = check_lag(&before, &[consumer(now.0, now.1)]);
+            assert_eq!((finding.ok, finding.detail.as_str()), (is_ok, detail));
+        }
+    }
 }
