@@ -1,8 +1,8 @@
 //! The number of market orders settled per second, from the stream to the commit, compared with bare SQL that writes the
 //! same rows.
 //!
-//! Starts `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the leader lock of the
-//! trade-settler. The measured time begins when it releases the lock and ends when the position of the last order is
+//! Starts `tickbell up` in a folder of its own, funds accounts, and publishes orders while it holds the lease of the
+//! trade-settler. The measured time begins when it releases the lease and ends when the position of the last order is
 //! committed. The bare SQL writes the rows that the core of the settler decides for as many orders, decided beforehand,
 //! into another database of the same server, with the same statements, tables and constraints: in batches, and in one
 //! transaction per order on eight connections.
@@ -36,7 +36,7 @@ use serde_json::{Value, json};
 use store::{
     LocalSignals, Store,
     consumer::service::Commit,
-    consumer::{leader_lock, position},
+    consumer::{lease, position},
     trading::{assets, settlement},
 };
 use tokio::sync::Mutex;
@@ -216,7 +216,7 @@ async fn settled(system: &System, store: &Store, broker: &Broker, market: &Marke
     let deposits: Vec<OutboundMessage> = market.deposits.iter().map(DepositRequested::to_message).collect();
     broker.publish(&deposits).await?;
     system.until("funded", STEP_TIMEOUT, async || position(store).await == before + deposits.len() as u64).await?;
-    let held = leader_lock::seize(store, SERVICE).await?;
+    let held = lease::seize(store, SERVICE).await?;
     let orders: Vec<OutboundMessage> = market.orders.iter().map(OrderPlaced::to_message).collect();
     broker.publish(&orders).await?;
     let last = before + (deposits.len() + orders.len()) as u64;

@@ -37,6 +37,7 @@ BEGIN
         -- Takes rules and answers questions.
         'SELECT, INSERT, UPDATE ON rules TO tickbell_gateway',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_gateway',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_gateway',
         'SELECT, INSERT, UPDATE, DELETE ON sign_ups, sessions, api_keys, password_resets, login_attempts '
             'TO tickbell_gateway',
         -- Makes accounts and sets their passwords. Whose address it is and who is an operator it cannot change.
@@ -55,12 +56,14 @@ BEGIN
         'SELECT, INSERT, UPDATE, DELETE ON market_samples TO tickbell_alert_engine',
         'SELECT, INSERT ON firings, dead_letters TO tickbell_alert_engine',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_alert_engine',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_alert_engine',
 
         -- Keeps what was; never changes a tick.
         'SELECT, INSERT ON ticks, dead_letters TO tickbell_history_writer',
         'SELECT ON dropped_tick_months TO tickbell_history_writer',
         'SELECT, INSERT, UPDATE ON instruments, latest_prices, candles, consumer_positions TO tickbell_history_writer',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_history_writer',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_history_writer',
         'EXECUTE ON FUNCTION create_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
 
         -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
@@ -72,12 +75,14 @@ BEGIN
         'SELECT, INSERT, UPDATE ON order_states, settlement_markets, settlement_prices, consumer_positions '
             'TO tickbell_trade_settler',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_trade_settler',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_trade_settler',
         'EXECUTE ON FUNCTION fence(boolean) TO tickbell_trade_settler',
 
         -- Tells people.
         'SELECT, INSERT, UPDATE ON deliveries, consumer_positions TO tickbell_notifier',
         'SELECT, INSERT ON delivery_attempts, batched_sources, dead_letters TO tickbell_notifier',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_notifier',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_notifier',
         -- Where to write to; no password's hash.
         'SELECT (id, email) ON users, sign_ups TO tickbell_notifier',
         'SELECT (id, user_id) ON password_resets TO tickbell_notifier',
@@ -87,7 +92,7 @@ BEGIN
         'SELECT ON market_states, instruments, latest_prices TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
-        'SELECT ON consumer_positions, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
+        'SELECT ON consumer_positions, leases, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states TO tickbell_operator',
@@ -106,10 +111,12 @@ END $roles$;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 
 -- Tables that services share have rows of each: a service sees and changes its own. The owner of a table is not bound.
+ALTER TABLE leases ENABLE ROW LEVEL SECURITY;
 ALTER TABLE consumer_positions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE outbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dead_letters ENABLE ROW LEVEL SECURITY;
 
+DROP POLICY IF EXISTS own_rows ON leases;
 DROP POLICY IF EXISTS own_rows ON consumer_positions;
 DROP POLICY IF EXISTS own_rows ON outbox;
 DROP POLICY IF EXISTS own_rows ON dead_letters;
@@ -118,14 +125,20 @@ DROP POLICY IF EXISTS own_rows ON dead_letters;
 CREATE POLICY own_rows ON consumer_positions
     USING (consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
            OR consumer LIKE replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-%');
+-- The gateways that relay hold the lease gateway-outbox.
+CREATE POLICY own_rows ON leases
+    USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
+           OR service LIKE replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-%');
 CREATE POLICY own_rows ON outbox
     USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-'));
 CREATE POLICY own_rows ON dead_letters
     USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-'));
 
+DROP POLICY IF EXISTS operator_sees_all ON leases;
 DROP POLICY IF EXISTS operator_sees_all ON consumer_positions;
 DROP POLICY IF EXISTS operator_sees_all ON outbox;
 DROP POLICY IF EXISTS operator_sees_all ON dead_letters;
 CREATE POLICY operator_sees_all ON consumer_positions FOR SELECT USING (current_user = 'tickbell_operator');
+CREATE POLICY operator_sees_all ON leases FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON outbox FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON dead_letters FOR SELECT USING (current_user = 'tickbell_operator');

@@ -444,6 +444,20 @@ CREATE TABLE public.latest_prices (
 
 COMMENT ON TABLE public.latest_prices IS 'The newest tick of each instrument by (at, sequence).';
 
+CREATE TABLE public.leases (
+    service text NOT NULL,
+    holder uuid NOT NULL,
+    program text NOT NULL,
+    acquired_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+COMMENT ON TABLE public.leases IS 'The leader of each service. A leader renews its lease every second; once a lease has expired, another instance takes it.';
+
+COMMENT ON COLUMN public.leases.holder IS 'The id of the process that leads.';
+
+COMMENT ON COLUMN public.leases.program IS 'The name of its connections to the database, like tickbell trade-settler.';
+
 CREATE TABLE public.login_attempts (
     kind text NOT NULL COLLATE pg_catalog."C",
     subject_hash bytea NOT NULL,
@@ -838,6 +852,9 @@ ALTER TABLE ONLY public.instruments
 ALTER TABLE ONLY public.latest_prices
     ADD CONSTRAINT latest_prices_pkey PRIMARY KEY (instrument_id);
 
+ALTER TABLE ONLY public.leases
+    ADD CONSTRAINT leases_pkey PRIMARY KEY (service);
+
 ALTER TABLE ONLY public.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (subject_hash, kind, network);
 
@@ -1017,9 +1034,13 @@ ALTER TABLE public.consumer_positions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.dead_letters ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE public.leases ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY operator_sees_all ON public.consumer_positions FOR SELECT USING ((CURRENT_USER = 'tickbell_operator'::name));
 
 CREATE POLICY operator_sees_all ON public.dead_letters FOR SELECT USING ((CURRENT_USER = 'tickbell_operator'::name));
+
+CREATE POLICY operator_sees_all ON public.leases FOR SELECT USING ((CURRENT_USER = 'tickbell_operator'::name));
 
 CREATE POLICY operator_sees_all ON public.outbox FOR SELECT USING ((CURRENT_USER = 'tickbell_operator'::name));
 
@@ -1028,5 +1049,7 @@ ALTER TABLE public.outbox ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_rows ON public.consumer_positions USING (((consumer = replace("substring"((CURRENT_USER)::text, 'tickbell_(.*)'::text), '_'::text, '-'::text)) OR (consumer ~~ (replace("substring"((CURRENT_USER)::text, 'tickbell_(.*)'::text), '_'::text, '-'::text) || '-%'::text))));
 
 CREATE POLICY own_rows ON public.dead_letters USING ((service = replace("substring"((CURRENT_USER)::text, 'tickbell_(.*)'::text), '_'::text, '-'::text)));
+
+CREATE POLICY own_rows ON public.leases USING (((service = replace("substring"((CURRENT_USER)::text, 'tickbell_(.*)'::text), '_'::text, '-'::text)) OR (service ~~ (replace("substring"((CURRENT_USER)::text, 'tickbell_(.*)'::text), '_'::text, '-'::text) || '-%'::text))));
 
 CREATE POLICY own_rows ON public.outbox USING ((service = replace("substring"((CURRENT_USER)::text, 'tickbell_(.*)'::text), '_'::text, '-'::text)));

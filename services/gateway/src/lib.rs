@@ -94,7 +94,7 @@ impl Gateway {
         let relay = || outbox_relay::run(&store, &signals.relay, &broker, &check, &shutdown);
         let relay_then_drain = async {
             // Only when the relay has ended: it must not report that it is ready again.
-            platform::supervise(outbox_relay::LEADER_LOCK, &check, &shutdown, relay).await?;
+            platform::supervise(outbox_relay::LEASE, &check, &shutdown, relay).await?;
             check.failing("asked to stop");
             if !lame_duck.is_zero() {
                 info!(seconds = lame_duck.as_secs(), "not ready, still serving");

@@ -5,14 +5,14 @@ use std::{convert::Infallible, pin::pin, time::Duration};
 use platform::{Broker, Check, ServiceError, Shutdown};
 use store::{
     Store,
-    consumer::leader_lock,
+    consumer::lease,
     identity::expiry,
     outbox::{LocalRelay, relay},
 };
 use tracing::{debug, warn};
 
-/// The advisory lock that says which gateway relays; all of them serve requests.
-pub(crate) const LEADER_LOCK: &str = "gateway-outbox";
+/// The lease that says which gateway relays; all of them serve requests.
+pub(crate) const LEASE: &str = "gateway-outbox";
 
 /// The time between two deletions of expired rows.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -25,9 +25,9 @@ pub(crate) async fn run(
     check: &Check,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let mut leader_lock = leader_lock::acquire(store, LEADER_LOCK, check).await?;
+    let mut lease = lease::acquire(store, LEASE, check).await?;
     check.ready();
-    let mut lost = pin!(leader_lock.lost());
+    let mut lost = pin!(lease.lost());
     tokio::select! {
         error = lost.as_mut() => Err(error),
         ended = relay::run(store, local, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,

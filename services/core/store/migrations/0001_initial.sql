@@ -15,6 +15,18 @@ INSERT INTO schema_format (format) VALUES (2);
 
 -- Consumers and the outbox ---------------------------------------------------------------------------------------------
 
+CREATE TABLE leases (
+    service     text        PRIMARY KEY,
+    holder      uuid        NOT NULL,
+    program     text        NOT NULL,
+    acquired_at timestamptz NOT NULL,
+    expires_at  timestamptz NOT NULL
+);
+COMMENT ON TABLE leases IS
+    'The leader of each service. A leader renews its lease every second; once a lease has expired, another instance takes it.';
+COMMENT ON COLUMN leases.holder IS 'The id of the process that leads.';
+COMMENT ON COLUMN leases.program IS 'The name of its connections to the database, like tickbell trade-settler.';
+
 CREATE TABLE consumer_positions (
     consumer          text        PRIMARY KEY,
     stream_position   bigint      NOT NULL DEFAULT 0 CHECK (stream_position >= 0),

@@ -36,7 +36,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
-    consumer::position::Advance,
+    consumer::{lease, position::Advance},
     pg::{
         hot_connections::{ASSUME_ALIVE_FOR, HotConnections},
         notify::PgNotifier,
@@ -240,6 +240,10 @@ impl Store {
 
     /// Closes every connection, waiting for those that are in use.
     pub async fn close(&self) {
+        // Without a release the leases end by themselves.
+        if let Err(error) = lease::release_all(self).await {
+            warn!(error = platform::runtime::error::error_chain(&error), "could not release the leadership");
+        }
         self.hot.clear();
         self.pool.close().await;
     }

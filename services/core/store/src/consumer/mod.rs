@@ -2,7 +2,7 @@
 //! runs it.
 
 pub mod dead_letters;
-pub mod leader_lock;
+pub mod lease;
 pub mod position;
 pub mod runner;
 pub mod service;

@@ -3,7 +3,7 @@
 //! A service defines what it decides about an event, what it saves, and where its position lives ([`ConsumerService`]);
 //! that interface is the file `service.rs` beside this one. The runner owns the order of everything else:
 //!
-//! 1. **Leadership.** [`lead`] waits until this instance holds the service's leader lock. The lock only spares two
+//! 1. **Leadership.** [`lead`] waits until this instance holds the service's lease. The lease only spares two
 //!    instances the same work; the fenced position of step 5 prevents an effect from being saved twice.
 //! 2. **Outbox.** Events that a run before this one has committed and not published are published first, so that the order
 //!    of publication is the order of commits.
@@ -37,7 +37,7 @@ use tokio::time::{Instant, Interval, interval, timeout_at};
 use crate::{
     Error, Store,
     consumer::{
-        leader_lock,
+        lease,
         position::Advance,
         service::{Commit, ConsumerService, Decided, Plan, Publish},
     },
@@ -52,10 +52,10 @@ pub async fn lead<T>(
     check: &Check,
     work: impl Future<Output = Result<T, ServiceError>>,
 ) -> Result<T, ServiceError> {
-    let mut leader_lock = leader_lock::acquire(store, service, check).await?;
+    let mut lease = lease::acquire(store, service, check).await?;
     relay::publish_pending(store, service, broker).await?;
     tokio::select! {
-        error = leader_lock.lost() => Err(error),
+        error = lease.lost() => Err(error),
         ended = work => ended,
     }
 }

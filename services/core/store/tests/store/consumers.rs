@@ -5,7 +5,7 @@ use platform::Health;
 use store::{
     Error,
     consumer::{
-        dead_letters, leader_lock,
+        dead_letters, lease,
         position::{self, Advance, Progress},
     },
 };
@@ -84,15 +84,15 @@ async fn a_message_becomes_one_dead_letter_in_whichever_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_instance_leads_until_its_lock_is_dropped() {
+async fn one_instance_leads_until_its_lease_is_dropped() {
     let database = Database::new().await;
     let check = || Health::default().check("leader");
-    let first = leader_lock::acquire(&database.store, "settler", &check()).await.expect("the lock is free");
+    let first = lease::acquire(&database.store, "trade-settler", &check()).await.expect("the lease is free");
     let standby = {
-        let (store, check) = (database.store.clone(), check());
-        tokio::spawn(async move { leader_lock::acquire(&store, "settler", &check).await.map(|_| ()) })
+        let (store, check) = (database.store_as("tickbell_trade_settler").await, check());
+        tokio::spawn(async move { lease::acquire(&store, "trade-settler", &check).await.map(drop) })
     };
-    let other = leader_lock::acquire(&database.store, "another", &check()).await;
+    let other = lease::acquire(&database.store_as("tickbell_notifier").await, "notifier", &check()).await;
     other.expect("another service's leadership is free");
     assert!(!standby.is_finished());
     drop(first);
@@ -100,11 +100,39 @@ async fn one_instance_leads_until_its_lock_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_seized_leader_loses_the_lock() {
+async fn a_lease_that_is_not_renewed_is_taken_and_not_before_it_has_expired() {
     let database = Database::new().await;
     let check = Health::default().check("leader");
-    let mut first = leader_lock::acquire(&database.store, "settler", &check).await.expect("the lock is free");
-    let _seized = leader_lock::seize(&database.store, "settler").await.expect("it is seized");
+    database
+        .run(
+            "INSERT INTO leases (service, holder, program, acquired_at, expires_at)
+             VALUES ('settler', gen_random_uuid(), 'tickbell', now(), clock_timestamp() + interval '300 milliseconds')",
+        )
+        .await;
+    let _lease = lease::acquire(&database.store, "settler", &check).await.expect("the lease has expired");
+    let (renewed, early): (bool, bool) = database
+        .row("SELECT expires_at > clock_timestamp() + interval '3 seconds', acquired_at < now() - interval '1 minute' FROM leases")
+        .await;
+    assert!(renewed && !early);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leases_of_a_process_end_when_it_closes_its_connections() {
+    let database = Database::new().await;
+    let check = Health::default().check("leader");
+    let leader = database.store_as("tickbell_trade_settler").await;
+    let _lease = lease::acquire(&leader, "trade-settler", &check).await.expect("the lease is free");
+    leader.close().await;
+    assert_eq!(database.count("SELECT count(*) FROM leases WHERE expires_at > clock_timestamp()").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seized_leader_loses_its_lease() {
+    let database = Database::new().await;
+    let check = Health::default().check("leader");
+    let leader = database.store_as("tickbell_trade_settler").await;
+    let mut first = lease::acquire(&leader, "trade-settler", &check).await.expect("the lease is free");
+    let _seized = lease::seize(&database.store, "trade-settler").await.expect("it is seized");
     let lost = tokio::time::timeout(DEADLINE, first.lost()).await.expect("it notices");
     assert!(lost.to_string().contains("lost"), "{lost}");
 }

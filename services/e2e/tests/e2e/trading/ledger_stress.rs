@@ -176,15 +176,12 @@ async fn the_ledger_balances_while_every_process_is_killed() {
     test.system.stop().await;
 }
 
-/// Ends the database session of the leading settler, as a lost connection would, so that another one takes over.
-const END_LEADER_SESSION: &str = "
-    SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted
-    AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/trade-settler', 0)";
+/// Takes the lease from the leading settler, so that another one takes over.
+const END_LEASE: &str = "
+    UPDATE leases SET holder = gen_random_uuid(), expires_at = clock_timestamp() WHERE service = 'trade-settler'";
 
 /// Returns the name of the program that leads.
-const LEADER: &str = "
-    SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) WHERE locktype = 'advisory' AND granted
-    AND (classid::bigint << 32) | objid::bigint = hashtextextended('tickbell/trade-settler', 0)";
+const LEADER: &str = "SELECT program FROM leases WHERE service = 'trade-settler' AND expires_at > clock_timestamp()";
 
 impl StressTest {
     fn spawn_settler(&self) -> Process {
@@ -198,8 +195,8 @@ impl StressTest {
             if ask(LEADER) == "tickbell trade-settler" {
                 return Some(());
             }
-            // A failure means that the server is down, which ends the session as well.
-            ask(END_LEADER_SESSION);
+            // A failure means that the server is down: whichever settler is first leads then.
+            ask(END_LEASE);
             None
         })
         .await;

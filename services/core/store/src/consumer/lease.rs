@@ -1,0 +1,178 @@
+//! Leadership by lease: of several instances of a service, the one that holds the service's lease is the leader.
+//!
+//! The lease spares two instances the same work. The fenced position, and not the lease, prevents an effect from being
+//! saved twice. A lease is a row with a time at which it ends, and not a lock of a connection: the server would keep the
+//! lock of a machine that vanished for as long as it takes the connection to be alive.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use platform::{Check, ServiceError, runtime::error::error_chain};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::{debug, info, warn};
+
+use crate::{Error, Store};
+
+/// A lease ends this long after it was renewed last, by the clock of the database, in seconds.
+const DURATION_SECONDS: f64 = 5.0; // float: make_interval takes seconds as one
+/// The holder stops to lead this long after it asked for the last renewal that succeeded. It is shorter than the lease, so
+/// that the holder stops before another instance begins.
+const HOLD_FOR: Duration = Duration::from_secs(4);
+/// The interval between two renewals.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// The interval at which a standby tries to take the lease.
+const TRY_EVERY: Duration = Duration::from_millis(500);
+
+/// Takes a lease that is free, has ended, or is this instance's already. A commit need not reach the disk: a lease that a
+/// crash of the server loses is taken again.
+const TAKE: &str = "
+    INSERT INTO leases (service, holder, program, acquired_at, expires_at)
+    SELECT $1, $2, current_setting('application_name'), clock_timestamp(), clock_timestamp() + make_interval(secs => $3)
+    FROM (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS setting
+    ON CONFLICT (service) DO UPDATE
+        SET (holder, program, acquired_at, expires_at) = (EXCLUDED.holder, EXCLUDED.program, EXCLUDED.acquired_at, EXCLUDED.expires_at)
+        WHERE leases.holder = EXCLUDED.holder OR leases.expires_at <= clock_timestamp()
+    RETURNING acquired_at";
+/// Whether a lease can be taken. A standby asks this first, because a `TAKE` without effect writes all the same.
+const IS_FREE: &str = "
+    SELECT NOT EXISTS (SELECT FROM leases WHERE service = $1 AND holder <> $2 AND expires_at > clock_timestamp())";
+/// Takes a lease from its holder.
+const SEIZE: &str = "
+    INSERT INTO leases (service, holder, program, acquired_at, expires_at)
+    VALUES ($1, $2, current_setting('application_name'), clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
+    ON CONFLICT (service) DO UPDATE
+        SET (holder, program, acquired_at, expires_at) = (EXCLUDED.holder, EXCLUDED.program, EXCLUDED.acquired_at, EXCLUDED.expires_at)
+    RETURNING acquired_at";
+/// Extends a lease that nobody else has taken meanwhile.
+const RENEW: &str = "
+    UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $3)
+    FROM (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS setting
+    WHERE service = $1 AND holder = $2 AND acquired_at = $4";
+/// Ends a lease, so that another instance need not wait for its end.
+const RELEASE: &str = "UPDATE leases SET expires_at = clock_timestamp()
+    WHERE service = $1 AND holder = $2 AND acquired_at = $3";
+
+/// The leadership of a service. It is renewed in the background until this is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    store: Store,
+    service: &'static str,
+    acquired_at: DateTime<Utc>,
+    renewal: JoinHandle<ServiceError>,
+}
+
+/// Waits until this process is the leader of `service`.
+pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<Lease, ServiceError> {
+    let mut waited = false;
+    loop {
+        let asked = Instant::now();
+        if is_free(store, service).await?
+            && let Some(acquired_at) = take(store, service, TAKE).await?
+        {
+            // A lone instance leads at once, which is worth no line; that a standby takes over is.
+            if waited {
+                info!(service, "acquired leadership");
+            } else {
+                debug!(service, "acquired leadership");
+            }
+            return Ok(Lease::new(store, service, acquired_at, asked));
+        }
+        if !waited {
+            info!(service, "waiting for leadership; another instance is the leader");
+            check.standby();
+            waited = true;
+        }
+        sleep(TRY_EVERY).await;
+    }
+}
+
+/// Takes the leadership of `service` from its leader and holds it until the result is dropped, for measurements and
+/// maintenance. The former leader becomes a standby as soon as it notices.
+pub async fn seize(store: &Store, service: &'static str) -> Result<Lease, Error> {
+    let asked = Instant::now();
+    let acquired_at = take(store, service, SEIZE).await?.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
+    Ok(Lease::new(store, service, acquired_at, asked))
+}
+
+/// Ends all leases of a process, so that other instances can lead at once.
+pub(crate) async fn release_all(store: &Store) -> Result<(), Error> {
+    let statement =
+        "UPDATE leases SET expires_at = clock_timestamp() WHERE holder = $1 AND expires_at > clock_timestamp()";
+    sqlx::query(statement).bind(store.instance).execute(store.pool()).await?;
+    Ok(())
+}
+
+async fn is_free(store: &Store, service: &str) -> Result<bool, Error> {
+    Ok(sqlx::query_scalar(IS_FREE).bind(service).bind(store.instance).fetch_one(store.pool()).await?)
+}
+
+/// Takes the lease by one of the statements above, and returns the time at which it was taken.
+async fn take(store: &Store, service: &str, statement: &'static str) -> Result<Option<DateTime<Utc>>, Error> {
+    let taken = sqlx::query_scalar(statement).bind(service).bind(store.instance).bind(DURATION_SECONDS);
+    Ok(taken.fetch_optional(store.pool()).await?)
+}
+
+/// Renews the lease, and returns `false` when another instance has taken it.
+async fn extend(store: &Store, service: &str, acquired_at: DateTime<Utc>) -> Result<bool, Error> {
+    let renewed = sqlx::query(RENEW).bind(service).bind(store.instance).bind(DURATION_SECONDS).bind(acquired_at);
+    Ok(renewed.execute(store.pool()).await?.rows_affected() == 1)
+}
+
+/// Renews the lease until another instance has taken it, or until the database has not answered for so long that another
+/// instance may. It then returns the error.
+async fn renew(
+    store: Store,
+    service: &'static str,
+    acquired_at: DateTime<Utc>,
+    mut held_until: Instant,
+) -> ServiceError {
+    let lost = format!("the leadership of {service} was lost");
+    loop {
+        sleep(RENEW_EVERY).await;
+        let asked = Instant::now();
+        match timeout_at(held_until, extend(&store, service, acquired_at)).await {
+            Ok(Ok(true)) => held_until = asked + HOLD_FOR,
+            Ok(Ok(false)) => return ServiceError::transient(lost, "another instance has taken it"),
+            Ok(Err(error)) if Instant::now() < held_until => {
+                warn!(service, error = error_chain(&error), "could not renew the leadership; trying again");
+            }
+            Ok(Err(error)) => return ServiceError::transient(lost, error),
+            Err(_) => {
+                let error = format!("the database has not renewed it for {} s", HOLD_FOR.as_secs());
+                return ServiceError::transient(lost, error);
+            }
+        }
+    }
+}
+
+impl Lease {
+    fn new(store: &Store, service: &'static str, acquired_at: DateTime<Utc>, asked: Instant) -> Self {
+        let renewal = tokio::spawn(renew(store.clone(), service, acquired_at, asked + HOLD_FOR));
+        Self { store: store.clone(), service, acquired_at, renewal }
+    }
+
+    /// Waits until the leadership is lost, and returns the error.
+    pub async fn lost(&mut self) -> ServiceError {
+        match (&mut self.renewal).await {
+            Ok(error) => error,
+            Err(error) => ServiceError::transient("renew the leadership", error),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.renewal.abort();
+        let (store, service, acquired_at) = (self.store.clone(), self.service, self.acquired_at);
+        tokio::spawn(async move {
+            let release = sqlx::query(RELEASE).bind(service).bind(store.instance).bind(acquired_at);
+            // Without a release the lease ends by itself.
+            if let Err(error) = release.execute(store.pool()).await {
+                debug!(service, error = error_chain(&Error::from(error)), "could not release the leadership");
+            }
+        });
+    }
+}
