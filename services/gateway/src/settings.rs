@@ -1,6 +1,9 @@
 //! Section `gateway` of the settings.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use platform::settings::{SettingsError, one_of, require_range};
 use serde::Deserialize;
@@ -110,6 +113,13 @@ impl Settings {
                  like https://tickbell.example.com"
             ))),
         }
+    }
+}
+
+impl Settings {
+    /// Returns how long requests are served after the gateway was asked to stop.
+    pub fn longest_drain(&self) -> Duration {
+        Duration::from_secs(self.lame_duck_seconds + self.drain_seconds)
     }
 }
 

@@ -13,12 +13,17 @@ mod signals;
 mod up;
 mod version;
 
+use std::time::Duration;
+
 use clap::Parser;
 
 use crate::{cli::Cli, exit::Exit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The time that blocking tasks have to end.
+const LAST_TASKS: Duration = Duration::from_millis(500);
 
 fn main() -> Exit {
     run().after_output()
@@ -40,8 +45,8 @@ fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => return Exit::from_error(&anyhow::Error::new(error).context("start the runtime")),
     };
-    match runtime.block_on(cli::run(cli)) {
-        Ok(exit) => exit,
-        Err(error) => Exit::from_error(&error),
-    }
+    let exit = runtime.block_on(cli::run(cli)).unwrap_or_else(|error| Exit::from_error(&error));
+    // A blocking task, like the look-up of a name, may have no end.
+    runtime.shutdown_timeout(LAST_TASKS);
+    exit
 }

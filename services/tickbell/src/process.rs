@@ -1,7 +1,7 @@
 //! A process that runs one service: it reads its settings, connects, announces itself, serves, and drains on shutdown.
 
 use events::streams::Topology;
-use platform::{Broker, Health, broker::topology, http::admin, settings::Pair, telemetry};
+use platform::{Broker, Check, Health, broker::topology, http::admin, settings::Pair, telemetry};
 use store::{LocalSignals, Store};
 use tracing::info;
 
@@ -13,11 +13,16 @@ use crate::{
     signals, version,
 };
 
+/// The check that the database answers.
+const DATABASE: &str = "database";
+/// The check that the database takes writes.
+pub(crate) const DATABASE_WRITES: &str = "database_writes";
+
 /// Runs one service until it has finished or is asked to stop.
 pub(crate) async fn run(options: &GlobalOptions, service: &'static Service, flags: Vec<Pair>) -> anyhow::Result<Exit> {
     let settings = settings(options, service, flags)?;
     let telemetry = telemetry::init(version::program(service.name), &settings.telemetry)?;
-    let shutdown = signals::shutdown()?;
+    let shutdown = signals::shutdown(service.drain(&settings))?;
     let health = health(service);
     admin::start(settings.admin.listen, health.clone(), telemetry.metrics.clone()).await?;
     let context =
@@ -51,7 +56,8 @@ fn health(service: &Service) -> Health {
     let health = Health::default();
     health.check(service.name);
     if service.run.needs_database() {
-        health.check("database");
+        health.check(DATABASE);
+        check_writes(&health, service.run);
     }
     health
 }
@@ -75,14 +81,23 @@ async fn connect_store(service: &Service, context: &Context) -> anyhow::Result<S
         let message = format!("the database lacks {pending} migrations of this version: run `tickbell migrate`");
         return Err(Unavailable(message).into());
     }
-    watch_database(&store, context);
+    watch_database(&store, context, check_writes(&context.health, service.run));
     Ok(store)
 }
 
-/// Keeps the check `database` up to date in the background until shutdown.
-pub(crate) fn watch_database(store: &Store, context: &Context) {
-    let (store, health, shutdown) = (store.clone(), context.health.clone(), context.shutdown.clone());
-    tokio::spawn(async move { store.watch(&health, &shutdown).await });
+/// Keeps the checks of the database up to date in the background until shutdown.
+pub(crate) fn watch_database(store: &Store, context: &Context, writes: Check) {
+    let answers = context.health.check(DATABASE);
+    let (store, shutdown) = (store.clone(), context.shutdown.clone());
+    tokio::spawn(async move { store.watch(&answers, &writes, &shutdown).await });
+}
+
+/// Adds the check that the database takes writes, without which queries can still be answered.
+fn check_writes(health: &Health, run: Run) -> Check {
+    match run {
+        Run::WithOptionalBroker(_) => health.optional_check(DATABASE_WRITES),
+        Run::Alone(_) | Run::WithBroker(_) | Run::WithDatabase(_) => health.check(DATABASE_WRITES),
+    }
 }
 
 /// Creates or updates the streams, or only verifies them where a controller owns them. Warns when the broker may lose

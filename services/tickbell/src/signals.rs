@@ -1,14 +1,24 @@
-//! SIGINT, SIGTERM and SIGHUP start an orderly shutdown; a second SIGINT or SIGTERM ends the process at once.
+//! SIGINT, SIGTERM and SIGHUP start an orderly shutdown; a second SIGINT or SIGTERM ends the process at once, and so does a
+//! shutdown that takes too long.
+
+use std::time::Duration;
 
 use platform::Shutdown;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::sleep,
+};
 use tracing::{info, warn};
 
 /// The exit status after a second signal: 128 plus SIGINT's number, as shells report it.
 const INTERRUPTED: i32 = 130;
 
-/// Returns a token that the first signal cancels.
-pub(crate) fn shutdown() -> anyhow::Result<Shutdown> {
+/// The longest time that a process takes to leave, whatever state its servers are in. What is not committed by then is applied
+/// again by the next run.
+const LEAVE_WITHIN: Duration = Duration::from_secs(9);
+
+/// Returns a token that the first signal cancels. The process ends `drain` and nine seconds later at the latest.
+pub(crate) fn shutdown(drain: Duration) -> anyhow::Result<Shutdown> {
     let shutdown = Shutdown::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     // A handler would undo nohup, which asks for a process that outlives its terminal.
@@ -25,6 +35,10 @@ pub(crate) fn shutdown() -> anyhow::Result<Shutdown> {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            () = sleep(drain + LEAVE_WITHIN) => {
+                warn!(seconds = LEAVE_WITHIN.as_secs(), "a server does not answer, leaving without waiting for it");
+                std::process::exit(0);
+            }
         }
         warn!("second signal: exiting without waiting");
         std::process::exit(INTERRUPTED);

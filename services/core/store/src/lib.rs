@@ -21,16 +21,11 @@ use std::{
 };
 
 use events::{Asset, Price, Size, money::AmountError};
-use futures::future::BoxFuture;
-use platform::{Health, ServiceError, Shutdown};
+use metrics::Counter;
+use platform::{Check, ServiceError, Shutdown};
 use rust_decimal::Decimal;
 use serde::Deserialize;
-use sqlx::{
-    Connection, PgConnection, PgPool, Postgres,
-    migrate::MigrateDatabase,
-    pool::PoolConnection,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Postgres, migrate::MigrateDatabase, postgres::PgConnectOptions};
 use thiserror::Error;
 use tracing::warn;
 use uuid::Uuid;
@@ -38,8 +33,10 @@ use uuid::Uuid;
 use crate::{
     consumer::{lease, position::Advance},
     pg::{
-        hot_connections::{ASSUME_ALIVE_FOR, HotConnections},
+        hosts::{Hosts, TAKES_WRITES},
+        hot_connections::HotConnections,
         notify::PgNotifier,
+        pool::Pool,
     },
 };
 
@@ -53,8 +50,8 @@ pub use pg::{
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The URL, like `postgres://user:password@host:5432/database`. Add `?sslmode=verify-full` in production, because
-    /// the library's default falls back to plain text.
+    /// The URL, like `postgres://user:password@host:5432/database`. Several hosts are separated by commas, and the one that
+    /// takes writes is used. Add `?sslmode=verify-full` in production, because the library's default falls back to plain text.
     pub url: String,
     /// The most connections that this process opens, 4 to 1000.
     pub max_connections: u32,
@@ -120,7 +117,8 @@ impl From<Error> for ServiceError {
 /// The database, which all parts of the process share.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: PgPool,
+    pool: Pool,
+    hosts: Hosts,
     hot: HotConnections,
     /// The scales of the assets that were looked up. A scale never changes, so it is cached without expiry.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
@@ -131,14 +129,20 @@ pub struct Store {
 
 /// The server closes a connection that was left inside a transaction after this long.
 const IDLE_IN_TRANSACTION: &str = "30s";
+/// The settings by which the server notices that this process has vanished, and ends what it does for it.
+const DEAD_CLIENT: [(&str, &str); 5] = [
+    ("tcp_keepalives_idle", "5s"),
+    ("tcp_keepalives_interval", "1s"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "8s"),
+    ("client_connection_check_interval", "5s"),
+];
 /// The planner settings that make statements find their rows by an index. A connection plans a statement once, perhaps
 /// when a table is empty and reading all of it is cheap; the plan must still be good for millions of rows.
 const BY_INDEX: [(&str, &str); 4] =
     [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 /// The longest wait for a first connection, after which the database counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest wait for a connection of the pool, which is shorter than the timeout of a request.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(8);
 /// The interval between two health checks of the database, and the timeout of each.
 const PING_EVERY: Duration = Duration::from_secs(2);
 
@@ -164,40 +168,27 @@ impl Store {
     async fn connect_within(timeout: Duration, settings: &Settings, name: &str) -> Result<Self, ServiceError> {
         platform::settings::require_range("database.max_connections", settings.max_connections, 4, 1000)
             .map_err(|error| ServiceError::permanent("settings", error))?;
-        let options: PgConnectOptions = settings.url.parse().map_err(|error: sqlx::Error| {
+        let hosts = Hosts::parse(&settings.url).map_err(|error: sqlx::Error| {
             ServiceError::permanent("database.url is no URL like postgres://user:password@host:5432/database", error)
         })?;
-        let options = options
-            .application_name(&format!("tickbell {name}"))
-            .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
-            .options(BY_INDEX);
-        let deadline = tokio::time::Instant::now() + timeout;
-        for wait in platform::runtime::backoff::backoff() {
-            // The pool is not used here, because its timeout error would hide the cause.
-            match PgConnection::connect_with(&options).await {
-                Ok(_) => break,
-                Err(error) if tokio::time::Instant::now() + wait > deadline => {
-                    return Err(ServiceError::permanent("no PostgreSQL server at database.url", error));
-                }
-                Err(error) => warn!(error = platform::runtime::error::error_chain(&error), "waiting for the database"),
-            }
-            tokio::time::sleep(wait).await;
-        }
-        let pool = PgPoolOptions::new()
-            .max_connections(settings.max_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A ping before each use would add a round trip to every request.
-            .test_before_acquire(false)
-            .before_acquire(|connection, metadata| {
-                Box::pin(async move { Ok(metadata.idle_for < ASSUME_ALIVE_FOR || connection.ping().await.is_ok()) })
-            })
-            .connect_lazy_with(options);
+        let hosts = hosts.map(|options| {
+            options
+                .application_name(&format!("tickbell {name}"))
+                .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
+                .options(DEAD_CLIENT)
+                .options(BY_INDEX)
+        });
+        let options = first_connection(&hosts, tokio::time::Instant::now() + timeout).await?;
         Ok(Self {
-            pool,
+            pool: Pool::new(options, settings.max_connections),
+            hosts,
             hot: HotConnections::default(),
             scales: Arc::default(),
             notifier: PgNotifier::default(),
-            #[expect(clippy::disallowed_methods, reason = "a new id per process, which nothing stores")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a new id per process, which marks its notifications and leases"
+            )]
             instance: Uuid::new_v4(),
         })
     }
@@ -209,19 +200,45 @@ impl Store {
 
     /// Makes one round trip to the server.
     pub async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        sqlx::query("SELECT 1").execute(self.pool()).await?;
         Ok(())
     }
 
-    /// Updates a readiness check with whether the database answers, until shutdown.
-    pub async fn watch(&self, health: &Health, shutdown: &Shutdown) {
-        let check = health.check("database");
+    /// Updates two checks until shutdown: `answers` says whether the database can be read, and `writes` whether it takes
+    /// writes. When the open connections are of no use, because the server does not answer or has become read-only, they are
+    /// closed, and new ones go to the server of the setting that takes writes.
+    pub async fn watch(&self, answers: &Check, writes: &Check, shutdown: &Shutdown) {
+        let reconnects = metrics::counter!("tickbell_database_reconnects_total");
+        reconnects.increment(0);
+        // A busy pool may answer late once.
+        let mut is_late = false;
         while !shutdown.is_cancelled() {
-            match tokio::time::timeout(PING_EVERY, self.ping()).await {
-                Ok(Ok(())) => check.ready(),
-                Ok(Err(error)) => check.failing(platform::runtime::error::error_chain(&error)),
-                Err(_) => check.failing("no answer within 2 s"),
+            let answer = tokio::time::timeout(PING_EVERY, self.takes_writes()).await;
+            match answer {
+                Ok(Ok(true)) => {
+                    answers.ready();
+                    writes.ready();
+                }
+                Err(_) if !is_late => answers.failing("no answer within 2 s"),
+                Ok(Ok(false)) => {
+                    answers.ready();
+                    match self.hosts.find_leader().await {
+                        Ok(leader) => self.reconnect(leader, &reconnects),
+                        Err(none) => writes.failing(none.to_string()),
+                    }
+                }
+                Ok(Err(_)) | Err(_) => match self.hosts.find_leader().await {
+                    Ok(leader) => self.reconnect(leader, &reconnects),
+                    Err(none) => {
+                        answers.failing(none.to_string());
+                        writes.failing(none.to_string());
+                        if let Some(standby) = none.readable {
+                            self.reconnect(standby, &reconnects);
+                        }
+                    }
+                },
             }
+            is_late = answer.is_err() && !is_late;
             tokio::select! {
                 () = tokio::time::sleep(PING_EVERY) => {}
                 () = shutdown.cancelled() => {}
@@ -229,13 +246,21 @@ impl Store {
         }
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.pool
+    /// Uses another server, or the same one over new connections.
+    fn reconnect(&self, options: PgConnectOptions, reconnects: &Counter) {
+        let (host, port) = (options.get_host(), options.get_port());
+        warn!(host, port, "the open connections to the database are of no use, opening new ones");
+        reconnects.increment(1);
+        self.pool.reconnect(options);
+        self.hot.clear();
     }
 
-    /// Returns a connection of the pool. The future is boxed in one place, because the library's code for it is large.
-    pub(crate) fn connection(&self) -> BoxFuture<'static, Result<PoolConnection<Postgres>, sqlx::Error>> {
-        Box::pin(self.pool.acquire())
+    async fn takes_writes(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar(TAKES_WRITES).fetch_one(self.pool()).await
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Closes every connection, waiting for those that are in use.
@@ -245,7 +270,29 @@ impl Store {
             warn!(error = platform::runtime::error::error_chain(&error), "could not release the leadership");
         }
         self.hot.clear();
-        self.pool.close().await;
+        self.pool.inner().close().await;
+    }
+}
+
+/// Returns the server to connect to: the one that takes writes or, when there is none by `deadline`, one that can be read.
+async fn first_connection(hosts: &Hosts, deadline: tokio::time::Instant) -> Result<PgConnectOptions, ServiceError> {
+    let mut waits = platform::runtime::backoff::backoff();
+    loop {
+        let none = match hosts.find_leader().await {
+            Ok(options) => return Ok(options),
+            Err(none) => none,
+        };
+        let wait = waits.next().filter(|wait| tokio::time::Instant::now() + *wait <= deadline);
+        match wait {
+            Some(wait) => {
+                warn!(error = %none, "waiting for the database");
+                tokio::time::sleep(wait).await;
+            }
+            None => {
+                let unreachable = |none| ServiceError::permanent("no PostgreSQL server at database.url", none);
+                return none.readable.clone().ok_or_else(|| unreachable(none));
+            }
+        }
     }
 }
 

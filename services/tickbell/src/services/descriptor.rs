@@ -1,5 +1,7 @@
 //! The descriptor of a service: its name, options and consumers, the systems that it needs, and how it runs.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use platform::{Broker, Health, Shutdown, settings::SettingsError, telemetry::Metrics};
 use store::{LocalSignals, Store};
@@ -25,6 +27,13 @@ pub(crate) struct Service {
     pub(crate) require: fn(&Settings) -> anyhow::Result<()>,
     /// Runs it, given the systems that it needs.
     pub(crate) run: Run,
+}
+
+impl Service {
+    /// Returns how long the service serves after it was asked to stop. Only the API has clients that must notice first.
+    pub(crate) fn drain(&self, settings: &Settings) -> Duration {
+        if self.in_up == InUp::First { settings.gateway.longest_drain() } else { Duration::ZERO }
+    }
 }
 
 /// An option of a service's subcommand, which overrides a setting.

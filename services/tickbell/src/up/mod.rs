@@ -20,7 +20,7 @@ use crate::{
     exit::{Exit, unavailable},
     options::GlobalOptions,
     print::print,
-    process::{prepare_streams, watch_database},
+    process::{DATABASE_WRITES, prepare_streams, watch_database},
     services::{Context, InUp, Run, SERVICES, Service, gateway},
     settings::{Settings, sources},
     signals, version,
@@ -71,7 +71,7 @@ pub(crate) async fn run(options: &GlobalOptions, arguments: &Arguments) -> anyho
     let data = DataDir::open(&options.data_dir)?;
     let mut settings = sources::read(options, defaults(&data)?, arguments.flags())?;
     let telemetry = telemetry::init(version::program("tickbell"), &settings.telemetry)?;
-    let shutdown = signals::shutdown()?;
+    let shutdown = signals::shutdown(settings.gateway.longest_drain())?;
 
     let servers = start_servers(options, &data, &mut settings).await?;
     let health = Health::default();
@@ -160,10 +160,12 @@ async fn run_services(
         };
         running.spawn(async move { (service.name, task.await) });
     }
-    watch_database(&store, &context);
+    // The API answers queries without them.
+    let writes = context.health.optional_check(DATABASE_WRITES);
+    watch_database(&store, &context, writes);
     print(&welcome::text(&context.settings, data.path(), address));
-    let gateway = context.settings.gateway.lame_duck_seconds + context.settings.gateway.drain_seconds;
-    let outcome = run_until_stopped(&context, &mut running, DRAIN + Duration::from_secs(gateway)).await;
+    let drain = DRAIN + context.settings.gateway.longest_drain();
+    let outcome = run_until_stopped(&context, &mut running, drain).await;
     if timeout(CLOSE_TIMEOUT, store.close()).await.is_err() {
         warn!("database connections still in use at exit");
     }

@@ -74,16 +74,16 @@ pub struct User {
 
 /// Returns the user of a session that has not ended by `now`.
 pub async fn find_by_session(store: &Store, token: TokenHash, now: Timestamp) -> Result<Option<User>, Error> {
-    let mut connection = store.hot_connection().await?;
-    let row = sqlx::query(
+    let query = sqlx::query(
         "SELECT users.* FROM sessions JOIN users ON users.id = sessions.user_id
          WHERE sessions.token_hash = $1 AND sessions.expires_at > $2",
-    )
-    .bind(token.as_slice())
-    .bind(now.datetime())
-    .fetch_optional(&mut *connection)
-    .await?;
-    connection.keep();
+    );
+    let row = store
+        .on_hot_connection(|connection| {
+            let query = query.bind(token.to_vec()).bind(now.datetime());
+            Box::pin(async move { Ok(query.fetch_optional(connection).await?) })
+        })
+        .await?;
     row.as_ref().map(user).transpose()
 }
 
@@ -99,15 +99,16 @@ pub async fn set_role(store: &Store, address: &str, role: Role) -> Result<bool, 
 
 /// Returns the user of an API key and the key's scopes, unless the key is revoked.
 pub async fn find_by_api_key(store: &Store, token: TokenHash) -> Result<Option<(User, Vec<Scope>)>, Error> {
-    let mut connection = store.hot_connection().await?;
-    let row = sqlx::query(
+    let query = sqlx::query(
         "SELECT users.*, api_keys.scopes FROM api_keys JOIN users ON users.id = api_keys.user_id
          WHERE api_keys.token_hash = $1 AND api_keys.revoked_at IS NULL",
-    )
-    .bind(token.as_slice())
-    .fetch_optional(&mut *connection)
-    .await?;
-    connection.keep();
+    );
+    let row = store
+        .on_hot_connection(|connection| {
+            let query = query.bind(token.to_vec());
+            Box::pin(async move { Ok(query.fetch_optional(connection).await?) })
+        })
+        .await?;
     row.map(|row| Ok((user(&row)?, scopes(&row)?))).transpose()
 }
 

@@ -4,12 +4,8 @@ use std::{iter, pin::pin, time::Duration};
 
 use events::OutboundMessage;
 use platform::{Broker, ServiceError, Shutdown};
-use sqlx::{
-    Row,
-    postgres::{PgListener, PgRow},
-    types::Json,
-};
-use tokio::time::{Instant, sleep, timeout_at};
+use sqlx::{Row, postgres::PgRow, types::Json};
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use crate::{
@@ -18,6 +14,7 @@ use crate::{
         channel,
         local_relay::{CHANNEL_CAPACITY, Committed, LocalRelay},
     },
+    pg::listener::Listener,
 };
 
 /// The approximate number of events that are published between two deletes.
@@ -77,8 +74,7 @@ pub async fn run(
     pace: Duration,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let mut listener = PgListener::connect_with(store.pool()).await.map_err(Error::from)?;
-    listener.listen(&channel(service)).await.map_err(Error::from)?;
+    let mut listener = Listener::new(store, channel(service));
     let (mut enqueued, wake) = local.open(service);
     // The rows of enqueued events that are published. They are deleted together, and before the outbox is read again: a
     // row that is still there would be published a second time.
@@ -88,13 +84,10 @@ pub async fn run(
         if publish_pending(store, service, broker).await? > 0 {
             sleep(pace).await;
         }
-        let mut notified = pin!(timeout_at(Instant::now() + POLL_INTERVAL, next_notification(&mut listener)));
+        let mut notified = pin!(listener.wait(Instant::now() + POLL_INTERVAL));
         loop {
             tokio::select! {
-                result = &mut notified => {
-                    result.unwrap_or(Ok(()))?;
-                    break;
-                }
+                () = &mut notified => break,
                 () = wake.notified() => break,
                 Some(first) = enqueued.recv() => {
                     let more = iter::from_fn(|| enqueued.try_recv().ok());
@@ -154,12 +147,4 @@ fn unpack(row: &PgRow) -> Result<Vec<OutboundMessage>, Error> {
         Ok(OutboundMessage { subject, id, headers: serde_json::from_str(&headers)?, body })
     };
     parts.map(event).collect()
-}
-
-/// Waits for a notification and drops those that have already arrived, because one read of the outbox serves all of
-/// them.
-async fn next_notification(listener: &mut PgListener) -> Result<(), Error> {
-    listener.recv().await?;
-    while listener.next_buffered().is_some() {}
-    Ok(())
 }

@@ -3,24 +3,22 @@
 //! The pool pings a connection each time that it is returned, and lends the one that was idle longest. This stack lends
 //! the one that was used last, without a ping: the server has the statement's plan and catalogue entries cached on it.
 
-use std::{
-    ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    Error, Store,
+    pg::pool::{ASSUME_ALIVE_FOR, Connection, Pool, STATEMENT_TIMEOUT, timed_out},
 };
 
-use sqlx::{PgConnection, Postgres, pool::PoolConnection};
-use tokio::time::Instant;
-
-use crate::{Error, Store};
-
-/// A connection that was used within this time is assumed to be alive.
-pub(crate) const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(1);
 /// The share of a process's connections that may wait here is one of this many; all others stay in the pool.
 const CONNECTIONS_PER_HOT_ONE: usize = 8;
 
 /// The idle connections with the time of each one's last use, the one that was used last at the end.
-type Stack = Vec<(Instant, PoolConnection<Postgres>)>;
+type Stack = Vec<(Instant, Connection)>;
 
 /// The hot connections, which all clones of a store share.
 #[derive(Debug, Clone, Default)]
@@ -31,15 +29,23 @@ impl HotConnections {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> Option<PoolConnection<Postgres>> {
+    fn take(&self, pool: &Pool) -> Option<Connection> {
         let mut idle = self.lock();
         let (used, connection) = idle.pop()?;
-        if used.elapsed() < ASSUME_ALIVE_FOR {
+        if used.elapsed() < ASSUME_ALIVE_FOR && !pool.has_reconnected_since(used) {
             return Some(connection);
         }
         // The others are older still, so they return to the pool, which checks them.
         idle.clear();
         None
+    }
+
+    fn keep(&self, pool: &Pool, connection: Connection) {
+        let mut idle = self.lock();
+        let most = pool.inner().options().get_max_connections() as usize / CONNECTIONS_PER_HOT_ONE;
+        if idle.len() < most && !pool.inner().is_closed() {
+            idle.push((Instant::now(), connection));
+        }
     }
 
     /// Returns all connections to the pool.
@@ -48,46 +54,24 @@ impl HotConnections {
     }
 }
 
-/// A connection for one statement. One that is dropped without [`HotConnection::keep`] returns to the pool, which
-/// checks it: the statement has failed, or its caller was dropped in the middle of it.
-pub(crate) struct HotConnection<'a> {
-    store: &'a Store,
-    connection: PoolConnection<Postgres>,
-}
-
-impl HotConnection<'_> {
-    /// Puts the connection back for the next statement, after this one has succeeded.
-    pub(crate) fn keep(self) {
-        let Self { store, connection } = self;
-        let mut idle = store.hot.lock();
-        if idle.len() < store.pool().options().get_max_connections() as usize / CONNECTIONS_PER_HOT_ONE
-            && !store.pool().is_closed()
-        {
-            idle.push((Instant::now(), connection));
-        }
-    }
-}
-
-impl Deref for HotConnection<'_> {
-    type Target = PgConnection;
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for HotConnection<'_> {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
-    }
-}
-
 impl Store {
-    /// Returns a connection for one statement on the path of a request.
-    pub(crate) async fn hot_connection(&self) -> Result<HotConnection<'_>, Error> {
-        let connection = match self.hot.take() {
+    /// Runs one statement on the path of a request, on a connection that was used a moment ago if there is one. The
+    /// connection serves the next statement only after this one has succeeded.
+    pub(crate) async fn on_hot_connection<T, S>(&self, statement: S) -> Result<T, Error>
+    where
+        S: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, Error>>,
+    {
+        let mut connection = match self.hot.take(self.pool()) {
             Some(connection) => connection,
-            None => self.connection().await?,
+            None => self.pool().connection().await?,
         };
-        Ok(HotConnection { store: self, connection })
+        let Ok(result) = timeout(STATEMENT_TIMEOUT, statement(&mut connection)).await else {
+            connection.close_on_drop();
+            return Err(timed_out(STATEMENT_TIMEOUT).into());
+        };
+        if result.is_ok() {
+            self.hot.keep(self.pool(), connection);
+        }
+        result
     }
 }

@@ -78,11 +78,11 @@ impl Store {
         migrator.set_ignore_missing(true);
         // The initial schema takes longer than the threshold of sqlx's warning about slow statements, which would print
         // the whole of it on the terminal of somebody who starts the program for the first time.
-        let options = self.pool().connect_options().as_ref().clone().disable_statement_logging();
+        let options = self.pool().inner().connect_options().as_ref().clone().disable_statement_logging();
         let mut connection = options.connect().await.map_err(Error::from)?;
         migrator.run(&mut connection).await.map_err(|error| ServiceError::permanent("migrate the database", error))?;
         connection.close().await.map_err(Error::from)?;
-        let mut tx = self.pool().begin().await.map_err(Error::from)?;
+        let mut tx = self.pool().inner().begin().await.map_err(Error::from)?;
         let roles = sqlx::raw_sql(include_str!("../../roles.sql")).execute(&mut *tx).await;
         roles.map_err(|error| ServiceError::permanent("grant the services' roles their rights", error))?;
         tx.commit().await.map_err(Error::from)?;

@@ -6,18 +6,25 @@ use std::{
 };
 
 use futures::{TryStreamExt, future::BoxFuture};
-use sqlx::{Executor, PgConnection, Postgres, pool::PoolConnection};
+use sqlx::{Executor, PgConnection, Row};
+use tokio::time::timeout;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
     Error, Store,
-    pg::notify::{self, Channels},
+    pg::{
+        notify::{self, Channels},
+        pool::{Connection, STATEMENT_TIMEOUT, timed_out},
+        progress,
+    },
 };
 
 /// A transaction that is not bound to a borrowed connection. It derefs to the connection that it is open on.
 pub struct Tx {
-    connection: PoolConnection<Postgres>,
+    connection: Connection,
+    /// The server's process of the connection.
+    pid: i32,
     channels: Channels,
     instance: Uuid,
     ended: bool,
@@ -30,10 +37,14 @@ impl Tx {
     }
 
     async fn begin(store: &Store) -> Result<Self, sqlx::Error> {
-        let connection = store.connection().await?;
-        let mut tx = Self { connection, channels: Channels::new(), instance: store.instance, ended: false };
-        tx.connection.execute("BEGIN").await?;
-        Ok(tx)
+        let mut connection = store.pool().connection().await?;
+        let began = sqlx::raw_sql("BEGIN; SELECT pg_backend_pid()").fetch_one(&mut *connection);
+        let began = timeout(STATEMENT_TIMEOUT, began).await;
+        if !matches!(began, Ok(Ok(_))) {
+            connection.close_on_drop();
+        }
+        let pid = began.map_err(|_| timed_out(STATEMENT_TIMEOUT))??.try_get(0)?;
+        Ok(Self { connection, pid, channels: Channels::new(), instance: store.instance, ended: false })
     }
 
     /// Commits, and notifies after that but in the same round trip: a transaction that notifies holds a lock of the
@@ -92,13 +103,16 @@ impl Store {
         let store = self.clone();
         in_task(async move {
             let mut tx = Tx::begin(&store).await?;
-            match work(&mut tx).await {
-                Ok(result) => tx.commit().await.map(|()| result).map_err(Error::from),
-                Err(error) => {
-                    tx.roll_back().await;
-                    Err(error)
+            progress::watch(&store, tx.pid, async move {
+                match work(&mut tx).await {
+                    Ok(result) => tx.commit().await.map(|()| result).map_err(Error::from),
+                    Err(error) => {
+                        tx.roll_back().await;
+                        Err(error)
+                    }
                 }
-            }
+            })
+            .await
         })
         .await
     }

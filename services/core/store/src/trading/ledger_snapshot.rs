@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use events::{DepositRequested, OrderPlaced};
 use ledger::rows::{AccountRow, AssetRow, DepositRow, OrderRow, OrderStateRow, PostingRow, TradeRow, TransferRow};
 use rust_decimal::Decimal;
-use sqlx::{Executor, Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
+use sqlx::{Executor, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Error, Store, bigint,
-    pg::row,
+    pg::{pool::Connection, row},
     trading::{
         assets::known_asset,
         settlement::{account, deposit},
@@ -20,12 +20,12 @@ use crate::{
 
 /// A view of the database at one moment, which does not see later commits.
 pub struct Snapshot {
-    connection: PoolConnection<Postgres>,
+    connection: Connection,
 }
 
 /// Begins a snapshot of the database.
 pub async fn begin(store: &Store) -> Result<Snapshot, Error> {
-    let mut connection = store.connection().await?;
+    let mut connection = store.pool().connection().await?;
     // The transaction must not outlive the snapshot, so its connection is closed and not returned to the pool.
     connection.close_on_drop();
     connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;

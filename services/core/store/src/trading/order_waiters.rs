@@ -10,13 +10,13 @@ use std::{
 };
 
 use ledger::rows::Changes;
-use sqlx::postgres::PgListener;
 use tokio::{sync::oneshot, time::Instant};
-use tracing::{debug, warn};
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::{
     Error, Store,
+    pg::listener::Listener,
     trading::{
         deposits,
         orders::{self, Decision, OrderRecord, OrderState},
@@ -99,29 +99,13 @@ impl OrderWaiters {
     /// Queries the decisions that are waited for, whenever a settler of another process has committed and once a
     /// second. It runs until the future is dropped.
     pub async fn run(&self, store: &Store) -> Infallible {
-        let mut listener = None;
+        let mut listener = Listener::new(store, SETTLED);
         loop {
-            if listener.is_none() {
-                listener = listen(store).await.inspect_err(|error| warn_retry("listen for settled orders", error)).ok();
-            }
             if let Err(error) = self.poll(store).await {
                 warn_retry("query settled orders", &error);
             }
-            let next_poll = Instant::now() + POLL_INTERVAL;
-            if let Some(open) = listener.as_mut() {
-                match tokio::time::timeout_at(next_poll, foreign_notification(open, store.instance)).await {
-                    // One query serves all notifications that have arrived.
-                    Ok(Ok(())) => while open.next_buffered().is_some() {},
-                    Ok(Err(error)) => {
-                        warn_retry("listen for settled orders", &error);
-                        listener = None;
-                        tokio::time::sleep_until(next_poll).await;
-                    }
-                    Err(_) => {}
-                }
-            } else {
-                tokio::time::sleep_until(next_poll).await;
-            }
+            // Decisions of this process reach the waiters directly.
+            listener.wait(Instant::now() + POLL_INTERVAL).await;
         }
     }
 
@@ -136,20 +120,6 @@ impl OrderWaiters {
         }
         Ok(())
     }
-}
-
-/// Waits for a notification of another process. Decisions of this process reach the waiters directly.
-async fn foreign_notification(listener: &mut PgListener, instance: Uuid) -> Result<(), Error> {
-    let own = instance.to_string();
-    while listener.recv().await?.payload() == own {}
-    Ok(())
-}
-
-async fn listen(store: &Store) -> Result<PgListener, Error> {
-    let mut listener = PgListener::connect_with(store.pool()).await?;
-    listener.listen(SETTLED).await?;
-    debug!("listening for settled orders");
-    Ok(listener)
 }
 
 fn warn_retry(action: &str, error: &Error) {

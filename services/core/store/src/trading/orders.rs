@@ -170,9 +170,14 @@ macro_rules! records {
 
 /// Saves an order once: a request with the same keys and terms finds the same order.
 pub async fn place(store: &Store, local: &LocalRelay, order: NewOrder) -> Result<Placed, Error> {
-    let mut connection = store.hot_connection().await?;
-    let saved = save(&mut *connection, &order).await?;
-    connection.keep();
+    let (order, saved) = store
+        .on_hot_connection(|connection| {
+            Box::pin(async move {
+                let saved = save(connection, &order).await?;
+                Ok((order, saved))
+            })
+        })
+        .await?;
     if let Some(committed) = saved {
         relay::enqueue(store, local, outbox::GATEWAY, committed);
         return Ok(Placed::New(Box::new(order.into())));

@@ -35,7 +35,8 @@ pub(crate) struct Server {
 pub(crate) static SERVER: LazyLock<Server> = LazyLock::new(Server::start);
 
 impl Server {
-    fn start() -> Self {
+    /// Starts another server.
+    pub(crate) fn start() -> Self {
         let programs = programs();
         let folder = tempfile::Builder::new().prefix("tickbell-store-").tempdir().expect("a folder").keep();
         let mut command = Command::new("/bin/sh");
@@ -64,6 +65,11 @@ impl Server {
     pub(crate) fn url(&self, database: &str, role: &str) -> String {
         let host = self.folder.display();
         format!("postgres://tickbell@localhost/{database}?host={host}&options=-c%20role%3D{role}")
+    }
+
+    /// Returns the socket that the server listens on.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.join(".s.PGSQL.5432")
     }
 
     /// Returns the schema of a database as `pg_dump` writes it.

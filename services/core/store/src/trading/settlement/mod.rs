@@ -8,7 +8,7 @@ use events::{OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger
 use ledger::rows::{AccountRow, Changes, DepositRow, LedgerState, OrderState, PriceRow};
 use market_data::MarketTicks;
 use rust_decimal::Decimal;
-use sqlx::{Postgres, Row, pool::PoolConnection, postgres::PgRow, types::Json};
+use sqlx::{Row, postgres::PgRow, types::Json};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ use crate::{
     Error, LocalSignals, Store,
     consumer::{dead_letters, service::Commit},
     outbox::relay,
-    pg::{row, transaction::in_task},
+    pg::{pool::Connection, progress, row, transaction::in_task},
     trading::{assets, order_waiters::SETTLED},
 };
 
@@ -27,7 +27,9 @@ use crate::{
 pub struct SettlementConnection {
     store: Store,
     signals: LocalSignals,
-    connection: Arc<Mutex<PoolConnection<Postgres>>>,
+    connection: Arc<Mutex<Connection>>,
+    /// The server's process of the connection.
+    pid: i32,
 }
 
 impl SettlementConnection {
@@ -35,12 +37,14 @@ impl SettlementConnection {
     ///
     /// The commit runs in a task of its own, so that it goes on while the caller decides the next batch.
     pub fn settle(&self, commit: Commit<Changes>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (store, signals, connection) = (self.store.clone(), self.signals.clone(), self.connection.clone());
+        let (store, signals) = (self.store.clone(), self.signals.clone());
+        let (connection, pid) = (self.connection.clone(), self.pid);
         in_task(async move {
             let Commit { service, advances, effects: changes, events, dead_letters } = commit;
             let statement = Statement::new(service, advances, &changes, &events)?;
             if dead_letters.is_empty() {
-                statement.execute(&mut **connection.lock().await).await?;
+                let mut connection = connection.lock().await;
+                progress::watch(&store, pid, statement.execute(&mut **connection)).await?;
             } else {
                 let committed = store.transaction(move |tx| {
                     Box::pin(async move {
@@ -64,8 +68,12 @@ impl SettlementConnection {
 
 /// Opens a connection to commit batches on. `signals` reach those in this process who wait for what is settled.
 pub async fn connect(store: &Store, signals: &LocalSignals) -> Result<SettlementConnection, Error> {
-    let connection = Arc::new(Mutex::new(store.connection().await?));
-    Ok(SettlementConnection { store: store.clone(), signals: signals.clone(), connection })
+    let mut connection = store.pool().connection().await?;
+    // A run that fails leaves the connection in an unknown state.
+    connection.close_on_drop();
+    let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
+    let connection = Arc::new(Mutex::new(connection));
+    Ok(SettlementConnection { store: store.clone(), signals: signals.clone(), connection, pid })
 }
 
 /// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.

@@ -104,8 +104,9 @@ async fn a_commit_notifies_and_a_rollback_does_not() {
 async fn readiness_follows_the_database() {
     let database = Database::new().await;
     let (health, shutdown) = (Health::default(), Shutdown::new());
-    let (store, watched, stop) = (database.store.clone(), health.clone(), shutdown.clone());
-    let watch = tokio::spawn(async move { store.watch(&watched, &stop).await });
+    let (answers, writes) = (health.check("database"), health.check("database_writes"));
+    let (store, stop) = (database.store.clone(), shutdown.clone());
+    let watch = tokio::spawn(async move { store.watch(&answers, &writes, &stop).await });
     database.store.ping().await.expect("it answers");
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(10), watch).await.expect("it ends with the shutdown").expect("no panic");

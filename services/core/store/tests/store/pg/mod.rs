@@ -1,5 +1,7 @@
 //! Tests of connections, transactions, the schema and the rights of the services' roles.
 
 mod connections;
+mod dead_connections;
+mod proxy;
 mod rights;
 mod schema;
