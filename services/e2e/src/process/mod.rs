@@ -4,7 +4,7 @@ mod ports;
 pub(crate) mod program;
 
 use std::{
-    fs::File,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -98,6 +98,36 @@ impl Drop for Process {
 /// Sends a signal to a process that this test has started, directly or not; one that is gone is no error.
 pub fn send(id: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(id as i32), signal);
+}
+
+/// A process and all its descendants that are stopped until this is dropped: whoever is connected to them waits.
+pub struct Frozen(Vec<u32>);
+
+impl Frozen {
+    /// Stops a process and its descendants.
+    pub fn freeze(id: u32) -> Self {
+        let mut ids = vec![id];
+        let mut seen = 0;
+        while let Some(parent) = ids.get(seen) {
+            // The parent is stopped before its children are listed, so that it starts no more.
+            send(*parent, Signal::SIGSTOP);
+            ids.extend(children(*parent));
+            seen += 1;
+        }
+        Self(ids)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|id| send(*id, Signal::SIGCONT));
+    }
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{parent}/task")).into_iter().flatten().flatten();
+    let listed = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    listed.flat_map(|ids| ids.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<_>>()).collect()
 }
 
 /// The program, with none of the settings that the environment of the test may hold.

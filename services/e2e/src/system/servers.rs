@@ -13,7 +13,11 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{Server, Status, System};
-use crate::{Api, Process, process::free_address, wait_until};
+use crate::{
+    Api, Process,
+    process::{Frozen, free_address},
+    wait_until,
+};
 
 const START: Duration = Duration::from_secs(30);
 /// How long it may take until all that was published is processed and every mail sent.
@@ -21,7 +25,7 @@ const WORK: Duration = Duration::from_secs(60);
 
 /// Both servers, and the settings by which services reach them.
 pub struct Servers {
-    _running: [Process; 2],
+    running: [Process; 2],
     settings: Vec<(String, String)>,
 }
 
@@ -80,12 +84,22 @@ impl Servers {
         system.stop().await;
         let running =
             [("nats", &recipes[0]), ("postgres", &recipes[1])].map(|(name, recipe)| recipe.start(system, name));
-        Self { _running: running, settings: all }
+        Self { running, settings: all }
     }
 
     /// The address of the broker.
     pub fn nats_url(&self) -> &str {
         &self.settings[0].1
+    }
+
+    /// Stops a server as a hanging machine would, until the result is dropped: connections stay open and nobody answers.
+    pub fn freeze(&self, server: Server) -> Frozen {
+        let [nats, postgres] = &self.running;
+        let frozen = match server {
+            Server::Nats => nats,
+            Server::Postgres => postgres,
+        };
+        Frozen::freeze(frozen.id())
     }
 
     /// Starts one service with its own log and its own addresses. `arguments` begin with its name.

@@ -4,6 +4,7 @@ mod crash_recovery;
 mod db_privileges;
 mod dead_letters;
 mod failover;
+mod hanging_servers;
 mod readme;
 pub(crate) mod replay;
 mod up;
