@@ -34,7 +34,7 @@ use ledger::{
 use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
-    LocalSignals, Store,
+    Store,
     consumer::service::Commit,
     consumer::{lease, position},
     trading::{assets, settlement},
@@ -247,7 +247,7 @@ async fn prepare(
     let store = connect(&url).await?;
     store.migrate().await?;
     let (mut book, changes) = market.book(assets::list(&store).await?)?;
-    settlement::connect(&store, &LocalSignals::default()).await?.settle(commit(changes, Vec::new())).await?;
+    settlement::connect(&store).await?.settle(commit(changes, Vec::new())).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
     let decide = |orders: &[OrderPlaced]| {
         orders.iter().for_each(|order| book.place(order.clone(), order.placed_at));
@@ -263,7 +263,7 @@ fn commit(changes: Changes, events: Vec<OutboundMessage>) -> Commit<Changes> {
 
 async fn batched(market: &Market, url: &str, name: &str, most: usize) -> anyhow::Result<f64> {
     let (store, batches) = prepare(market, url, name, Settings::default().batch, most).await?;
-    let settling = settlement::connect(&store, &LocalSignals::default()).await?;
+    let settling = settlement::connect(&store).await?;
     let began = Instant::now();
     for batch in batches {
         settling.settle(batch).await?;
@@ -279,7 +279,7 @@ async fn one_by_one(market: &Market, url: &str, most: usize) -> anyhow::Result<f
     let turns = Arc::new(Mutex::new(batches.into_iter()));
     let began = Instant::now();
     let worker = async || {
-        let settling = settlement::connect(&store, &LocalSignals::default()).await?;
+        let settling = settlement::connect(&store).await?;
         loop {
             let mut turn = turns.lock().await;
             let Some(batch) = turn.next() else { return anyhow::Ok(()) };

@@ -14,7 +14,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
-use store::{LocalSignals, Store};
+use store::{Store, trading::order_waiters::OrderWaiters};
 use tokio::net::TcpListener;
 use tracing::info;
 use utoipa_swagger_ui::SwaggerUi;
@@ -35,7 +35,7 @@ pub struct Gateway {
     lame_duck: Duration,
     drain: Duration,
     store: Store,
-    signals: LocalSignals,
+    order_waiters: OrderWaiters,
     broker: Broker,
     check: Check,
 }
@@ -47,7 +47,6 @@ impl Gateway {
         settings: Settings,
         links: Links,
         store: Store,
-        signals: LocalSignals,
         broker: Broker,
         health: Health,
         metrics: Metrics,
@@ -58,9 +57,10 @@ impl Gateway {
         let listener = TcpListener::bind(settings.listen).await.map_err(address_taken)?;
         let address = listener.local_addr().map_err(address_taken)?;
         let check = health.check("gateway");
+        let order_waiters = OrderWaiters::default();
         let state = AppState {
             store: store.clone(),
-            signals: signals.clone(),
+            order_waiters: order_waiters.clone(),
             links,
             confirmation: settings.confirmation,
             orders_from_alerts: settings.orders_from_alerts,
@@ -72,7 +72,7 @@ impl Gateway {
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
         let router = with_middleware(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
-        Ok(Self { listener, address, router, lame_duck, drain, store, signals, broker, check })
+        Ok(Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check })
     }
 
     /// Returns the address that it listens on.
@@ -83,7 +83,7 @@ impl Gateway {
     /// Serves requests and relays the events that they commit, until shutdown. Then it reports that it is not ready, goes
     /// on serving while the load balancer learns of it, and finishes the requests that have begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { listener, address, router, lame_duck, drain, store, signals, broker, check } = self;
+        let Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(axum::middleware::from_fn_with_state(shutdown.clone(), close_when_draining));
         let close = Shutdown::new();
@@ -91,7 +91,7 @@ impl Gateway {
             platform::http::server::serve(listener, router, drain, &close).await;
             Ok::<_, ServiceError>(())
         };
-        let relay = || outbox_relay::run(&store, &signals.relay, &broker, &check, &shutdown);
+        let relay = || outbox_relay::run(&store, &broker, &check, &shutdown);
         let relay_then_drain = async {
             // Only when the relay has ended: it must not report that it is ready again.
             platform::supervise(outbox_relay::LEASE, &check, &shutdown, relay).await?;
@@ -106,7 +106,7 @@ impl Gateway {
         // The waiters run as long as there are requests: some wait until their order is settled.
         tokio::select! {
             ended = async { tokio::try_join!(serve, relay_then_drain) } => ended.map(|_| ()),
-            never = signals.order_waiters.run(&store) => match never {},
+            never = order_waiters.run(&store) => match never {},
         }
     }
 }

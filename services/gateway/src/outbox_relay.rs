@@ -3,12 +3,7 @@
 use std::{convert::Infallible, pin::pin, time::Duration};
 
 use platform::{Broker, Check, ServiceError, Shutdown};
-use store::{
-    Store,
-    consumer::lease,
-    identity::expiry,
-    outbox::{LocalRelay, relay},
-};
+use store::{Store, consumer::lease, identity::expiry, outbox::relay};
 use tracing::{debug, warn};
 
 /// The lease that says which gateway relays; all of them serve requests.
@@ -20,7 +15,6 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// Publishes what any gateway has committed, while this one is the leader.
 pub(crate) async fn run(
     store: &Store,
-    local: &LocalRelay,
     broker: &Broker,
     check: &Check,
     shutdown: &Shutdown,
@@ -30,7 +24,7 @@ pub(crate) async fn run(
     let mut lost = pin!(lease.lost());
     tokio::select! {
         error = lost.as_mut() => Err(error),
-        ended = relay::run(store, local, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
+        ended = relay::run(store, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
         never = delete_expired_rows(store) => match never {},
     }
 }

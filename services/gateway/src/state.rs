@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use platform::signed_links::Links;
-use store::{LocalSignals, Store};
+use store::{Store, trading::order_waiters::OrderWaiters};
 
 use crate::{
     auth::password::Passwords,
@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct AppState {
     pub(crate) store: Store,
-    pub(crate) signals: LocalSignals,
+    pub(crate) order_waiters: OrderWaiters,
     pub(crate) links: Links,
     pub(crate) confirmation: Confirmation,
     pub(crate) orders_from_alerts: OrdersFromAlerts,

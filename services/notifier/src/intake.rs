@@ -12,7 +12,7 @@ use store::{
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan, Publish},
     },
-    outbox::{LocalRelay, relay},
+    outbox::relay,
 };
 use tokio::sync::Notify;
 
@@ -52,8 +52,6 @@ pub(crate) async fn run(
     let intake = |route: Route| Intake { store: store.clone(), due, route };
     let (alerts, rules, trades, users) =
         (intake(route_alert), intake(route_rule), intake(route_trade), intake(route_user));
-    // What the notifier commits is published in batches, so that its relay needs no signal.
-    let local = LocalRelay::default();
     let work = async {
         let alerts = ConsumerRun::open(&alerts, store, broker, plan(SERVICE, COLLECT_FOR)).await?;
         let rules = ConsumerRun::open(&rules, store, broker, plan(RULES, COLLECT_FOR)).await?;
@@ -62,7 +60,7 @@ pub(crate) async fn run(
         check.ready();
         tokio::select! {
             ended = async { tokio::try_join!(alerts.run(), rules.run(), trades.run(), users.run()) } => ended.map(|_| ()),
-            ended = relay::run(store, &local, SERVICE, broker, Duration::ZERO, shutdown) => ended,
+            ended = relay::run(store, SERVICE, broker, Duration::ZERO, shutdown) => ended,
             ended = silence::run(store, due) => ended.map(|never| match never {}),
         }
     };

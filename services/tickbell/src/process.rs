@@ -2,7 +2,7 @@
 
 use events::streams::Topology;
 use platform::{Broker, Check, Health, broker::topology, http::admin, settings::Pair, telemetry};
-use store::{LocalSignals, Store};
+use store::Store;
 use tracing::info;
 
 use crate::{
@@ -25,8 +25,7 @@ pub(crate) async fn run(options: &GlobalOptions, service: &'static Service, flag
     let shutdown = signals::shutdown(service.drain(&settings))?;
     let health = health(service);
     admin::start(settings.admin.listen, health.clone(), telemetry.metrics.clone()).await?;
-    let context =
-        Context { settings, health, metrics: telemetry.metrics.clone(), signals: LocalSignals::default(), shutdown };
+    let context = Context { settings, health, metrics: telemetry.metrics.clone(), shutdown };
     match service.run {
         Run::Alone(run) => run(context).await?,
         Run::WithBroker(run) => {

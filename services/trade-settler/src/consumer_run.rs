@@ -23,7 +23,7 @@ use platform::{
     },
 };
 use store::{
-    Error, LocalSignals, Store,
+    Error, Store,
     consumer::{
         position,
         runner::{ConsumerRun, lead},
@@ -58,14 +58,12 @@ const ORDERS: usize = 2;
 pub(crate) async fn run(
     broker: &Broker,
     store: &Store,
-    signals: &LocalSignals,
     check: &Check,
     settings: &Settings,
     max_ahead: MaxAhead,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let service =
-        TradeSettler { store: store.clone(), signals: signals.clone(), settings: settings.clone(), max_ahead };
+    let service = TradeSettler { store: store.clone(), settings: settings.clone(), max_ahead };
     let plan = Plan {
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,
@@ -76,7 +74,7 @@ pub(crate) async fn run(
         check.ready();
         tokio::select! {
             ended = run.run() => ended.map(|never| match never {}),
-            ended = relay::run(store, &signals.relay, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
+            ended = relay::run(store, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
         }
     };
     lead(store, broker, SERVICE, check, work).await
@@ -84,7 +82,6 @@ pub(crate) async fn run(
 
 struct TradeSettler {
     store: Store,
-    signals: LocalSignals,
     settings: Settings,
     max_ahead: MaxAhead,
 }
@@ -133,7 +130,7 @@ impl ConsumerService for TradeSettler {
                 RestoreError::Missing(_) => ServiceError::transient("restore the open orders", error),
                 _ => ServiceError::permanent("restore the ledger; run `tickbell ledger verify`", error),
             })?;
-        let connection = settlement::connect(&self.store, &self.signals).await?;
+        let connection = settlement::connect(&self.store).await?;
         Ok(State {
             book,
             filter,

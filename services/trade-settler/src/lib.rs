@@ -22,7 +22,7 @@ use platform::{
     supervise,
 };
 use serde::Deserialize;
-use store::{LocalSignals, Store};
+use store::Store;
 use tracing::warn;
 
 /// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
@@ -107,7 +107,6 @@ impl Settings {
 pub async fn run(
     broker: Broker,
     store: Store,
-    signals: &LocalSignals,
     health: &Health,
     settings: Settings,
     max_ahead: MaxAhead,
@@ -126,7 +125,7 @@ pub async fn run(
     }
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
     let settle = supervise(SERVICE, &check, &shutdown, || {
-        consumer_run::run(&broker, &store, signals, &check, &settings, max_ahead, &shutdown)
+        consumer_run::run(&broker, &store, &check, &settings, max_ahead, &shutdown)
     });
     let verify = async {
         match settings.verify_every_minutes {

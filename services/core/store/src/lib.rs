@@ -6,7 +6,6 @@
 
 pub mod consumer;
 pub mod identity;
-mod local_signals;
 pub mod market;
 pub mod notifications;
 pub mod outbox;
@@ -40,7 +39,6 @@ use crate::{
     },
 };
 
-pub use local_signals::LocalSignals;
 pub use pg::{
     schema::{SCHEMA_FORMAT, WrongSchemaFormat},
     transaction::Tx,
@@ -289,7 +287,7 @@ async fn first_connection(hosts: &Hosts, deadline: tokio::time::Instant) -> Resu
                 tokio::time::sleep(wait).await;
             }
             None => {
-                let unreachable = |none| ServiceError::permanent("no PostgreSQL server at database.url", none);
+                let unreachable = |none| ServiceError::permanent("connect to PostgreSQL", none);
                 return none.readable.clone().ok_or_else(|| unreachable(none));
             }
         }

@@ -38,7 +38,7 @@ const NAMES: [(&str, &str); 29] = [
     ("Ending", "AttemptResult"),
     ("Gathered", "a noun"),
     ("Given", "CursorParam"),
-    ("Handover", "LocalRelay"),
+    ("Handover", "relay"),
     ("Holder", "AccountOwner"),
     ("Minor", "MinorUnits"),
     ("Mistake", "FieldError"),

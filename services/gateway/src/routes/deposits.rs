@@ -120,12 +120,12 @@ pub(crate) async fn create(
     let requested_by = caller.user_id.to_string();
     let requested_at = platform::clock::now();
     // Subscribed before the deposit is saved, so that its posting cannot be missed.
-    let waiting = wait.map(|_| state.signals.order_waiters.deposit(id));
+    let waiting = wait.map(|_| state.order_waiters.deposit(id));
     let deposit = NewDeposit { id, user_id, asset, amount, reference, requested_by, requested_at };
     let (mut found, waiting) = match deposits::request(&state.store, outbox::GATEWAY, deposit).await? {
         Requested::New(deposit) => (deposit, waiting),
         Requested::Known(deposit) => {
-            let waiting = wait.map(|_| state.signals.order_waiters.deposit(deposit.id));
+            let waiting = wait.map(|_| state.order_waiters.deposit(deposit.id));
             (deposit, waiting)
         }
         Requested::Conflict => {

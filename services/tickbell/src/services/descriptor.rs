@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use platform::{Broker, Health, Shutdown, settings::SettingsError, telemetry::Metrics};
-use store::{LocalSignals, Store};
+use store::Store;
 
 use crate::settings::Settings;
 
@@ -91,7 +91,5 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) health: Health,
     pub(crate) metrics: Metrics,
-    /// What the services of this process tell each other without the database.
-    pub(crate) signals: LocalSignals,
     pub(crate) shutdown: Shutdown,
 }

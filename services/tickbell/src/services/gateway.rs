@@ -34,7 +34,7 @@ fn run(context: Context, broker: Broker, store: Store) -> Task {
 
 /// Binds the gateway's address, so that the caller knows its port before the gateway answers.
 pub(crate) async fn bind(context: Context, broker: Broker, store: Store) -> anyhow::Result<::gateway::Gateway> {
-    let Context { settings, health, metrics, signals, .. } = context;
+    let Context { settings, health, metrics, .. } = context;
     let links = Links::new(&settings.links)?;
-    Ok(::gateway::Gateway::bind(settings.gateway, links, store, signals, broker, health, metrics).await?)
+    Ok(::gateway::Gateway::bind(settings.gateway, links, store, broker, health, metrics).await?)
 }

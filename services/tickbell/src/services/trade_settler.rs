@@ -18,11 +18,11 @@ pub(super) const SERVICE: Service = Service {
 };
 
 fn run(context: Context, broker: Broker, store: Store) -> Task {
-    let Context { settings, health, signals, shutdown, .. } = context;
+    let Context { settings, health, shutdown, .. } = context;
     let max_ahead = settings.ticks.max_ahead();
     async move {
         let settings = settings.trade_settler;
-        Ok(::trade_settler::run(broker, store, &signals, &health, settings, max_ahead, shutdown).await?)
+        Ok(::trade_settler::run(broker, store, &health, settings, max_ahead, shutdown).await?)
     }
     .boxed()
 }

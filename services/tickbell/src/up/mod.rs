@@ -12,7 +12,7 @@ use std::{net::SocketAddr, num::NonZero, thread, time::Duration};
 
 use clap::Args;
 use platform::{Broker, Health, broker, runtime::error::error_chain, settings::Pair, telemetry};
-use store::{LocalSignals, Store};
+use store::Store;
 use tokio::{task::JoinSet, time::timeout};
 use tracing::{error, info, warn};
 
@@ -77,8 +77,8 @@ pub(crate) async fn run(options: &GlobalOptions, arguments: &Arguments) -> anyho
     let health = Health::default();
     let check = health.check("broker");
     let broker = Broker::connect(&settings.nats, "up", check, shutdown.clone()).await.map_err(unavailable)?;
-    let (metrics, signals) = (telemetry.metrics.clone(), LocalSignals::default());
-    let context = Context { settings, health, metrics, signals, shutdown: shutdown.clone() };
+    let metrics = telemetry.metrics.clone();
+    let context = Context { settings, health, metrics, shutdown: shutdown.clone() };
     let services = SERVICES.iter().copied().filter(|service| arguments.includes(service)).collect();
     let outcome = run_services(context, broker, &data, services).await;
 

@@ -1,9 +1,6 @@
 //! The outbox holds events that are committed and not yet published.
 
-mod local_relay;
 pub mod relay;
-
-pub use local_relay::LocalRelay;
 
 use events::OutboundMessage;
 use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, types::Json};

@@ -1,6 +1,6 @@
 //! The relay publishes committed events from the outbox.
 
-use std::{iter, pin::pin, time::Duration};
+use std::time::Duration;
 
 use events::OutboundMessage;
 use platform::{Broker, ServiceError, Shutdown};
@@ -8,19 +8,10 @@ use sqlx::{Row, postgres::PgRow, types::Json};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::{
-    Error, Store,
-    outbox::{
-        channel,
-        local_relay::{CHANNEL_CAPACITY, Committed, LocalRelay},
-    },
-    pg::listener::Listener,
-};
+use crate::{Error, Store, outbox::channel, pg::listener::Listener};
 
 /// The approximate number of events that are published between two deletes.
 const BATCH: usize = 4_000;
-/// Rows of published events are deleted when no further event arrives for this long.
-const DELETE_AFTER_IDLE: Duration = Duration::from_millis(50);
 /// The interval of polling, which finds events whose notification was lost while the listener reconnected.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Deletes published rows. The commit need not reach the disk before the next events are published: a row that a crash
@@ -29,20 +20,6 @@ const DELETE_PUBLISHED: &str = "
     DELETE FROM outbox USING (SELECT set_config('synchronous_commit', 'off', true) AS value OFFSET 0) AS setting
     WHERE id = ANY($1) AND setting.value = 'off'";
 
-/// Makes the relay publish a committed event soon, in this process or in another one.
-pub(crate) fn enqueue(store: &Store, local: &LocalRelay, service: &'static str, committed: Committed) {
-    if !local.enqueue(service, committed) {
-        store.notify(channel(service));
-    }
-}
-
-/// Wakes the relay of a service, which then reads the committed events from the outbox.
-pub(crate) fn wake(store: &Store, local: &LocalRelay, service: &'static str) {
-    if !local.wake(service) {
-        store.notify(channel(service));
-    }
-}
-
 /// Publishes the events that `service` has committed and not yet published, in the order of commit, and returns their
 /// number.
 ///
@@ -50,12 +27,12 @@ pub(crate) fn wake(store: &Store, local: &LocalRelay, service: &'static str) {
 pub async fn publish_pending(store: &Store, service: &'static str, broker: &Broker) -> Result<usize, ServiceError> {
     let mut published = 0;
     loop {
-        let (mut rows, events) = find_pending(store, service).await?;
+        let (rows, events) = find_pending(store, service).await?;
         if rows.is_empty() {
             return Ok(published);
         }
         broker.publish(&events).await?;
-        delete_published(store, &mut rows).await?;
+        delete_published(store, &rows).await?;
         published += events.len();
         debug!(service, events = events.len(), "published committed events");
         if events.len() < BATCH {
@@ -68,45 +45,25 @@ pub async fn publish_pending(store: &Store, service: &'static str, broker: &Brok
 /// `pace` of a publish are published together after it, because each publish costs the broker more than a message does.
 pub async fn run(
     store: &Store,
-    local: &LocalRelay,
     service: &'static str,
     broker: &Broker,
     pace: Duration,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
     let mut listener = Listener::new(store, channel(service));
-    let (mut enqueued, wake) = local.open(service);
-    // The rows of enqueued events that are published. They are deleted together, and before the outbox is read again: a
-    // row that is still there would be published a second time.
-    let mut published = Vec::new();
     loop {
-        delete_published(store, &mut published).await?;
         if publish_pending(store, service, broker).await? > 0 {
             sleep(pace).await;
         }
-        let mut notified = pin!(listener.wait(Instant::now() + POLL_INTERVAL));
-        loop {
-            tokio::select! {
-                () = &mut notified => break,
-                () = wake.notified() => break,
-                Some(first) = enqueued.recv() => {
-                    let more = iter::from_fn(|| enqueued.try_recv().ok());
-                    let (rows, events): (Vec<_>, Vec<_>) = iter::once(first).chain(more).take(CHANNEL_CAPACITY).unzip();
-                    broker.publish(&events).await?;
-                    published.extend(rows);
-                }
-                () = sleep(DELETE_AFTER_IDLE), if !published.is_empty() => delete_published(store, &mut published).await?,
-                () = shutdown.cancelled() => return Ok(delete_published(store, &mut published).await?),
-            }
+        tokio::select! {
+            () = listener.wait(Instant::now() + POLL_INTERVAL) => {}
+            () = shutdown.cancelled() => return Ok(()),
         }
     }
 }
 
-async fn delete_published(store: &Store, rows: &mut Vec<i64>) -> Result<(), Error> {
-    if !rows.is_empty() {
-        sqlx::query(DELETE_PUBLISHED).bind(&*rows).execute(store.pool()).await?;
-        rows.clear();
-    }
+async fn delete_published(store: &Store, rows: &[i64]) -> Result<(), Error> {
+    sqlx::query(DELETE_PUBLISHED).bind(rows).execute(store.pool()).await?;
     Ok(())
 }
 

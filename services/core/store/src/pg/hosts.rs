@@ -24,7 +24,7 @@ pub(crate) struct Hosts(Arc<[PgConnectOptions]>);
 
 /// No server takes writes.
 #[derive(Debug, Error)]
-#[error("no server of database.url takes writes ({})", self.answers.join("; "))]
+#[error("no server of database.url {} ({})", if self.readable.is_some() { "takes writes" } else { "answers" }, self.answers.join("; "))]
 pub(crate) struct NoLeader {
     /// What each server has answered.
     answers: Vec<String>,

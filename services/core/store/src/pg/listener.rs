@@ -1,4 +1,4 @@
-//! Listening for the notifications of other processes.
+//! Listening for notifications.
 
 use std::{io, time::Duration};
 
@@ -45,7 +45,7 @@ impl Listener {
         Self { store: store.clone(), channel: channel.into(), connection: None, is_failing: false }
     }
 
-    /// Waits for a notification of another process, until `until` at the latest. It waits as well while it cannot listen.
+    /// Waits for a notification, until `until` at the latest. It waits as well while it cannot listen.
     /// The future may be dropped, and the wait repeated.
     pub(crate) async fn wait(&mut self, until: Instant) {
         let Err(error) = self.listen(until).await else {
@@ -69,18 +69,15 @@ impl Listener {
             None => connect(&self.store, &self.channel).await?,
         };
         let Listening { listener, alive, is_asked, .. } = self.connection.insert(listening);
-        let own = self.store.instance.to_string();
         loop {
             let ask_at = *alive + ASK_AFTER;
             match timeout_at(until.min(ask_at), listener.try_recv()).await {
                 Ok(notification) => {
-                    let notification = notification?.ok_or_else(closed)?;
+                    notification?.ok_or_else(closed)?;
                     *alive = Instant::now();
-                    if notification.payload() != own {
-                        // One look serves all notifications that have arrived.
-                        while listener.next_buffered().is_some() {}
-                        return Ok(());
-                    }
+                    // One look serves all notifications that have arrived.
+                    while listener.next_buffered().is_some() {}
+                    return Ok(());
                 }
                 Err(_) if Instant::now() >= ask_at => {
                     *is_asked = true;

@@ -8,7 +8,6 @@ use std::{
 };
 
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::Store;
 
@@ -49,8 +48,7 @@ impl Store {
             let store = self.clone();
             tokio::spawn(async move {
                 while let Some(channels) = store.notifier.next() {
-                    let sent =
-                        sqlx::raw_sql(sqlx::AssertSqlSafe(statements(&channels, store.instance))).execute(store.pool());
+                    let sent = sqlx::raw_sql(sqlx::AssertSqlSafe(statements(&channels))).execute(store.pool());
                     if let Err(error) = sent.await {
                         warn!(
                             ?channels,
@@ -64,10 +62,10 @@ impl Store {
     }
 }
 
-/// Returns one `NOTIFY` statement per channel, with the sending process as the payload. Names of channels need no
-/// escaping, because they are constants of this crate.
-pub(crate) fn statements(channels: &Channels, from: Uuid) -> String {
-    channels.iter().map(|channel| format!("NOTIFY \"{channel}\", '{from}';")).collect()
+/// Returns one `NOTIFY` statement per channel. Names of channels need no escaping, because they are constants of this
+/// crate.
+pub(crate) fn statements(channels: &Channels) -> String {
+    channels.iter().map(|channel| format!("NOTIFY \"{channel}\";")).collect()
 }
 
 #[cfg(test)]
@@ -83,9 +81,7 @@ mod tests {
             !notifier.add("b".into()) && !notifier.add("c".into()) && !notifier.add("b".into()),
             "a send is in flight"
         );
-        let sent = statements(&notifier.next().expect("two"), Uuid::nil());
-        let sender = "'00000000-0000-0000-0000-000000000000'";
-        assert_eq!(sent, format!(r#"NOTIFY "b", {sender};NOTIFY "c", {sender};"#));
+        assert_eq!(statements(&notifier.next().expect("two")), r#"NOTIFY "b";NOTIFY "c";"#);
         assert_eq!(notifier.next(), None);
         assert!(notifier.add("d".into()), "the send has ended");
     }

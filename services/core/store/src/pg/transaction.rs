@@ -9,7 +9,6 @@ use futures::{TryStreamExt, future::BoxFuture};
 use sqlx::{Executor, PgConnection, Row};
 use tokio::time::timeout;
 use tracing::warn;
-use uuid::Uuid;
 
 use crate::{
     Error, Store,
@@ -26,7 +25,6 @@ pub struct Tx {
     /// The server's process of the connection.
     pid: i32,
     channels: Channels,
-    instance: Uuid,
     ended: bool,
 }
 
@@ -44,13 +42,13 @@ impl Tx {
             connection.close_on_drop();
         }
         let pid = began.map_err(|_| timed_out(STATEMENT_TIMEOUT))??.try_get(0)?;
-        Ok(Self { connection, pid, channels: Channels::new(), instance: store.instance, ended: false })
+        Ok(Self { connection, pid, channels: Channels::new(), ended: false })
     }
 
     /// Commits, and notifies after that but in the same round trip: a transaction that notifies holds a lock of the
     /// whole server from before its commit until after its sync, and so would make all of them wait for each other.
     async fn commit(mut self) -> Result<(), sqlx::Error> {
-        let statements = format!("COMMIT;{}", notify::statements(&self.channels, self.instance));
+        let statements = format!("COMMIT;{}", notify::statements(&self.channels));
         let mut results = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute_many(&mut *self.connection);
         results.try_next().await?;
         let notified = results.try_for_each(|_| std::future::ready(Ok(()))).await;

@@ -1,15 +1,14 @@
-//! Waits for decisions of the settler. A settler in the same process notifies the waiters itself once a decision is
-//! committed. Otherwise all waiters of a process share one listener and, for each of its notifications, one query.
+//! Waits for decisions of the settler. All waiters of a process share one listener and, for each of its notifications, one
+//! query.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     convert::Infallible,
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use ledger::rows::Changes;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::warn;
 use uuid::Uuid;
@@ -19,8 +18,7 @@ use crate::{
     pg::listener::Listener,
     trading::{
         deposits,
-        orders::{self, Decision, OrderRecord, OrderState},
-        trades::Trade,
+        orders::{self, Decision, OrderRecord},
     },
 };
 
@@ -75,36 +73,14 @@ impl OrderWaiters {
         self.deposits.add(id, |_| true)
     }
 
-    /// Notifies the waiters of decisions that this process has committed.
-    pub(crate) fn notify(&self, changes: &Changes) {
-        let waited: HashSet<Uuid> = self.deposits.ids().into_iter().collect();
-        let posted = changes.postings.iter().filter(|posting| waited.contains(&posting.cause));
-        self.deposits.resolve(posted.map(|posting| (posting.cause, posting.id)).collect());
-        let waited: HashSet<Uuid> = self.orders.ids().into_iter().collect();
-        let orders: Vec<_> = changes.orders.iter().filter(|order| waited.contains(&order.order_id)).collect();
-        if orders.is_empty() {
-            return;
-        }
-        let trades: HashMap<Uuid, _> = changes.trades.iter().map(|trade| (trade.order_id, trade)).collect();
-        let decided = orders.into_iter().map(|order| {
-            let trade = trades.get(&order.order_id).map(|trade| Trade::of(trade)).transpose()?;
-            Ok((order.order_id, Decision { state: OrderState::of(order)?, trade }))
-        });
-        match decided.collect::<Result<_, Error>>() {
-            Ok(decided) => self.orders.resolve(decided),
-            Err(error) => warn_retry("notify those who wait for orders", &error),
-        }
-    }
-
-    /// Queries the decisions that are waited for, whenever a settler of another process has committed and once a
-    /// second. It runs until the future is dropped.
+    /// Queries the decisions that are waited for, whenever a settler has committed and once a second. It runs until the
+    /// future is dropped.
     pub async fn run(&self, store: &Store) -> Infallible {
         let mut listener = Listener::new(store, SETTLED);
         loop {
             if let Err(error) = self.poll(store).await {
                 warn_retry("query settled orders", &error);
             }
-            // Decisions of this process reach the waiters directly.
             listener.wait(Instant::now() + POLL_INTERVAL).await;
         }
     }

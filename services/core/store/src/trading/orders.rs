@@ -2,8 +2,8 @@
 //! cancellation is saved with the event that announces it; the settler alone decides the order.
 
 use events::{
-    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OutboundMessage, RejectReason, Symbol,
-    Timestamp, order::AlertTrigger,
+    Amount, Asset, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, RejectReason, Symbol, Timestamp,
+    order::AlertTrigger,
 };
 use ledger::hash_chain::fingerprint;
 use rust_decimal::Decimal;
@@ -11,8 +11,7 @@ use sqlx::{PgExecutor, Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
 use crate::{
-    Error, Store, Tx,
-    outbox::{self, LocalRelay, relay},
+    Error, Store, Tx, outbox,
     pg::row,
     trading::trades::{self, Trade},
 };
@@ -79,21 +78,6 @@ impl OrderRecord {
     /// Returns the order's status, which is `received` before the first decision.
     pub fn status(&self) -> OrderStatus {
         self.decision.as_ref().map_or(OrderStatus::Received, |decision| decision.state.status)
-    }
-}
-
-impl OrderState {
-    /// Converts a row that the settler has saved.
-    pub(crate) fn of(saved: &ledger::rows::OrderState) -> Result<Self, Error> {
-        let ledger::rows::OrderState { status, reason, held, tick_sequence, updated_at, .. } = saved;
-        let held = held.as_ref().map(|(asset, amount)| Ok::<_, Error>((asset.clone(), Amount::new(*amount)?)));
-        Ok(Self {
-            status: *status,
-            reason: *reason,
-            held: held.transpose()?,
-            tick_sequence: *tick_sequence,
-            updated_at: *updated_at,
-        })
     }
 }
 
@@ -169,7 +153,7 @@ macro_rules! records {
 }
 
 /// Saves an order once: a request with the same keys and terms finds the same order.
-pub async fn place(store: &Store, local: &LocalRelay, order: NewOrder) -> Result<Placed, Error> {
+pub async fn place(store: &Store, order: NewOrder) -> Result<Placed, Error> {
     let (order, saved) = store
         .on_hot_connection(|connection| {
             Box::pin(async move {
@@ -178,8 +162,8 @@ pub async fn place(store: &Store, local: &LocalRelay, order: NewOrder) -> Result
             })
         })
         .await?;
-    if let Some(committed) = saved {
-        relay::enqueue(store, local, outbox::GATEWAY, committed);
+    if saved {
+        store.notify(outbox::channel(outbox::GATEWAY));
         return Ok(Placed::New(Box::new(order.into())));
     }
     store.transaction(move |tx| Box::pin(async move { known(tx, order).await })).await
@@ -246,16 +230,16 @@ pub async fn request_cancel(store: &Store, user_id: Uuid, id: Uuid, now: Timesta
 
 /// Saves an order with the event that announces it, as a part of the caller's transaction.
 pub(crate) async fn insert(tx: &mut Tx, order: NewOrder) -> Result<Placed, Error> {
-    if save(&mut **tx, &order).await?.is_some() {
+    if save(&mut **tx, &order).await? {
         tx.notify(outbox::channel(outbox::GATEWAY));
         return Ok(Placed::New(Box::new(order.into())));
     }
     known(tx, order).await
 }
 
-/// Saves an order and its event in one statement, and returns the event with its row. It returns `None` when the order
-/// was saved before or the account does not exist.
-async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<(i64, OutboundMessage)>, Error> {
+/// Saves an order and its event in one statement. It returns `false` when the order was saved before or the account does
+/// not exist.
+async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<bool, Error> {
     let NewOrder { id, user_id, terms, idempotency_key, after_alert, placed_at } = order.clone();
     let event = OrderPlaced { order_id: id, user_id, terms: terms.clone(), after_alert, placed_at }.to_message();
     // The account is locked, because it must not be erased while an order of it is saved. Of two equal requests at the
@@ -269,7 +253,7 @@ async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<
          ) ",
         outbox::add_from!("saved")
     );
-    let row = outbox::bind(statement, outbox::GATEWAY, event.clone())
+    let row = outbox::bind(statement, outbox::GATEWAY, event)
         .bind(id)
         .bind(user_id)
         .bind(Json(&order.terms))
@@ -280,7 +264,7 @@ async fn save(executor: impl PgExecutor<'_>, order: &NewOrder) -> Result<Option<
         .bind(placed_at.datetime())
         .fetch_optional(executor)
         .await?;
-    Ok(row.map(|row| (row, event)))
+    Ok(row.is_some())
 }
 
 /// Finds the order that has one of the keys of a request already.

@@ -1,7 +1,6 @@
 //! Trades as the settler saved them, for their owners.
 
 use events::{Amount, Price, Side, Size, Symbol, Timestamp};
-use ledger::rows::TradeRow;
 use sqlx::{Row, postgres::PgRow};
 use uuid::Uuid;
 
@@ -32,25 +31,6 @@ pub struct Trade {
     pub tick_price: Price,
     /// The time at which the settler decided the trade.
     pub at: Timestamp,
-}
-
-impl Trade {
-    /// Converts a row that the settler has saved.
-    pub(crate) fn of(saved: &TradeRow) -> Result<Self, Error> {
-        Ok(Self {
-            order_id: saved.order_id,
-            posting_id: saved.posting_id,
-            symbol: Symbol::parse(&saved.symbol).map_err(row::unreadable)?,
-            side: row::known("side", &saved.side, Side::parse)?,
-            size: Size::new(saved.size)?,
-            price: Price::new(saved.price)?,
-            quote_amount: Amount::new(saved.quote_amount)?,
-            fee: Amount::new(saved.fee)?,
-            tick_sequence: saved.tick_sequence as u64,
-            tick_price: Price::new(saved.tick_price)?,
-            at: saved.at,
-        })
-    }
 }
 
 /// Returns a user's trades of postings below `before`, newest first; only those of one order, if it is given.

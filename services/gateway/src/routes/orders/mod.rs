@@ -107,13 +107,13 @@ pub(crate) async fn place(
     order::check_decimal_places(&state.store, &terms, "").await?;
     let id = Uuid::now_v7();
     // Subscribed before the order is saved, so that its decision cannot be missed.
-    let waiting = wait.map(|wait| (wait, state.signals.order_waiters.order(id, Until::Decided)));
+    let waiting = wait.map(|wait| (wait, state.order_waiters.order(id, Until::Decided)));
     let placed_at = platform::clock::now();
     let order = NewOrder { id, user_id: caller.user_id, terms, idempotency_key, after_alert: None, placed_at };
-    match orders::place(&state.store, &state.signals.relay, order).await? {
+    match orders::place(&state.store, order).await? {
         Placed::New(record) => answer(&state, *record, waiting, Until::Decided).await,
         Placed::Duplicate(record) => {
-            let waiting = wait.map(|wait| (wait, state.signals.order_waiters.order(record.id, Until::Decided)));
+            let waiting = wait.map(|wait| (wait, state.order_waiters.order(record.id, Until::Decided)));
             answer(&state, *record, waiting, Until::Decided).await
         }
         Placed::Conflict(OrderKey::IdempotencyKey) => {
@@ -213,7 +213,7 @@ pub(crate) async fn cancel(
     PreferWait(wait): PreferWait,
     IdPath(id): IdPath,
 ) -> OrderAnswer {
-    let waiting = wait.map(|wait| (wait, state.signals.order_waiters.order(id, Until::Final)));
+    let waiting = wait.map(|wait| (wait, state.order_waiters.order(id, Until::Final)));
     match orders::request_cancel(&state.store, caller.user_id, id, platform::clock::now()).await? {
         Cancellation::Requested(record) => answer(&state, *record, waiting, Until::Final).await,
         Cancellation::Final(status) => {

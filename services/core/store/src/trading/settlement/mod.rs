@@ -14,9 +14,9 @@ use uuid::Uuid;
 
 use self::batch_statement::Statement;
 use crate::{
-    Error, LocalSignals, Store,
+    Error, Store,
     consumer::{dead_letters, service::Commit},
-    outbox::relay,
+    outbox,
     pg::{pool::Connection, progress, row, transaction::in_task},
     trading::{assets, order_waiters::SETTLED},
 };
@@ -26,7 +26,6 @@ use crate::{
 #[derive(Debug)]
 pub struct SettlementConnection {
     store: Store,
-    signals: LocalSignals,
     connection: Arc<Mutex<Connection>>,
     /// The server's process of the connection.
     pid: i32,
@@ -37,8 +36,7 @@ impl SettlementConnection {
     ///
     /// The commit runs in a task of its own, so that it goes on while the caller decides the next batch.
     pub fn settle(&self, commit: Commit<Changes>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (store, signals) = (self.store.clone(), self.signals.clone());
-        let (connection, pid) = (self.connection.clone(), self.pid);
+        let (store, connection, pid) = (self.store.clone(), self.connection.clone(), self.pid);
         in_task(async move {
             let Commit { service, advances, effects: changes, events, dead_letters } = commit;
             let statement = Statement::new(service, advances, &changes, &events)?;
@@ -55,25 +53,24 @@ impl SettlementConnection {
                 committed.await?;
             }
             if !changes.orders.is_empty() || !changes.postings.is_empty() {
-                signals.order_waiters.notify(&changes);
                 store.notify(SETTLED);
             }
             if !events.is_empty() {
-                relay::wake(&store, &signals.relay, service);
+                store.notify(outbox::channel(service));
             }
             Ok(())
         })
     }
 }
 
-/// Opens a connection to commit batches on. `signals` reach those in this process who wait for what is settled.
-pub async fn connect(store: &Store, signals: &LocalSignals) -> Result<SettlementConnection, Error> {
+/// Opens a connection to commit batches on.
+pub async fn connect(store: &Store) -> Result<SettlementConnection, Error> {
     let mut connection = store.pool().connection().await?;
     // A run that fails leaves the connection in an unknown state.
     connection.close_on_drop();
     let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
     let connection = Arc::new(Mutex::new(connection));
-    Ok(SettlementConnection { store: store.clone(), signals: signals.clone(), connection, pid })
+    Ok(SettlementConnection { store: store.clone(), connection, pid })
 }
 
 /// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.

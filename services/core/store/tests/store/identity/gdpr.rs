@@ -4,7 +4,6 @@ use events::RuleStatus;
 use store::{
     identity::gdpr::{self, ERASED},
     notifications::recipients::{self, Person},
-    outbox::LocalRelay,
     rules::{self, NewRule},
     trading::orders::{self, Placed},
 };
@@ -20,7 +19,7 @@ async fn an_export_has_everything_but_secrets() {
     let store = &database.store;
     let ada = user(store, "ada@example.com").await;
     session(store, ada, 1).await;
-    orders::place(store, &LocalRelay::default(), order(1, ada)).await.expect("it is placed");
+    orders::place(store, order(1, ada)).await.expect("it is placed");
     let document = gdpr::export(store, "ADA@example.com").await.expect("a document");
     assert_eq!(document["account"]["id"], ada.to_string());
     assert_eq!(document["orders"][0]["id"], id(1).to_string());
@@ -46,7 +45,7 @@ async fn an_erased_address_is_nowhere_and_its_rules_are_deleted() {
     rules::create(store, new).await.expect("it is saved");
     let mut keyed = order(2, ada);
     keyed.idempotency_key = Some("ada's".into());
-    assert!(matches!(orders::place(store, &LocalRelay::default(), keyed).await.expect("an answer"), Placed::New(_)));
+    assert!(matches!(orders::place(store, keyed).await.expect("an answer"), Placed::New(_)));
     let erased = gdpr::erase(store, "Ada@example.com".into(), at(1)).await.expect("it is erased");
     assert_eq!((erased.rules, erased.deliveries, erased.account), (1, 0, Some(ada)));
     let (found, _) = rules::find(store, id(1)).await.expect("an answer").expect("the row stays");

@@ -5,7 +5,6 @@ use store::{
     identity::gdpr,
     market::partitions,
     outbox,
-    outbox::LocalRelay,
     trading::orders::{self, Placed},
 };
 
@@ -21,10 +20,7 @@ async fn the_gateways_role_places_orders_and_may_not_settle_them() {
     let store = database.store_as("tickbell_gateway").await;
     store.check_schema_format().await.expect("every role may read the format");
     assert_eq!(store.pending_migrations().await.expect("every role may read the version"), 0);
-    assert!(matches!(
-        orders::place(&store, &LocalRelay::default(), order(1, ada)).await.expect("an answer"),
-        Placed::New(_)
-    ));
+    assert!(matches!(orders::place(&store, order(1, ada)).await.expect("an answer"), Placed::New(_)));
     gdpr::export(&store, "ada@example.com").await.expect("it may call the function that crosses tables");
     let denied = store.transaction(|tx| {
         Box::pin(async move {
@@ -39,7 +35,7 @@ async fn the_gateways_role_places_orders_and_may_not_settle_them() {
 async fn a_role_sees_the_outbox_of_its_own_service_only() {
     let database = Database::new().await;
     let ada = user(&database.store, "ada@example.com").await;
-    orders::place(&database.store, &LocalRelay::default(), order(1, ada)).await.expect("it is placed");
+    orders::place(&database.store, order(1, ada)).await.expect("it is placed");
     for (role, seen) in [("tickbell_gateway", 1), ("tickbell_notifier", 0), ("tickbell_operator", 1)] {
         let store = database.store_as(role).await;
         assert_eq!(outbox::len(&store, "gateway").await.expect("a number"), seen, "{role}");

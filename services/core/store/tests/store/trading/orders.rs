@@ -1,13 +1,10 @@
 //! Tests of orders and deposits as users and operators request them.
 
 use events::{Amount, Asset, OrderStatus};
-use store::{
-    outbox::LocalRelay,
-    trading::{
-        assets::{self, AssetKind},
-        deposits::{self, AccountOwner, NewDeposit, Requested},
-        orders::{self, Cancellation, OrderFilter, OrderKey, Placed},
-    },
+use store::trading::{
+    assets::{self, AssetKind},
+    deposits::{self, AccountOwner, NewDeposit, Requested},
+    orders::{self, Cancellation, OrderFilter, OrderKey, Placed},
 };
 use uuid::Uuid;
 
@@ -19,12 +16,12 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_saved_once_by_each_of_its_keys() {
     let database = Database::new().await;
-    let (store, local) = (&database.store, &LocalRelay::default());
+    let store = &database.store;
     let ada = user(store, "ada@example.com").await;
     let request = |number, client: Option<&str>, key: Option<&str>, size| {
         let mut order = order(number, ada);
         (order.terms, order.idempotency_key) = (terms(client, size), key.map(str::to_owned));
-        orders::place(store, local, order)
+        orders::place(store, order)
     };
     assert!(matches!(request(1, Some("a"), None, "0.1").await.expect("an answer"), Placed::New(_)));
     for _ in 0..2 {
@@ -35,7 +32,7 @@ async fn an_order_is_saved_once_by_each_of_its_keys() {
     assert_eq!(other, Placed::Conflict(OrderKey::ClientOrderId));
     let other = request(4, None, Some("key"), "0.2").await.expect("an answer");
     assert_eq!(other, Placed::Conflict(OrderKey::IdempotencyKey));
-    assert_eq!(orders::place(store, local, order(5, id(99))).await.expect("an answer"), Placed::NoAccount);
+    assert_eq!(orders::place(store, order(5, id(99))).await.expect("an answer"), Placed::NoAccount);
     assert_eq!(database.outbox_subjects().await.len(), 1);
 }
 
@@ -43,11 +40,10 @@ async fn an_order_is_saved_once_by_each_of_its_keys() {
 async fn equal_requests_at_the_same_time_place_one_order() {
     let database = Database::new().await;
     let ada = user(&database.store, "ada@example.com").await;
-    let local = LocalRelay::default();
     let requests = (1..=10).map(|number| {
         let mut order = order(number, ada);
         order.idempotency_key = Some("key".into());
-        orders::place(&database.store, &local, order)
+        orders::place(&database.store, order)
     });
     let placed = futures::future::join_all(requests).await;
     let new = placed.iter().filter(|placed| matches!(placed, Ok(Placed::New(_)))).count();
@@ -61,7 +57,7 @@ async fn orders_are_found_and_listed_by_their_owner_only() {
     let store = &database.store;
     let ada = user(store, "ada@example.com").await;
     for number in 1..=3 {
-        orders::place(store, &LocalRelay::default(), order(number, ada)).await.expect("it is placed");
+        orders::place(store, order(number, ada)).await.expect("it is placed");
     }
     let found = orders::find(store, ada, id(2)).await.expect("an answer").expect("an order");
     assert_eq!((found.status(), found.placed_at), (OrderStatus::Received, at(0)));
@@ -84,7 +80,7 @@ async fn a_cancellation_is_requested_unless_the_order_is_final() {
     let database = Database::new().await;
     let store = &database.store;
     let ada = user(store, "ada@example.com").await;
-    orders::place(store, &LocalRelay::default(), order(1, ada)).await.expect("it is placed");
+    orders::place(store, order(1, ada)).await.expect("it is placed");
     let cancel = |user| orders::request_cancel(store, user, id(1), at(1));
     assert_eq!(cancel(id(99)).await.expect("an answer"), Cancellation::Missing);
     assert!(matches!(cancel(ada).await.expect("an answer"), Cancellation::Requested(_)));

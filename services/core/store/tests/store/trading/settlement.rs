@@ -7,15 +7,14 @@ use ledger::rows::{AccountRow, Changes, OrderState, PostingRow, PriceRow, TradeR
 use market_data::MarketTicks;
 use rust_decimal::Decimal;
 use store::{
-    Error, LocalSignals, Store,
+    Error, Store,
     consumer::{
         position::{self, Advance},
         service::Commit,
     },
-    outbox::LocalRelay,
     trading::{
         deposits::{self, NewDeposit},
-        order_waiters::Until,
+        order_waiters::{OrderWaiters, Until},
         orders, settlement,
     },
 };
@@ -159,7 +158,7 @@ pub(crate) fn filled(user: Uuid) -> Commit<Changes> {
 pub(crate) async fn ready() -> (Database, Uuid) {
     let database = Database::new().await;
     let ada = user(&database.store, "ada@example.com").await;
-    orders::place(&database.store, &LocalRelay::default(), order(1, ada)).await.expect("it is placed");
+    orders::place(&database.store, order(1, ada)).await.expect("it is placed");
     let deposit = NewDeposit {
         id: DEPOSIT,
         user_id: ada,
@@ -175,11 +174,7 @@ pub(crate) async fn ready() -> (Database, Uuid) {
 }
 
 pub(crate) async fn settle(store: &Store, batch: Commit<Changes>) -> Result<(), Error> {
-    settle_with(store, &LocalSignals::default(), batch).await
-}
-
-async fn settle_with(store: &Store, signals: &LocalSignals, batch: Commit<Changes>) -> Result<(), Error> {
-    settlement::connect(store, signals).await.expect("a connection").settle(batch).await
+    settlement::connect(store).await.expect("a connection").settle(batch).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -235,34 +230,24 @@ async fn the_database_refuses_a_posting_out_of_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_waiter_in_the_same_process_receives_the_decision() {
+async fn whoever_waits_receives_the_decision() {
     let (database, ada) = ready().await;
-    let signals = LocalSignals::default();
-    let waiters = &signals.order_waiters;
+    let gateway = database.store_as("tickbell_gateway").await;
+    let waiters = OrderWaiters::default();
     let decided = waiters.order(ORDER, Until::Decided);
     let last = waiters.order(ORDER, Until::Final);
     let deposit = waiters.deposit(DEPOSIT);
-    settle_with(&database.store, &signals, opened(ada)).await.expect("it is committed");
+    let listening = waiters.clone();
+    let listener = tokio::spawn(async move { listening.run(&gateway).await });
+    settle(&database.store, opened(ada)).await.expect("it is committed");
     let deadline = Instant::now() + DEADLINE;
     let decision = decided.until(deadline).await.expect("it is decided");
     assert_eq!(decision.state.status, OrderStatus::Open);
     assert_eq!(deposit.until(deadline).await, Some(1));
-    settle_with(&database.store, &signals, filled(ada)).await.expect("it is committed");
+    settle(&database.store, filled(ada)).await.expect("it is committed");
     let decision = last.until(deadline).await.expect("it is final");
     assert_eq!(decision.trade.map(|trade| trade.posting_id), Some(3));
     let found = orders::find(&database.store, ada, ORDER).await.expect("an answer").expect("an order");
     assert!(Until::Final.is_met_by(&found));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_waiter_in_another_process_receives_the_decision() {
-    let (database, ada) = ready().await;
-    let gateway = database.store_as("tickbell_gateway").await;
-    let waiters = LocalSignals::default().order_waiters;
-    let waiting = waiters.order(ORDER, Until::Decided);
-    let listener = tokio::spawn(async move { waiters.run(&gateway).await });
-    settle(&database.store, opened(ada)).await.expect("it is committed");
-    let decision = waiting.until(Instant::now() + DEADLINE).await.expect("it is decided");
-    assert_eq!(decision.state.status, OrderStatus::Open);
     listener.abort();
 }
