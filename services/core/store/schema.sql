@@ -420,10 +420,12 @@ CREATE TABLE public.instruments (
     id integer NOT NULL,
     symbol text NOT NULL COLLATE pg_catalog."C",
     venue text NOT NULL COLLATE pg_catalog."C",
-    first_sequence bigint NOT NULL
+    is_primary boolean NOT NULL
 );
 
-COMMENT ON TABLE public.instruments IS 'One symbol at one venue. The primary venue of a symbol is the one with the smallest first_sequence.';
+COMMENT ON TABLE public.instruments IS 'One symbol at one venue.';
+
+COMMENT ON COLUMN public.instruments.is_primary IS 'The venue quoted the symbol first. It stays the primary one: sequences of the stream would begin anew with the stream.';
 
 ALTER TABLE public.instruments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME public.instruments_id_seq
@@ -487,7 +489,7 @@ COMMENT ON COLUMN public.market_samples.slot IS 'slot * grain_seconds is Unix ti
 CREATE TABLE public.market_states (
     symbol text NOT NULL COLLATE pg_catalog."C",
     venue text NOT NULL COLLATE pg_catalog."C",
-    first_sequence bigint NOT NULL,
+    is_primary boolean NOT NULL,
     last_sequence bigint NOT NULL,
     last_at timestamp with time zone NOT NULL,
     last_price numeric NOT NULL,
@@ -496,6 +498,8 @@ CREATE TABLE public.market_states (
 );
 
 COMMENT ON TABLE public.market_states IS 'The last tick of each market that the alert-engine has evaluated.';
+
+COMMENT ON COLUMN public.market_states.is_primary IS 'The venue quoted the symbol first: rules that name no venue watch it, from then on.';
 
 COMMENT ON COLUMN public.market_states.newest_ids IS 'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
 
@@ -928,7 +932,11 @@ CREATE INDEX deliveries_unsent ON public.deliveries USING btree (status) WHERE (
 
 CREATE INDEX deliveries_waiting_for_server ON public.deliveries USING btree (waits_for_server) WHERE (waits_for_server IS NOT NULL);
 
+CREATE UNIQUE INDEX instruments_primary ON public.instruments USING btree (symbol) WHERE is_primary;
+
 CREATE INDEX login_attempts_last ON public.login_attempts USING btree (last_failed_at);
+
+CREATE UNIQUE INDEX market_states_primary ON public.market_states USING btree (symbol) WHERE is_primary;
 
 CREATE INDEX order_idempotency_keys_order ON public.order_idempotency_keys USING btree (order_id);
 

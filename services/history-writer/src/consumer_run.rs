@@ -194,7 +194,7 @@ async fn numbered(
         let instrument = match instruments.get(&key) {
             Some(instrument) => *instrument,
             None => {
-                let instrument = instruments::add(tx, &key.0, &key.1, stored.sequence).await?;
+                let instrument = instruments::add(tx, &key.0, &key.1).await?;
                 *instruments.entry(key).or_insert(instrument)
             }
         };

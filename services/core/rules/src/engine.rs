@@ -64,8 +64,9 @@ impl Engine {
         let mut engine = Self::default();
         for state in saved.markets {
             let markets = engine.symbols.entry(state.symbol.clone()).or_default();
-            // Markets come in the order of their first tick.
-            markets.primary.get_or_insert(state.venue.clone());
+            if state.is_primary {
+                markets.primary = Some(state.venue.clone());
+            }
             markets.venues.insert(state.venue.clone(), (Market::restore(state), Index::default()));
         }
         for sample in saved.samples {
@@ -170,9 +171,10 @@ impl Engine {
 
     fn open_market(&mut self, stored: &StoredTick) -> Vec<RuleFiring> {
         let StoredTick { tick, sequence, .. } = stored;
-        let (symbol, venue, market) = (&tick.symbol, &tick.venue, Market::open(stored));
+        let (symbol, venue) = (&tick.symbol, &tick.venue);
         let markets = self.symbols.entry(symbol.clone()).or_default();
-        markets.primary.get_or_insert(venue.clone());
+        let is_primary = *markets.primary.get_or_insert(venue.clone()) == *venue;
+        let market = Market::open(stored, is_primary);
         markets.venues.insert(venue.clone(), (market, Index::default()));
         self.dirty_markets.insert((symbol.clone(), venue.clone()));
         for id in std::mem::take(&mut markets.awaiting_first_tick) {

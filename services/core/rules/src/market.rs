@@ -25,12 +25,12 @@ pub(crate) struct Market {
 
 impl Market {
     /// Opens a market at its first tick.
-    pub(crate) fn open(first: &StoredTick) -> Self {
+    pub(crate) fn open(first: &StoredTick, is_primary: bool) -> Self {
         let StoredTick { tick, trade_id, sequence } = first;
         let state = MarketState {
             symbol: tick.symbol.clone(),
             venue: tick.venue.clone(),
-            first_sequence: *sequence,
+            is_primary,
             last_sequence: *sequence,
             last_at: tick.at,
             last_price: tick.price,

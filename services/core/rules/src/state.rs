@@ -14,8 +14,8 @@ pub struct MarketState {
     pub symbol: Symbol,
     /// The venue that made the price.
     pub venue: Venue,
-    /// The stream sequence of the market's first tick. The smallest one of a symbol belongs to its primary venue.
-    pub first_sequence: u64,
+    /// Whether the venue quoted the symbol first: rules without a venue watch it.
+    pub is_primary: bool,
     /// The stream sequence of the last evaluated tick.
     pub last_sequence: u64,
     /// The time of the last evaluated tick.
@@ -126,7 +126,7 @@ impl Suppression {
 /// All that the engine remembers, loaded when a consumer run starts.
 #[derive(Debug, Default)]
 pub struct EngineState {
-    /// Every market that has ticked, in the order of first sequences.
+    /// Every market that has ticked.
     pub markets: Vec<MarketState>,
     /// The samples of all markets, in the order of slots within each market and grain.
     pub samples: Vec<Sample>,

@@ -246,7 +246,6 @@ impl Saved {
                 self.memory.rules.push((rule.clone(), state));
             }
         }
-        self.memory.markets.sort_by_key(|market| market.first_sequence);
         self.memory.samples.sort_by_key(|s| (s.symbol.clone(), s.venue.clone(), s.grain_seconds, s.slot));
     }
 

@@ -80,14 +80,16 @@ COMMENT ON TABLE dead_letters IS
 -- Price history --------------------------------------------------------------------------------------------------------
 
 CREATE TABLE instruments (
-    id             integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    symbol         text    NOT NULL COLLATE "C",
-    venue          text    NOT NULL COLLATE "C",
-    first_sequence bigint  NOT NULL,
+    id         integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    symbol     text    NOT NULL COLLATE "C",
+    venue      text    NOT NULL COLLATE "C",
+    is_primary boolean NOT NULL,
     UNIQUE (symbol, venue)
 );
-COMMENT ON TABLE instruments IS
-    'One symbol at one venue. The primary venue of a symbol is the one with the smallest first_sequence.';
+CREATE UNIQUE INDEX instruments_primary ON instruments (symbol) WHERE is_primary;
+COMMENT ON TABLE instruments IS 'One symbol at one venue.';
+COMMENT ON COLUMN instruments.is_primary IS
+    'The venue quoted the symbol first. It stays the primary one: sequences of the stream would begin anew with the stream.';
 
 CREATE TABLE ticks (
     instrument_id integer     NOT NULL,
@@ -219,17 +221,19 @@ COMMENT ON TABLE firings IS 'Each time that a rule has fired, numbered from 1 fo
 COMMENT ON COLUMN firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
 
 CREATE TABLE market_states (
-    symbol         text        NOT NULL COLLATE "C",
-    venue          text        NOT NULL COLLATE "C",
-    first_sequence bigint      NOT NULL,
-    last_sequence  bigint      NOT NULL,
-    last_at        timestamptz NOT NULL,
-    last_price     numeric     NOT NULL,
-    newest_ids     jsonb       NOT NULL,
-    evaluated_at   timestamptz NOT NULL DEFAULT now(),
+    symbol        text        NOT NULL COLLATE "C",
+    venue         text        NOT NULL COLLATE "C",
+    is_primary    boolean     NOT NULL,
+    last_sequence bigint      NOT NULL,
+    last_at       timestamptz NOT NULL,
+    last_price    numeric     NOT NULL,
+    newest_ids    jsonb       NOT NULL,
+    evaluated_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (symbol, venue)
 );
+CREATE UNIQUE INDEX market_states_primary ON market_states (symbol) WHERE is_primary;
 COMMENT ON TABLE market_states IS 'The last tick of each market that the alert-engine has evaluated.';
+COMMENT ON COLUMN market_states.is_primary IS 'The venue quoted the symbol first: rules that name no venue watch it, from then on.';
 COMMENT ON COLUMN market_states.newest_ids IS
     'The ids of the evaluated ticks that have the time last_at. A tick of this time with one of these ids is a repeat.';
 COMMENT ON COLUMN market_states.evaluated_at IS

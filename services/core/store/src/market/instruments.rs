@@ -6,7 +6,7 @@ use events::{Symbol, Venue};
 use market_data::InstrumentId;
 use sqlx::Row;
 
-use crate::{Error, Store, Tx, bigint, pg::row};
+use crate::{Error, Store, Tx, pg::row};
 
 /// Returns the numbers of all instruments.
 pub async fn list(store: &Store) -> Result<HashMap<(Symbol, Venue), InstrumentId>, Error> {
@@ -14,17 +14,16 @@ pub async fn list(store: &Store) -> Result<HashMap<(Symbol, Venue), InstrumentId
     rows.iter().map(|row| Ok(((row::symbol(row)?, row::venue(row)?), row.try_get("id")?))).collect()
 }
 
-/// Adds an instrument that was first quoted at `first_sequence`, and returns its number.
-pub async fn add(tx: &mut Tx, symbol: &Symbol, venue: &Venue, first_sequence: u64) -> Result<InstrumentId, Error> {
+/// Adds an instrument, and returns its number. The first venue that is added of a symbol is its primary one.
+pub async fn add(tx: &mut Tx, symbol: &Symbol, venue: &Venue) -> Result<InstrumentId, Error> {
     Ok(sqlx::query_scalar(
-        "INSERT INTO instruments (symbol, venue, first_sequence) VALUES ($1, $2, $3)
-         ON CONFLICT (symbol, venue) DO UPDATE
-             SET first_sequence = least(instruments.first_sequence, EXCLUDED.first_sequence)
+        "INSERT INTO instruments (symbol, venue, is_primary)
+         SELECT $1, $2, NOT EXISTS (SELECT FROM instruments WHERE symbol = $1 AND is_primary)
+         ON CONFLICT (symbol, venue) DO UPDATE SET venue = EXCLUDED.venue
          RETURNING id",
     )
     .bind(symbol.as_str())
     .bind(venue.as_str())
-    .bind(bigint(first_sequence))
     .fetch_one(&mut **tx)
     .await?)
 }

@@ -114,9 +114,8 @@ pub async fn count_ticks(
 /// Finds the newest price of every primary instrument and the price 24 hours before it, each with one index lookup.
 const LATEST: &str = "
     SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago_price, day_ago.at AS day_ago_at
-    FROM (SELECT DISTINCT ON (symbol) id, symbol, venue FROM instruments
-          WHERE ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)
-          ORDER BY symbol, first_sequence) AS instrument
+    FROM (SELECT id, symbol, venue FROM instruments
+          WHERE is_primary AND ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
     LEFT JOIN LATERAL (
         SELECT price, at FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
@@ -144,8 +143,8 @@ const HISTORY_DESCENDING: &str = "
 /// Reads the candles of one instrument: the given venue's, or the primary venue's.
 const CANDLES: &str = "
     SELECT start, open, high, low, close, volume::text AS volume, trades FROM candles
-    WHERE instrument_id = (SELECT id FROM instruments WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
-                           ORDER BY first_sequence LIMIT 1)
+    WHERE instrument_id = (SELECT id FROM instruments
+                           WHERE symbol = $1 AND (venue = $2 OR ($2::text IS NULL AND is_primary)))
         AND interval_seconds = $3 AND start >= $4 AND start < $5
     ORDER BY start LIMIT $6";
 

@@ -54,8 +54,8 @@ pub async fn list_markets(tx: &mut Tx, silent_for: Duration) -> Result<Vec<Silen
          SELECT watched.symbol, nullif(watched.venue, '') AS named, market.* FROM watched
          LEFT JOIN LATERAL (
              SELECT m.venue, last_at, evaluated_at FROM market_states m
-             WHERE m.symbol = watched.symbol AND m.venue = coalesce(nullif(watched.venue, ''), m.venue)
-             ORDER BY first_sequence LIMIT 1) AS market ON true
+             WHERE m.symbol = watched.symbol AND (m.venue = watched.venue OR (watched.venue = '' AND m.is_primary))
+             ) AS market ON true
          WHERE coalesce(market.evaluated_at <= now() - make_interval(secs => $1), true)
              AND NOT EXISTS (
                  SELECT FROM instruments i JOIN latest_prices latest ON latest.instrument_id = i.id
@@ -96,11 +96,11 @@ pub async fn list_rules(
     rows.iter().map(|row| Ok(row.try_get::<Json<Rule>, _>("rule")?.0)).collect()
 }
 
-/// Returns the venues that have quoted a symbol since `silent_for` ago, in the order in which they began.
+/// Returns the venues that have quoted a symbol since `silent_for` ago: the primary one first, the others by name.
 pub async fn list_live_venues(tx: &mut Tx, symbol: &Symbol, silent_for: Duration) -> Result<Vec<Venue>, Error> {
     let rows = sqlx::query(
         "SELECT venue FROM market_states WHERE symbol = $1 AND evaluated_at > now() - make_interval(secs => $2)
-         ORDER BY first_sequence",
+         ORDER BY is_primary DESC, venue",
     )
     .bind(symbol.as_str())
     .bind(silent_for.as_secs_f64()) // float: as PostgreSQL's make_interval takes it.

@@ -16,8 +16,7 @@ pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
 /// Returns the saved state of the engine.
 pub async fn load(store: &Store) -> Result<EngineState, Error> {
     let markets = sqlx::query(
-        "SELECT symbol, venue, first_sequence, last_sequence, last_at, last_price, newest_ids FROM market_states
-         ORDER BY first_sequence",
+        "SELECT symbol, venue, is_primary, last_sequence, last_at, last_price, newest_ids FROM market_states",
     );
     let samples = sqlx::query(
         "SELECT symbol, venue, grain_seconds, slot, at, price FROM market_samples
@@ -56,8 +55,8 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO market_states (symbol, venue, first_sequence, last_sequence, last_at, last_price, newest_ids)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::timestamptz[], $6::numeric[],
+        "INSERT INTO market_states (symbol, venue, is_primary, last_sequence, last_at, last_price, newest_ids)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::timestamptz[], $6::numeric[],
                               $7::jsonb[])
          ON CONFLICT (symbol, venue) DO UPDATE SET last_sequence = EXCLUDED.last_sequence,
              last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price, newest_ids = EXCLUDED.newest_ids,
@@ -65,7 +64,7 @@ async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error>
     )
     .bind(markets.iter().map(|market| market.symbol.as_str()).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.venue.as_str()).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| bigint(market.first_sequence)).collect::<Vec<_>>())
+    .bind(markets.iter().map(|market| market.is_primary).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| bigint(market.last_sequence)).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.last_at.datetime()).collect::<Vec<_>>())
     .bind(markets.iter().map(|market| market.last_price.decimal()).collect::<Vec<_>>())
@@ -154,7 +153,7 @@ fn market(row: &PgRow) -> Result<MarketState, Error> {
     Ok(MarketState {
         symbol,
         venue,
-        first_sequence: row.try_get::<i64, _>("first_sequence")? as u64,
+        is_primary: row.try_get("is_primary")?,
         last_sequence: row.try_get::<i64, _>("last_sequence")? as u64,
         last_at: row::time(row, "last_at")?,
         last_price: Price::new(row.try_get("last_price")?)?,

@@ -20,8 +20,8 @@ pub struct JudgedMarket {
 /// ticked.
 pub async fn find(store: &Store, symbol: &Symbol, venue: Option<&Venue>) -> Result<Option<JudgedMarket>, Error> {
     let row = sqlx::query(
-        "SELECT venue, last_at, evaluated_at FROM market_states WHERE symbol = $1 AND venue = coalesce($2, venue)
-         ORDER BY first_sequence LIMIT 1",
+        "SELECT venue, last_at, evaluated_at FROM market_states
+         WHERE symbol = $1 AND (venue = $2 OR ($2::text IS NULL AND is_primary))",
     )
     .bind(symbol.as_str())
     .bind(venue.map(Venue::as_str))
@@ -30,9 +30,9 @@ pub async fn find(store: &Store, symbol: &Symbol, venue: Option<&Venue>) -> Resu
     Ok(row.as_ref().map(market).transpose()?.flatten())
 }
 
-/// Returns the venues that quote a symbol, in the order in which they began.
+/// Returns the venues that quote a symbol: the primary one first, the others by name.
 pub async fn list_venues(store: &Store, symbol: &Symbol) -> Result<Vec<Venue>, Error> {
-    let query = sqlx::query("SELECT venue FROM market_states WHERE symbol = $1 ORDER BY first_sequence");
+    let query = sqlx::query("SELECT venue FROM market_states WHERE symbol = $1 ORDER BY is_primary DESC, venue");
     query.bind(symbol.as_str()).fetch_all(store.pool()).await?.iter().map(row::venue).collect()
 }
 

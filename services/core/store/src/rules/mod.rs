@@ -114,8 +114,9 @@ macro_rules! records {
                 LEFT JOIN orders o ON o.rule_id = r.id LEFT JOIN order_states os ON os.order_id = o.id
                 LEFT JOIN LATERAL (
                     SELECT venue, last_at, evaluated_at FROM market_states m
-                    WHERE m.symbol = r.rule ->> 'symbol' AND m.venue = coalesce(r.rule ->> 'venue', m.venue)
-                    ORDER BY first_sequence LIMIT 1) AS market ON true WHERE ",
+                    WHERE m.symbol = r.rule ->> 'symbol'
+                        AND (m.venue = r.rule ->> 'venue' OR (r.rule ->> 'venue' IS NULL AND m.is_primary))
+                    ) AS market ON true WHERE ",
             $which
         )
     };

@@ -38,7 +38,7 @@ async fn add_market(database: &Database, venue_name: &str, sequence: u64, hours_
     let market = MarketState {
         symbol: symbol("BTC-USD"),
         venue: venue(venue_name),
-        first_sequence: sequence,
+        is_primary: venue_name == "coinbase",
         last_sequence: sequence,
         last_at: at(sequence as i64),
         last_price: price("5000"),
@@ -116,7 +116,7 @@ async fn a_market_is_silent_a_day_after_its_last_tick_whatever_the_time_of_the_t
 async fn a_market_is_not_silent_while_the_engine_is_behind_the_history() {
     let database = Database::new().await;
     add_rule(&database, 1, |_| {}).await;
-    let has_ticked = "INSERT INTO instruments (symbol, venue, first_sequence) VALUES ('BTC-USD', 'coinbase', 5);
+    let has_ticked = "INSERT INTO instruments (symbol, venue, is_primary) VALUES ('BTC-USD', 'coinbase', true);
         INSERT INTO latest_prices SELECT id, 5000, NULL, '2031-01-01', 9 FROM instruments";
     assert_eq!(silent(&database).await.len(), 1, "nobody has quoted it");
     database.run(has_ticked).await;

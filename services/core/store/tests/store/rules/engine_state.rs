@@ -14,7 +14,7 @@ fn market(sequence: u64) -> MarketState {
     MarketState {
         symbol: symbol("BTC-USD"),
         venue: venue("coinbase"),
-        first_sequence: 1,
+        is_primary: true,
         last_sequence: sequence,
         last_at: at(sequence as i64),
         last_price: price("5000"),

@@ -18,7 +18,7 @@ async fn with_markets(venues: &[&str]) -> Database {
     let market = |(sequence, (name, quoted_by)): (u64, (&str, &str))| MarketState {
         symbol: symbol(name),
         venue: venue(quoted_by),
-        first_sequence: sequence,
+        is_primary: quoted_by == "kraken",
         last_sequence: sequence,
         last_at: at(sequence as i64),
         last_price: price("5000"),
