@@ -3,14 +3,14 @@
 //! Both come from streams that are merged by the time at which the broker stored their messages: a rule is evaluated
 //! against the ticks that were stored after its last change, however far behind the engine is.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use ::rules::{Changes, Engine, RuleFiring};
 use events::{AlertFired, Channel, Event, OutboundMessage, RuleChanged, Target, Timestamp};
 use futures::future::BoxFuture;
 use market_data::{MaxAhead, SkippedTicks, StoredTick, TickRefusal};
 use platform::{
-    Broker, Check, DecodeError, Message, ServiceError,
+    Broker, Check, DecodeError, Message, ServiceError, StreamPosition,
     broker::publish::with_trace_context,
     clock,
     telemetry::trace_context::{set_parent, traceparent},
@@ -25,6 +25,7 @@ use store::{
     rules::engine_state,
 };
 use tracing::{debug, info, info_span};
+use uuid::Uuid;
 
 use crate::{SERVICE, Settings};
 
@@ -61,6 +62,9 @@ struct State {
     evaluated: u64,
     /// The number of ticks of the batch that the engine was given.
     ticks: u64,
+    /// The revisions that were applied of those rules of the current messages that the engine does not have. A rule that was
+    /// deleted would begin anew where stream `RULES` is read again.
+    applied: HashMap<Uuid, i64>,
 }
 
 enum Input {
@@ -77,16 +81,31 @@ impl ConsumerService for AlertEngine {
     type Saved = ();
     type Reject = DecodeError;
 
-    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
-        Ok(position::read(&self.store, consumer, stream_created).await?)
+    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
+        Ok(position::read(&self.store, consumer).await?)
+    }
+
+    async fn begin(
+        &self,
+        consumer: &str,
+        was: Option<StreamPosition>,
+        position: StreamPosition,
+    ) -> Result<(), ServiceError> {
+        let consumer = consumer.to_owned();
+        let begun = self.store.transaction(move |tx| {
+            Box::pin(async move {
+                if consumer == CONSUMERS[TICKS] {
+                    engine_state::forget_sequences(tx).await?;
+                }
+                position::begin_in(tx, &consumer, was, position).await
+            })
+        });
+        Ok(begun.await?)
     }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
-        if positions[TICKS] == 0 {
-            engine_state::reset_sequences(&self.store).await?;
-        }
         let engine = Engine::restore(engine_state::load(&self.store).await?);
-        Ok(State { engine, evaluated: positions[TICKS], ticks: 0 })
+        Ok(State { engine, evaluated: positions[TICKS], ticks: 0, applied: HashMap::new() })
     }
 
     fn decode(&self, consumer: usize, message: &Message) -> Result<Input, DecodeError> {
@@ -104,6 +123,19 @@ impl ConsumerService for AlertEngine {
             Input::Refused(_) => None,
             Input::RuleChanged(change) => Some(change.ce_time()),
         }
+    }
+
+    async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
+        let changes = inputs.iter().filter_map(|input| match input {
+            Input::RuleChanged(change) => Some(change.rule.id),
+            Input::Tick(_) | Input::Refused(_) => None,
+        });
+        let unknown: Vec<_> = changes.filter(|rule| !state.engine.has_rule(*rule)).collect();
+        state.applied = match unknown.as_slice() {
+            [] => HashMap::new(),
+            unknown => engine_state::list_revisions(&self.store, unknown).await?,
+        };
+        Ok(())
     }
 
     fn observe(&self, state: &mut State, consumer: usize, message: &Message) {
@@ -126,6 +158,7 @@ impl ConsumerService for AlertEngine {
                 decided.events.extend(firings.into_iter().filter_map(|firing| alert(firing, message)));
             }
             Input::Refused(refusal) => count_skipped(refusal.as_str(), 1),
+            Input::RuleChanged(change) if state.applied.get(&change.rule.id) >= Some(&change.revision) => {}
             Input::RuleChanged(change) => {
                 let (rule, status) = (change.rule.id, change.status.as_str());
                 debug!(%rule, revision = change.revision, status, "applying a rule change");

@@ -324,12 +324,15 @@ CREATE TABLE public.consumer_positions (
     stream_position bigint DEFAULT 0 NOT NULL,
     last_event_at timestamp with time zone,
     stream_created_at timestamp with time zone NOT NULL,
+    stored_at timestamp with time zone,
     CONSTRAINT consumer_positions_stream_position_check CHECK ((stream_position >= 0))
 );
 
 COMMENT ON TABLE public.consumer_positions IS 'The last stream sequence that each consumer has applied. It is updated in the transaction of the effect, on condition of the value that was read, so that a second, stale instance cannot commit.';
 
 COMMENT ON COLUMN public.consumer_positions.stream_created_at IS 'When the stream was created: a position in another stream of the same name means nothing.';
+
+COMMENT ON COLUMN public.consumer_positions.stored_at IS 'When the broker stored the message at the position: where another time stands there, an older copy of the stream was put back.';
 
 CREATE TABLE public.dead_letters (
     stream text NOT NULL,

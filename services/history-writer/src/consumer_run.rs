@@ -8,7 +8,7 @@ use std::{
 use events::{Symbol, Timestamp, Venue, tick::TickSource};
 use futures::future::BoxFuture;
 use market_data::{InstrumentId, MaxAhead, Month, StoredTick, TickFilter, TickRefusal, candles::fold};
-use platform::{Broker, Check, DecodeError, Message, ServiceError};
+use platform::{Broker, Check, DecodeError, Message, ServiceError, StreamPosition};
 use store::{
     Error, Store, Tx,
     consumer::{
@@ -79,8 +79,17 @@ impl ConsumerService for HistoryWriter {
     type Saved = Instruments;
     type Reject = GivenUp;
 
-    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
-        Ok(position::read(&self.store, consumer, stream_created).await?)
+    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
+        Ok(position::read(&self.store, consumer).await?)
+    }
+
+    async fn begin(
+        &self,
+        consumer: &str,
+        was: Option<StreamPosition>,
+        position: StreamPosition,
+    ) -> Result<(), ServiceError> {
+        Ok(position::begin(&self.store, consumer, was, position).await?)
     }
 
     async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {

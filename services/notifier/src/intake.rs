@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use events::Timestamp;
 use futures::future::BoxFuture;
-use platform::{Broker, Check, DecodeError, Message, ServiceError, Shutdown};
+use platform::{Broker, Check, DecodeError, Message, ServiceError, Shutdown, StreamPosition};
 use store::{
     Error, Store,
     consumer::{
@@ -87,8 +87,17 @@ impl ConsumerService for Intake<'_> {
     type Saved = bool;
     type Reject = DecodeError;
 
-    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
-        Ok(position::read(&self.store, consumer, stream_created).await?)
+    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
+        Ok(position::read(&self.store, consumer).await?)
+    }
+
+    async fn begin(
+        &self,
+        consumer: &str,
+        was: Option<StreamPosition>,
+        position: StreamPosition,
+    ) -> Result<(), ServiceError> {
+        Ok(position::begin(&self.store, consumer, was, position).await?)
     }
 
     async fn restore(&self, _positions: &[u64]) -> Result<(), ServiceError> {

@@ -105,6 +105,7 @@ pub(crate) async fn prepare_streams(broker: &Broker, settings: &Settings) -> any
     let topology = Topology::declared()?;
     if settings.streams.manage {
         topology::apply(broker, &topology).await?;
+        broker.allow_stream_management();
     } else {
         topology::verify(broker, &topology).await?;
     }

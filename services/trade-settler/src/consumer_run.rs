@@ -14,7 +14,7 @@ use ledger::{
 };
 use market_data::{MaxAhead, SkippedTicks, TickFilter};
 use platform::{
-    Broker, Check, Message, ServiceError, Shutdown,
+    Broker, Check, Message, ServiceError, Shutdown, StreamPosition,
     broker::publish::with_trace_context,
     clock,
     telemetry::{
@@ -114,14 +114,29 @@ impl ConsumerService for TradeSettler {
     type Saved = Vec<Timestamp>;
     type Reject = InputError;
 
-    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
-        Ok(position::read(&self.store, consumer, stream_created).await?)
+    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
+        Ok(position::read(&self.store, consumer).await?)
+    }
+
+    async fn begin(
+        &self,
+        consumer: &str,
+        was: Option<StreamPosition>,
+        position: StreamPosition,
+    ) -> Result<(), ServiceError> {
+        let consumer = consumer.to_owned();
+        let begun = self.store.transaction(move |tx| {
+            Box::pin(async move {
+                if consumer == CONSUMERS[TICKS] {
+                    settlement::forget_sequences(tx).await?;
+                }
+                position::begin_in(tx, &consumer, was, position).await
+            })
+        });
+        Ok(begun.await?)
     }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
-        if positions[TICKS] == 0 {
-            settlement::reset_sequences(&self.store).await?;
-        }
         let mut saved = settlement::load(&self.store).await?;
         let filter = TickFilter::restore(mem::take(&mut saved.markets));
         let book =

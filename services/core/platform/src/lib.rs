@@ -14,6 +14,7 @@ pub use broker::{
     message::{DecodeError, Message},
     ordered_consumer::{Batch, OrderedConsumer},
     stream_merge::StreamMerge,
+    stream_position::StreamPosition,
 };
 pub use http::health::{Check, Health};
 pub use runtime::{clock, error::ServiceError, supervise::supervise};

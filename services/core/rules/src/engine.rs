@@ -85,6 +85,11 @@ impl Engine {
         engine
     }
 
+    /// Returns whether the engine has a rule that is not deleted.
+    pub fn has_rule(&self, id: Uuid) -> bool {
+        self.rules.contains_key(&id)
+    }
+
     /// Applies a change of a rule, unless a later one was applied before. A rule that becomes active, or whose venue changes,
     /// is evaluated against ticks of sequences above `after`.
     pub fn apply_change(&mut self, change: RuleChanged, after: u64) {

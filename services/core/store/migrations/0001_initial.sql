@@ -31,12 +31,15 @@ CREATE TABLE consumer_positions (
     consumer          text        PRIMARY KEY,
     stream_position   bigint      NOT NULL DEFAULT 0 CHECK (stream_position >= 0),
     last_event_at     timestamptz,
-    stream_created_at timestamptz NOT NULL
+    stream_created_at timestamptz NOT NULL,
+    stored_at         timestamptz
 );
 COMMENT ON TABLE consumer_positions IS
     'The last stream sequence that each consumer has applied. It is updated in the transaction of the effect, on condition of the value that was read, so that a second, stale instance cannot commit.';
 COMMENT ON COLUMN consumer_positions.stream_created_at IS
     'When the stream was created: a position in another stream of the same name means nothing.';
+COMMENT ON COLUMN consumer_positions.stored_at IS
+    'When the broker stored the message at the position: where another time stands there, an older copy of the stream was put back.';
 
 -- The settler adds thousands of events at a time: a row holds one event in the columns subject to body, or many of them, in
 -- order, in the columns batch_subjects to batch_bodies.

@@ -6,10 +6,19 @@ pub mod nack_export;
 pub mod ordered_consumer;
 pub mod publish;
 pub mod stream_merge;
+pub mod stream_position;
 pub mod stream_scan;
+mod stream_watch;
 pub mod topology;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_nats::{
     Client, ConnectOptions, ServerAddr,
@@ -62,6 +71,7 @@ pub struct Broker {
     check: Check,
     /// The number of connections so far. A change means that messages sent on the connection before may be lost.
     connections: watch::Receiver<u64>,
+    manages_streams: Arc<AtomicBool>,
 }
 
 impl Broker {
@@ -143,7 +153,8 @@ impl Broker {
                     metrics::counter!("tickbell_publish_retries_total").increment(0);
                     let mut jetstream = jetstream::new(client.clone());
                     jetstream.set_timeout(ACK_TIMEOUT);
-                    return Ok(Self { client, jetstream, shutdown, check, connections });
+                    let manages_streams = Arc::default();
+                    return Ok(Self { client, jetstream, shutdown, check, connections, manages_streams });
                 }
                 Err(error) if tokio::time::Instant::now() + wait > deadline || shutdown.is_cancelled() => {
                     return Err(ServiceError::permanent(unreachable(&error), error));
@@ -155,6 +166,16 @@ impl Broker {
             tokio::time::sleep(wait).await;
         }
         unreachable!("the waits have no end")
+    }
+
+    /// Lets this process create again the streams and consumers that it finds missing.
+    pub fn allow_stream_management(&self) {
+        self.manages_streams.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether this process may create streams and consumers.
+    pub(crate) fn manages_streams(&self) -> bool {
+        self.manages_streams.load(Ordering::Relaxed)
     }
 
     /// Returns the JetStream context, for the other modules of this crate.

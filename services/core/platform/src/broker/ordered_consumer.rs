@@ -19,7 +19,12 @@ use tracing::{debug, warn};
 
 use crate::{
     Broker, ServiceError,
-    broker::{message::Message, topology},
+    broker::{
+        message::Message,
+        stream_position::{self, StreamPosition},
+        stream_watch::{self, StreamWatch},
+        topology,
+    },
     runtime::{backoff::backoff, error::error_chain},
 };
 
@@ -28,6 +33,8 @@ const PULL_MESSAGES: usize = 4_000;
 /// The time after which an unanswered pull request is renewed; in between the broker sends heartbeats.
 const PULL_EXPIRES: Duration = Duration::from_secs(20);
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The time for which a consumer that cannot be opened is tried again before its run ends, which is then said to be unready.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 /// The time for which a batch is filled while more messages are pending at the broker.
 const LINGER: Duration = Duration::from_millis(25);
 
@@ -53,13 +60,24 @@ pub struct OrderedConsumer {
     consumer_name: String,
     stream_name: String,
     open: Option<Open>,
-    /// The stream sequence of the last message that was collected.
-    after: u64,
+    /// The last message that was collected.
+    position: StreamPosition,
+    stream: StreamWatch,
     /// The number of messages that were pending behind it at the broker.
     pending: u64,
     /// The batch that is being filled. It is a field, because the future of [`OrderedConsumer::next`] may be dropped.
     batch: Batch,
     acknowledged: Acknowledged,
+    /// The time since which the consumer cannot be opened.
+    failing_since: Option<Instant>,
+}
+
+/// The reason why nothing is delivered.
+enum Failure {
+    /// The consumer is opened again.
+    Reopen(String),
+    /// The stream is not the one that was read, so that the position means nothing any more.
+    OtherStream(ServiceError),
 }
 
 /// The progress that was reported to the broker.
@@ -79,57 +97,55 @@ struct Open {
 }
 
 impl OrderedConsumer {
-    /// Opens the durable consumer `name` of `streams.yaml` behind the stream sequence `after`.
-    pub async fn open(broker: &Broker, name: &str, after: u64) -> Result<Self, ServiceError> {
+    /// Opens the durable consumer `name` of `streams.yaml` behind a position, which
+    /// [`resume`](super::stream_position::resume) has returned.
+    pub async fn open(broker: &Broker, name: &str, position: StreamPosition) -> Result<Self, ServiceError> {
         let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
         let (stream, _) = declared
             .consumer(name)
             .ok_or_else(|| ServiceError::permanent("open a consumer", format!("{name} is not in streams.yaml")))?;
-        topology::verify_consumer(broker, stream, name, &declared).await?;
         let mut consumer = Self {
             broker: broker.clone(),
             consumer_name: name.to_owned(),
             stream_name: stream.to_owned(),
             open: None,
-            after,
+            position,
+            stream: StreamWatch::start(broker, stream, position),
             pending: 0,
             batch: Batch::default(),
-            acknowledged: Acknowledged { sequence: after, at: Instant::now(), due: None },
+            acknowledged: Acknowledged { sequence: position.sequence, at: Instant::now(), due: None },
+            failing_since: None,
         };
         metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name.to_owned()).increment(0);
         metrics::counter!("tickbell_messages_missed_total", "consumer" => name.to_owned()).increment(0);
         consumer.report_retention_gap().await?;
-        consumer.reset().await?;
+        consumer.reset().await.map_err(|failure| match failure {
+            Failure::OtherStream(error) => error,
+            Failure::Reopen(error) => {
+                ServiceError::transient(format!("open consumer {name} of stream {stream}"), error)
+            }
+        })?;
         Ok(consumer)
     }
 
     /// Reports messages that the stream deleted by age or size before they were read: they are lost to this consumer.
     async fn report_retention_gap(&self) -> Result<(), ServiceError> {
         let first = topology::first_sequence(&self.broker, &self.stream_name).await?;
-        if self.after > 0 && first > self.after + 1 {
-            let missed = first - self.after - 1;
+        let after = self.last();
+        if after > 0 && first > after + 1 {
+            let missed = first - after - 1;
             metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name.clone())
                 .increment(missed);
             warn!(
                 consumer = self.consumer_name.as_str(),
                 stream = self.stream_name,
-                after = self.after,
+                after,
                 first,
                 missed,
                 "the stream deleted messages before they were read; raise its limits or run this service without pauses"
             );
         }
         Ok(())
-    }
-
-    /// Returns when the stream of a durable consumer was created. A position belongs to one stream: the sequences of a stream
-    /// that was created again under the same name mean other messages.
-    pub async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, ServiceError> {
-        let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-        let (stream, _) = declared
-            .consumer(name)
-            .ok_or_else(|| ServiceError::permanent("ask for a stream", format!("{name} is not in streams.yaml")))?;
-        topology::stream_created(broker, stream).await
     }
 
     /// Returns the number of messages that were pending at the broker behind the last one returned.
@@ -139,7 +155,7 @@ impl OrderedConsumer {
 
     /// Returns the stream sequence of the last message that was collected.
     pub(crate) fn last(&self) -> u64 {
-        self.after
+        self.position.sequence
     }
 
     /// Asks the broker for the last sequence of the stream, whether or not it was delivered. Every message that was stored
@@ -160,7 +176,7 @@ impl OrderedConsumer {
         let stream = stream.map_err(|error| unknown(error.into()))?;
         let mut consumer: PullConsumer = stream.get_consumer(&self.consumer_name).await.map_err(unknown)?;
         let info = consumer.info().await.map_err(|error| unknown(error.into()))?;
-        Ok(info.num_pending == 0 && info.delivered.stream_sequence <= self.after)
+        Ok(info.num_pending == 0 && info.delivered.stream_sequence <= self.last())
     }
 
     /// Returns the name of the stream.
@@ -170,29 +186,45 @@ impl OrderedConsumer {
 
     /// Waits for the next messages and returns up to `most` of them, without gaps or repeats.
     ///
-    /// It recovers by itself from a lost connection and lost messages. A consumer that was deleted is waited for until it is
-    /// created again (`tickbell streams apply`). The future is cancel safe: the next call returns what was collected.
-    pub async fn next(&mut self, most: usize) -> Batch {
+    /// It recovers by itself from a lost connection and lost messages. It returns a transient error where the consumer cannot be
+    /// opened for a while, and where the stream is another one than the one that was read. The future is cancel safe: the next
+    /// call returns what was collected.
+    pub async fn next(&mut self, most: usize) -> Result<Batch, ServiceError> {
         let mut delays = backoff();
         loop {
             let failure = match self.collect(most).await {
-                Ok(()) => return std::mem::take(&mut self.batch),
-                Err(failure) => failure,
+                Ok(()) => {
+                    self.stream.advance(self.position);
+                    return Ok(std::mem::take(&mut self.batch));
+                }
+                Err(Failure::OtherStream(error)) => return Err(error),
+                Err(Failure::Reopen(failure)) => failure,
             };
             self.open = None;
             metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone())
                 .increment(1);
             warn!(
                 consumer = self.consumer_name.as_str(),
-                after = self.after,
+                after = self.last(),
                 failure,
                 "delivery failed, reopening the consumer"
             );
-            while let Err(error) = self.reset().await {
+            while let Err(failure) = self.reset().await {
+                let error = match failure {
+                    Failure::OtherStream(error) => return Err(error),
+                    Failure::Reopen(error) => error,
+                };
+                // The check of the broker says that it is not connected.
+                if self.broker.is_connected() {
+                    let since = *self.failing_since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= GIVE_UP_AFTER {
+                        return Err(ServiceError::transient(format!("read stream {}", self.stream_name), error));
+                    }
+                }
                 let wait = delays.next().unwrap_or(LINGER);
                 warn!(
                     consumer = self.consumer_name.as_str(),
-                    error = error_chain(&error),
+                    error,
                     wait_ms = wait.as_millis() as u64,
                     "cannot open the consumer, retrying"
                 );
@@ -220,12 +252,13 @@ impl OrderedConsumer {
         }
     }
 
-    async fn reset(&mut self) -> Result<(), ServiceError> {
+    async fn reset(&mut self) -> Result<(), Failure> {
+        let found = stream_position::check(&self.broker, &self.stream_name, &self.position).await;
+        let found = found.map_err(|error| Failure::Reopen(error_chain(&error)))?;
+        stream_watch::verify(&self.stream_name, &self.position, found).map_err(Failure::OtherStream)?;
         let passing = |what: &str, error: async_nats::Error| {
-            ServiceError::transient(
-                format!("{what} consumer {} of stream {}", self.consumer_name, self.stream_name),
-                error,
-            )
+            let what = format!("{what} consumer {} of stream {}", self.consumer_name, self.stream_name);
+            Failure::Reopen(error_chain(&ServiceError::transient(what, error)))
         };
         let stream = self
             .broker
@@ -237,7 +270,7 @@ impl OrderedConsumer {
             stream.get_consumer(&self.consumer_name).await.map_err(|error| passing("find", error))?;
         // The reset starts delivery numbers again from one: an acknowledgement that is due names an old number.
         self.acknowledged.due = None;
-        let state = consumer.reset(Some(self.after + 1)).await.map_err(|error| passing("reset", error.into()))?;
+        let state = consumer.reset(Some(self.last() + 1)).await.map_err(|error| passing("reset", error.into()))?;
         self.pending = state.info.num_pending;
         let messages = consumer
             .stream()
@@ -248,20 +281,28 @@ impl OrderedConsumer {
             .await
             .map_err(|error| passing("read", error.into()))?;
         self.open = Some(Open { messages, delivered: 0 });
+        self.failing_since = None;
         Ok(())
     }
 
     /// Fills the batch with the messages that have arrived, and for a moment with more while more are pending at the broker.
-    async fn collect(&mut self, most: usize) -> Result<(), String> {
+    async fn collect(&mut self, most: usize) -> Result<(), Failure> {
+        self.stream.verify().map_err(Failure::OtherStream)?;
         let mut deadline = None;
         while self.batch.messages.len() < most {
-            let Some(open) = self.open.as_mut() else { return Err("the consumer is not open".into()) };
+            let Some(open) = self.open.as_mut() else {
+                return Err(Failure::Reopen("the consumer is not open".into()));
+            };
             let next = if self.batch.messages.is_empty() {
                 tokio::select! {
                     biased;
                     next = open.messages.next() => next,
                     () = sleep_until(self.acknowledged.at + ACKNOWLEDGE_EVERY), if self.acknowledged.due.is_some() => {
                         self.send_acknowledgement().await;
+                        continue;
+                    }
+                    () = self.stream.changed() => {
+                        self.stream.verify().map_err(Failure::OtherStream)?;
                         continue;
                     }
                 }
@@ -278,7 +319,7 @@ impl OrderedConsumer {
             };
             match self.accept(next) {
                 Ok(()) => {}
-                Err(failure) if self.batch.messages.is_empty() => return Err(failure),
+                Err(failure) if self.batch.messages.is_empty() => return Err(Failure::Reopen(failure)),
                 // What was collected has no gap and is in order. It is returned, and the next call reopens the consumer.
                 Err(failure) => {
                     debug!(consumer = self.consumer_name.as_str(), failure, "delivery failed behind a batch");
@@ -302,14 +343,14 @@ impl OrderedConsumer {
             open.delivered = delivery;
         }
         self.pending = info.pending;
-        if sequence <= self.after {
+        if sequence <= self.last() {
             return Ok(()); // The broker delivered it again, because its batch took longer than `ack_wait`.
         }
         let stored_at = Timestamp::from(info.published);
         let message = message.message;
         self.batch.ack = message.reply.as_ref().map(|reply| reply.to_string()).unwrap_or_default();
         self.batch.last = sequence;
-        self.after = sequence;
+        self.position = StreamPosition { sequence, stored_at: Some(stored_at), ..self.position };
         let subject = message.subject.to_string();
         let (headers, body) = (message.headers, message.payload);
         self.batch.messages.push(Message { subject, sequence, stored_at, headers, body });

@@ -93,7 +93,7 @@ impl Input {
                 return Ok(if self.has_up_to(complete_until) { complete_until } else { self.newest });
             }
             match timeout(ASK_AGAIN_AFTER, self.consumer.next(most)).await {
-                Ok(batch) => self.push(batch),
+                Ok(batch) => self.push(batch?),
                 Err(_) if self.consumer.is_drained().await? => {
                     let (stream, received) = (self.consumer.stream(), self.received);
                     warn!(stream, received, last_stored_sequence, "messages that the stream had stored were deleted");
@@ -122,18 +122,18 @@ impl StreamMerge {
     /// Waits for the next messages and returns at least one, each with the index of its input. About `most` are read of each
     /// input at a time.
     ///
-    /// A broker that cannot be asked is a transient error. The future is cancel safe: a later call returns what was received.
+    /// A broker that cannot be asked, and a stream that is another one than the one that was read, are transient errors. The future is cancel safe: a later call returns what was received.
     pub async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, ServiceError> {
         let most = most.min(MAX_BATCH);
         if self.inputs.iter().all(|input| input.waiting.is_empty()) {
-            self.receive_first(most).await;
+            self.receive_first(most).await?;
         }
         // Messages of the other inputs that are ready are merged at once.
         for input in &mut self.inputs {
             if input.waiting.is_empty()
                 && let Some(batch) = input.consumer.next(most).now_or_never()
             {
-                input.push(batch);
+                input.push(batch?);
             }
         }
         let until = self.inputs.iter().filter_map(|input| Some(input.waiting.back()?.0)).max().unwrap_or_default();
@@ -158,11 +158,12 @@ impl StreamMerge {
         Ok(try_join_all(received).await?.into_iter().min().unwrap_or(Timestamp::LAST))
     }
 
-    async fn receive_first(&mut self, most: usize) {
+    async fn receive_first(&mut self, most: usize) -> Result<(), ServiceError> {
         let batches = self.inputs.iter_mut().map(|input| Box::pin(input.consumer.next(most)));
         let (batch, index, others) = select_all(batches).await;
         drop(others);
-        self.inputs[index].push(batch);
+        self.inputs[index].push(batch?);
+        Ok(())
     }
 
     /// Returns everything that was stored up to a time, in order.

@@ -11,7 +11,7 @@ use events::{
     Timestamp,
     streams::{self, Ack, Consumer, Stream, Topology},
 };
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{Broker, ServiceError};
 
@@ -70,7 +70,8 @@ pub async fn verify(broker: &Broker, topology: &Topology) -> Result<(), ServiceE
     Ok(())
 }
 
-/// Returns a permanent error where a consumer or its stream differs from the declaration.
+/// Returns a permanent error where a consumer or its stream differs from the declaration. A stream or a consumer that is
+/// missing is created where this process may, and is a transient error where it may not.
 pub async fn verify_consumer(
     broker: &Broker,
     stream: &str,
@@ -80,14 +81,24 @@ pub async fn verify_consumer(
     let (Some(declared), Some((_, consumer))) = (topology.streams.get(stream), topology.consumer(name)) else {
         return Err(ServiceError::permanent("verify streams", format!("{stream}/{name} is not in streams.yaml")));
     };
-    let mut differences = match stream_info(broker, stream).await? {
-        Some(actual) => compare_stream(stream, &actual.config, declared),
-        None => vec![format!("stream {stream}: missing")],
+    let Some(actual) = stream_info(broker, stream).await? else {
+        return create_missing(broker, topology, format!("stream {stream}")).await;
     };
-    if differences.is_empty() {
-        differences = diff_consumer(broker, stream, name, consumer).await?;
+    require_none(compare_stream(stream, &actual.config, declared))?;
+    match consumer_info(broker, stream, name).await? {
+        Some(actual) => require_none(compare_consumer(stream, name, &actual.config, consumer)),
+        None => create_missing(broker, topology, format!("consumer {stream}/{name}")).await,
     }
-    require_none(differences)
+}
+
+/// Creates what was deleted on the server while services run, where this process may.
+async fn create_missing(broker: &Broker, topology: &Topology, missing: String) -> Result<(), ServiceError> {
+    if !broker.manages_streams() {
+        return Err(ServiceError::transient(format!("{missing} is missing"), "run `tickbell streams apply`"));
+    }
+    warn!(missing, "something of schemas/streams.yaml was deleted on the broker; creating it again");
+    let failed = |error| ServiceError::transient(format!("{missing} is missing; run `tickbell streams apply`"), error);
+    apply(broker, topology).await.map_err(failed)
 }
 
 fn require_none(differences: Vec<String>) -> Result<(), ServiceError> {
@@ -163,9 +174,10 @@ pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Se
     }
 }
 
-async fn existing(broker: &Broker, name: &str) -> Result<Info, ServiceError> {
+/// Returns the state of a stream that must exist.
+pub(crate) async fn existing(broker: &Broker, name: &str) -> Result<Info, ServiceError> {
     let found = stream_info(broker, name).await?;
-    found.ok_or_else(|| ServiceError::permanent(format!("find stream {name}"), "run `tickbell streams apply`"))
+    found.ok_or_else(|| ServiceError::transient(format!("stream {name} is missing"), "run `tickbell streams apply`"))
 }
 
 async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, ServiceError> {
@@ -184,18 +196,20 @@ async fn diff_consumer(
     name: &str,
     declared: &Consumer,
 ) -> Result<Vec<String>, ServiceError> {
+    let Some(actual) = consumer_info(broker, stream, name).await? else {
+        return Ok(vec![format!("consumer {stream}/{name}: missing")]);
+    };
+    Ok(compare_consumer(stream, name, &actual.config, declared))
+}
+
+async fn consumer_info(broker: &Broker, stream: &str, name: &str) -> Result<Option<consumer::Info>, ServiceError> {
     let failed = |error: async_nats::Error| {
         ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
     };
     let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
     match handle.consumer_info(name).await {
-        Ok(actual) => {
-            let declared = consumer_config(name, declared).into_consumer_config();
-            Ok(compare(&format!("{stream}/{name}"), consumer_settings(&actual.config), consumer_settings(&declared)))
-        }
-        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => {
-            Ok(vec![format!("consumer {stream}/{name}: missing")])
-        }
+        Ok(actual) => Ok(Some(actual)),
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error.into())),
     }
 }
@@ -274,6 +288,11 @@ fn compare_stream(name: &str, actual: &Config, declared: &Stream) -> Vec<String>
     // A cluster has more replicas than a laptop, and nothing here depends on their number.
     config.num_replicas = config.num_replicas.max(actual.num_replicas);
     compare(name, stream_settings(actual), stream_settings(&config))
+}
+
+fn compare_consumer(stream: &str, name: &str, actual: &consumer::Config, declared: &Consumer) -> Vec<String> {
+    let declared = consumer_config(name, declared).into_consumer_config();
+    compare(&format!("{stream}/{name}"), consumer_settings(actual), consumer_settings(&declared))
 }
 
 fn compare(name: &str, actual: ComparedSettings, declared: ComparedSettings) -> Vec<String> {

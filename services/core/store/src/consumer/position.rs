@@ -1,41 +1,65 @@
-//! The position of each consumer: the sequence that it has applied last.
+//! The position of each consumer: the message that it has applied last.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use events::Timestamp;
-use sqlx::{Postgres, QueryBuilder, Row};
-use tracing::warn;
+use platform::StreamPosition;
+use sqlx::{Postgres, QueryBuilder, Row, postgres::PgRow};
 
 use crate::{Error, Store, Tx, bigint};
 
-/// Returns the sequence that a consumer has applied last of the stream that was created at `stream_created`; 0 before
-/// the first. A stream that was created anew (the broker's data was lost or replaced) is read from its beginning:
-/// events that it repeats are recognised by their ids and times.
-pub async fn read(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<u64, Error> {
-    let query = "SELECT stream_position, stream_created_at FROM consumer_positions WHERE consumer = $1";
-    let row = sqlx::query(query).bind(consumer).fetch_optional(store.pool()).await?;
-    if let Some(row) = row {
-        let position = row.try_get::<i64, _>("stream_position")? as u64;
-        if row.try_get::<DateTime<Utc>, _>("stream_created_at")? == stream_created.datetime() {
-            return Ok(position);
-        }
-        warn!(consumer, position, "the stream was created anew; reading it from its beginning");
-    }
-    create(store, consumer, stream_created).await?;
-    Ok(0)
+/// Returns the position of a consumer; none before it has begun.
+pub async fn read(store: &Store, consumer: &str) -> Result<Option<StreamPosition>, Error> {
+    let query =
+        sqlx::query("SELECT stream_position, stream_created_at, stored_at FROM consumer_positions WHERE consumer = $1");
+    let row = query.bind(consumer).fetch_optional(store.pool()).await?;
+    let position = |row: PgRow| {
+        Ok(StreamPosition {
+            stream_created: row.try_get::<DateTime<Utc>, _>("stream_created_at")?.into(),
+            sequence: row.try_get::<i64, _>("stream_position")? as u64,
+            stored_at: row.try_get::<Option<DateTime<Utc>>, _>("stored_at")?.map(Into::into),
+        })
+    };
+    row.map(position).transpose()
 }
 
-async fn create(store: &Store, consumer: &str, stream_created: Timestamp) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO consumer_positions (consumer, stream_created_at) VALUES ($1, $2)
-         ON CONFLICT (consumer) DO UPDATE SET stream_position = 0, stream_created_at = EXCLUDED.stream_created_at",
+/// Saves where a consumer begins: at first, and where it reads its stream again. It fails when another instance has moved
+/// the consumer from where it was read.
+pub async fn begin(
+    store: &Store,
+    consumer: &str,
+    was: Option<StreamPosition>,
+    position: StreamPosition,
+) -> Result<(), Error> {
+    let consumer = consumer.to_owned();
+    store.transaction(move |tx| Box::pin(async move { begin_in(tx, &consumer, was, position).await })).await
+}
+
+/// Does the same in a transaction.
+pub async fn begin_in(
+    tx: &mut Tx,
+    consumer: &str,
+    was: Option<StreamPosition>,
+    position: StreamPosition,
+) -> Result<(), Error> {
+    let saved = sqlx::query(
+        "INSERT INTO consumer_positions AS saved (consumer, stream_position, stream_created_at, stored_at)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT (consumer) DO UPDATE SET stream_position = EXCLUDED.stream_position,
+             stream_created_at = EXCLUDED.stream_created_at, stored_at = EXCLUDED.stored_at
+         WHERE (saved.stream_position, saved.stream_created_at) = ($5, $6) AND saved.stored_at IS NOT DISTINCT FROM $7",
     )
     .bind(consumer)
-    .bind(stream_created.datetime())
-    .execute(store.pool())
+    .bind(bigint(position.sequence))
+    .bind(position.stream_created.datetime())
+    .bind(position.stored_at.map(Timestamp::datetime))
+    .bind(was.map(|was| bigint(was.sequence)))
+    .bind(was.map(|was| was.stream_created.datetime()))
+    .bind(was.and_then(|was| was.stored_at).map(Timestamp::datetime))
+    .execute(&mut **tx)
     .await?;
-    Ok(())
+    if saved.rows_affected() == 1 { Ok(()) } else { Err(Error::Fenced(consumer.to_owned())) }
 }
 
 /// The step of a consumer from the position that it read to the last sequence that it applied.
@@ -44,9 +68,9 @@ pub struct Advance {
     /// The consumer's durable name.
     pub consumer: Arc<str>,
     /// The position that was read or committed last.
-    pub from: u64,
-    /// The sequence that was applied last.
-    pub to: u64,
+    pub from: StreamPosition,
+    /// The position of the message that was applied last.
+    pub to: StreamPosition,
     /// The time of the last event that has one.
     pub last_event_at: Option<Timestamp>,
 }
@@ -62,21 +86,32 @@ pub async fn advance(tx: &mut Tx, advances: &[Advance]) -> Result<(), Error> {
 
 /// Writes the statement that moves those consumers whose positions are unchanged. It returns one row for each.
 pub(crate) fn push(query: &mut QueryBuilder<Postgres>, advances: &[Advance]) {
-    let at = |advance: &Advance| advance.last_event_at.map(Timestamp::datetime);
+    let column = |value: fn(&Advance) -> StreamPosition| advances.iter().map(value).collect::<Vec<_>>();
+    let (from, to) = (column(|advance| advance.from), column(|advance| advance.to));
+    let sequences =
+        |positions: &[StreamPosition]| positions.iter().map(|position| bigint(position.sequence)).collect::<Vec<_>>();
+    let times = |positions: &[StreamPosition]| {
+        positions.iter().map(|position| position.stored_at.map(Timestamp::datetime)).collect::<Vec<_>>()
+    };
     query.push(
-        "UPDATE consumer_positions SET stream_position = advance.until,
+        "UPDATE consumer_positions SET stream_position = advance.until, stored_at = advance.until_stored_at,
              last_event_at = coalesce(advance.last_event_at, consumer_positions.last_event_at)
          FROM unnest(",
     );
     query
         .separated(", ")
         .push_bind(advances.iter().map(|advance| &*advance.consumer).collect::<Vec<_>>())
-        .push_bind(advances.iter().map(|advance| bigint(advance.from)).collect::<Vec<_>>())
-        .push_bind(advances.iter().map(|advance| bigint(advance.to)).collect::<Vec<_>>())
-        .push_bind(advances.iter().map(at).collect::<Vec<_>>());
+        .push_bind(from.iter().map(|position| position.stream_created.datetime()).collect::<Vec<_>>())
+        .push_bind(sequences(&from))
+        .push_bind(times(&from))
+        .push_bind(sequences(&to))
+        .push_bind(times(&to))
+        .push_bind(advances.iter().map(|advance| advance.last_event_at.map(Timestamp::datetime)).collect::<Vec<_>>());
     query.push(
-        ") AS advance (consumer, since, until, last_event_at)
-         WHERE consumer_positions.consumer = advance.consumer AND consumer_positions.stream_position = advance.since RETURNING 1",
+        ") AS advance (consumer, created_at, since, since_stored_at, until, until_stored_at, last_event_at)
+         WHERE consumer_positions.consumer = advance.consumer AND consumer_positions.stream_position = advance.since
+             AND consumer_positions.stream_created_at = advance.created_at
+             AND consumer_positions.stored_at IS NOT DISTINCT FROM advance.since_stored_at RETURNING 1",
     );
 }
 

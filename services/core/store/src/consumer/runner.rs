@@ -7,7 +7,8 @@
 //!    instances the same work; the fenced position of step 5 prevents an effect from being saved twice.
 //! 2. **Outbox.** Events that a run before this one has committed and not published are published first, so that the order
 //!    of publication is the order of commits.
-//! 3. **Position.** [`ConsumerRun::open`] reads how far each durable consumer has been applied, lets the service restore its
+//! 3. **Position.** [`ConsumerRun::open`] reads how far each durable consumer has been applied, makes sure that its stream still
+//!    is the one that was read ([`platform::broker::stream_position`]), lets the service restore its
 //!    state as of these positions, and resets the broker's consumers to them. Messages that a dead process had received
 //!    are therefore delivered again, from exactly the next event on. The acknowledgements that the broker has stored are
 //!    not used.
@@ -31,7 +32,11 @@ use std::{convert::Infallible, future::Future, mem, pin::pin};
 
 use events::{DeadLetter, Timestamp};
 use futures::future::OptionFuture;
-use platform::{Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge, telemetry::gauge::set_gauge};
+use platform::{
+    Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge, StreamPosition,
+    broker::stream_position::{self, Resumption},
+    telemetry::gauge::set_gauge,
+};
 use tokio::time::{Instant, Interval, interval, timeout_at};
 
 use crate::{
@@ -39,7 +44,7 @@ use crate::{
     consumer::{
         lease,
         position::Advance,
-        service::{Commit, ConsumerService, Decided, Plan, Publish},
+        service::{Commit, ConsumerName, ConsumerService, Decided, Plan, Publish},
     },
     outbox::relay,
 };
@@ -68,8 +73,8 @@ pub struct ConsumerRun<'a, S: ConsumerService> {
     plan: Plan,
     state: S::State,
     streams: StreamMerge,
-    /// The sequence of each consumer at the end of the last batch, which is committed or being committed.
-    positions: Vec<u64>,
+    /// The position of each consumer at the end of the last batch, which is committed or being committed.
+    positions: Vec<StreamPosition>,
 }
 
 /// A batch that is decided and not yet committed.
@@ -85,6 +90,7 @@ struct Batch<E> {
 #[derive(Debug, Clone, Copy)]
 struct Progress {
     sequence: u64,
+    stored_at: Timestamp,
     event_time: Option<Timestamp>,
 }
 
@@ -107,15 +113,15 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     ) -> Result<ConsumerRun<'a, S>, ServiceError> {
         let mut positions = Vec::with_capacity(plan.consumers.len());
         for consumer in &plan.consumers {
-            let created = OrderedConsumer::stream_created(broker, consumer).await?;
-            positions.push(service.read_position(consumer, created).await?);
+            positions.push(resume(service, broker, consumer).await?);
         }
-        let mut state = service.restore(&positions).await?;
+        let sequences: Vec<u64> = positions.iter().map(|position| position.sequence).collect();
+        let mut state = service.restore(&sequences).await?;
         let mut consumers = Vec::with_capacity(plan.consumers.len());
         for (consumer, position) in plan.consumers.iter().zip(&positions) {
             consumers.push(OrderedConsumer::open(broker, consumer, *position).await?);
         }
-        tracing::debug!(service = plan.service, consumers = ?plan.consumers, ?positions, "state restored");
+        tracing::debug!(service = plan.service, consumers = ?plan.consumers, ?sequences, "state restored");
         let streams = StreamMerge::new(consumers);
         let pending: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
         service.opened(&mut state, &pending);
@@ -207,8 +213,8 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         for ((consumer, message), event) in messages.iter().zip(events) {
             let event_time = event.as_ref().ok().and_then(|event| self.service.event_time(event));
             let before = batch.progress[*consumer].and_then(|progress| progress.event_time);
-            batch.progress[*consumer] =
-                Some(Progress { sequence: message.sequence, event_time: event_time.or(before) });
+            let (sequence, stored_at) = (message.sequence, message.stored_at);
+            batch.progress[*consumer] = Some(Progress { sequence, stored_at, event_time: event_time.or(before) });
             self.service.observe(&mut self.state, *consumer, message);
             let decided =
                 event.and_then(|event| self.service.decide(&mut self.state, event, message, &mut batch.decided));
@@ -228,10 +234,11 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let Batch { decided: Decided { effects, events }, dead_letters, progress, messages, began } = batch;
         let mut advances = Vec::with_capacity(progress.len());
         for (index, progress) in progress.iter().enumerate() {
-            if let Some(Progress { sequence, event_time }) = *progress {
-                let from = mem::replace(&mut self.positions[index], sequence);
+            if let Some(Progress { sequence, stored_at, event_time }) = *progress {
+                let to = StreamPosition { sequence, stored_at: Some(stored_at), ..self.positions[index] };
+                let from = mem::replace(&mut self.positions[index], to);
                 let consumer = self.plan.consumers[index].clone();
-                advances.push(Advance { consumer, from, to: sequence, last_event_at: event_time });
+                advances.push(Advance { consumer, from, to, last_event_at: event_time });
             }
         }
         let publishes = !events.is_empty() || !dead_letters.is_empty();
@@ -262,6 +269,35 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         metrics::histogram!("tickbell_batch_messages", "consumer" => consumer.clone()).record(messages as f64); // float: a histogram takes no other
         Ok(())
     }
+}
+
+/// Returns the position from which a consumer goes on, and reports a stream that is not the one that was read.
+async fn resume<S: ConsumerService>(
+    service: &S,
+    broker: &Broker,
+    consumer: &ConsumerName,
+) -> Result<StreamPosition, ServiceError> {
+    let rewinds =
+        |reason| metrics::counter!("tickbell_stream_rewinds_total", "consumer" => consumer.clone(), "reason" => reason);
+    ["anew", "put_back"].into_iter().for_each(|reason| rewinds(reason).increment(0));
+    let was = service.read_position(consumer).await?;
+    let Resumption { position, continuity, stream } = stream_position::resume(broker, consumer, was).await?;
+    if was == Some(position) {
+        return Ok(position);
+    }
+    service.begin(consumer, was, position).await?;
+    if let Some(was) = was {
+        rewinds(continuity.as_str()).increment(1);
+        tracing::warn!(
+            consumer = &**consumer,
+            stream,
+            position = was.sequence,
+            read_again_behind = position.sequence,
+            "{}; reading it again, where repeats change nothing",
+            continuity.sentence(),
+        );
+    }
+    Ok(position)
 }
 
 /// Waits for the next tick of an interval, or forever if there is no interval.

@@ -1,14 +1,15 @@
 //! The interface between a service and the consumer runner: what the service decides, and how a batch is committed.
 //!
 //! A service implements [`ConsumerService`] and describes its run in a [`Plan`]. The runner ([`runner`](super::runner))
-//! calls the methods of one run in this order: `read_position` of each consumer, `restore`, `opened`; then for each batch
+//! calls the methods of one run in this order: `read_position` of each consumer and `begin` of those that do not go on there,
+//! `restore`, `opened`; then for each batch
 //! `decode` of all messages, `prepare`, `observe` and `decide` of each message, `finish`, `commit`, `committed`.
 
 use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use events::{DeadLetter, OutboundMessage, Timestamp};
 use futures::future::BoxFuture;
-use platform::{Message, ServiceError};
+use platform::{Message, ServiceError, StreamPosition};
 
 use crate::{
     Error, Store, Tx,
@@ -38,13 +39,20 @@ pub trait ConsumerService: Sync {
     /// The reason why a message can never be applied.
     type Reject: Display + Send;
 
-    /// Reads the sequence that a consumer has applied last of the stream that was created at `stream_created`; 0 if
-    /// none.
+    /// Reads the position of a consumer; none before it has begun.
     fn read_position(
         &self,
         consumer: &str,
-        stream_created: Timestamp,
-    ) -> impl Future<Output = Result<u64, ServiceError>> + Send;
+    ) -> impl Future<Output = Result<Option<StreamPosition>, ServiceError>> + Send;
+
+    /// Saves where a consumer begins, at first and where its stream is not the one that was read. Sequences of the stream that
+    /// the service has saved stand for other messages from then on, so that it must forget them in the same transaction.
+    fn begin(
+        &self,
+        consumer: &str,
+        was: Option<StreamPosition>,
+        position: StreamPosition,
+    ) -> impl Future<Output = Result<(), ServiceError>> + Send;
 
     /// Restores the state as of the consumers' positions.
     fn restore(&self, positions: &[u64]) -> impl Future<Output = Result<Self::State, ServiceError>> + Send;

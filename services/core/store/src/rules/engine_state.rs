@@ -1,15 +1,27 @@
 //! The state of the alert-engine, which is saved in the transaction that advances the engine's stream positions.
 
+use std::collections::HashMap;
+
 use events::{Price, Rule, RuleStatus, Timestamp, Venue};
 use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppression};
 use sqlx::{Row, postgres::PgRow, types::Json};
+use uuid::Uuid;
 
 use crate::{Error, Store, Tx, bigint, optional_price, pg::row};
 
-/// Resets the saved sequences of stream `TICKS` after the stream was created anew, because they start at 1 again.
-pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
-    sqlx::query("UPDATE rule_states SET active_after = 0").execute(store.pool()).await?;
-    sqlx::query("UPDATE market_states SET last_sequence = 1").execute(store.pool()).await?;
+/// Forgets the saved sequences of stream `TICKS`, because another message than before has each number. A rule that a tick was
+/// evaluated against since it became active remains so, and a rule that waits for its first tick waits on.
+pub async fn forget_sequences(tx: &mut Tx) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE rule_states s SET active_after = CASE WHEN EXISTS (
+             SELECT FROM rules r JOIN market_states m ON m.symbol = r.rule ->> 'symbol'
+                 AND (m.venue = s.venue OR (s.venue IS NULL AND m.is_primary))
+             WHERE r.id = s.rule_id AND m.last_sequence > s.active_after) THEN 0 ELSE 1 END
+         WHERE status <> 'deleted'",
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query("UPDATE market_states SET last_sequence = 1").execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -31,6 +43,14 @@ pub async fn load(store: &Store) -> Result<EngineState, Error> {
         samples: samples.fetch_all(store.pool()).await?.iter().map(sample).collect::<Result<_, _>>()?,
         rules: rules.fetch_all(store.pool()).await?.iter().map(rule).collect::<Result<_, _>>()?,
     })
+}
+
+/// Returns the revisions that were applied of those of these rules that have a state, deleted ones included.
+pub async fn list_revisions(store: &Store, rules: &[Uuid]) -> Result<HashMap<Uuid, i64>, Error> {
+    // The subquery hides the array from the planner, so that PostgreSQL reuses one generic plan.
+    let query =
+        sqlx::query_as("SELECT rule_id, revision FROM rule_states WHERE rule_id = ANY ((SELECT $1::uuid[])::uuid[])");
+    Ok(query.bind(rules).fetch_all(store.pool()).await?.into_iter().collect())
 }
 
 /// Saves the changes of a batch.

@@ -1,7 +1,7 @@
 //! Tests of positions, dead letters and leadership.
 
 use events::{DeadLetter, dead_letter::Body};
-use platform::Health;
+use platform::{Health, StreamPosition};
 use store::{
     Error,
     consumer::{
@@ -15,8 +15,17 @@ use crate::{
     samples::at,
 };
 
+/// Returns the position of a message, which was stored as many seconds after the stream's creation as its number says.
+fn position(sequence: u64) -> StreamPosition {
+    StreamPosition { stream_created: at(0), sequence, stored_at: (sequence > 0).then(|| at(sequence as i64)) }
+}
+
 fn advance(consumer: &'static str, from: u64, to: u64) -> Advance {
-    Advance { consumer: consumer.into(), from, to, last_event_at: None }
+    Advance { consumer: consumer.into(), from: position(from), to: position(to), last_event_at: None }
+}
+
+async fn begin(database: &Database, consumer: &str) {
+    position::begin(&database.store, consumer, None, position(0)).await.expect("it begins");
 }
 
 async fn move_on(database: &Database, advances: Vec<Advance>) -> Result<(), Error> {
@@ -27,11 +36,13 @@ async fn move_on(database: &Database, advances: Vec<Advance>) -> Result<(), Erro
 async fn a_position_is_read_where_it_was_committed() {
     let database = Database::new().await;
     assert_eq!(position::progress(&database.store, "a").await.expect("an answer"), Progress::default());
-    assert_eq!(position::read(&database.store, "a", at(0)).await.expect("an answer"), 0);
+    assert_eq!(position::read(&database.store, "a").await.expect("an answer"), None);
+    begin(&database, "a").await;
+    assert_eq!(position::read(&database.store, "a").await.expect("an answer"), Some(position(0)));
     let dated = Advance { last_event_at: Some(at(5)), ..advance("a", 0, 7) };
     move_on(&database, vec![dated]).await.expect("it moves");
     move_on(&database, vec![advance("a", 7, 9)]).await.expect("it moves on");
-    assert_eq!(position::read(&database.store, "a", at(0)).await.expect("an answer"), 9);
+    assert_eq!(position::read(&database.store, "a").await.expect("an answer"), Some(position(9)));
     let progress = position::progress(&database.store, "a").await.expect("an answer");
     assert_eq!(progress, Progress { position: 9, last_event_at: Some(at(5)) });
 }
@@ -40,7 +51,7 @@ async fn a_position_is_read_where_it_was_committed() {
 async fn a_stale_instance_is_fenced_and_moves_no_other_consumer() {
     let database = Database::new().await;
     for consumer in ["a", "b"] {
-        position::read(&database.store, consumer, at(0)).await.expect("it begins");
+        begin(&database, consumer).await;
     }
     move_on(&database, vec![advance("a", 0, 5)]).await.expect("the first instance commits");
     let fenced = move_on(&database, vec![advance("b", 0, 3), advance("a", 0, 4)]).await.expect_err("it is stale");
@@ -50,12 +61,25 @@ async fn a_stale_instance_is_fenced_and_moves_no_other_consumer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_was_created_anew_is_read_from_its_beginning() {
+async fn an_instance_that_has_read_another_stream_is_fenced() {
     let database = Database::new().await;
-    position::read(&database.store, "a", at(0)).await.expect("it begins");
+    begin(&database, "a").await;
     move_on(&database, vec![advance("a", 0, 5)]).await.expect("it moves");
-    assert_eq!(position::read(&database.store, "a", at(1)).await.expect("an answer"), 0);
-    assert_eq!(position::read(&database.store, "a", at(1)).await.expect("an answer"), 0);
+    let store = &database.store;
+    // An older copy of the stream was put back, and then the stream was created anew.
+    let put_back = StreamPosition { stored_at: Some(at(99)), ..position(5) };
+    let anew = StreamPosition { stream_created: at(100), ..put_back };
+    for (was, begins) in [(position(5), put_back), (put_back, anew)] {
+        position::begin(store, "a", Some(was), begins).await.expect("it begins there");
+        assert_eq!(position::read(store, "a").await.expect("an answer"), Some(begins));
+        let again = position::begin(store, "a", Some(was), begins).await.expect_err("it has begun");
+        assert!(matches!(again, Error::Fenced(_)), "{again:?}");
+        let stale = Advance { from: was, ..advance("a", 5, 6) };
+        let fenced = move_on(&database, vec![stale]).await.expect_err("it is stale");
+        assert!(matches!(fenced, Error::Fenced(_)), "{fenced:?}");
+    }
+    let to = StreamPosition { sequence: 6, ..anew };
+    move_on(&database, vec![Advance { from: anew, to, ..advance("a", 5, 6) }]).await.expect("it moves");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,8 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -46,6 +47,16 @@ impl NatsServer {
         let url = url.trim().to_owned();
         assert!(!url.is_empty(), "nats-server did not start: see {}", folder.join("log").display());
         Self { url, guardian }
+    }
+
+    /// Sends a request of the JetStream API that the program itself never sends, like the deletion of a stream.
+    pub(crate) fn request(&self, subject: &str) {
+        let mut server = TcpStream::connect(self.url.trim_start_matches("nats://")).expect("it accepts connections");
+        let lines = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\nPING\r\n");
+        server.write_all(lines.as_bytes()).expect("it reads");
+        let answer = BufReader::new(server).lines().map(|line| line.expect("it answers"));
+        let answer = answer.into_iter().find(|line| line.contains("\"type\"")).expect("an answer");
+        assert!(!answer.contains("\"error\""), "{subject}: {answer}");
     }
 }
 

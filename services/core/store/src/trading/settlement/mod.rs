@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use self::batch_statement::Statement;
 use crate::{
-    Error, Store,
+    Error, Store, Tx,
     consumer::{dead_letters, service::Commit},
     outbox,
     pg::{pool::Connection, progress, row, transaction::in_task},
@@ -73,9 +73,9 @@ pub async fn connect(store: &Store) -> Result<SettlementConnection, Error> {
     Ok(SettlementConnection { store: store.clone(), connection, pid })
 }
 
-/// Resets the saved sequences of stream `TICKS` after the stream was created anew: its sequences start at 1 again.
-pub async fn reset_sequences(store: &Store) -> Result<(), Error> {
-    sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(store.pool()).await?;
+/// Forgets the saved sequences of stream `TICKS`, because another message than before has each number.
+pub async fn forget_sequences(tx: &mut Tx) -> Result<(), Error> {
+    sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(&mut **tx).await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use events::{OutboundMessage, Timestamp, envelope::NATS_MSG_ID, streams::Topology};
 use futures::future::BoxFuture;
-use platform::{Broker, Message, ServiceError, broker::topology};
+use platform::{Broker, Message, ServiceError, StreamPosition, broker::topology};
 use sqlx::AssertSqlSafe;
 use store::{
     Error, Store, Tx,
@@ -78,8 +78,17 @@ impl ConsumerService for Counter {
     type Saved = u64;
     type Reject = String;
 
-    async fn read_position(&self, consumer: &str, stream_created: Timestamp) -> Result<u64, ServiceError> {
-        Ok(position::read(&self.store, consumer, stream_created).await?)
+    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
+        Ok(position::read(&self.store, consumer).await?)
+    }
+
+    async fn begin(
+        &self,
+        consumer: &str,
+        was: Option<StreamPosition>,
+        position: StreamPosition,
+    ) -> Result<(), ServiceError> {
+        Ok(position::begin(&self.store, consumer, was, position).await?)
     }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
@@ -126,7 +135,7 @@ impl ConsumerService for Counter {
 
     fn commit(&self, _state: &mut State, commit: Commit<Vec<(i64, i64)>>) -> Saving {
         let store = self.store.clone();
-        let last = commit.advances[0].to;
+        let last = commit.advances[0].to.sequence;
         let saving =
             async move { commit.in_transaction(&store, |tx, rows| Box::pin(save(tx, rows))).await.map(|()| last) };
         (self.around_commit)(Box::pin(saving), last)

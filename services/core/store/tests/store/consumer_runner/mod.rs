@@ -2,6 +2,7 @@
 //! wherever a run ends.
 
 mod counter;
+mod streams;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ const BATCH: usize = 20;
 struct Servers {
     database: Database,
     broker: Broker,
-    _nats: NatsServer,
+    nats: NatsServer,
 }
 
 impl Servers {
@@ -51,7 +52,7 @@ impl Servers {
         topology::apply(&broker, &Topology::declared().expect("streams.yaml")).await.expect("the streams are created");
         let database = Database::new().await;
         database.run(counter::TABLE).await;
-        Self { database, broker, _nats: nats }
+        Self { database, broker, nats }
     }
 
     /// Starts both and publishes the messages 1 to [`MESSAGES`].
@@ -230,7 +231,9 @@ async fn a_message_that_is_acknowledged_and_not_committed_is_decided_again() {
     // The database is restored from a backup that is older than the acknowledgements.
     servers
         .database
-        .run("DELETE FROM counted WHERE number > 5; UPDATE consumer_positions SET stream_position = 5")
+        .run(
+            "DELETE FROM counted WHERE number > 5; UPDATE consumer_positions SET stream_position = 5, stored_at = NULL",
+        )
         .await;
     assert_eq!(servers.run_until(MESSAGES).await, (6..=MESSAGES).collect::<Vec<_>>());
     servers.assert_counted_once(MESSAGES).await;

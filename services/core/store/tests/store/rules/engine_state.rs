@@ -82,9 +82,34 @@ async fn the_state_that_was_saved_last_is_restored() {
     assert_eq!(restored.markets, [market(9)]);
     assert_eq!(restored.samples, [sample(3)]);
     assert_eq!(restored.rules, [(rule(1, "ada@example.com"), state(1))]);
-    engine_state::reset_sequences(&database.store).await.expect("they are reset");
-    let restored = engine_state::load(&database.store).await.expect("a state");
-    assert_eq!((restored.markets[0].last_sequence, restored.rules[0].1.active_after), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_has_seen_a_tick_after_the_sequences_are_forgotten_if_it_had_before() {
+    // The rule is active after tick 7; its market ticked last at 5, at 9, or its venue never did.
+    for (last_tick, rule_venue, has_seen_one) in
+        [(5, None, false), (9, None, true), (9, Some("coinbase"), true), (9, Some("kraken"), false)]
+    {
+        let database = with_rule().await;
+        let rule = RuleState { venue: rule_venue.map(venue), reference: None, ..state(0) };
+        save(&database, Changes { markets: vec![market(last_tick)], rules: vec![rule], ..Changes::default() }).await;
+        let forget = database.transaction(|tx| Box::pin(async move { engine_state::forget_sequences(tx).await }));
+        forget.await.expect("they are forgotten");
+        let restored = engine_state::load(&database.store).await.expect("a state");
+        let (market, rule) = (&restored.markets[0], &restored.rules[0].1);
+        assert_eq!(market.last_sequence, 1);
+        assert_eq!(market.last_sequence > rule.active_after, has_seen_one, "{last_tick} {rule_venue:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_revision_of_a_deleted_rule_stays_known() {
+    let database = with_rule().await;
+    let deleted = RuleState { status: RuleStatus::Deleted, ..state(0) };
+    save(&database, Changes { rules: vec![deleted], ..Changes::default() }).await;
+    assert!(engine_state::load(&database.store).await.expect("a state").rules.is_empty());
+    let revisions = engine_state::list_revisions(&database.store, &[id(1), id(2)]).await.expect("revisions");
+    assert_eq!(revisions, [(id(1), 2)].into());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use events::{Amount, Asset, OrderStatus, OutboundMessage, Price, Venue};
 use ledger::rows::{AccountRow, Changes, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
 use market_data::MarketTicks;
+use platform::StreamPosition;
 use rust_decimal::Decimal;
 use store::{
     Error, Store,
@@ -80,7 +81,8 @@ fn message(name: &str) -> OutboundMessage {
 
 /// Returns the step of the settler's consumer by one message.
 fn advance(from: u64) -> Vec<Advance> {
-    vec![Advance { consumer: SETTLER.into(), from, to: from + 1, last_event_at: None }]
+    let position = |sequence| StreamPosition { sequence, ..StreamPosition::beginning(at(0)) };
+    vec![Advance { consumer: SETTLER.into(), from: position(from), to: position(from + 1), last_event_at: None }]
 }
 
 /// Returns a batch with a deposit of 1000 USD and an order that holds 400 of it.
@@ -169,7 +171,8 @@ pub(crate) async fn ready() -> (Database, Uuid) {
         requested_at: at(0),
     };
     deposits::request(&database.store, "operator", deposit).await.expect("it is requested");
-    position::read(&database.store, SETTLER, at(0)).await.expect("it begins");
+    let beginning = StreamPosition::beginning(at(0));
+    position::begin(&database.store, SETTLER, None, beginning).await.expect("it begins");
     (database, ada)
 }
 
@@ -191,7 +194,8 @@ async fn a_batch_is_restored_as_it_was_committed() {
     assert_eq!((restored.prices.len(), restored.prices[0].sequence), (1, 9));
     assert_eq!(restored.markets, [market(&["7", "8"])]);
     assert!(!restored.assets.is_empty());
-    settlement::reset_sequences(store).await.expect("they are reset");
+    let forget = database.transaction(|tx| Box::pin(async move { settlement::forget_sequences(tx).await }));
+    forget.await.expect("they are forgotten");
     assert_eq!(settlement::load(store).await.expect("a state").prices[0].sequence, 0);
     let requested = settlement::find_deposits(store, &[DEPOSIT, id(9)]).await.expect("deposits");
     assert_eq!(requested.iter().map(|deposit| (deposit.id, deposit.user_id)).collect::<Vec<_>>(), [(DEPOSIT, ada)]);
