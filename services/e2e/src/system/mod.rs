@@ -4,6 +4,7 @@ pub(crate) mod database;
 mod folder;
 pub(crate) mod servers;
 pub mod status;
+mod streams;
 mod template;
 
 use std::{
@@ -20,6 +21,7 @@ use platform::{Broker, Health, Shutdown, broker};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use self::folder::Folder;
+pub use self::streams::StreamFiles;
 use crate::{
     Api, Mail, Process, Status, mail,
     process::{command, send, tickbell},

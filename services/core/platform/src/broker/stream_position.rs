@@ -127,9 +127,7 @@ pub async fn resume(
     saved: Option<StreamPosition>,
 ) -> Result<Resumption, ServiceError> {
     let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-    let (stream, _) = declared
-        .consumer(consumer)
-        .ok_or_else(|| ServiceError::permanent("read a stream", format!("{consumer} is not in streams.yaml")))?;
+    let stream = stream_of(&declared, consumer)?;
     topology::verify_consumer(broker, stream, consumer, &declared).await?;
     let created = topology::stream_created(broker, stream).await?;
     let Some(saved) = saved else {
@@ -143,6 +141,17 @@ pub async fn resume(
         Continuity::PutBack { since: Some(since) } => position_before(broker, stream, created, since).await?,
     };
     Ok(Resumption { position, continuity, stream: stream.to_owned() })
+}
+
+/// Returns whether a durable consumer can go on where it was.
+pub async fn continuity(broker: &Broker, consumer: &str, saved: &StreamPosition) -> Result<Continuity, ServiceError> {
+    let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
+    check(broker, stream_of(&declared, consumer)?, saved).await
+}
+
+fn stream_of<'a>(declared: &'a Topology, consumer: &str) -> Result<&'a str, ServiceError> {
+    let unknown = || ServiceError::permanent("read a stream", format!("{consumer} is not in streams.yaml"));
+    declared.consumer(consumer).map(|(stream, _)| stream).ok_or_else(unknown)
 }
 
 /// Compares a stream with what was read of it.

@@ -5,6 +5,7 @@ mod db_privileges;
 mod dead_letters;
 mod failover;
 mod hanging_servers;
+mod other_streams;
 mod readme;
 pub(crate) mod replay;
 mod up;

@@ -1,7 +1,13 @@
 //! `tickbell status`: the position and the lag of each consumer, and the number of deliveries.
 
 use events::{Timestamp, streams::Topology};
-use platform::{Broker, broker::topology};
+use platform::{
+    Broker,
+    broker::{
+        stream_position::{self, Continuity},
+        topology,
+    },
+};
 use serde::Serialize;
 use store::{Store, consumer::position, notifications::deliveries, outbox};
 
@@ -83,7 +89,13 @@ async fn consumer(broker: &Broker, store: &Store, declared: &Topology, name: &st
     // The position is read after the broker's numbers, so that a commit in between can only make the lag too large.
     let stream_end = topology::lag(broker, declared, name).await?;
     let progress = position::progress(store, name).await?;
-    let lag = if progress.position >= stream_end.newest { 0 } else { stream_end.unacknowledged.max(1) };
+    // Where the stream is another one than the one that was read, the position says nothing about the messages in it.
+    let goes_on = match position::read(store, name).await? {
+        Some(saved) => stream_position::continuity(broker, name, &saved).await? == Continuity::Continue,
+        None => true,
+    };
+    let is_at_the_end = goes_on && progress.position >= stream_end.newest;
+    let lag = if is_at_the_end { 0 } else { stream_end.unacknowledged.max(1) };
     let stream = declared.consumer(name).map(|(stream, _)| stream.to_owned()).unwrap_or_default();
     Ok(Consumer {
         name: name.to_owned(),
