@@ -1,6 +1,7 @@
 //! The connection to NATS. This folder is the only code that names async-nats.
 
 pub mod dead_letter_queue;
+mod delivery;
 pub mod message;
 pub mod nack_export;
 pub mod ordered_consumer;
@@ -59,6 +60,11 @@ impl Default for Settings {
 
 /// The time after which a publish without an answer is tried again under the same ids.
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+/// The interval of pings. The connection is given up at the third that has no answer to it or to the two before, and another
+/// one is opened: within some seconds, whatever has become of the machine at its other end.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// The time that one attempt to connect may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time that a service waits at start for a broker that does not accept connections yet.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -109,11 +115,11 @@ impl Broker {
             .name(format!("tickbell {name}"))
             // With a prefix of its own, a user's permissions can exclude the replies to other services.
             .custom_inbox_prefix(format!("_INBOX.{name}"))
-            // A half-open connection is detected after two missed pings.
-            .ping_interval(Duration::from_secs(3))
+            .ping_interval(PING_EVERY)
+            .connection_timeout(ATTEMPT_TIMEOUT)
             .request_timeout(Some(ACK_TIMEOUT))
             .max_reconnects(None)
-            .reconnect_delay_callback(|attempts| Duration::from_millis(100 << attempts.min(5)));
+            .reconnect_delay_callback(|attempts| Duration::from_millis(100 << attempts.min(3)));
         if !settings.ca.as_os_str().is_empty() {
             options = options.add_root_certificates(settings.ca.clone()).require_tls(true);
         }
@@ -176,6 +182,25 @@ impl Broker {
     /// Returns whether this process may create streams and consumers.
     pub(crate) fn manages_streams(&self) -> bool {
         self.manages_streams.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what the broker answers on the present connection; none when that is replaced meanwhile, because an answer to
+    /// a request that was sent on it never comes.
+    pub(crate) async fn on_connection<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            Ok(()) = connections.changed() => None,
+        }
+    }
+
+    /// Returns a receiver that sees each connection from now on.
+    pub(crate) fn connections(&self) -> watch::Receiver<u64> {
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        connections
     }
 
     /// Returns the JetStream context, for the other modules of this crate.

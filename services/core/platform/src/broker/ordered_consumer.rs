@@ -3,7 +3,9 @@
 //! The broker's acknowledgement state is not used: when the consumer is opened it is reset to the position (server 2.14,
 //! ADR-60), so nothing that was delivered to a process that died is skipped or waits for its `ack_wait`. Deliveries then
 //! count from one; a gap in the numbers means that messages were lost on the way or taken by another reader, and the
-//! consumer is reset to the last message that it returned. Acknowledgements only report progress to the broker, for
+//! consumer is reset to the last message that it returned. So it is after a new connection, and when the broker has delivered
+//! what does not arrive: a connection may be dead without a word, and a leader that stands still leaves a pull request behind.
+//! Acknowledgements only report progress to the broker, for
 //! everyone who watches the consumer's lag.
 
 use std::time::Duration;
@@ -14,25 +16,24 @@ use async_nats::jetstream::{
 };
 use events::{Timestamp, streams::Topology};
 use futures::{FutureExt, StreamExt};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tracing::{debug, warn};
 
 use crate::{
     Broker, ServiceError,
     broker::{
+        delivery::{Delivery, Failure, open_after},
         message::Message,
-        stream_position::{self, StreamPosition},
-        stream_watch::{self, StreamWatch},
+        stream_position::StreamPosition,
+        stream_watch::StreamWatch,
         topology,
     },
     runtime::{backoff::backoff, error::error_chain},
 };
 
-/// The number of messages of one pull request; the client asks again when half of them have arrived.
-const PULL_MESSAGES: usize = 4_000;
-/// The time after which an unanswered pull request is renewed; in between the broker sends heartbeats.
-const PULL_EXPIRES: Duration = Duration::from_secs(20);
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The time for which a consumer that cannot be opened is tried again before its run ends, which is then said to be unready.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 /// The time for which a batch is filled while more messages are pending at the broker.
@@ -59,7 +60,10 @@ pub struct OrderedConsumer {
     broker: Broker,
     consumer_name: String,
     stream_name: String,
-    open: Option<Open>,
+    open: Option<Delivery>,
+    /// The attempt to open it. It runs in a task of its own, because the future of [`OrderedConsumer::next`] may be dropped
+    /// again and again.
+    opening: Option<JoinHandle<Result<Delivery, Failure>>>,
     /// The last message that was collected.
     position: StreamPosition,
     stream: StreamWatch,
@@ -70,14 +74,8 @@ pub struct OrderedConsumer {
     acknowledged: Acknowledged,
     /// The time since which the consumer cannot be opened.
     failing_since: Option<Instant>,
-}
-
-/// The reason why nothing is delivered.
-enum Failure {
-    /// The consumer is opened again.
-    Reopen(String),
-    /// The stream is not the one that was read, so that the position means nothing any more.
-    OtherStream(ServiceError),
+    /// The waits between attempts to open it.
+    delays: Box<dyn Iterator<Item = Duration> + Send + Sync>,
 }
 
 /// The progress that was reported to the broker.
@@ -88,12 +86,6 @@ struct Acknowledged {
     at: Instant,
     /// The reply subject of an acknowledgement that is not sent yet.
     due: Option<String>,
-}
-
-struct Open {
-    messages: pull::Stream,
-    /// The number of the last delivery; the next one must be greater by one.
-    delivered: u64,
 }
 
 impl OrderedConsumer {
@@ -109,22 +101,19 @@ impl OrderedConsumer {
             consumer_name: name.to_owned(),
             stream_name: stream.to_owned(),
             open: None,
+            opening: None,
             position,
-            stream: StreamWatch::start(broker, stream, position),
+            stream: StreamWatch::start(broker, stream, name, position),
             pending: 0,
             batch: Batch::default(),
             acknowledged: Acknowledged { sequence: position.sequence, at: Instant::now(), due: None },
             failing_since: None,
+            delays: Box::new(backoff()),
         };
         metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => name.to_owned()).increment(0);
         metrics::counter!("tickbell_messages_missed_total", "consumer" => name.to_owned()).increment(0);
         consumer.report_retention_gap().await?;
-        consumer.reset().await.map_err(|failure| match failure {
-            Failure::OtherStream(error) => error,
-            Failure::Reopen(error) => {
-                ServiceError::transient(format!("open consumer {name} of stream {stream}"), error)
-            }
-        })?;
+        consumer.reopen().await?;
         Ok(consumer)
     }
 
@@ -190,46 +179,69 @@ impl OrderedConsumer {
     /// opened for a while, and where the stream is another one than the one that was read. The future is cancel safe: the next
     /// call returns what was collected.
     pub async fn next(&mut self, most: usize) -> Result<Batch, ServiceError> {
-        let mut delays = backoff();
         loop {
-            let failure = match self.collect(most).await {
+            if self.open.is_none() {
+                self.reopen().await?;
+            }
+            match self.collect(most).await {
                 Ok(()) => {
                     self.stream.advance(self.position);
                     return Ok(std::mem::take(&mut self.batch));
                 }
                 Err(Failure::OtherStream(error)) => return Err(error),
-                Err(Failure::Reopen(failure)) => failure,
+                Err(Failure::Reopen(failure)) => {
+                    self.open = None;
+                    metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone())
+                        .increment(1);
+                    warn!(
+                        consumer = self.consumer_name.as_str(),
+                        after = self.position.sequence,
+                        failure,
+                        "delivery failed, reopening the consumer"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Opens the consumer behind the last message that was collected, and tries again for a while.
+    async fn reopen(&mut self) -> Result<(), ServiceError> {
+        let mut wait = Duration::ZERO;
+        loop {
+            let opening = self.opening.get_or_insert_with(|| {
+                // The reset starts delivery numbers again from one: an acknowledgement that is due names an old number.
+                self.acknowledged.due = None;
+                let (broker, stream) = (self.broker.clone(), self.stream_name.clone());
+                tokio::spawn(open_after(wait, broker, stream, self.consumer_name.clone(), self.position))
+            });
+            let opened = opening.await;
+            self.opening = None;
+            let error = match opened {
+                Ok(Ok(open)) => {
+                    self.pending = open.pending;
+                    self.open = Some(open);
+                    self.failing_since = None;
+                    self.delays = Box::new(backoff());
+                    return Ok(());
+                }
+                Ok(Err(Failure::OtherStream(error))) => return Err(error),
+                Ok(Err(Failure::Reopen(error))) => error,
+                Err(error) => error_chain(&error),
             };
-            self.open = None;
-            metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone())
-                .increment(1);
+            // The check of the broker says that it is not connected.
+            if self.broker.is_connected() {
+                let since = *self.failing_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= GIVE_UP_AFTER {
+                    return Err(ServiceError::transient(format!("read stream {}", self.stream_name), error));
+                }
+            }
+            wait = self.delays.next().unwrap_or(LINGER);
             warn!(
                 consumer = self.consumer_name.as_str(),
-                after = self.last(),
-                failure,
-                "delivery failed, reopening the consumer"
+                error,
+                wait_ms = wait.as_millis() as u64,
+                "cannot open the consumer, retrying"
             );
-            while let Err(failure) = self.reset().await {
-                let error = match failure {
-                    Failure::OtherStream(error) => return Err(error),
-                    Failure::Reopen(error) => error,
-                };
-                // The check of the broker says that it is not connected.
-                if self.broker.is_connected() {
-                    let since = *self.failing_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() >= GIVE_UP_AFTER {
-                        return Err(ServiceError::transient(format!("read stream {}", self.stream_name), error));
-                    }
-                }
-                let wait = delays.next().unwrap_or(LINGER);
-                warn!(
-                    consumer = self.consumer_name.as_str(),
-                    error,
-                    wait_ms = wait.as_millis() as u64,
-                    "cannot open the consumer, retrying"
-                );
-                tokio::time::sleep(wait).await;
-            }
         }
     }
 
@@ -252,39 +264,6 @@ impl OrderedConsumer {
         }
     }
 
-    async fn reset(&mut self) -> Result<(), Failure> {
-        let found = stream_position::check(&self.broker, &self.stream_name, &self.position).await;
-        let found = found.map_err(|error| Failure::Reopen(error_chain(&error)))?;
-        stream_watch::verify(&self.stream_name, &self.position, found).map_err(Failure::OtherStream)?;
-        let passing = |what: &str, error: async_nats::Error| {
-            let what = format!("{what} consumer {} of stream {}", self.consumer_name, self.stream_name);
-            Failure::Reopen(error_chain(&ServiceError::transient(what, error)))
-        };
-        let stream = self
-            .broker
-            .jetstream()
-            .get_stream_no_info(&self.stream_name)
-            .await
-            .map_err(|error| passing("find", error.into()))?;
-        let mut consumer: PullConsumer =
-            stream.get_consumer(&self.consumer_name).await.map_err(|error| passing("find", error))?;
-        // The reset starts delivery numbers again from one: an acknowledgement that is due names an old number.
-        self.acknowledged.due = None;
-        let state = consumer.reset(Some(self.last() + 1)).await.map_err(|error| passing("reset", error.into()))?;
-        self.pending = state.info.num_pending;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(PULL_MESSAGES)
-            .expires(PULL_EXPIRES)
-            .heartbeat(HEARTBEAT)
-            .messages()
-            .await
-            .map_err(|error| passing("read", error.into()))?;
-        self.open = Some(Open { messages, delivered: 0 });
-        self.failing_since = None;
-        Ok(())
-    }
-
     /// Fills the batch with the messages that have arrived, and for a moment with more while more are pending at the broker.
     async fn collect(&mut self, most: usize) -> Result<(), Failure> {
         self.stream.verify().map_err(Failure::OtherStream)?;
@@ -301,8 +280,12 @@ impl OrderedConsumer {
                         self.send_acknowledgement().await;
                         continue;
                     }
-                    () = self.stream.changed() => {
+                    Ok(()) = open.connections.changed() => {
+                        return Err(Failure::Reopen("the connection was lost".into()));
+                    }
+                    delivered = self.stream.next_look() => {
                         self.stream.verify().map_err(Failure::OtherStream)?;
+                        open.verify_arrival(self.position.sequence, delivered).map_err(Failure::Reopen)?;
                         continue;
                     }
                 }
@@ -355,5 +338,13 @@ impl OrderedConsumer {
         let (headers, body) = (message.headers, message.payload);
         self.batch.messages.push(Message { subject, sequence, stored_at, headers, body });
         Ok(())
+    }
+}
+
+impl Drop for OrderedConsumer {
+    fn drop(&mut self) {
+        if let Some(opening) = &self.opening {
+            opening.abort();
+        }
     }
 }

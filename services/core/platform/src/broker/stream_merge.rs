@@ -83,6 +83,11 @@ impl Input {
         }
     }
 
+    async fn is_drained(&self) -> Result<bool, ServiceError> {
+        // Without an answer it is asked again.
+        timeout(ASK_AGAIN_AFTER, self.consumer.is_drained()).await.unwrap_or(Ok(false))
+    }
+
     /// Receives everything up to a sequence that the stream has stored, or as much as may wait. Returns the time up to which
     /// nothing is missing, which is [`Timestamp::LAST`] when all was received.
     async fn receive(&mut self, last_stored_sequence: u64, most: usize) -> Result<Timestamp, ServiceError> {
@@ -94,7 +99,7 @@ impl Input {
             }
             match timeout(ASK_AGAIN_AFTER, self.consumer.next(most)).await {
                 Ok(batch) => self.push(batch?),
-                Err(_) if self.consumer.is_drained().await? => {
+                Err(_) if self.is_drained().await? => {
                     let (stream, received) = (self.consumer.stream(), self.received);
                     warn!(stream, received, last_stored_sequence, "messages that the stream had stored were deleted");
                     self.received = last_stored_sequence;

@@ -111,7 +111,7 @@ impl StreamPosition {
 /// The place at which a consumer goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumption {
-    /// Where the consumer begins.
+    /// The place at which the consumer begins.
     pub position: StreamPosition,
     /// Whether that is where it was.
     pub continuity: Continuity,
@@ -122,6 +122,15 @@ pub struct Resumption {
 /// Finds out where a durable consumer of `streams.yaml` goes on that has read up to `saved`; none means that it has read
 /// nothing. A consumer that is missing is created where this process may.
 pub async fn resume(
+    broker: &Broker,
+    consumer: &str,
+    saved: Option<StreamPosition>,
+) -> Result<Resumption, ServiceError> {
+    let resumed = broker.on_connection(resume_on_connection(broker, consumer, saved)).await;
+    resumed.unwrap_or_else(|| Err(ServiceError::transient("ask for the streams", "the connection was lost")))
+}
+
+async fn resume_on_connection(
     broker: &Broker,
     consumer: &str,
     saved: Option<StreamPosition>,

@@ -1,7 +1,9 @@
-//! Looks at a stream at intervals, also while nothing arrives: whether it still is what its consumer has read.
+//! Looks at a stream and its consumer at intervals, also while nothing arrives: whether the stream still is what the consumer
+//! has read, and whether the broker has delivered what did not arrive.
 
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::PullConsumer;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::debug;
 
@@ -11,24 +13,34 @@ use crate::{
     runtime::error::error_chain,
 };
 
-/// The interval between two looks.
-const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// The interval between two looks at the consumer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The number of looks at the consumer for each look at the stream, which costs more requests.
+const LOOKS_PER_STREAM: u64 = 3;
 
-/// Watches a stream until it is dropped.
+/// Watches a stream and a consumer until it is dropped.
 pub(super) struct StreamWatch {
     stream: String,
     read: watch::Sender<StreamPosition>,
-    found: watch::Receiver<Continuity>,
+    seen: watch::Receiver<Seen>,
     task: JoinHandle<()>,
 }
 
+/// The state of the stream and of the consumer at the last look.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    continuity: Continuity,
+    /// The stream sequence of the last message that the broker has delivered to any reader of the consumer.
+    delivered: u64,
+}
+
 impl StreamWatch {
-    /// Begins to watch a stream that a consumer has read up to a position.
-    pub(super) fn start(broker: &Broker, stream: &str, position: StreamPosition) -> Self {
+    /// Begins to watch the stream of a consumer that has read up to a position.
+    pub(super) fn start(broker: &Broker, stream: &str, consumer: &str, position: StreamPosition) -> Self {
         let (read, positions) = watch::channel(position);
-        let (report, found) = watch::channel(Continuity::Continue);
-        let task = tokio::spawn(look(broker.clone(), stream.to_owned(), positions, report));
-        Self { stream: stream.to_owned(), read, found, task }
+        let (report, seen) = watch::channel(Seen { continuity: Continuity::Continue, delivered: 0 });
+        let task = tokio::spawn(look(broker.clone(), stream.to_owned(), consumer.to_owned(), positions, report));
+        Self { stream: stream.to_owned(), read, seen, task }
     }
 
     /// Records how far the consumer has read.
@@ -38,15 +50,16 @@ impl StreamWatch {
 
     /// Returns an error when the stream is another one than the one that was read.
     pub(super) fn verify(&self) -> Result<(), ServiceError> {
-        verify(&self.stream, &self.read.borrow(), *self.found.borrow())
+        verify(&self.stream, &self.read.borrow(), self.seen.borrow().continuity)
     }
 
-    /// Waits until the stream is another one.
-    pub(super) async fn changed(&mut self) {
-        if self.found.changed().await.is_err() {
-            // The task ends only after it has reported a change, which `verify` returns.
+    /// Waits for the next look, and returns the stream sequence of the last message that the broker has delivered.
+    pub(super) async fn next_look(&mut self) -> u64 {
+        if self.seen.changed().await.is_err() {
+            // The task ends only after it has reported another stream, which `verify` returns.
             std::future::pending::<()>().await;
         }
+        self.seen.borrow().delivered
     }
 }
 
@@ -68,20 +81,40 @@ pub(super) fn verify(stream: &str, position: &StreamPosition, found: Continuity)
 async fn look(
     broker: Broker,
     stream: String,
+    consumer: String,
     positions: watch::Receiver<StreamPosition>,
-    report: watch::Sender<Continuity>,
+    report: watch::Sender<Seen>,
 ) {
-    loop {
+    for number in 1.. {
         sleep(LOOK_EVERY).await;
         let position = *positions.borrow();
-        match stream_position::check(&broker, &stream, &position).await {
-            Ok(Continuity::Continue) => {}
-            Ok(found) => {
-                report.send_replace(found);
-                return;
+        let looked = async {
+            let delivered = delivered(&broker, &stream, &consumer).await?;
+            let continuity = match number % LOOKS_PER_STREAM {
+                0 => stream_position::check(&broker, &stream, &position).await?,
+                _ => Continuity::Continue,
+            };
+            Ok::<_, ServiceError>(Seen { continuity, delivered })
+        };
+        match broker.on_connection(looked).await {
+            Some(Ok(seen)) => {
+                report.send_replace(seen);
+                if seen.continuity != Continuity::Continue {
+                    return;
+                }
             }
             // The consumer itself reports a broker that does not answer, and a stream that is missing.
-            Err(error) => debug!(stream, error = error_chain(&error), "cannot look at the stream"),
+            Some(Err(error)) => debug!(stream, consumer, error = error_chain(&error), "cannot look at the stream"),
+            None => {}
         }
     }
+}
+
+async fn delivered(broker: &Broker, stream: &str, name: &str) -> Result<u64, ServiceError> {
+    let failed = |error: async_nats::Error| {
+        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
+    };
+    let found = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
+    let consumer: PullConsumer = found.get_consumer(name).await.map_err(failed)?;
+    Ok(consumer.cached_info().delivered.stream_sequence)
 }

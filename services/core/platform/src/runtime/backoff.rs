@@ -5,7 +5,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBuilder};
 
 /// Returns growing waits from 100 ms to 5 s, with jitter and without end.
-pub fn backoff() -> impl Iterator<Item = Duration> + Send {
+pub fn backoff() -> impl Iterator<Item = Duration> + Send + Sync {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(5))

@@ -2,6 +2,7 @@
 //! wherever a run ends.
 
 mod counter;
+mod dead_connections;
 mod streams;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
