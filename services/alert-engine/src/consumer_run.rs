@@ -3,7 +3,7 @@
 //! Both come from streams that are merged by the time at which the broker stored their messages: a rule is evaluated
 //! against the ticks that were stored after its last change, however far behind the engine is.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, mem, time::Duration};
 
 use ::rules::{Changes, Engine, RuleFiring};
 use events::{AlertFired, Channel, Event, OutboundMessage, RuleChanged, Target, Timestamp};
@@ -18,13 +18,14 @@ use platform::{
 use store::{
     Error, Store,
     consumer::{
+        missing_rows::{Row, count_without_row},
         position,
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan},
     },
     rules::engine_state,
 };
-use tracing::{debug, info, info_span};
+use tracing::{debug, info, info_span, warn};
 use uuid::Uuid;
 
 use crate::{SERVICE, Settings};
@@ -33,6 +34,8 @@ use crate::{SERVICE, Settings};
 const CONSUMERS: [&str; 2] = [SERVICE, "alert-engine-rules"];
 /// The index of the consumer of ticks.
 const TICKS: usize = 0;
+/// The number of rules that one log line names.
+const MAX_NAMED: usize = 10;
 
 pub(crate) async fn run(
     broker: &Broker,
@@ -65,6 +68,10 @@ struct State {
     /// The revisions that were applied of those rules of the current messages that the engine does not have. A rule that was
     /// deleted would begin anew where stream `RULES` is read again.
     applied: HashMap<Uuid, i64>,
+    /// The last change of each rule that the current messages change, as the database has it.
+    saved_changes: HashMap<Uuid, RuleChanged>,
+    /// The rules of the batch whose change is not in the database.
+    without_row: Vec<Uuid>,
 }
 
 enum Input {
@@ -105,7 +112,9 @@ impl ConsumerService for AlertEngine {
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
         let engine = Engine::restore(engine_state::load(&self.store).await?);
-        Ok(State { engine, evaluated: positions[TICKS], ticks: 0, applied: HashMap::new() })
+        let (evaluated, applied) = (positions[TICKS], HashMap::new());
+        let (saved_changes, without_row) = (HashMap::new(), Vec::new());
+        Ok(State { engine, evaluated, ticks: 0, applied, saved_changes, without_row })
     }
 
     fn decode(&self, consumer: usize, message: &Message) -> Result<Input, DecodeError> {
@@ -125,12 +134,18 @@ impl ConsumerService for AlertEngine {
         }
     }
 
+    /// Reads the rows of the rules that the messages change. A change is saved before it is published.
     async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
-        let changes = inputs.iter().filter_map(|input| match input {
+        let changed = inputs.iter().filter_map(|input| match input {
             Input::RuleChanged(change) => Some(change.rule.id),
             Input::Tick(_) | Input::Refused(_) => None,
         });
-        let unknown: Vec<_> = changes.filter(|rule| !state.engine.has_rule(*rule)).collect();
+        let changed: Vec<Uuid> = changed.collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        state.saved_changes = engine_state::last_changes(&self.store, &changed).await?;
+        let unknown: Vec<Uuid> = changed.into_iter().filter(|rule| !state.engine.has_rule(*rule)).collect();
         state.applied = match unknown.as_slice() {
             [] => HashMap::new(),
             unknown => engine_state::list_revisions(&self.store, unknown).await?,
@@ -162,7 +177,9 @@ impl ConsumerService for AlertEngine {
             Input::RuleChanged(change) => {
                 let (rule, status) = (change.rule.id, change.status.as_str());
                 debug!(%rule, revision = change.revision, status, "applying a rule change");
-                state.engine.apply_change(*change, state.evaluated);
+                if let Some(change) = state.confirm(*change) {
+                    state.engine.apply_change(change, state.evaluated);
+                }
             }
         }
         Ok(())
@@ -171,9 +188,10 @@ impl ConsumerService for AlertEngine {
     fn finish(&self, state: &mut State, decided: &mut Decided<Changes>) {
         decided.effects = state.engine.take_changes();
         count_firings(&decided.effects);
+        report_without_row(&mem::take(&mut state.without_row));
         let skipped = state.engine.take_skipped();
         skipped.by_reason().into_iter().for_each(|(reason, ticks)| count_skipped(reason, ticks));
-        let judged = std::mem::take(&mut state.ticks) - skipped.total();
+        let judged = mem::take(&mut state.ticks) - skipped.total();
         metrics::counter!("tickbell_ticks_judged_total").increment(judged);
     }
 
@@ -185,6 +203,33 @@ impl ConsumerService for AlertEngine {
                 .await
         })
     }
+}
+
+impl State {
+    /// Returns a change as the database has it. A change that is newer than the row of its rule was lost with the database
+    /// that had it: a backup is older than the stream. The row is then what holds, and without a row nothing does.
+    fn confirm(&mut self, change: RuleChanged) -> Option<RuleChanged> {
+        let saved = self.saved_changes.get(&change.rule.id);
+        if saved.is_some_and(|saved| saved.revision >= change.revision) {
+            return Some(change);
+        }
+        self.without_row.push(change.rule.id);
+        saved.cloned()
+    }
+}
+
+/// Counts the rules whose change is not in the database, and names the first of them in one line.
+fn report_without_row(rules: &[Uuid]) {
+    if rules.is_empty() {
+        return;
+    }
+    let named: Vec<String> = rules.iter().take(MAX_NAMED).map(Uuid::to_string).collect();
+    warn!(
+        rules = rules.len(),
+        named = named.join(" "),
+        "passed over changes of rules that the database does not have: it was restored from a backup that is older"
+    );
+    count_without_row(SERVICE, Row::Rule, rules.len() as u64);
 }
 
 /// Returns the message to publish for a firing; none for a suppressed one.
@@ -227,6 +272,7 @@ fn count_firings(changes: &Changes) {
 pub(crate) fn register_metrics() {
     metrics::counter!("tickbell_alerts_fired_total").increment(0);
     SkippedTicks::REASONS.into_iter().for_each(|reason| count_skipped(reason, 0));
+    count_without_row(SERVICE, Row::Rule, 0);
 }
 
 fn count_skipped(reason: &'static str, ticks: u64) {

@@ -176,6 +176,7 @@ pub async fn run(
 
     let (intake_check, dispatcher_check) = (health.check(SERVICE), health.check(DISPATCHER));
     store::consumer::dead_letters::register_metrics(SERVICE);
+    notifications::register_metrics();
     dispatcher::register_metrics();
     let due = Notify::new();
     let stop = shutdown.child_token();

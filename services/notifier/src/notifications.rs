@@ -1,20 +1,32 @@
 //! Notifications become deliveries: one per address, and none for what was notified before.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
 use events::{Channel, Target};
 use store::{
     Error, Tx,
+    consumer::missing_rows::{Row, count_without_row},
     notifications::{
         deliveries::{self, Delivery, Kind},
-        recipients::{addresses, erased},
+        recipients::{RuleRecipient, addresses, of_rules},
     },
 };
+use tracing::warn;
+use uuid::Uuid;
 
 use crate::{
+    SERVICE,
     batching::{TracedNotification, batch_by_user},
     routing::Recipient,
 };
+
+/// The number of rules that one log line names.
+const MAX_NAMED: usize = 10;
+
+/// Registers the counters at zero, so that their first count is a step.
+pub(crate) fn register_metrics() {
+    count_without_row(SERVICE, Row::Rule, 0);
+}
 
 /// Saves the deliveries that follow from notifications, those that are not saved yet.
 pub(crate) async fn save(tx: &mut Tx, notifications: Vec<TracedNotification>) -> Result<(), Error> {
@@ -41,7 +53,8 @@ async fn drop_already_sent(
     Ok(notifications)
 }
 
-/// Resolves recipients to addresses and makes the deliveries. A recipient that was deleted gets none.
+/// Resolves recipients to addresses and makes the deliveries. A recipient that was deleted gets none, and neither does that
+/// of a rule without a row: the links in the message would lead to nothing.
 async fn resolve_addresses(tx: &mut Tx, notifications: Vec<TracedNotification>) -> Result<Vec<Delivery>, Error> {
     let person = |(notification, _): &TracedNotification| match notification.recipient {
         Recipient::Person(person) => Some(person),
@@ -52,12 +65,15 @@ async fn resolve_addresses(tx: &mut Tx, notifications: Vec<TracedNotification>) 
     let mut found = found.into_iter();
     // An event contains the address of when it was written; its rule knows whether that was erased since.
     let rules: Vec<_> = notifications.iter().filter_map(|(notification, _)| notification.rule_id).collect();
-    let erased = if rules.is_empty() { HashSet::new() } else { erased(tx, &rules).await? };
+    let of_rules = if rules.is_empty() { HashMap::new() } else { of_rules(tx, &rules).await? };
+    report_without_row(rules.into_iter().filter(|rule| !of_rules.contains_key(rule)));
     let mut made = Vec::with_capacity(notifications.len());
     for (notification, traceparent) in &notifications {
         let targets = match &notification.recipient {
-            Recipient::Targets(_) if notification.rule_id.is_some_and(|rule| erased.contains(&rule)) => Vec::new(),
-            Recipient::Targets(targets) => targets.clone(),
+            Recipient::Targets(targets) => {
+                let of_rule = notification.rule_id.map(|rule| of_rules.get(&rule));
+                if matches!(of_rule, None | Some(Some(RuleRecipient::Present))) { targets.clone() } else { Vec::new() }
+            }
             Recipient::Person(_) => {
                 let address = found.next().flatten();
                 address.map(|address| Target { channel: Channel::Email, address }).into_iter().collect()
@@ -66,4 +82,21 @@ async fn resolve_addresses(tx: &mut Tx, notifications: Vec<TracedNotification>) 
         made.extend(notification.deliveries(&targets, traceparent.as_deref()));
     }
     Ok(made)
+}
+
+/// Counts notifications about rules without a row, and names the first of these rules in one line.
+fn report_without_row(missing: impl Iterator<Item = Uuid>) {
+    let missing: Vec<Uuid> = missing.collect();
+    if missing.is_empty() {
+        return;
+    }
+    let rules: BTreeSet<Uuid> = missing.iter().copied().collect();
+    let named: Vec<String> = rules.iter().take(MAX_NAMED).map(Uuid::to_string).collect();
+    warn!(
+        notifications = missing.len(),
+        rules = rules.len(),
+        named = named.join(" "),
+        "passed over notifications about rules that the database does not have: it was restored from a backup that is older"
+    );
+    count_without_row(SERVICE, Row::Rule, missing.len() as u64);
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use events::{DepositRequested, OrderStatus, OutboundMessage, RejectReason, Timestamp};
+use events::{DepositRequested, OrderPlaced, OrderStatus, OutboundMessage, RejectReason, Timestamp};
 use futures::future::BoxFuture;
 use ledger::{
     order_book::{OrderBook, OrderEvent, RestoreError},
@@ -25,6 +25,7 @@ use platform::{
 use store::{
     Error, Store,
     consumer::{
+        missing_rows::{Row, count_without_row},
         position,
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan, Publish},
@@ -94,6 +95,8 @@ struct State {
     redelivery_window: RedeliveryWindow,
     /// The orders and deposits of the current messages that are settled already.
     settled: HashSet<Uuid>,
+    /// The orders of the current messages that are not as their rows say, or have none, by their ids.
+    without_row: HashMap<Uuid, Vec<OrderPlaced>>,
     /// The deposits of the current messages as operators requested them.
     deposits: HashMap<Uuid, DepositRow>,
 }
@@ -152,6 +155,7 @@ impl ConsumerService for TradeSettler {
             connection,
             redelivery_window: RedeliveryWindow::new(0),
             settled: HashSet::new(),
+            without_row: HashMap::new(),
             deposits: HashMap::new(),
         })
     }
@@ -168,22 +172,31 @@ impl ConsumerService for TradeSettler {
         input.at()
     }
 
-    /// Loads new assets that the events name, and finds out which of their orders and deposits are settled already.
+    /// Loads new assets that the events name, and finds out which of their orders and deposits are settled already, and
+    /// which orders have no row.
     async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
-        let State { book, redelivery_window, settled, deposits, .. } = state;
+        let State { book, redelivery_window, settled, without_row, deposits, .. } = state;
         let symbols = inputs.iter().filter_map(|input| input.symbol());
         let mut assets = symbols.flat_map(|symbol| [symbol.base(), symbol.quote()]);
         let mut deposited = inputs.iter().filter_map(|input| input.asset());
         if assets.any(|asset| !book.has_asset(&asset)) || deposited.any(|asset| !book.has_asset(asset)) {
             book.add_assets(assets::list(&self.store).await?);
         }
-        let orders = inputs.iter().filter_map(|input| input.order());
+        let placed = || inputs.iter().filter_map(|input| input.placed());
+        let orders = placed().map(|placed| placed.order_id);
         let lookups = redelivery_window.take_lookups(orders, inputs.iter().filter_map(|input| input.deposit()));
         let found = if lookups.is_empty() {
             Vec::new()
         } else {
             settlement::find_settled(&self.store, &lookups.orders, &lookups.deposits).await?
         };
+        without_row.clear();
+        if !lookups.orders.is_empty() {
+            let looked_up: Vec<&OrderPlaced> = placed().take(lookups.orders.len()).collect();
+            for placed in settlement::find_without_row(&self.store, &looked_up).await? {
+                without_row.entry(placed.order_id).or_default().push(placed);
+            }
+        }
         *settled = redelivery_window.settled(found);
         deposits.clear();
         if !lookups.deposits.is_empty() {
@@ -206,7 +219,7 @@ impl ConsumerService for TradeSettler {
         message: &Message,
         decided: &mut Decided<Effects>,
     ) -> Result<(), InputError> {
-        let State { book, filter, settled, deposits, .. } = state;
+        let State { book, filter, settled, without_row, deposits, .. } = state;
         if !matches!(input, Input::Tick(_) | Input::Refused(_) | Input::Ignored) {
             decided.effects.requested_at.push(message.stored_at);
         }
@@ -219,13 +232,18 @@ impl ConsumerService for TradeSettler {
             Input::Refused(refusal) => count_skipped(refusal.as_str(), 1),
             Input::Ignored => {}
             Input::Alert(alert) => book.apply_alert(&alert, message.stored_at),
+            Input::Placed(placed) if without_row.get(&placed.order_id).is_some_and(|found| found.contains(&placed)) => {
+                count_without_row(SERVICE, Row::Order, 1);
+                return Err(InputError::NotPlaced(placed.order_id));
+            }
             Input::Placed(placed) if settled.contains(&placed.order_id) => {}
             Input::Placed(placed) => book.place(*placed, message.stored_at),
             Input::Cancel(request) => book.cancel(&request),
-            Input::Deposit(request) if settled.contains(&request.deposit_id) => {}
             Input::Deposit(request) if !is_requested(&request, deposits.get(&request.deposit_id)) => {
+                count_without_row(SERVICE, Row::Deposit, 1);
                 return Err(InputError::NotRequested(request.deposit_id));
             }
+            Input::Deposit(request) if settled.contains(&request.deposit_id) => {}
             Input::Deposit(request) => book.apply_deposit(&request)?,
         }
         decided.events.extend(book.take_events().iter().map(|event| outbound(event, message)));
@@ -294,6 +312,7 @@ pub(crate) fn register_metrics() {
     }
     metrics::counter!("tickbell_trades_settled_total").increment(0);
     SkippedTicks::REASONS.into_iter().for_each(|reason| count_skipped(reason, 0));
+    [Row::Order, Row::Deposit].into_iter().for_each(|row| count_without_row(SERVICE, row, 0));
 }
 
 fn count_skipped(reason: &'static str, ticks: u64) {

@@ -18,6 +18,12 @@ pub(crate) enum InputError {
     /// The message cannot be decoded, or its type does not belong into its stream.
     #[error(transparent)]
     Message(#[from] DecodeError),
+    /// The order has no row. Its user would not find it, and whoever can write to the stream could trade for anybody.
+    #[error(
+        "order {0} is not in table orders, or is there with another user or other terms; it is not settled. If its row was \
+         lost with a newer database, restore the row and replay this message"
+    )]
+    NotPlaced(Uuid),
     /// No operator has requested the deposit. Whoever can write to the stream could otherwise make money.
     #[error(
         "deposit {0} is not in table deposits, or is there with another account, asset or amount; it makes no money"
@@ -53,9 +59,9 @@ impl Input {
         if let Self::Deposit(request) = self { Some(&request.asset) } else { None }
     }
 
-    /// Returns the id of an order that is placed.
-    pub(crate) fn order(&self) -> Option<Uuid> {
-        if let Self::Placed(placed) = self { Some(placed.order_id) } else { None }
+    /// Returns the order that is placed.
+    pub(crate) fn placed(&self) -> Option<&OrderPlaced> {
+        if let Self::Placed(placed) = self { Some(placed) } else { None }
     }
 
     /// Returns the id of a deposit.

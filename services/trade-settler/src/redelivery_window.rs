@@ -14,6 +14,10 @@
 //!   not asked, because that would cost every order a query. The fence of the batch statement refuses to decide a final
 //!   order anew, the run fails without any effect, and the next run finds the copy among its pending messages.
 //!
+//! In the same two ways an order is recognised that is not as its row says, or has none, because the database was restored
+//! from a backup that is older than the stream, or because somebody else has published it: the store is asked about those
+//! that were pending, and the fence refuses all others without a row.
+//!
 //! Deposits are rare, so the store is asked about each of them. No event is skipped unless its order or deposit is found
 //! settled, so nothing is lost.
 

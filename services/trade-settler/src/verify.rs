@@ -138,18 +138,19 @@ async fn compare_stream(
     let mut messages = stream_scan::messages(broker, STREAM, Some(applied)).await?.ready_chunks(PAGE_SIZE as usize);
     let mut seen = (0, 0);
     while let Some(page) = messages.next().await {
-        let (mut orders, mut deposits): (Vec<OrderPlaced>, Vec<(u64, DepositRequested)>) = (Vec::new(), Vec::new());
+        let (mut orders, mut deposits) = (Vec::<(u64, OrderPlaced)>::new(), Vec::<(u64, DepositRequested)>::new());
         for message in page {
             let message = message?;
             // A message that cannot be decoded was dead-lettered.
             match message.class() {
-                OrderPlaced::TYPE => orders.extend(message.event().ok()),
+                OrderPlaced::TYPE => orders.extend(message.event().ok().map(|event| (message.sequence, event))),
                 DepositRequested::TYPE => deposits.extend(message.event().ok().map(|event| (message.sequence, event))),
                 _ => {}
             }
         }
         seen = (seen.0 + orders.len() as u64, seen.1 + deposits.len() as u64);
-        snapshot.mismatched_orders(&orders).await?.into_iter().for_each(|order| audit.mismatched_order(order));
+        let mismatched = snapshot.mismatched_orders(STREAM, &orders).await?;
+        mismatched.into_iter().for_each(|order| audit.mismatched_order(order));
         let mismatched = snapshot.mismatched_deposits(STREAM, &deposits).await?;
         mismatched.into_iter().for_each(|deposit| audit.mismatched_deposit(deposit));
     }

@@ -3,6 +3,7 @@
 
 pub mod dead_letters;
 pub mod lease;
+pub mod missing_rows;
 pub mod position;
 pub mod runner;
 pub mod service;

@@ -1,7 +1,7 @@
 //! The addresses of recipients. They are looked up when a delivery is added, so that a person whose data were erased
 //! before gets no message.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use sqlx::Row;
 use uuid::Uuid;
@@ -36,15 +36,22 @@ async fn block_erasure(tx: &mut Tx) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns those of the rules whose address is erased. Older events about these rules still hold the address.
-pub async fn erased(tx: &mut Tx, rules: &[Uuid]) -> Result<HashSet<Uuid>, Error> {
+/// Whether somebody may be notified about a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleRecipient {
+    /// The rule has an address.
+    Present,
+    /// The address of the rule was erased. Older events about the rule still hold it.
+    Erased,
+}
+
+/// Returns the recipients of those of the rules that have a row.
+pub async fn of_rules(tx: &mut Tx, rules: &[Uuid]) -> Result<HashMap<Uuid, RuleRecipient>, Error> {
     block_erasure(tx).await?;
-    let found = sqlx::query_scalar("SELECT id FROM rules WHERE id = ANY($1) AND rule #>> '{notify,email}' = $2")
-        .bind(rules)
-        .bind(ERASED)
-        .fetch_all(&mut **tx)
-        .await?;
-    Ok(found.into_iter().collect())
+    let query = "SELECT id, rule #>> '{notify,email}' IS NOT DISTINCT FROM $2 FROM rules WHERE id = ANY($1)";
+    let found: Vec<(Uuid, bool)> = sqlx::query_as(query).bind(rules).bind(ERASED).fetch_all(&mut **tx).await?;
+    let recipient = |erased| if erased { RuleRecipient::Erased } else { RuleRecipient::Present };
+    Ok(found.into_iter().map(|(id, erased)| (id, recipient(erased))).collect())
 }
 
 /// Returns the address of each person, in the same order; none for a person who does not exist or was erased.

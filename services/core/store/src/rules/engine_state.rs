@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use events::{Price, Rule, RuleStatus, Timestamp, Venue};
+use events::{Price, Rule, RuleChanged, RuleStatus, Timestamp, Venue, rule::RuleChange};
 use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppression};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
@@ -51,6 +51,13 @@ pub async fn list_revisions(store: &Store, rules: &[Uuid]) -> Result<HashMap<Uui
     let query =
         sqlx::query_as("SELECT rule_id, revision FROM rule_states WHERE rule_id = ANY ((SELECT $1::uuid[])::uuid[])");
     Ok(query.bind(rules).fetch_all(store.pool()).await?.into_iter().collect())
+}
+
+/// Returns the last change of those of the rules that have a row, as far as the rows tell it.
+pub async fn last_changes(store: &Store, rules: &[Uuid]) -> Result<HashMap<Uuid, RuleChanged>, Error> {
+    let query = "SELECT rule, revision, status, updated_at FROM rules WHERE id = ANY ((SELECT $1::uuid[])::uuid[])";
+    let rows = sqlx::query(query).bind(rules).fetch_all(store.pool()).await?;
+    rows.iter().map(last_change).map(|change| change.map(|change| (change.rule.id, change))).collect()
 }
 
 /// Saves the changes of a batch.
@@ -206,6 +213,18 @@ fn rule(row: &PgRow) -> Result<(Rule, RuleState), Error> {
         last_fired_at: row::optional_time(row, "last_fired_at")?,
     };
     Ok((rule.0, state))
+}
+
+fn last_change(row: &PgRow) -> Result<RuleChanged, Error> {
+    let Json(rule) = row.try_get("rule")?;
+    let status = row::word(row, "status", RuleStatus::parse)?;
+    let happened = match status {
+        RuleStatus::Pending => RuleChange::Created,
+        RuleStatus::Paused => RuleChange::Paused,
+        RuleStatus::Deleted => RuleChange::Deleted,
+        RuleStatus::Active | RuleStatus::Done | RuleStatus::Expired => RuleChange::Resumed,
+    };
+    Ok(RuleChanged { rule, revision: row.try_get("revision")?, happened, status, at: row::time(row, "updated_at")? })
 }
 
 pub(crate) fn firing(row: &PgRow) -> Result<Firing, Error> {

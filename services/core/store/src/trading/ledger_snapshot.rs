@@ -153,18 +153,22 @@ impl Snapshot {
         query.bind(after).bind(limit).fetch_all(&mut *self.connection).await?.iter().map(state).collect()
     }
 
-    /// Returns those of these orders that the table lacks, or has with another user, another request or no order state.
-    pub async fn mismatched_orders(&mut self, orders: &[OrderPlaced]) -> Result<Vec<Uuid>, Error> {
+    /// Returns those of these orders, each given with its sequence, that the table lacks, or has with another user, another
+    /// request or no order state, and that are not dead-lettered.
+    pub async fn mismatched_orders(&mut self, stream: &str, orders: &[(u64, OrderPlaced)]) -> Result<Vec<Uuid>, Error> {
         let query = sqlx::query_scalar(
-            "SELECT given.id FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) AS given (id, user_id, terms)
+            "SELECT given.id FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[], $4::bigint[])
+                 AS given (id, user_id, terms, sequence)
              LEFT JOIN orders o ON o.id = given.id AND o.user_id = given.user_id AND o.terms = given.terms
              LEFT JOIN order_states s ON s.order_id = given.id
-             WHERE o.id IS NULL OR s.order_id IS NULL",
+             WHERE (o.id IS NULL OR s.order_id IS NULL)
+               AND NOT EXISTS (SELECT FROM dead_letters WHERE stream = $5 AND sequence = given.sequence)",
         );
-        let query = query.bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>());
-        let query = query.bind(orders.iter().map(|order| order.user_id).collect::<Vec<_>>());
-        let query = query.bind(orders.iter().map(|order| Json(&order.terms)).collect::<Vec<_>>());
-        Ok(query.fetch_all(&mut *self.connection).await?)
+        let query = query.bind(orders.iter().map(|(_, order)| order.order_id).collect::<Vec<_>>());
+        let query = query.bind(orders.iter().map(|(_, order)| order.user_id).collect::<Vec<_>>());
+        let query = query.bind(orders.iter().map(|(_, order)| Json(&order.terms)).collect::<Vec<_>>());
+        let query = query.bind(orders.iter().map(|(sequence, _)| bigint(*sequence)).collect::<Vec<_>>());
+        Ok(query.bind(stream).fetch_all(&mut *self.connection).await?)
     }
 
     /// Returns those of these deposits, each given with its sequence, that the table lacks or has with other fields, or

@@ -126,7 +126,7 @@ impl Statement {
             awaiting_alert_rule_id = EXCLUDED.awaiting_alert_rule_id,
             awaiting_alert_until = EXCLUDED.awaiting_alert_until,
             tick_sequence = EXCLUDED.tick_sequence, updated_at = EXCLUDED.updated_at
-            WHERE order_states.status = 'open' AND order_states.revision < EXCLUDED.revision RETURNING 1";
+            WHERE order_states.status = 'open' AND order_states.revision < EXCLUDED.revision RETURNING order_id, user_id";
         let held_asset = |order: &OrderState| order.held.as_ref().map(|(asset, _)| asset.to_string());
         let until = |order: &OrderState| order.awaiting_alert?.expires_at.map(Timestamp::datetime);
         self.insert("decided", into, again, |columns| {
@@ -170,13 +170,14 @@ impl Statement {
         });
     }
 
-    /// Makes the statement fail when another instance has advanced a consumer meanwhile, or has decided one of the
-    /// orders.
+    /// Makes the statement fail when another instance has advanced a consumer meanwhile or has decided one of the orders,
+    /// and when an order has no row: its user would not find it, and the settler could not restore it.
     fn add_fence(&mut self, orders: usize) {
         let consumers = self.advances.len();
         self.query.push(" SELECT fence((SELECT count(*) FROM moved) = ").push_bind(bigint(consumers as u64));
         if orders > 0 {
-            self.query.push(" AND (SELECT count(*) FROM decided) = ").push_bind(bigint(orders as u64));
+            self.query.push(" AND (SELECT count(*) FROM decided JOIN orders ON orders.id = decided.order_id");
+            self.query.push(" AND orders.user_id = decided.user_id) = ").push_bind(bigint(orders as u64));
         }
         self.query.push(")");
     }

@@ -4,7 +4,7 @@ mod batch_statement;
 
 use std::{borrow::Cow, sync::Arc};
 
-use events::{OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
+use events::{OrderPlaced, OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
 use ledger::rows::{AccountRow, Changes, DepositRow, LedgerState, OrderState, PriceRow};
 use market_data::MarketTicks;
 use rust_decimal::Decimal;
@@ -112,6 +112,25 @@ pub async fn find_settled(store: &Store, orders: &[Uuid], deposits: &[Uuid]) -> 
          UNION ALL SELECT cause FROM postings WHERE kind = 'deposit' AND cause = ANY ((SELECT $2::uuid[])::uuid[])",
     );
     Ok(found.bind(orders).bind(deposits).fetch_all(store.pool()).await?)
+}
+
+/// Returns those of these orders that have no row, or one with another user or other terms. A row is saved before its event
+/// is published, so it was lost with a database that was restored from an older backup, or somebody else has published the
+/// event.
+pub async fn find_without_row(store: &Store, orders: &[&OrderPlaced]) -> Result<Vec<OrderPlaced>, Error> {
+    let missing: Vec<i64> = sqlx::query_scalar(
+        "SELECT number FROM unnest($1::uuid[], $2::uuid[], $3::jsonb[]) WITH ORDINALITY
+             AS placed (id, user_id, terms, number)
+         WHERE NOT EXISTS (SELECT FROM orders o WHERE o.id = placed.id AND o.user_id = placed.user_id
+                           AND o.terms = placed.terms)",
+    )
+    .bind(orders.iter().map(|order| order.order_id).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| order.user_id).collect::<Vec<_>>())
+    .bind(orders.iter().map(|order| Json(&order.terms)).collect::<Vec<_>>())
+    .fetch_all(store.pool())
+    .await?;
+    let order = |number: i64| orders.get(usize::try_from(number).ok()?.checked_sub(1)?).map(|order| (*order).clone());
+    Ok(missing.into_iter().filter_map(order).collect())
 }
 
 /// Returns those of these deposits that an operator has requested.

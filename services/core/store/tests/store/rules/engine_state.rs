@@ -1,7 +1,7 @@
 //! Tests of the state that the alert-engine restores when it starts.
 
 use ::rules::{Changes, ExpiredSamples, Firing, MarketState, RuleState, Sample, Suppression};
-use events::RuleStatus;
+use events::{RuleStatus, rule::RuleChange};
 use rust_decimal::Decimal;
 use store::rules::{self, NewRule, engine_state};
 
@@ -128,4 +128,35 @@ async fn firings_are_numbered_and_listed_newest_first() {
         )
     });
     assert!(again.await.is_err(), "a number is used once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_change_of_a_rule_is_what_its_row_tells() {
+    let database = Database::new().await;
+    let store = &database.store;
+    let new = NewRule {
+        rule: rule(1, "ada@example.com"),
+        status: RuleStatus::Pending,
+        manage_token: [1; 32],
+        user_id: None,
+        order: None,
+        created_at: at(0),
+    };
+    rules::create(store, new).await.expect("it is saved");
+    for (requested, status) in [
+        (RuleChange::Created, RuleStatus::Pending),
+        (RuleChange::Confirmed, RuleStatus::Active),
+        (RuleChange::Paused, RuleStatus::Paused),
+        (RuleChange::Deleted, RuleStatus::Deleted),
+    ] {
+        if requested != RuleChange::Created {
+            rules::change(store, id(1), requested, at(5)).await.expect("it is changed");
+        }
+        let found = engine_state::last_changes(store, &[id(1), id(9)]).await.expect("rows");
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&id(1)], "the other rule has no row");
+        let change = &found[&id(1)];
+        assert_eq!((&change.rule, change.status), (&rule(1, "ada@example.com"), status));
+    }
+    let found = engine_state::last_changes(store, &[id(1)]).await.expect("rows");
+    assert_eq!((found[&id(1)].revision, found[&id(1)].at), (4, at(5)));
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use events::{Amount, Asset, OrderStatus, OutboundMessage, Price, Venue};
+use events::{Amount, Asset, OrderPlaced, OrderStatus, OutboundMessage, Price, Venue};
 use ledger::rows::{AccountRow, Changes, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
 use market_data::MarketTicks;
 use platform::StreamPosition;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::{
     database::{DEADLINE, Database},
-    samples::{at, id, order, symbol, user, venue},
+    samples::{at, id, order, symbol, terms, user, venue},
 };
 
 pub(crate) const SETTLER: &str = "trade-settler";
@@ -221,6 +221,33 @@ async fn a_stale_settler_is_fenced_and_leaves_nothing() {
     assert_eq!(database.count("SELECT max(id) FROM postings").await, 2);
     settle(&database.store, filled(ada)).await.expect("a current batch is committed");
     assert_eq!(settlement::load(&database.store).await.expect("a state").markets, [market(&["7", "8", "9"])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_without_a_row_of_its_user_is_not_decided() {
+    let (database, ada) = ready().await;
+    let eve = user(&database.store, "eve@example.com").await;
+    let placed = |order_id: Uuid, user_id: Uuid, size: &str| OrderPlaced {
+        order_id,
+        user_id,
+        terms: terms(None, size),
+        after_alert: None,
+        placed_at: at(0),
+    };
+    let good = OrderPlaced { terms: order(1, ada).terms, ..placed(ORDER, ada, "1") };
+    let forged = [placed(ORDER, eve, "1"), placed(id(9), ada, "1"), placed(ORDER, ada, "7")];
+    let asked = [&forged[0], &good, &forged[1], &forged[2]];
+    let missing = settlement::find_without_row(&database.store, &asked).await.expect("orders");
+    assert_eq!(missing.len(), 3, "{missing:?}");
+    assert!(forged.iter().all(|order| missing.contains(order)));
+    for (order_id, user_id) in [(ORDER, eve), (id(9), ada)] {
+        let mut forged = opened(user_id);
+        (forged.effects.orders[0].order_id, forged.effects.postings[1].cause) = (order_id, order_id);
+        let fenced = settle(&database.store, forged).await.expect_err("no such order was placed");
+        assert!(matches!(fenced, Error::Fenced(_)), "{fenced:?}");
+    }
+    assert_eq!(database.count("SELECT count(*) FROM postings").await, 0);
+    settle(&database.store, opened(ada)).await.expect("an order that was placed is decided");
 }
 
 #[tokio::test(flavor = "multi_thread")]
