@@ -28,7 +28,7 @@ use store::{
         missing_rows::{Row, count_without_row},
         position,
         runner::{ConsumerRun, lead},
-        service::{Commit, ConsumerService, Decided, Plan, Publish},
+        service::{BrokenConstraint, Commit, ConsumerService, Decided, Plan, Publish},
     },
     outbox::relay,
     trading::{
@@ -68,6 +68,7 @@ pub(crate) async fn run(
     let plan = Plan {
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,
+        on_broken_constraint: BrokenConstraint::Stop,
         ..Plan::new(SERVICE, &CONSUMERS, settings.batch)
     };
     let work = async {
@@ -311,6 +312,7 @@ pub(crate) fn register_metrics() {
         count_settled(OrderStatus::Rejected, Some(reason), 0);
     }
     metrics::counter!("tickbell_trades_settled_total").increment(0);
+    metrics::gauge!("tickbell_settlement_stopped").set(0);
     SkippedTicks::REASONS.into_iter().for_each(|reason| count_skipped(reason, 0));
     [Row::Order, Row::Deposit].into_iter().for_each(|row| count_without_row(SERVICE, row, 0));
 }

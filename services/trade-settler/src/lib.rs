@@ -17,13 +17,14 @@ use ledger::{
 };
 use market_data::MaxAhead;
 use platform::{
-    Broker, Health, ServiceError, Shutdown,
+    Broker, Check, Health, ServiceError, Shutdown,
+    runtime::error::error_chain,
     settings::{SettingsError, require_range},
     supervise,
 };
 use serde::Deserialize;
-use store::Store;
-use tracing::warn;
+use store::{Error, Store};
+use tracing::{error, warn};
 
 /// The name of the folder, crate, subcommand, Deployment, durable consumer and `service.name`.
 pub const SERVICE: &str = "trade-settler";
@@ -124,9 +125,18 @@ pub async fn run(
         );
     }
     let every = Duration::from_secs(60 * settings.verify_every_minutes);
-    let settle = supervise(SERVICE, &check, &shutdown, || {
-        consumer_run::run(&broker, &store, &check, &settings, max_ahead, &shutdown)
-    });
+    let settle = async {
+        let settled = supervise(SERVICE, &check, &shutdown, || {
+            consumer_run::run(&broker, &store, &check, &settings, max_ahead, &shutdown)
+        });
+        match settled.await {
+            Err(fault) if Error::is_broken_constraint(&fault) => {
+                stay_stopped(&check, &fault, &shutdown).await;
+                Ok(())
+            }
+            ended => ended,
+        }
+    };
     let verify = async {
         match settings.verify_every_minutes {
             0 => shutdown.cancelled().await,
@@ -137,6 +147,21 @@ pub async fn run(
         ended = settle => ended,
         () = verify => Ok(()),
     }
+}
+
+/// Settles nothing more until shutdown. The ledger has refused what was decided, and again after the state was restored from
+/// it: nobody knows which of both is wrong, and what is decided from either may be. The process goes on, so that the metric
+/// is read, and so that `tickbell up` serves everything else.
+async fn stay_stopped(check: &Check, fault: &ServiceError, shutdown: &Shutdown) {
+    metrics::gauge!("tickbell_settlement_stopped").set(1);
+    check.failing(format!("settling is stopped, because the ledger refused a batch twice: {}", error_chain(fault)));
+    error!(
+        service = SERVICE,
+        error = error_chain(fault),
+        "settling is stopped, because the ledger refused a batch twice; run `tickbell ledger verify`, and restart the service \
+         when the cause is mended"
+    );
+    shutdown.cancelled().await;
 }
 
 #[cfg(test)]

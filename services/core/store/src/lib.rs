@@ -14,6 +14,7 @@ pub mod rules;
 pub mod trading;
 
 use std::{
+    any::Any,
     collections::HashMap,
     sync::{Arc, RwLock},
     time::Duration,
@@ -64,8 +65,9 @@ impl Default for Settings {
 /// A failure at the database. The variants differ in what the caller does next.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Another instance has committed since the position was read, or has decided an order: both must be read again.
-    #[error("another instance has advanced consumer {0} or decided one of its orders")]
+    /// Another instance has committed since the position was read, or has decided an order, or an order has no row: all of
+    /// it must be read again.
+    #[error("another instance has advanced consumer {0} or decided one of its orders, or an order has no row")]
     Fenced(String),
     /// A row holds an amount that the parsers refuse.
     #[error("a stored amount is out of range")]
@@ -76,9 +78,21 @@ pub enum Error {
     /// The database has a schema that this build does not work with.
     #[error(transparent)]
     WrongSchemaFormat(#[from] WrongSchemaFormat),
+    /// The work of a transaction has panicked; nothing of it was committed.
+    #[error("the program panicked: {0}")]
+    Panicked(String),
     /// The database rejected a statement or did not answer.
     #[error("the database")]
     Database(#[from] sqlx::Error),
+}
+
+/// The refusal of what a transaction writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The data cannot be written, or the program cannot handle it.
+    Data,
+    /// The data breaks a constraint.
+    BrokenConstraint,
 }
 
 impl Error {
@@ -86,16 +100,42 @@ impl Error {
         Self::Fenced(advances.iter().map(|advance| &*advance.consumer).collect::<Vec<_>>().join(" or "))
     }
 
+    /// Makes an error of what a panic says.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+        Self::Panicked(said.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default())
+    }
+
+    /// Returns why the database refuses what was written; `None` when it may take the same another time.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Panicked(_) | Self::Database(sqlx::Error::Encode(_)) => Some(Refusal::Data),
+            // SQLSTATE class 22 stands for bad data, 54 for data beyond a limit of the server, 23 for a broken constraint.
+            Self::Database(sqlx::Error::Database(error)) => match error.code()?.get(..2)? {
+                "22" | "54" => Some(Refusal::Data),
+                "23" => Some(Refusal::BrokenConstraint),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Returns whether the cause of a service's error is a constraint of the database that was broken.
+    pub fn is_broken_constraint(error: &ServiceError) -> bool {
+        let (ServiceError::Transient(_, cause) | ServiceError::Permanent(_, cause)) = error;
+        let cause = cause.downcast_ref::<Self>();
+        cause.is_some_and(|error| error.refusal() == Some(Refusal::BrokenConstraint))
+    }
+
     /// Returns `true` when trying again may help: the database is unreachable or busy, and has not refused the
     /// statement.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Fenced(_) => true,
-            Self::Amount(_) | Self::Document(_) | Self::WrongSchemaFormat(_) => false,
-            // SQLSTATE classes 22, 23 and 42 stand for bad data, a violated constraint, and a missing table or right.
-            Self::Database(sqlx::Error::Database(error)) => {
-                !error.code().is_some_and(|code| ["22", "23", "42"].iter().any(|class| code.starts_with(class)))
-            }
+            Self::Amount(_) | Self::Document(_) | Self::WrongSchemaFormat(_) | Self::Panicked(_) => false,
+            Self::Database(_) if self.refusal().is_some() => false,
+            // SQLSTATE class 42 stands for a missing table or right.
+            Self::Database(sqlx::Error::Database(error)) => !error.code().is_some_and(|code| code.starts_with("42")),
             Self::Database(sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. }) => false,
             Self::Database(_) => true,
         }

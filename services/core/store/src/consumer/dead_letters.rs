@@ -4,9 +4,11 @@ use events::DeadLetter;
 
 use crate::{Error, Tx, bigint, outbox};
 
-/// Registers the counter of dead letters at 0, because a rate does not show the step from no counter to 1.
+/// Registers the counters of dead letters and refused batches at 0, because a rate does not show the step from no counter
+/// to 1.
 pub fn register_metrics(service: &'static str) {
     metrics::counter!("tickbell_dead_letters_total", "service" => service).increment(0);
+    metrics::counter!("tickbell_batches_refused_total", "service" => service).increment(0);
 }
 
 /// Records messages as dead letters of `service` and adds them to its outbox. A message that another service has

@@ -4,6 +4,7 @@
 pub mod dead_letters;
 pub mod lease;
 pub mod missing_rows;
+mod narrowing;
 pub mod position;
 pub mod runner;
 pub mod service;

@@ -26,23 +26,27 @@
 //! leaves an acknowledgement unsent, which costs nothing because of step 3. A message that cannot be read, or requests
 //! an effect that is impossible, becomes a dead letter within step 5 and is not tried again. Any other failure ends the
 //! run; the caller supervises it and begins a new one, which starts from the committed positions. There is no other
-//! recovery path.
+//! recovery path: where the database refuses a batch because of what a message says, or the message makes the program panic,
+//! [`ConsumerRun::run`] itself opens the new run, with smaller batches, until the message is found (`narrowing.rs`).
 
-use std::{convert::Infallible, future::Future, mem, pin::pin};
+use std::{collections::VecDeque, convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin};
 
 use events::{DeadLetter, Timestamp};
-use futures::future::OptionFuture;
+use futures::{FutureExt, future::OptionFuture};
 use platform::{
     Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge, StreamPosition,
     broker::stream_position::{self, Resumption},
+    runtime::error::error_chain,
     telemetry::gauge::set_gauge,
 };
 use tokio::time::{Instant, Interval, interval, timeout_at};
+use tracing::warn;
 
 use crate::{
     Error, Store,
     consumer::{
         lease,
+        narrowing::{Contents, Narrowing},
         position::Advance,
         service::{Commit, ConsumerName, ConsumerService, Decided, Plan, Publish},
     },
@@ -75,6 +79,23 @@ pub struct ConsumerRun<'a, S: ConsumerService> {
     streams: StreamMerge,
     /// The position of each consumer at the end of the last batch, which is committed or being committed.
     positions: Vec<StreamPosition>,
+    narrowing: Narrowing,
+    /// The messages of the batch that is being decided or was decided last.
+    deciding: Contents,
+    /// The messages that the streams have returned beyond the limit of a batch.
+    surplus: VecDeque<(usize, Message)>,
+}
+
+/// The failure of a run, and the batch that failed; of no messages when it was no batch.
+struct Failure {
+    error: ServiceError,
+    batch: Contents,
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        Self { error, batch: Contents::default() }
+    }
 }
 
 /// A batch that is decided and not yet committed.
@@ -125,12 +146,41 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let streams = StreamMerge::new(consumers);
         let pending: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
         service.opened(&mut state, &pending);
-        Ok(Self { service, store, broker, plan, state, streams, positions })
+        let narrowing = Narrowing::new(plan.batch, plan.on_broken_constraint);
+        let (deciding, surplus) = (Contents::default(), VecDeque::new());
+        Ok(Self { service, store, broker, plan, state, streams, positions, narrowing, deciding, surplus })
+    }
+
+    /// Processes messages until a failure that opening the run anew does not mend.
+    pub async fn run(mut self) -> Result<Infallible, ServiceError> {
+        loop {
+            // Boxed, as the opening below: this future would else be too large for the stack of a thread.
+            let process = Box::pin(AssertUnwindSafe(self.process()).catch_unwind());
+            let Failure { error, batch } = match process.await {
+                Ok(Ok(never)) => match never {},
+                Ok(Err(failure)) => failure,
+                Err(panic) => Failure { error: Error::panicked(&*panic).into(), batch: self.deciding },
+            };
+            let (ServiceError::Transient(_, cause) | ServiceError::Permanent(_, cause)) = &error;
+            let Some(refusal) = cause.downcast_ref().and_then(Error::refusal) else { return Err(error) };
+            let reason = format!("the message was refused: {}", error_chain(&error));
+            if !self.narrowing.refuse(refusal, batch, reason) {
+                return Err(error);
+            }
+            let service = self.plan.service;
+            metrics::counter!("tickbell_batches_refused_total", "service" => service).increment(1);
+            let (messages, limit) = (batch.messages, self.narrowing.limit());
+            warn!(service, messages, limit, error = error_chain(&error), "a batch was refused; restoring the state");
+            let Self { service, store, broker, plan, narrowing, streams, .. } = self;
+            // What the broker delivers to these would be missing in the new ones.
+            drop(streams);
+            self = Self { narrowing, ..Box::pin(Self::open(service, store, broker, plan)).await? };
+        }
     }
 
     /// Processes batch after batch, up to the acknowledgement. Messages that arrive during a commit form the next
     /// batch, which is decided during the commit only when many messages wait.
-    pub async fn run(mut self) -> Result<Infallible, ServiceError> {
+    async fn process(&mut self) -> Result<Infallible, Failure> {
         let mut commit = pin!(OptionFuture::from(None));
         let mut gather_until = Instant::now();
         let mut maintenance = self.plan.maintain_every.map(interval);
@@ -151,9 +201,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                     self.service.maintain(&mut self.state).await?;
                     continue;
                 }
-                messages = self.streams.next(self.plan.batch) => messages?,
+                messages = self.next(self.narrowing.limit()) => messages?,
             };
-            let batch = self.decide(messages, gather_until).await?;
+            let decided = self.decide(messages, gather_until).await;
+            let batch = decided.map_err(|error| Failure { error, batch: self.deciding })?;
             gather_until = batch.began + self.plan.gather;
             if let Some(committed) = commit.as_mut().await {
                 commit.set(None.into());
@@ -164,12 +215,26 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     }
 
     fn decides_ahead(&self) -> bool {
-        self.plan.decide_ahead_from.is_some_and(|waiting| self.lag() >= waiting)
+        !self.narrowing.is_narrowed() && self.plan.decide_ahead_from.is_some_and(|waiting| self.lag() >= waiting)
     }
 
     /// Returns the number of messages that are stored and not yet decided, as far as the broker has reported it.
     fn lag(&self) -> u64 {
         (0..self.positions.len()).map(|consumer| self.streams.lag(consumer)).sum()
+    }
+
+    /// Waits for the next messages: about `most`, and not more once batches are narrowed. The future is cancel safe.
+    async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, ServiceError> {
+        if self.surplus.is_empty() {
+            let mut messages = self.streams.next(most).await?;
+            if !self.narrowing.is_narrowed() {
+                return Ok(messages);
+            }
+            let last = messages.len().min(most);
+            self.surplus.extend(messages.drain(last..));
+            return Ok(messages);
+        }
+        Ok(self.surplus.drain(..self.surplus.len().min(most)).collect())
     }
 
     /// Decides these messages and those that arrive until `gather_until`. Each is decided when it arrives, so that no
@@ -186,10 +251,11 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             messages: 0,
             began: Instant::now(),
         };
+        self.deciding = Contents::default();
         self.decide_messages(messages, &mut batch).await?;
-        while !self.plan.gather.is_zero() && batch.messages < self.plan.batch {
-            let limit = self.plan.batch - batch.messages;
-            match timeout_at(gather_until, self.streams.next(limit)).await {
+        while !self.plan.gather.is_zero() && batch.messages < self.narrowing.limit() {
+            let limit = self.narrowing.limit() - batch.messages;
+            match timeout_at(gather_until, self.next(limit)).await {
                 Ok(messages) => self.decide_messages(messages?, &mut batch).await?,
                 Err(_) => break,
             }
@@ -206,7 +272,14 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         messages: Vec<(usize, Message)>,
         batch: &mut Batch<S::Effects>,
     ) -> Result<(), ServiceError> {
-        let events: Vec<_> = messages.iter().map(|(index, message)| self.service.decode(*index, message)).collect();
+        self.deciding.messages += messages.len();
+        self.deciding.last = messages.last().map(|(consumer, message)| (*consumer, message.sequence));
+        let decode =
+            |(consumer, message): &(usize, Message)| match self.narrowing.rejection((*consumer, message.sequence)) {
+                Some(reason) => Err(reason.to_owned()),
+                None => self.service.decode(*consumer, message).map_err(|reason| reason.to_string()),
+            };
+        let events: Vec<_> = messages.iter().map(decode).collect();
         let readable: Vec<_> = events.iter().filter_map(|event| event.as_ref().ok()).collect();
         self.service.prepare(&mut self.state, &readable).await?;
         batch.messages += messages.len();
@@ -216,8 +289,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             let (sequence, stored_at) = (message.sequence, message.stored_at);
             batch.progress[*consumer] = Some(Progress { sequence, stored_at, event_time: event_time.or(before) });
             self.service.observe(&mut self.state, *consumer, message);
-            let decided =
-                event.and_then(|event| self.service.decide(&mut self.state, event, message, &mut batch.decided));
+            let decided = event.and_then(|event| {
+                let decided = self.service.decide(&mut self.state, event, message, &mut batch.decided);
+                decided.map_err(|reason| reason.to_string())
+            });
             if let Err(reason) = decided {
                 let stream = self.streams.stream(*consumer);
                 batch.dead_letters.push(message.dead_letter(self.plan.service, stream, &reason));
@@ -230,7 +305,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     fn commit(
         &mut self,
         batch: Batch<S::Effects>,
-    ) -> impl Future<Output = Result<Committed<S::Saved>, Error>> + use<S> {
+    ) -> impl Future<Output = Result<Committed<S::Saved>, Failure>> + use<S> {
         let Batch { decided: Decided { effects, events }, dead_letters, progress, messages, began } = batch;
         let mut advances = Vec::with_capacity(progress.len());
         for (index, progress) in progress.iter().enumerate() {
@@ -244,8 +319,9 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let publishes = !events.is_empty() || !dead_letters.is_empty();
         let commit = Commit { service: self.plan.service, advances, effects, events, dead_letters };
         let saving = self.service.commit(&mut self.state, commit);
+        let contents = self.deciding;
         async move {
-            let saved = saving.await?;
+            let saved = saving.await.map_err(|error| Failure { error: error.into(), batch: contents })?;
             Ok(Committed { saved, progress, publishes, messages, began })
         }
     }
@@ -254,6 +330,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     async fn finish(&mut self, committed: Committed<S::Saved>) -> Result<(), ServiceError> {
         let Committed { saved, progress, publishes, messages, began } = committed;
         self.service.committed(&mut self.state, saved);
+        self.narrowing.committed(messages);
         if publishes && self.plan.publish == Publish::BeforeAcknowledge {
             relay::publish_pending(self.store, self.plan.service, self.broker).await?;
         }

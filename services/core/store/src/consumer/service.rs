@@ -170,6 +170,8 @@ pub struct Plan {
     pub maintain_every: Option<Duration>,
     /// The publisher of committed events.
     pub publish: Publish,
+    /// What follows from a constraint of the database that a batch breaks.
+    pub on_broken_constraint: BrokenConstraint,
 }
 
 impl Plan {
@@ -184,6 +186,7 @@ impl Plan {
             decide_ahead_from: None,
             maintain_every: None,
             publish: Publish::BeforeAcknowledge,
+            on_broken_constraint: BrokenConstraint::RejectMessage,
         }
     }
 }
@@ -195,4 +198,14 @@ pub enum Publish {
     BeforeAcknowledge,
     /// A relay ([`outbox::relay::run`]) publishes concurrently.
     ByRelay,
+}
+
+/// What follows from a constraint of the database that a batch breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BrokenConstraint {
+    /// The message that breaks it becomes a dead letter.
+    RejectMessage,
+    /// The state in memory is wrong, and no message is: the state is restored and the batch is tried once more, after which
+    /// the run ends with a permanent error. The constraints of the ledger guard money, which is never a dead letter.
+    Stop,
 }

@@ -122,6 +122,9 @@ pub(crate) async fn in_task<T: Send + 'static>(
 ) -> Result<T, Error> {
     match tokio::spawn(work).await {
         Ok(result) => result,
-        Err(error) => Err(Error::Database(sqlx::Error::Io(std::io::Error::other(error)))),
+        Err(error) => Err(match error.try_into_panic() {
+            Ok(panic) => Error::panicked(&*panic),
+            Err(error) => Error::Database(sqlx::Error::Io(std::io::Error::other(error))),
+        }),
     }
 }

@@ -18,6 +18,8 @@ pub(super) const SERVICE: &str = "counter";
 pub(super) const CONSUMER: &str = "notifier";
 /// The number that cannot be counted.
 pub(super) const UNCOUNTABLE: u64 = 0;
+/// The number at which the counter panics.
+pub(super) const PANICKING: u64 = 13;
 /// The table that holds the effects. It accepts a number twice, so that a repeat shows.
 pub(super) const TABLE: &str = "CREATE TABLE counted (number bigint NOT NULL, count bigint NOT NULL)";
 
@@ -38,6 +40,8 @@ pub(super) struct Counter {
     pub(super) until: Until,
     /// Does something before or after the transaction of a batch whose last sequence is given.
     pub(super) around_commit: Box<dyn Fn(Saving, u64) -> Saving + Send + Sync>,
+    /// Whether it panics at [`PANICKING`].
+    pub(super) panics: bool,
     /// The sequences of the messages that are decided.
     pub(super) decided: watch::Sender<Vec<u64>>,
 }
@@ -55,6 +59,7 @@ impl Counter {
             store: store.clone(),
             until: Until::Applied(until),
             around_commit: Box::new(|saving, _| saving),
+            panics: false,
             decided: watch::Sender::default(),
         }
     }
@@ -119,6 +124,7 @@ impl ConsumerService for Counter {
         if number == UNCOUNTABLE {
             return Err(format!("{number} is not counted"));
         }
+        assert!(!self.panics || number != PANICKING, "{number} brings bad luck");
         state.count += 1;
         decided.effects.push((number as i64, state.count));
         decided.events.push(counted(number, state.count));

@@ -18,7 +18,7 @@ use store::{
     consumer::{
         position,
         runner::{self, ConsumerRun},
-        service::Plan,
+        service::{BrokenConstraint, Plan},
     },
     outbox,
 };
@@ -270,4 +270,43 @@ async fn a_batch_that_is_decided_while_another_is_committed_follows_it_in_order(
     assert_eq!(counter.decided(), (1..=MESSAGES).collect::<Vec<_>>());
     servers.run_until(MESSAGES).await;
     servers.assert_counted_once(MESSAGES).await;
+}
+
+/// Lets the database refuse the numbers 7, 8 and 31.
+const PICKY: &str = "ALTER TABLE counted ADD CONSTRAINT picky CHECK (number NOT IN (7, 8, 31))";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_database_refuses_becomes_a_dead_letter_and_the_rest_goes_on() {
+    let servers = Servers::with_messages().await;
+    servers.database.run(PICKY).await;
+    let mut counter = Counter::new(&servers.database.store, MESSAGES);
+    counter.panics = true;
+    let error = servers.run(&counter).await;
+    assert!(matches!(error, ServiceError::Permanent(..)), "the run goes on to the end of the test: {error:?}");
+    let query = "SELECT number, count FROM counted ORDER BY count";
+    let rows: Vec<(i64, i64)> = sqlx::query_as(query).fetch_all(&servers.database.pool).await.expect("rows");
+    let good = (1..=MESSAGES as i64).filter(|number| ![7, 8, 13, 31].contains(number));
+    assert_eq!(rows, good.zip(1..).collect::<Vec<_>>(), "each is counted once, and the state was restored each time");
+    let query = "SELECT sequence, reason FROM dead_letters ORDER BY sequence";
+    let found: Vec<(i64, String)> = sqlx::query_as(query).fetch_all(&servers.database.pool).await.expect("rows");
+    assert_eq!(found.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), [7, 8, 13, 31]);
+    for (sequence, reason) in &found {
+        let expected = if *sequence == 13 { "13 brings bad luck" } else { "violates check constraint \"picky\"" };
+        assert!(reason.contains(expected), "{reason}");
+    }
+    assert_eq!(servers.subjects("DLQ").await.len(), 4);
+    assert_eq!(servers.subjects("TRADES").await.len() as u64, MESSAGES - 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_constraint_of_the_ledger_is_tried_once_more_and_then_ends_the_run() {
+    let servers = Servers::with_messages().await;
+    servers.database.run(PICKY).await;
+    let counter = Counter::new(&servers.database.store, MESSAGES);
+    let plan = Plan { on_broken_constraint: BrokenConstraint::Stop, ..plan() };
+    let (store, broker) = (&servers.database.store, &servers.broker);
+    let error = servers.lead(async { ConsumerRun::open(&counter, store, broker, plan).await?.run().await }).await;
+    assert!(matches!(error, ServiceError::Permanent(..)) && Error::is_broken_constraint(&error), "{error:?}");
+    assert_eq!(counter.decided().iter().filter(|sequence| **sequence == 7).count(), 2, "it is decided twice");
+    assert_eq!(servers.database.count("SELECT count(*) FROM dead_letters").await, 0);
 }
