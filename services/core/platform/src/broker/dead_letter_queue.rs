@@ -1,6 +1,6 @@
 //! The dead-letter queue: listing what stream `DLQ` holds, and replaying it.
 
-use async_nats::jetstream::stream::Stream;
+use async_nats::{header::HeaderName, jetstream::stream::Stream};
 use events::{DeadLetter, OutboundMessage, envelope::NATS_MSG_ID};
 use futures::{StreamExt, TryStreamExt};
 
@@ -39,7 +39,10 @@ pub async fn replay(broker: &Broker, entry: &DeadLetterEntry) -> Result<(), Serv
     let body = dead_letter.body.bytes().map_err(|error| ServiceError::permanent("read a dead letter's body", error))?;
     let id = format!("replay-{}-{}", dead_letter.stream, dead_letter.sequence);
     // The broker's own headers describe the first publish: its message id, and its place in an atomic batch.
-    let headers = dead_letter.headers.iter().filter(|(name, _)| !name.starts_with("Nats-")).cloned();
+    // A dead letter that somebody has made by hand may have headers that cannot be sent.
+    let is_sendable = |name: &str, value: &str| name.parse::<HeaderName>().is_ok() && !value.contains(['\r', '\n']);
+    let headers = dead_letter.headers.iter().filter(|(name, _)| !name.starts_with("Nats-"));
+    let headers = headers.filter(|(name, value)| is_sendable(name, value)).cloned();
     let headers = headers.chain([(NATS_MSG_ID.to_owned(), id.clone())]).collect();
     let message = OutboundMessage { subject: dead_letter.subject.clone(), id, headers, body };
     broker.publish(std::slice::from_ref(&message)).await?;

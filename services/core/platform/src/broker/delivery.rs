@@ -9,7 +9,9 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     Broker, ServiceError,
     broker::{
+        message::Message,
         stream_position::{self, StreamPosition},
+        stream_scan::unreadable_behind,
         stream_watch,
     },
     runtime::error::error_chain,
@@ -22,8 +24,18 @@ const PULL_MESSAGES: usize = 4_000;
 const PULL_EXPIRES: Duration = Duration::from_secs(4);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+/// What is delivered: a consumer of a stream, and the subjects that it reads.
+pub(super) struct Source {
+    pub(super) stream: String,
+    pub(super) consumer: String,
+    pub(super) filter: String,
+}
+
 /// A consumer that delivers.
 pub(super) struct Delivery {
+    /// The messages behind the position that cannot be delivered, because the connection ends at each of them. What is
+    /// delivered is behind them.
+    pub(super) unreadable: Vec<Message>,
     pub(super) messages: pull::Stream,
     /// The connections since the consumer was opened. What was delivered on one before may be lost, and would be missed only
     /// when the next message arrives.
@@ -61,25 +73,23 @@ impl Delivery {
 pub(super) async fn open_after(
     wait: Duration,
     broker: Broker,
-    stream: String,
-    consumer: String,
+    source: Source,
     position: StreamPosition,
 ) -> Result<Delivery, Failure> {
     sleep(wait).await;
-    let opened = broker.on_connection(open_behind(&broker, &stream, &consumer, position)).await;
+    let opened = broker.on_connection(open_behind(&broker, &source, position)).await;
     opened.unwrap_or_else(|| Err(Failure::Reopen("the connection was lost".into())))
 }
 
-async fn open_behind(
-    broker: &Broker,
-    stream_name: &str,
-    consumer_name: &str,
-    position: StreamPosition,
-) -> Result<Delivery, Failure> {
+async fn open_behind(broker: &Broker, source: &Source, position: StreamPosition) -> Result<Delivery, Failure> {
+    let Source { stream: stream_name, consumer: consumer_name, filter } = source;
     let connections = broker.connections();
     let found = stream_position::check(broker, stream_name, &position).await;
     let found = found.map_err(|error| Failure::Reopen(error_chain(&error)))?;
     stream_watch::verify(stream_name, &position, found).map_err(Failure::OtherStream)?;
+    let unreadable = unreadable_behind(broker, stream_name, filter, position.sequence).await;
+    let unreadable = unreadable.map_err(|error| Failure::Reopen(error_chain(&error)))?;
+    let after = unreadable.last().map_or(position.sequence, |message| message.sequence);
     let passing = |what: &str, error: async_nats::Error| {
         let what = format!("{what} consumer {consumer_name} of stream {stream_name}");
         Failure::Reopen(error_chain(&ServiceError::transient(what, error)))
@@ -88,7 +98,7 @@ async fn open_behind(
     let stream = stream.map_err(|error| passing("find", error.into()))?;
     let mut consumer: PullConsumer =
         stream.get_consumer(consumer_name).await.map_err(|error| passing("find", error))?;
-    let state = consumer.reset(Some(position.sequence + 1)).await.map_err(|error| passing("reset", error.into()))?;
+    let state = consumer.reset(Some(after + 1)).await.map_err(|error| passing("reset", error.into()))?;
     let messages = consumer
         .stream()
         .max_messages_per_batch(PULL_MESSAGES)
@@ -97,5 +107,6 @@ async fn open_behind(
         .messages()
         .await
         .map_err(|error| passing("read", error.into()))?;
-    Ok(Delivery { messages, connections, pending: state.info.num_pending, behind_delivered: None, delivered: 0 })
+    let pending = state.info.num_pending;
+    Ok(Delivery { unreadable, messages, connections, pending, behind_delivered: None, delivered: 0 })
 }

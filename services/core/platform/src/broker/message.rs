@@ -1,6 +1,6 @@
 //! A message as JetStream stored it, and the event that it carries.
 
-use async_nats::{HeaderMap, jetstream};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use events::{
     DeadLetter, Event, Timestamp,
@@ -20,7 +20,12 @@ pub struct Message {
     pub stored_at: Timestamp,
     pub(super) headers: Option<HeaderMap>,
     pub(super) body: Bytes,
+    /// Why its headers cannot be read; it then has none.
+    pub(super) unreadable: Option<String>,
 }
+
+/// The most characters of the reason of a dead letter.
+const MAX_REASON: usize = 1_000;
 
 /// The reason why a message cannot be decoded as the event that its stream is for.
 #[derive(Debug, Error)]
@@ -31,26 +36,20 @@ pub enum DecodeError {
     /// The `ce-type` names no event of the stream.
     #[error("its ce-type is {0}, which is not an event of this stream")]
     Class(String),
+    /// The headers or the subject are not what the protocol allows.
+    #[error("{0}")]
+    Unreadable(String),
     /// The body is not the JSON of the event.
     #[error("its body is not a {1}: {0}")]
     Body(serde_json::Error, &'static str),
 }
 
-impl From<jetstream::message::StreamMessage> for Message {
-    fn from(stored: jetstream::message::StreamMessage) -> Self {
-        Self {
-            subject: stored.subject.to_string(),
-            sequence: stored.sequence,
-            stored_at: Timestamp::from(stored.time),
-            headers: Some(stored.headers),
-            body: stored.payload,
-        }
-    }
-}
-
 impl Message {
     /// Decodes the event in the body.
     pub fn event<E: Event>(&self) -> Result<E, DecodeError> {
+        if let Some(reason) = &self.unreadable {
+            return Err(DecodeError::Unreadable(reason.clone()));
+        }
         if let Some(class) = self.header(CE_TYPE)
             && class != E::TYPE
         {
@@ -69,9 +68,14 @@ impl Message {
         self.header(CE_ID).or_else(|| self.header(NATS_MSG_ID))
     }
 
-    /// Returns the trace context of the event's cause.
+    /// Returns the trace context of the event's cause, if it is well-formed.
     pub fn traceparent(&self) -> Option<&str> {
-        self.header(TRACEPARENT)
+        // https://www.w3.org/TR/trace-context/: version, trace, parent and flags in hexadecimal digits.
+        let is_well_formed = |text: &&str| {
+            let widths = text.split('-').map(|part| part.bytes().all(|b| b.is_ascii_hexdigit()).then_some(part.len()));
+            widths.eq([2, 32, 16, 2].map(Some))
+        };
+        self.header(TRACEPARENT).filter(is_well_formed)
     }
 
     /// Makes the dead letter by which `service` rejects this message because of `reason`.
@@ -86,7 +90,7 @@ impl Message {
                 .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
                 .collect(),
             body: Body::new(&self.body),
-            reason: escape_control_characters(&reason.to_string()),
+            reason: bounded_line(&reason.to_string()),
             attempts: 1,
             at: self.stored_at,
         }
@@ -97,11 +101,12 @@ impl Message {
     }
 }
 
-/// Escapes control characters. A reason may quote the body, and PostgreSQL would refuse a NUL each time that the dead letter
-/// is stored.
-fn escape_control_characters(text: &str) -> String {
+/// Escapes control characters, and cuts what is too long. A reason may quote the body, and PostgreSQL would refuse a NUL each
+/// time that the dead letter is stored.
+fn bounded_line(text: &str) -> String {
     let escaped = |char: char| if char.is_control() { char.escape_default().to_string() } else { char.to_string() };
-    text.chars().map(escaped).collect()
+    let line: String = text.chars().take(MAX_REASON).map(escaped).collect();
+    if text.chars().nth(MAX_REASON).is_some() { format!("{line}…") } else { line }
 }
 
 #[cfg(test)]
@@ -118,10 +123,41 @@ mod tests {
             stored_at: Timestamp::EPOCH,
             headers: None,
             body: Bytes::from_static(br#"{"kind":"\u0000"}"#),
+            unreadable: None,
         };
         let reason = message.event::<Tick>().expect_err("no tick");
         assert!(reason.to_string().contains('\0'), "{reason}");
         let dead_letter = message.dead_letter("history-writer", "TICKS", &reason);
         assert!(dead_letter.reason.contains(r"\u{0}") && !dead_letter.reason.contains('\0'), "{}", dead_letter.reason);
+    }
+
+    #[test]
+    fn a_reason_has_a_bound() {
+        assert_eq!(bounded_line("too long"), "too long");
+        assert_eq!(bounded_line(&"é".repeat(60_000)).chars().count(), MAX_REASON + 1);
+    }
+
+    #[test]
+    fn a_trace_context_is_well_formed_or_none() {
+        let traceparent = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, text);
+            let (subject, body) = ("ticks.test.SPY".into(), Bytes::new());
+            let message = Message {
+                subject,
+                sequence: 1,
+                stored_at: Timestamp::EPOCH,
+                headers: Some(headers),
+                body,
+                unreadable: None,
+            };
+            message.traceparent().map(str::to_owned)
+        };
+        let good = format!("00-{}-{}-01", "a".repeat(32), "b".repeat(16));
+        assert_eq!(traceparent(&good), Some(good.clone()));
+        for bad in ["", "00-a-b-01", &good[1..], &format!("{good}-more"), &good.replace('b', "\0"), &"0".repeat(8_000)]
+        {
+            assert_eq!(traceparent(bad), None, "{bad}");
+        }
     }
 }

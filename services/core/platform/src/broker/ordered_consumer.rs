@@ -14,7 +14,10 @@ use async_nats::jetstream::{
     self, AckKind,
     consumer::{PullConsumer, pull},
 };
-use events::{Timestamp, streams::Topology};
+use events::{
+    Timestamp,
+    streams::{Consumer, Topology},
+};
 use futures::{FutureExt, StreamExt};
 use tokio::{
     task::JoinHandle,
@@ -25,7 +28,7 @@ use tracing::{debug, warn};
 use crate::{
     Broker, ServiceError,
     broker::{
-        delivery::{Delivery, Failure, open_after},
+        delivery::{Delivery, Failure, Source, open_after},
         message::Message,
         stream_position::StreamPosition,
         stream_watch::StreamWatch,
@@ -60,6 +63,8 @@ pub struct OrderedConsumer {
     broker: Broker,
     consumer_name: String,
     stream_name: String,
+    /// The subjects that it reads.
+    filter: String,
     open: Option<Delivery>,
     /// The attempt to open it. It runs in a task of its own, because the future of [`OrderedConsumer::next`] may be dropped
     /// again and again.
@@ -93,13 +98,14 @@ impl OrderedConsumer {
     /// [`resume`](super::stream_position::resume) has returned.
     pub async fn open(broker: &Broker, name: &str, position: StreamPosition) -> Result<Self, ServiceError> {
         let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-        let (stream, _) = declared
+        let (stream, Consumer { filter, .. }) = declared
             .consumer(name)
             .ok_or_else(|| ServiceError::permanent("open a consumer", format!("{name} is not in streams.yaml")))?;
         let mut consumer = Self {
             broker: broker.clone(),
             consumer_name: name.to_owned(),
             stream_name: stream.to_owned(),
+            filter: filter.clone(),
             open: None,
             opening: None,
             position,
@@ -211,14 +217,21 @@ impl OrderedConsumer {
             let opening = self.opening.get_or_insert_with(|| {
                 // The reset starts delivery numbers again from one: an acknowledgement that is due names an old number.
                 self.acknowledged.due = None;
-                let (broker, stream) = (self.broker.clone(), self.stream_name.clone());
-                tokio::spawn(open_after(wait, broker, stream, self.consumer_name.clone(), self.position))
+                let source = Source {
+                    stream: self.stream_name.clone(),
+                    consumer: self.consumer_name.clone(),
+                    filter: self.filter.clone(),
+                };
+                tokio::spawn(open_after(wait, self.broker.clone(), source, self.position))
             });
             let opened = opening.await;
             self.opening = None;
             let error = match opened {
-                Ok(Ok(open)) => {
+                Ok(Ok(mut open)) => {
                     self.pending = open.pending;
+                    for message in std::mem::take(&mut open.unreadable) {
+                        self.push(message);
+                    }
                     self.open = Some(open);
                     self.failing_since = None;
                     self.delays = Box::new(backoff());
@@ -247,6 +260,10 @@ impl OrderedConsumer {
 
     /// Reports to the broker, now or within half a second, that everything up to the end of a batch is committed.
     pub async fn acknowledge(&mut self, batch: &Batch) {
+        // None of its messages was delivered: each could only be read by the broker's API.
+        if batch.ack.is_empty() {
+            return;
+        }
         self.acknowledged.due = Some(batch.ack.clone());
         let since = batch.last.saturating_sub(self.acknowledged.sequence);
         if since >= ACKNOWLEDGE_AFTER || self.acknowledged.at.elapsed() >= ACKNOWLEDGE_EVERY {
@@ -332,12 +349,17 @@ impl OrderedConsumer {
         let stored_at = Timestamp::from(info.published);
         let message = message.message;
         self.batch.ack = message.reply.as_ref().map(|reply| reply.to_string()).unwrap_or_default();
-        self.batch.last = sequence;
-        self.position = StreamPosition { sequence, stored_at: Some(stored_at), ..self.position };
         let subject = message.subject.to_string();
         let (headers, body) = (message.headers, message.payload);
-        self.batch.messages.push(Message { subject, sequence, stored_at, headers, body });
+        self.push(Message { subject, sequence, stored_at, headers, body, unreadable: None });
         Ok(())
+    }
+
+    fn push(&mut self, message: Message) {
+        let (sequence, stored_at) = (message.sequence, Some(message.stored_at));
+        self.position = StreamPosition { sequence, stored_at, ..self.position };
+        self.batch.last = sequence;
+        self.batch.messages.push(message);
     }
 }
 

@@ -7,11 +7,16 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::LastRawMessageErrorKind::NoMessageFound;
 use events::{Period, Timestamp, streams::Topology};
 use tokio::time::sleep;
 
-use crate::{Broker, ServiceError, broker::topology};
+use crate::{
+    Broker, ServiceError,
+    broker::{
+        stream_scan::{self, Which},
+        topology,
+    },
+};
 
 /// How much older than the last message that was read a stream is read again, where an older copy of it was put back. What
 /// was not read is newer than that message; the margin allows for a server whose clock is slow, and for one whose clock was
@@ -228,15 +233,8 @@ pub async fn position_before(
 
 /// Returns the sequence and the time of the first message from a sequence on. The stream's leader answers.
 async fn first_message(broker: &Broker, stream: &str, sequence: u64) -> Result<Option<(u64, Timestamp)>, ServiceError> {
-    let failed = |error: async_nats::Error| {
-        ServiceError::transient(format!("read message {sequence} of stream {stream}"), error)
-    };
-    let found = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
-    match found.get_first_raw_message_by_subject(">", sequence).await {
-        Ok(message) => Ok(Some((message.sequence, message.time.into()))),
-        Err(error) if error.kind() == NoMessageFound => Ok(None),
-        Err(error) => Err(failed(error.into())),
-    }
+    let found = stream_scan::read(broker, stream, Which::From { seq: sequence, next_by_subj: ">" }).await?;
+    Ok(found.map(|message| (message.sequence, message.stored_at)))
 }
 
 #[cfg(test)]

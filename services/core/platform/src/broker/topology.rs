@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use async_nats::jetstream::{
     consumer::{self, AckPolicy, IntoConsumerConfig, PullConsumer, pull},
     context::{ConsumerInfoErrorKind, GetStreamErrorKind},
-    stream::{Compression, Config, DiscardPolicy, Info, LastRawMessageErrorKind},
+    stream::{Compression, Config, DiscardPolicy, Info},
 };
 use events::{
     Timestamp,
@@ -13,7 +13,10 @@ use events::{
 };
 use tracing::{debug, warn};
 
-use crate::{Broker, ServiceError};
+use crate::{
+    Broker, ServiceError,
+    broker::stream_scan::{self, Which},
+};
 
 /// Creates what is missing and updates what differs. A change that could delete messages is an error before anything changes.
 pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), ServiceError> {
@@ -127,11 +130,8 @@ pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag
         ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
     };
     let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
-    let newest = match handle.get_last_raw_message_by_subject(&declared.filter).await {
-        Ok(message) => message.sequence,
-        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => 0,
-        Err(error) => return Err(failed(error.into())),
-    };
+    let newest = stream_scan::read(broker, stream, Which::Last { last_by_subj: &declared.filter }).await?;
+    let newest = newest.map_or(0, |message| message.sequence);
     let info = handle.consumer_info(name).await.map_err(|error| failed(error.into()))?;
     Ok(Lag { unacknowledged: info.num_pending + info.num_ack_pending as u64, newest })
 }
@@ -163,15 +163,9 @@ pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, S
 
 /// Returns the sequence of the newest message that a stream holds; 0 where it holds none.
 pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, ServiceError> {
-    let failed =
-        |error: async_nats::Error| ServiceError::transient(format!("ask for the last message of stream {name}"), error);
-    let stream = broker.jetstream().get_stream_no_info(name).await.map_err(|error| failed(error.into()))?;
-    match stream.get_last_raw_message_by_subject(">").await {
-        // The stream's leader answers, so the answer includes everything acknowledged before, at less cost than a full stream info.
-        Ok(message) => Ok(message.sequence),
-        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(0),
-        Err(error) => Err(failed(error.into())),
-    }
+    // The stream's leader answers, so the answer includes everything acknowledged before, at less cost than a full stream info.
+    let last = stream_scan::read(broker, name, Which::Last { last_by_subj: ">" }).await?;
+    Ok(last.map_or(0, |message| message.sequence))
 }
 
 /// Returns the state of a stream that must exist.
