@@ -7,6 +7,7 @@
 pub mod api;
 mod mail;
 pub mod process;
+mod raw_nats;
 pub mod system;
 pub mod tape;
 mod users;
@@ -19,6 +20,7 @@ pub use mail::{
     server::{MailServer, Protection},
 };
 pub use process::Process;
+pub use raw_nats::RawNats;
 pub use system::{
     System,
     database::{Database, DatabaseLock},
