@@ -224,7 +224,8 @@ pub(crate) fn register_metrics() {
 /// Returns a server's reply as it is stored, published and logged: without the address, which servers often repeat, in one line
 /// of bounded length, and with control characters escaped. PostgreSQL's text takes no NUL, and a terminal obeys others.
 fn recordable(detail: &str, address: &str) -> String {
-    let detail = if address.is_empty() { detail.to_owned() } else { detail.replace(address, "the address") };
+    // What is no address may be a part of any word.
+    let detail = if address.contains('@') { detail.replace(address, "the address") } else { detail.to_owned() };
     let line = detail.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut escaped = String::with_capacity(line.len());
     for character in line.chars() {

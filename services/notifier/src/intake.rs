@@ -20,7 +20,7 @@ use crate::{
     SERVICE,
     batching::TracedNotification,
     notifications::save,
-    routing::{Routed, route_alert, route_rule, route_trade, route_user},
+    routing::{Routed, RoutingError, route_alert, route_rule, route_trade, route_user},
     silence,
 };
 
@@ -85,7 +85,7 @@ impl ConsumerService for Intake<'_> {
     type Effects = Vec<TracedNotification>;
     /// Whether there are new deliveries.
     type Saved = bool;
-    type Reject = DecodeError;
+    type Reject = RoutingError;
 
     async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
         Ok(position::read(&self.store, consumer).await?)
@@ -104,8 +104,10 @@ impl ConsumerService for Intake<'_> {
         Ok(())
     }
 
-    fn decode(&self, _consumer: usize, message: &Message) -> Result<Routed, DecodeError> {
-        (self.route)(message)
+    fn decode(&self, _consumer: usize, message: &Message) -> Result<Routed, RoutingError> {
+        let routed = (self.route)(message)?;
+        routed.check()?;
+        Ok(routed)
     }
 
     fn event_time(&self, routed: &Routed) -> Option<Timestamp> {
@@ -118,7 +120,7 @@ impl ConsumerService for Intake<'_> {
         routed: Routed,
         message: &Message,
         decided: &mut Decided<Vec<TracedNotification>>,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), RoutingError> {
         let traceparent = message.traceparent().map(str::to_owned);
         let traced = routed.notifications.into_iter().map(|notification| (notification, traceparent.clone()));
         decided.effects.extend(traced);

@@ -11,12 +11,30 @@ use store::notifications::{
     deliveries::{Delivery, Kind},
     recipients::Person,
 };
+use thiserror::Error;
 use uuid::Uuid;
 
 use crate::templates::OrderNews;
 
 /// The namespace of delivery ids (RFC 9562, version 5).
 const DELIVERIES: Uuid = Uuid::from_u128(0x6f1d_3c52_8a0b_4e7d_9c41_5b27_e0a8_93f6);
+
+/// The most bytes that an id or an address may have. Both are in a unique key, and an index entry has a limit.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// The reason why nobody can be notified of an event.
+#[derive(Debug, Error)]
+pub(crate) enum RoutingError {
+    /// The message cannot be decoded.
+    #[error(transparent)]
+    Message(#[from] DecodeError),
+    /// A text is empty or too long.
+    #[error("its {0} has {1} bytes; allowed are 1 to {MAX_TEXT_BYTES}")]
+    Length(&'static str, usize),
+    /// A text contains a character that text columns and mails cannot hold.
+    #[error("its {0} contains a control character, which is not allowed")]
+    Character(&'static str),
+}
 
 /// The notifications that follow from one event.
 pub(crate) struct Routed {
@@ -49,6 +67,26 @@ pub(crate) enum Recipient {
     Targets(Vec<Target>),
     /// A person whose address must be looked up.
     Person(Person),
+}
+
+impl Routed {
+    /// Returns an error when an id or an address cannot be stored.
+    pub(crate) fn check(&self) -> Result<(), RoutingError> {
+        for notification in &self.notifications {
+            check_text("id", &notification.about)?;
+            if let Recipient::Targets(targets) = &notification.recipient {
+                targets.iter().try_for_each(|target| check_text("address", &target.address))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_text(what: &'static str, text: &str) -> Result<(), RoutingError> {
+    if text.is_empty() || text.len() > MAX_TEXT_BYTES {
+        return Err(RoutingError::Length(what, text.len()));
+    }
+    if text.chars().any(char::is_control) { Err(RoutingError::Character(what)) } else { Ok(()) }
 }
 
 impl Notification {
@@ -201,6 +239,26 @@ mod tests {
         // The id is fixed, because another id would send again what an older version has sent.
         assert_eq!(made[0].id.to_string(), "d607610d-41ad-5dc6-82b7-b146b8f8eae6");
         assert_ne!(made[0].id, made[1].id);
+    }
+
+    #[test]
+    fn an_id_or_address_that_cannot_be_stored_is_refused_with_a_reason() {
+        let check = |id: &str, address: &str| {
+            let alert = fired(json!({ "id": id, "targets": [target(address)] }));
+            let routed = Routed { at: alert.fired_at, notifications: vec![alert_notification(&alert)] };
+            routed.check().map_err(|error| error.to_string())
+        };
+        let (longest, too_long) = ("7".repeat(256), "7".repeat(257));
+        assert_eq!(check(&longest, "ada@example.com"), Ok(()));
+        for (id, address, expected) in [
+            (too_long.as_str(), "ada@example.com", "its id has 257 bytes; allowed are 1 to 256"),
+            ("", "ada@example.com", "its id has 0 bytes; allowed are 1 to 256"),
+            ("a\0b", "ada@example.com", "its id contains a control character, which is not allowed"),
+            ("7-1", &too_long, "its address has 257 bytes; allowed are 1 to 256"),
+            ("7-1", "ada@example.com\r\nBcc: eve", "its address contains a control character, which is not allowed"),
+        ] {
+            assert_eq!(check(id, address), Err(expected.into()));
+        }
     }
 
     #[test]
