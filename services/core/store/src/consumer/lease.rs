@@ -35,7 +35,7 @@ const TAKE: &str = "
     ON CONFLICT (service) DO UPDATE
         SET (holder, program, acquired_at, expires_at) = (EXCLUDED.holder, EXCLUDED.program, EXCLUDED.acquired_at, EXCLUDED.expires_at)
         WHERE leases.holder = EXCLUDED.holder OR leases.expires_at <= clock_timestamp()
-    RETURNING acquired_at";
+    RETURNING acquired_at, expires_at";
 /// Whether a lease can be taken. A standby asks this first, because a `TAKE` without effect writes all the same.
 const IS_FREE: &str = "
     SELECT NOT EXISTS (SELECT FROM leases WHERE service = $1 AND holder <> $2 AND expires_at > clock_timestamp())";
@@ -45,12 +45,13 @@ const SEIZE: &str = "
     VALUES ($1, $2, current_setting('application_name'), clock_timestamp(), clock_timestamp() + make_interval(secs => $3))
     ON CONFLICT (service) DO UPDATE
         SET (holder, program, acquired_at, expires_at) = (EXCLUDED.holder, EXCLUDED.program, EXCLUDED.acquired_at, EXCLUDED.expires_at)
-    RETURNING acquired_at";
-/// Extends a lease that nobody else has taken meanwhile.
+    RETURNING acquired_at, expires_at";
+/// Extends a lease that is as it was taken or renewed last. Another one is that of another instance, or of a database that was
+/// put back to an older copy: what this instance knows of it is then ahead of it.
 const RENEW: &str = "
     UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $3)
     FROM (SELECT set_config('synchronous_commit', 'off', true) OFFSET 0) AS setting
-    WHERE service = $1 AND holder = $2 AND acquired_at = $4";
+    WHERE service = $1 AND holder = $2 AND acquired_at = $4 AND expires_at = $5 RETURNING acquired_at, expires_at";
 /// Ends a lease, so that another instance need not wait for its end.
 const RELEASE: &str = "UPDATE leases SET expires_at = clock_timestamp()
     WHERE service = $1 AND holder = $2 AND acquired_at = $3";
@@ -64,13 +65,29 @@ pub struct Lease {
     renewal: JoinHandle<ServiceError>,
 }
 
+/// A lease as it was taken or renewed, by the clock of the database.
+#[derive(Debug, Clone, Copy)]
+struct Term {
+    acquired_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+/// The two columns that the statements above return.
+type Columns = (DateTime<Utc>, DateTime<Utc>);
+
+impl Term {
+    fn of((acquired_at, expires_at): Columns) -> Self {
+        Self { acquired_at, expires_at }
+    }
+}
+
 /// Waits until this process is the leader of `service`.
 pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<Lease, ServiceError> {
     let mut waited = false;
     loop {
         let asked = Instant::now();
         if is_free(store, service).await?
-            && let Some(acquired_at) = take(store, service, TAKE).await?
+            && let Some(term) = take(store, service, TAKE).await?
         {
             // A lone instance leads at once, which is worth no line; that a standby takes over is.
             if waited {
@@ -78,7 +95,7 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
             } else {
                 debug!(service, "acquired leadership");
             }
-            return Ok(Lease::new(store, service, acquired_at, asked));
+            return Ok(Lease::new(store, service, term, asked));
         }
         if !waited {
             info!(service, "waiting for leadership; another instance is the leader");
@@ -93,8 +110,8 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
 /// maintenance. The former leader becomes a standby as soon as it notices.
 pub async fn seize(store: &Store, service: &'static str) -> Result<Lease, Error> {
     let asked = Instant::now();
-    let acquired_at = take(store, service, SEIZE).await?.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
-    Ok(Lease::new(store, service, acquired_at, asked))
+    let term = take(store, service, SEIZE).await?.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
+    Ok(Lease::new(store, service, term, asked))
 }
 
 /// Ends all leases of a process, so that other instances can lead at once.
@@ -109,33 +126,31 @@ async fn is_free(store: &Store, service: &str) -> Result<bool, Error> {
     Ok(sqlx::query_scalar(IS_FREE).bind(service).bind(store.instance).fetch_one(store.pool()).await?)
 }
 
-/// Takes the lease by one of the statements above, and returns the time at which it was taken.
-async fn take(store: &Store, service: &str, statement: &'static str) -> Result<Option<DateTime<Utc>>, Error> {
-    let taken = sqlx::query_scalar(statement).bind(service).bind(store.instance).bind(DURATION_SECONDS);
-    Ok(taken.fetch_optional(store.pool()).await?)
+/// Takes the lease by one of the statements above.
+async fn take(store: &Store, service: &str, statement: &'static str) -> Result<Option<Term>, Error> {
+    let taken = sqlx::query_as::<_, Columns>(statement).bind(service).bind(store.instance).bind(DURATION_SECONDS);
+    Ok(taken.fetch_optional(store.pool()).await?.map(Term::of))
 }
 
-/// Renews the lease, and returns `false` when another instance has taken it.
-async fn extend(store: &Store, service: &str, acquired_at: DateTime<Utc>) -> Result<bool, Error> {
-    let renewed = sqlx::query(RENEW).bind(service).bind(store.instance).bind(DURATION_SECONDS).bind(acquired_at);
-    Ok(renewed.execute(store.pool()).await?.rows_affected() == 1)
+/// Renews the lease, and returns `None` when it is another one.
+async fn extend(store: &Store, service: &str, term: Term) -> Result<Option<Term>, Error> {
+    let renewed = sqlx::query_as::<_, Columns>(RENEW).bind(service).bind(store.instance).bind(DURATION_SECONDS);
+    Ok(renewed.bind(term.acquired_at).bind(term.expires_at).fetch_optional(store.pool()).await?.map(Term::of))
 }
 
 /// Renews the lease until another instance has taken it, or until the database has not answered for so long that another
 /// instance may. It then returns the error.
-async fn renew(
-    store: Store,
-    service: &'static str,
-    acquired_at: DateTime<Utc>,
-    mut held_until: Instant,
-) -> ServiceError {
+async fn renew(store: Store, service: &'static str, mut term: Term, mut held_until: Instant) -> ServiceError {
     let lost = format!("the leadership of {service} was lost");
     loop {
         sleep(RENEW_EVERY).await;
         let asked = Instant::now();
-        match timeout_at(held_until, extend(&store, service, acquired_at)).await {
-            Ok(Ok(true)) => held_until = asked + HOLD_FOR,
-            Ok(Ok(false)) => return ServiceError::transient(lost, "another instance has taken it"),
+        match timeout_at(held_until, extend(&store, service, term)).await {
+            Ok(Ok(Some(renewed))) => (term, held_until) = (renewed, asked + HOLD_FOR),
+            Ok(Ok(None)) => {
+                let error = "another instance has taken it, or the database was put back to an older copy";
+                return ServiceError::transient(lost, error);
+            }
             Ok(Err(error)) if Instant::now() < held_until => {
                 warn!(service, error = error_chain(&error), "could not renew the leadership; trying again");
             }
@@ -149,9 +164,9 @@ async fn renew(
 }
 
 impl Lease {
-    fn new(store: &Store, service: &'static str, acquired_at: DateTime<Utc>, asked: Instant) -> Self {
-        let renewal = tokio::spawn(renew(store.clone(), service, acquired_at, asked + HOLD_FOR));
-        Self { store: store.clone(), service, acquired_at, renewal }
+    fn new(store: &Store, service: &'static str, term: Term, asked: Instant) -> Self {
+        let renewal = tokio::spawn(renew(store.clone(), service, term, asked + HOLD_FOR));
+        Self { store: store.clone(), service, acquired_at: term.acquired_at, renewal }
     }
 
     /// Waits until the leadership is lost, and returns the error.

@@ -160,3 +160,16 @@ async fn a_seized_leader_loses_its_lease() {
     let lost = tokio::time::timeout(DEADLINE, first.lost()).await.expect("it notices");
     assert!(lost.to_string().contains("lost"), "{lost}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_loses_the_lease_of_a_database_that_was_put_back() {
+    let database = Database::new().await;
+    let check = Health::default().check("leader");
+    let mut lease = lease::acquire(&database.store, "trade-settler", &check).await.expect("the lease is free");
+    // The copy has the lease of the same process, as it was when the copy was made.
+    database.run("UPDATE leases SET expires_at = expires_at - interval '1 second'").await;
+    let lost = tokio::time::timeout(DEADLINE, lease.lost()).await.expect("in time").to_string();
+    assert!(lost.contains("trade-settler"), "{lost}");
+    let again = lease::acquire(&database.store, "trade-settler", &check).await;
+    again.expect("the process may lead again, with what the copy has");
+}
