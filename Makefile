@@ -115,5 +115,5 @@ smoke: ## test the API at URL from outside; SUBSCRIBE=address also creates and d
 backup: ## back up the whole database of `tickbell up`, of DATABASE_URL, or of compose with COMPOSE=1
 	infra/scripts/backup
 
-restore: ## restore FROM=file into a new database, migrate and verify it; SWITCH=1 replaces the old database by it
+restore: ## restore FROM=file into a new database, migrate and verify it; SWITCH=1 replaces the old database by it (NEWER=1)
 	infra/scripts/restore

@@ -216,6 +216,21 @@ def test_a_switch_replaces_the_database_by_the_backup_and_ends_its_sessions(back
     assert before.startswith("tickbell_before_") and sql(before, "SELECT count(*) FROM settlement_prices") == "1"
 
 
+def test_a_switch_may_take_over_what_is_newer_and_leaves_what_the_backup_has(backed_up):
+    sql = backed_up.server.sql
+    user = "INSERT INTO users (id, email, password_hash, created_at) VALUES (gen_random_uuid(), '{}', 'x', now())"
+    sql("tickbell", user.format("new@example.com"))
+    sql("tickbell", "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, 1, now(), 1)")
+    count = "SELECT count(*) FROM users WHERE email = 'new@example.com'"
+    backed_up.must("restore", FROM=str(backed_up.file), SWITCH="1", NEWER="1")
+    assert (sql("tickbell", count), sql("tickbell", BALANCES)) == ("1", RIGHT)
+    assert sql("tickbell", "SELECT count(*) FROM settlement_prices") == "0", "nothing else is taken over"
+    (before,) = backed_up.databases() - {"tickbell"}
+    assert sql(before, count) == "1"
+    backed_up.must("restore", FROM=str(backed_up.file), SWITCH="1", INTO="tickbell_again")
+    assert sql("tickbell", count) == "0"
+
+
 def test_a_database_with_a_wrong_ledger_is_not_switched_to(backed_up):
     Path(f"{backed_up.program}.verify-status").write_text("1")
     done = backed_up.run("restore", FROM=str(backed_up.file), SWITCH="1")
@@ -225,7 +240,7 @@ def test_a_database_with_a_wrong_ledger_is_not_switched_to(backed_up):
 
 def test_tables_whose_rows_the_runbook_takes_over_have_no_triggers(workspace):
     tables = set(re.findall(r"--table=(\w+)", (project.ROOT / "RUNBOOK.md").read_text()))
-    assert tables == {"users", "orders", "deposits"}
+    assert tables == {"users", "rules", "orders", "deposits"}
     found = workspace.server.sql("tickbell", "SELECT tgrelid::regclass FROM pg_trigger WHERE NOT tgisinternal")
     assert found and not tables & set(found.split())
 
