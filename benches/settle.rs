@@ -16,7 +16,10 @@
 mod system;
 
 use std::{
+    fmt::Write as _,
+    io::Write as _,
     path::PathBuf,
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -164,6 +167,26 @@ impl Market {
         Ok(Self { tick, deposits, orders })
     }
 
+    /// Adds the rows of the orders and deposits to a database. The settler decides nothing that the gateway has not saved.
+    fn add_rows(&self, url: &str) -> anyhow::Result<()> {
+        let mut rows = "COPY orders (id, user_id, terms, fingerprint, placed_at) FROM STDIN;\n".to_owned();
+        for OrderPlaced { order_id, user_id, terms, placed_at, .. } in &self.orders {
+            let terms = serde_json::to_string(terms)?;
+            writeln!(rows, "{order_id}\t{user_id}\t{terms}\t\\\\x00\t{placed_at}")?;
+        }
+        rows += "\\.\nCOPY deposits (id, user_id, asset, amount, requested_by, requested_at) FROM STDIN;\n";
+        for DepositRequested { deposit_id, user_id, asset, amount, requested_at } in &self.deposits {
+            writeln!(rows, "{deposit_id}\t{user_id}\t{asset}\t{}\tbench\t{requested_at}", amount.decimal())?;
+        }
+        rows += "\\.\n";
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", url]).stdin(Stdio::piped());
+        let mut psql = psql.spawn().context("psql is needed: install postgresql-client")?;
+        psql.stdin.take().context("a pipe")?.write_all(rows.as_bytes())?;
+        ensure!(psql.wait()?.success(), "psql has not added the rows");
+        Ok(())
+    }
+
     /// The settler's core with the price and the money, and what that wrote.
     fn book(&self, assets: Vec<AssetRow>) -> anyhow::Result<(OrderBook, Changes)> {
         let saved = LedgerState { assets, ..Default::default() };
@@ -213,6 +236,7 @@ async fn latencies(system: &System, rate: u32, seconds: u32) -> anyhow::Result<V
 /// Returns the orders settled per second, from the stream to the commit.
 async fn settled(system: &System, store: &Store, broker: &Broker, market: &Market) -> anyhow::Result<f64> {
     let before = position(store).await;
+    market.add_rows(&system.env["DATABASE_URL"])?;
     let deposits: Vec<OutboundMessage> = market.deposits.iter().map(DepositRequested::to_message).collect();
     broker.publish(&deposits).await?;
     system.until("funded", STEP_TIMEOUT, async || position(store).await == before + deposits.len() as u64).await?;
@@ -246,6 +270,7 @@ async fn prepare(
     Store::create_database(&url).await?;
     let store = connect(&url).await?;
     store.migrate().await?;
+    market.add_rows(&url)?;
     let (mut book, changes) = market.book(assets::list(&store).await?)?;
     settlement::connect(&store).await?.settle(commit(changes, Vec::new())).await?;
     let orders = &market.orders[..market.orders.len().min(most)];
