@@ -5,14 +5,16 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::Command,
-    thread,
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
 
-use super::{Server, System};
-use crate::process::send;
+use super::{Server, System, servers::Servers};
+use crate::{process::send, wait_until};
+
+/// How long a killed process may take to end.
+const DEATH: Duration = Duration::from_secs(5);
 
 /// A copy of the files of all streams and consumers.
 pub struct StreamFiles(PathBuf);
@@ -23,13 +25,7 @@ impl System {
     /// # Panics
     /// When the broker refuses it.
     pub fn request_broker(&self, subject: &str) {
-        let url = self.named("NATS_URL").expect("the broker's address");
-        let mut server = TcpStream::connect(url.trim_start_matches("nats://")).expect("it accepts connections");
-        let lines = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\nPING\r\n");
-        server.write_all(lines.as_bytes()).expect("it reads");
-        let mut answers = BufReader::new(server).lines().map(|line| line.expect("it answers"));
-        let answer = answers.find(|line| line.contains("\"type\"")).expect("an answer");
-        assert!(!answer.contains("\"error\""), "{subject}: {answer}");
+        request(&self.named("NATS_URL").expect("the broker's address"), subject);
     }
 
     /// Copies the files of the streams, as a snapshot of the broker's disk does.
@@ -43,15 +39,17 @@ impl System {
     }
 
     /// Ends the broker as a power cut would, and lets it start again with older files while the services run.
-    pub fn put_streams_back(&self, files: &StreamFiles) {
+    pub async fn put_streams_back(&self, files: &StreamFiles) {
         let up = self.up.as_ref().expect("it runs").id();
         // `up` must not start the server before its files are replaced.
         send(up, Signal::SIGSTOP);
         let server = self.server(Server::Nats).expect("it runs");
         send(server, Signal::SIGKILL);
-        while std::fs::read_to_string(format!("/proc/{server}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
-            thread::sleep(Duration::from_millis(5));
-        }
+        let ended = async || {
+            let stat = std::fs::read_to_string(format!("/proc/{server}/stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        };
+        wait_until("the broker has ended", DEATH, ended).await;
         std::fs::remove_dir_all(self.stream_folder()).expect("our folder");
         copy_folder(&files.0, &self.stream_folder());
         send(up, Signal::SIGCONT);
@@ -60,6 +58,23 @@ impl System {
     fn stream_folder(&self) -> PathBuf {
         self.data().join("nats/jetstream")
     }
+}
+
+impl Servers {
+    /// Does the same as [`System::request_broker`].
+    pub fn request_broker(&self, subject: &str) {
+        request(self.nats_url(), subject);
+    }
+}
+
+/// Sends a request of the JetStream API to the broker at `url`, and waits for its answer.
+fn request(url: &str, subject: &str) {
+    let mut server = TcpStream::connect(url.trim_start_matches("nats://")).expect("it accepts connections");
+    let lines = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\nPING\r\n");
+    server.write_all(lines.as_bytes()).expect("it reads");
+    let mut answers = BufReader::new(server).lines().map(|line| line.expect("it answers"));
+    let answer = answers.find(|line| line.contains("\"type\"")).expect("an answer");
+    assert!(!answer.contains("\"error\""), "{subject}: {answer}");
 }
 
 fn copy_folder(from: &PathBuf, to: &PathBuf) {

@@ -12,7 +12,7 @@ use crate::{
         message::Message,
         stream_position::{self, StreamPosition},
         stream_scan::unreadable_behind,
-        stream_watch,
+        stream_watch, topology,
     },
     runtime::error::error_chain,
 };
@@ -52,8 +52,9 @@ pub(super) struct Delivery {
 pub(super) enum Failure {
     /// The consumer is opened again.
     Reopen(String),
-    /// The stream is not the one that was read, so that the position means nothing any more.
-    OtherStream(ServiceError),
+    /// The run ends: the stream is not the one that was read, so that the position means nothing any more, or it or the consumer
+    /// is missing.
+    EndRun(ServiceError),
 }
 
 impl Delivery {
@@ -84,11 +85,13 @@ pub(super) async fn open_after(
 async fn open_behind(broker: &Broker, source: &Source, position: StreamPosition) -> Result<Delivery, Failure> {
     let Source { stream: stream_name, consumer: consumer_name, filter } = source;
     let connections = broker.connections();
-    let found = stream_position::check(broker, stream_name, &position).await;
-    let found = found.map_err(|error| Failure::Reopen(error_chain(&error)))?;
-    stream_watch::verify(stream_name, &position, found).map_err(Failure::OtherStream)?;
-    let unreadable = unreadable_behind(broker, stream_name, filter, position.sequence).await;
-    let unreadable = unreadable.map_err(|error| Failure::Reopen(error_chain(&error)))?;
+    let again = |error: ServiceError| Failure::Reopen(error_chain(&error));
+    if let Some(missing) = topology::find_missing(broker, stream_name, consumer_name).await.map_err(again)? {
+        return Err(Failure::EndRun(topology::missing(&missing)));
+    }
+    let found = stream_position::check(broker, stream_name, &position).await.map_err(again)?;
+    stream_watch::verify(stream_name, &position, found).map_err(Failure::EndRun)?;
+    let unreadable = unreadable_behind(broker, stream_name, filter, position.sequence).await.map_err(again)?;
     let after = unreadable.last().map_or(position.sequence, |message| message.sequence);
     let passing = |what: &str, error: async_nats::Error| {
         let what = format!("{what} consumer {consumer_name} of stream {stream_name}");

@@ -194,7 +194,7 @@ impl OrderedConsumer {
                     self.stream.advance(self.position);
                     return Ok(std::mem::take(&mut self.batch));
                 }
-                Err(Failure::OtherStream(error)) => return Err(error),
+                Err(Failure::EndRun(error)) => return Err(error),
                 Err(Failure::Reopen(failure)) => {
                     self.open = None;
                     metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone())
@@ -237,7 +237,7 @@ impl OrderedConsumer {
                     self.delays = Box::new(backoff());
                     return Ok(());
                 }
-                Ok(Err(Failure::OtherStream(error))) => return Err(error),
+                Ok(Err(Failure::EndRun(error))) => return Err(error),
                 Ok(Err(Failure::Reopen(error))) => error,
                 Err(error) => error_chain(&error),
             };
@@ -283,7 +283,7 @@ impl OrderedConsumer {
 
     /// Fills the batch with the messages that have arrived, and for a moment with more while more are pending at the broker.
     async fn collect(&mut self, most: usize) -> Result<(), Failure> {
-        self.stream.verify().map_err(Failure::OtherStream)?;
+        self.stream.verify().map_err(Failure::EndRun)?;
         let mut deadline = None;
         while self.batch.messages.len() < most {
             let Some(open) = self.open.as_mut() else {
@@ -301,7 +301,7 @@ impl OrderedConsumer {
                         return Err(Failure::Reopen("the connection was lost".into()));
                     }
                     delivered = self.stream.next_look() => {
-                        self.stream.verify().map_err(Failure::OtherStream)?;
+                        self.stream.verify().map_err(Failure::EndRun)?;
                         open.verify_arrival(self.position.sequence, delivered).map_err(Failure::Reopen)?;
                         continue;
                     }

@@ -1,6 +1,6 @@
 //! Publishing so that nothing acknowledged is lost or reordered.
 
-use async_nats::{HeaderMap, RequestErrorKind};
+use async_nats::{HeaderMap, RequestError, RequestErrorKind};
 use events::{OutboundMessage, envelope::TRACEPARENT};
 use serde::Deserialize;
 use thiserror::Error;
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::warn;
 use uuid::Uuid;
 
-use super::{ACK_TIMEOUT, Broker};
+use super::{ACK_TIMEOUT, Broker, topology};
 use crate::{
     ServiceError,
     runtime::{backoff::backoff, error::error_chain},
@@ -19,6 +19,8 @@ const MAX_BATCH_MESSAGES: usize = 1_000;
 /// The number of messages from which on an atomic batch is used. The server creates and removes a store in folders of its own
 /// for each batch, so fewer messages cost less one by one.
 const MIN_ATOMIC_MESSAGES: usize = 16;
+/// The reason why nobody answers a publish.
+const NO_STREAM: &str = "no stream stores the subject (run `tickbell streams apply`), or JetStream is unavailable";
 /// A message that the broker will never accept.
 #[derive(Debug, Error)]
 #[error("the broker rejected the message for {subject}: {reason}")]
@@ -91,6 +93,10 @@ impl Broker {
                 }
                 Err(AttemptError::Rejected(rejected)) => return Err(rejected.into()),
                 Err(AttemptError::Unanswered(error)) => {
+                    if error == NO_STREAM {
+                        // In a box, because each future that publishes would be as large as this one, which is rare.
+                        Box::pin(topology::create_missing_for_publisher(self)).await;
+                    }
                     reported_failure = true;
                     self.check.failing(format!("publishes are not acknowledged: {error}"));
                     metrics::counter!("tickbell_publish_retries_total").increment(batch.len() as u64);
@@ -127,7 +133,7 @@ impl Broker {
                     .await
                     .map_err(|error| AttemptError::Unanswered(error_chain(&error)))?;
             }
-            Ok(())
+            Ok::<_, AttemptError>(())
         };
         // The send queue of a disconnected client fills up, and a send would then block for ever.
         timeout(ACK_TIMEOUT, sends).await.map_err(|_| AttemptError::Unanswered("the send queue is full".into()))??;
@@ -140,7 +146,7 @@ impl Broker {
             .client
             .request_with_headers(last.subject.clone(), headers, last.body.clone().into())
             .await
-            .map_err(|error| AttemptError::Unanswered(error_chain(&error)))?;
+            .map_err(AttemptError::from)?;
         check_ack(&reply.payload, last)
     }
 
@@ -156,13 +162,7 @@ impl Broker {
     async fn publish_one(&self, message: &OutboundMessage) -> Result<(), AttemptError> {
         let request =
             self.client.request_with_headers(message.subject.clone(), headers(message), message.body.clone().into());
-        match request.await {
-            Ok(reply) => check_ack(&reply.payload, message),
-            Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-                Err(AttemptError::Unanswered("no stream stores the subject, or JetStream is unavailable".into()))
-            }
-            Err(error) => Err(AttemptError::Unanswered(error_chain(&error))),
-        }
+        check_ack(&request.await?.payload, message)
     }
 }
 
@@ -174,6 +174,15 @@ enum AttemptError {
     NotAsBatch,
     /// The broker will never store the message.
     Rejected(Rejected),
+}
+
+impl From<RequestError> for AttemptError {
+    fn from(error: RequestError) -> Self {
+        match error.kind() {
+            RequestErrorKind::NoResponders => Self::Unanswered(NO_STREAM.into()),
+            _ => Self::Unanswered(error_chain(&error)),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -131,7 +131,7 @@ pub async fn resume(
     consumer: &str,
     saved: Option<StreamPosition>,
 ) -> Result<Resumption, ServiceError> {
-    let resumed = broker.on_connection(resume_on_connection(broker, consumer, saved)).await;
+    let resumed = broker.on_connection(Box::pin(resume_on_connection(broker, consumer, saved))).await;
     resumed.unwrap_or_else(|| Err(ServiceError::transient("ask for the streams", "the connection was lost")))
 }
 

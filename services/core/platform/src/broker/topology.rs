@@ -16,6 +16,7 @@ use tracing::{debug, warn};
 use crate::{
     Broker, ServiceError,
     broker::stream_scan::{self, Which},
+    runtime::error::error_chain,
 };
 
 /// Creates what is missing and updates what differs. A change that could delete messages is an error before anything changes.
@@ -94,14 +95,47 @@ pub async fn verify_consumer(
     }
 }
 
+/// Creates the streams that a publisher misses, where this process may. The publisher tries again in any case.
+pub(crate) async fn create_missing_for_publisher(broker: &Broker) {
+    if !broker.manages_streams() {
+        return;
+    }
+    let created = async {
+        let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
+        let missing = async |name: &String| Ok::<_, ServiceError>(stream_info(broker, name).await?.is_none());
+        for name in declared.streams.keys() {
+            if missing(name).await? {
+                return create_missing(broker, &declared, format!("stream {name}")).await;
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = created.await {
+        warn!(error = error_chain(&error), "cannot create the missing streams");
+    }
+}
+
+/// Returns what is missing of a consumer and its stream, if anything is.
+pub(crate) async fn find_missing(broker: &Broker, stream: &str, name: &str) -> Result<Option<String>, ServiceError> {
+    if stream_info(broker, stream).await?.is_none() {
+        return Ok(Some(format!("stream {stream}")));
+    }
+    Ok(consumer_info(broker, stream, name).await?.is_none().then(|| format!("consumer {stream}/{name}")))
+}
+
+/// Returns the error of a stream or a consumer that is missing: it may be created any time.
+pub(crate) fn missing(what: &str) -> ServiceError {
+    ServiceError::transient(format!("{what} is missing"), "run `tickbell streams apply`")
+}
+
 /// Creates what was deleted on the server while services run, where this process may.
 async fn create_missing(broker: &Broker, topology: &Topology, missing: String) -> Result<(), ServiceError> {
     if !broker.manages_streams() {
-        return Err(ServiceError::transient(format!("{missing} is missing"), "run `tickbell streams apply`"));
+        return Err(self::missing(&missing));
     }
     warn!(missing, "something of schemas/streams.yaml was deleted on the broker; creating it again");
     let failed = |error| ServiceError::transient(format!("{missing} is missing; run `tickbell streams apply`"), error);
-    apply(broker, topology).await.map_err(failed)
+    Box::pin(apply(broker, topology)).await.map_err(failed)
 }
 
 fn require_none(differences: Vec<String>) -> Result<(), ServiceError> {
@@ -171,7 +205,7 @@ pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Se
 /// Returns the state of a stream that must exist.
 pub(crate) async fn existing(broker: &Broker, name: &str) -> Result<Info, ServiceError> {
     let found = stream_info(broker, name).await?;
-    found.ok_or_else(|| ServiceError::transient(format!("stream {name} is missing"), "run `tickbell streams apply`"))
+    found.ok_or_else(|| missing(&format!("stream {name}")))
 }
 
 async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, ServiceError> {

@@ -157,7 +157,7 @@ async fn an_older_copy_of_the_streams_that_is_put_back_under_running_services_is
     }
     system.wait_until_processed().await;
 
-    system.put_streams_back(&copy);
+    system.put_streams_back(&copy).await;
     wait_until("the broker is back", NOTICE, async || system.try_broker().await).await;
     let second = follow(&system, "ETH-USD").await;
     publish(&system, "one", "ETH-USD", 8, &[90, 101]).await;
