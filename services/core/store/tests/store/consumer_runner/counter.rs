@@ -93,7 +93,11 @@ impl ConsumerService for Counter {
         was: Option<StreamPosition>,
         position: StreamPosition,
     ) -> Result<(), ServiceError> {
-        Ok(position::begin(&self.store, consumer, was, position).await?)
+        let consumer = consumer.to_owned();
+        let begun = self
+            .store
+            .transaction(move |tx| Box::pin(async move { position::begin_in(tx, &consumer, was, position).await }));
+        Ok(begun.await?)
     }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
