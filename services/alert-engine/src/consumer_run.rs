@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let work = async {
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
-        run.run().await
+        run.run(check).await
     };
     lead(store, broker, SERVICE, check, work).await.map(|never| match never {})
 }

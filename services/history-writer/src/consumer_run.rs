@@ -43,7 +43,7 @@ pub(crate) async fn run(
         let service = HistoryWriter { store: store.clone(), retention_days: settings.retention_days, max_ahead };
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
-        run.run().await
+        run.run(check).await
     };
     lead(store, broker, SERVICE, check, work).await.map(|never| match never {})
 }

@@ -59,7 +59,7 @@ pub(crate) async fn run(
         let users = ConsumerRun::open(&users, store, broker, plan(USERS, COLLECT_FOR)).await?;
         check.ready();
         tokio::select! {
-            ended = async { tokio::try_join!(alerts.run(), rules.run(), trades.run(), users.run()) } => ended.map(|_| ()),
+            ended = async { tokio::try_join!(alerts.run(check), rules.run(check), trades.run(check), users.run(check)) } => ended.map(|_| ()),
             ended = relay::run(store, SERVICE, broker, Duration::ZERO, shutdown) => ended,
             ended = silence::run(store, due) => ended.map(|never| match never {}),
         }

@@ -75,7 +75,7 @@ pub(crate) async fn run(
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
         tokio::select! {
-            ended = run.run() => ended.map(|never| match never {}),
+            ended = run.run(check) => ended.map(|never| match never {}),
             ended = relay::run(store, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
         }
     };

@@ -8,3 +8,4 @@ mod narrowing;
 pub mod position;
 pub mod runner;
 pub mod service;
+mod stall;

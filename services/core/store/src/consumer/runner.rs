@@ -49,6 +49,7 @@ use crate::{
         narrowing::{Contents, Narrowing},
         position::Advance,
         service::{Commit, ConsumerName, ConsumerService, Decided, Plan, Publish},
+        stall::Pending,
     },
     outbox::relay,
 };
@@ -84,6 +85,7 @@ pub struct ConsumerRun<'a, S: ConsumerService> {
     deciding: Contents,
     /// The messages that the streams have returned beyond the limit of a batch.
     surplus: VecDeque<(usize, Message)>,
+    pending: Pending,
 }
 
 /// The failure of a run, and the batch that failed; of no messages when it was no batch.
@@ -144,19 +146,25 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         }
         tracing::debug!(service = plan.service, consumers = ?plan.consumers, ?sequences, "state restored");
         let streams = StreamMerge::new(consumers);
-        let pending: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
-        service.opened(&mut state, &pending);
+        let waiting: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
+        service.opened(&mut state, &waiting);
         let narrowing = Narrowing::new(plan.batch, plan.on_broken_constraint);
-        let (deciding, surplus) = (Contents::default(), VecDeque::new());
-        Ok(Self { service, store, broker, plan, state, streams, positions, narrowing, deciding, surplus })
+        let (deciding, surplus, pending) = (Contents::default(), VecDeque::new(), Pending::default());
+        Ok(Self { service, store, broker, plan, state, streams, positions, narrowing, deciding, surplus, pending })
     }
 
-    /// Processes messages until a failure that opening the run anew does not mend.
-    pub async fn run(mut self) -> Result<Infallible, ServiceError> {
+    /// Processes messages until a failure that opening the run anew does not mend. `check` fails while messages wait and no
+    /// batch is finished.
+    pub async fn run(mut self, check: &Check) -> Result<Infallible, ServiceError> {
         loop {
+            let stalls = self.pending.report(check);
             // Boxed, as the opening below: this future would else be too large for the stack of a thread.
             let process = Box::pin(AssertUnwindSafe(self.process()).catch_unwind());
-            let Failure { error, batch } = match process.await {
+            let ended = tokio::select! {
+                ended = process => ended,
+                never = stalls => match never {},
+            };
+            let Failure { error, batch } = match ended {
                 Ok(Ok(never)) => match never {},
                 Ok(Err(failure)) => failure,
                 Err(panic) => Failure { error: Error::panicked(&*panic).into(), batch: self.deciding },
@@ -203,6 +211,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 }
                 messages = self.next(self.narrowing.limit()) => messages?,
             };
+            self.pending.began();
             let decided = self.decide(messages, gather_until).await;
             let batch = decided.map_err(|error| Failure { error, batch: self.deciding })?;
             gather_until = batch.began + self.plan.gather;
@@ -344,6 +353,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let consumer = &self.plan.consumers[0];
         metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => consumer.clone()).record(began.elapsed());
         metrics::histogram!("tickbell_batch_messages", "consumer" => consumer.clone()).record(messages as f64); // float: a histogram takes no other
+        self.pending.finished();
         Ok(())
     }
 }

@@ -90,11 +90,11 @@ async fn recovers_from(frozen: Frozen) {
     let servers = Servers::with_messages().await;
     let proxy = Proxy::start(&servers.nats.url).await;
     let settings = Settings { url: proxy.url.clone(), ..Settings::default() };
-    let check = Health::default().check("broker");
-    let broker = Broker::connect(&settings, SERVICE, check, Shutdown::new()).await.expect("the broker answers");
+    let broker = Broker::connect(&settings, SERVICE, check(), Shutdown::new()).await.expect("the broker answers");
     let counter = Counter::new(&servers.database.store, u64::MAX);
     let mut decided = counter.decided.subscribe();
-    let run = async { ConsumerRun::open(&counter, &servers.database.store, &broker, plan()).await?.run().await };
+    let run =
+        async { ConsumerRun::open(&counter, &servers.database.store, &broker, plan()).await?.run(&check()).await };
     let messages = async {
         decided.wait_for(|decided| decided.last() == Some(&MESSAGES)).await.expect("the counter lives");
         proxy.frozen.send_replace(frozen);
@@ -122,7 +122,8 @@ async fn the_pull_request_of_a_leader_that_stands_still_delays_the_next_one_by_s
     let servers = Servers::with_messages().await;
     let paused = Counter::new(&servers.database.store, u64::MAX);
     let run = ConsumerRun::open(&paused, &servers.database.store, &servers.broker, plan()).await.expect("it opens");
-    let mut run = Box::pin(run.run());
+    let check = check();
+    let mut run = Box::pin(run.run(&check));
     tokio::select! {
         ended = &mut run => panic!("{ended:?}"),
         finished = timeout(DEADLINE, servers.finished(MESSAGES)) => finished.expect("in time"),

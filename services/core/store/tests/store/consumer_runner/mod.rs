@@ -10,7 +10,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use events::{OutboundMessage, envelope::NATS_MSG_ID, streams::Topology};
 use futures::TryStreamExt;
 use platform::{
-    Broker, Health, ServiceError, Shutdown,
+    Broker, Check, Health, ServiceError, Shutdown,
     broker::{Settings, stream_scan, topology},
 };
 use store::{
@@ -73,13 +73,15 @@ impl Servers {
 
     /// Runs a counter as the leader, and returns the error that ends the run.
     async fn run(&self, counter: &Counter) -> ServiceError {
-        self.lead(async { ConsumerRun::open(counter, &self.database.store, &self.broker, plan()).await?.run().await })
-            .await
+        self.lead(async {
+            ConsumerRun::open(counter, &self.database.store, &self.broker, plan()).await?.run(&check()).await
+        })
+        .await
     }
 
     /// Does some work as the leader, and returns the error that ends it.
     async fn lead(&self, work: impl Future<Output = Result<Infallible, ServiceError>>) -> ServiceError {
-        let check = Health::default().check("leader");
+        let check = check();
         let ended = timeout(DEADLINE, runner::lead(&self.database.store, &self.broker, SERVICE, &check, work)).await;
         let Err(error) = ended.expect("in time");
         error
@@ -137,6 +139,11 @@ fn plan() -> Plan {
     Plan { maintain_every: Some(Duration::from_millis(5)), ..Plan::new(SERVICE, &[CONSUMER], BATCH) }
 }
 
+/// Returns a check that nobody looks at.
+fn check() -> Check {
+    Health::default().check("test")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_run_committed_and_did_not_publish_the_next_run_publishes_first() {
     let servers = Servers::with_messages().await;
@@ -187,7 +194,7 @@ async fn a_stale_run_is_fenced_and_changes_nothing() {
     // and it reads again from its own position.
     servers.run_until(MESSAGES).await;
     servers.publish(std::iter::once((MESSAGES + 1).to_string())).await;
-    let error = timeout(DEADLINE, run.run()).await.expect("in time").expect_err("it is stale");
+    let error = timeout(DEADLINE, run.run(&check())).await.expect("in time").expect_err("it is stale");
     assert_eq!(stale.decided().first(), Some(&1), "it decided what the other instance had applied");
     let ServiceError::Transient(_, cause) = error else { panic!("{error:?}") };
     assert!(matches!(cause.downcast_ref(), Some(Error::Fenced(consumer)) if consumer == CONSUMER), "{cause:?}");
@@ -260,8 +267,9 @@ async fn a_batch_that_is_decided_while_another_is_committed_follows_it_in_order(
     let plan = Plan { decide_ahead_from: Some(1), batch: 5, ..plan() };
     let run = ConsumerRun::open(&counter, &servers.database.store, &servers.broker, plan).await.expect("it opens");
     let everything = commits.wait_for(|commits| commits.last() == Some(&MESSAGES));
+    let check = check();
     tokio::select! {
-        ended = run.run() => panic!("{ended:?}"),
+        ended = run.run(&check) => panic!("{ended:?}"),
         commits = timeout(DEADLINE, everything) => {
             let commits = commits.expect("each commit was overtaken by decisions").expect("the counter lives").clone();
             assert!(commits.len() > 1 && commits.is_sorted(), "{commits:?}");
@@ -305,7 +313,8 @@ async fn a_broken_constraint_of_the_ledger_is_tried_once_more_and_then_ends_the_
     let counter = Counter::new(&servers.database.store, MESSAGES);
     let plan = Plan { on_broken_constraint: BrokenConstraint::Stop, ..plan() };
     let (store, broker) = (&servers.database.store, &servers.broker);
-    let error = servers.lead(async { ConsumerRun::open(&counter, store, broker, plan).await?.run().await }).await;
+    let error =
+        servers.lead(async { ConsumerRun::open(&counter, store, broker, plan).await?.run(&check()).await }).await;
     assert!(matches!(error, ServiceError::Permanent(..)) && Error::is_broken_constraint(&error), "{error:?}");
     assert_eq!(counter.decided().iter().filter(|sequence| **sequence == 7).count(), 2, "it is decided twice");
     assert_eq!(servers.database.count("SELECT count(*) FROM dead_letters").await, 0);
