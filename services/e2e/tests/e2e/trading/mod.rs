@@ -6,5 +6,6 @@ mod order_clients;
 mod order_idempotency;
 mod orders;
 mod prices_of_orders;
+mod settlement_stop;
 mod tampering;
 mod trader;
