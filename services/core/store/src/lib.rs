@@ -37,6 +37,7 @@ use crate::{
         hot_connections::HotConnections,
         notify::PgNotifier,
         pool::Pool,
+        progress::Monitor,
     },
 };
 
@@ -158,6 +159,7 @@ pub struct Store {
     pool: Pool,
     hosts: Hosts,
     hot: HotConnections,
+    monitor: Monitor,
     /// The scales of the assets that were looked up. A scale never changes, so it is cached without expiry.
     scales: Arc<RwLock<HashMap<Asset, u32>>>,
     notifier: PgNotifier,
@@ -221,6 +223,7 @@ impl Store {
             pool: Pool::new(options, settings.max_connections),
             hosts,
             hot: HotConnections::default(),
+            monitor: Monitor::default(),
             scales: Arc::default(),
             notifier: PgNotifier::default(),
             #[expect(

@@ -11,7 +11,7 @@ use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::pg::pool::timed_out;
+use crate::pg::{eager::eagerly, pool::timed_out};
 
 /// The deadline for a server to accept a connection and to say whether it takes writes.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ impl Hosts {
     /// Asks all servers at a time, over new connections, and returns the first one that says that it takes writes.
     pub(crate) async fn find_leader(&self) -> Result<PgConnectOptions, NoLeader> {
         let ask = async |options: &PgConnectOptions| {
-            let answer = timeout(ASK_TIMEOUT, takes_writes(options)).await;
+            let answer = timeout(ASK_TIMEOUT, eagerly(Box::pin(takes_writes(options)))).await;
             (options.clone(), answer.unwrap_or_else(|_| Err(timed_out(ASK_TIMEOUT))))
         };
         let mut asked: FuturesUnordered<_> = self.0.iter().map(ask).collect();

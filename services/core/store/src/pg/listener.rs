@@ -12,7 +12,10 @@ use tracing::{debug, warn};
 
 use crate::{
     Store,
-    pg::pool::{PING_TIMEOUT, timed_out},
+    pg::{
+        eager::eagerly,
+        pool::{PING_TIMEOUT, timed_out},
+    },
 };
 
 /// The longest wait for a connection that listens.
@@ -102,7 +105,8 @@ async fn connect(store: &Store, channel: &str) -> Result<Listening, sqlx::Error>
         listener.listen(channel).await?;
         Ok::<_, sqlx::Error>(listener)
     };
-    let listener = timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| timed_out(CONNECT_TIMEOUT))??;
+    let listener =
+        timeout(CONNECT_TIMEOUT, eagerly(Box::pin(connect))).await.map_err(|_| timed_out(CONNECT_TIMEOUT))??;
     debug!(channel, "listening for notifications");
     let now = Instant::now();
     Ok(Listening { listener, opened: now, alive: now, is_asked: false })

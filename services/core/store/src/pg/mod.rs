@@ -1,5 +1,6 @@
 //! The access to PostgreSQL: transactions, notifications, hot connections, the schema, and the conversion of columns.
 
+pub(crate) mod eager;
 pub(crate) mod hosts;
 pub(crate) mod hot_connections;
 pub(crate) mod listener;

@@ -24,6 +24,8 @@ use sqlx::{
 };
 use tokio::time::{Instant, error::Elapsed, timeout};
 
+use crate::pg::eager::eagerly;
+
 /// A connection that was used within this time is assumed to be alive.
 pub(crate) const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(1);
 /// The deadline of a statement outside of a transaction, which is shorter than that of a request.
@@ -66,7 +68,7 @@ impl Pool {
 
     /// Returns a connection of the pool. The future is boxed in one place, because the library's code for it is large.
     pub(crate) fn connection(&self) -> BoxFuture<'static, Result<Connection, sqlx::Error>> {
-        let acquire = self.pool.acquire();
+        let acquire = eagerly(Box::pin(self.pool.acquire()));
         Box::pin(async move { Ok(Connection { connection: acquire.await?, is_discarded: false }) })
     }
 

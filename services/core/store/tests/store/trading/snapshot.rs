@@ -101,7 +101,7 @@ async fn a_trade_whose_tick_is_not_in_the_history_is_listed() {
         ("INSERT INTO consumer_positions VALUES ('history-writer', 8, NULL, now())".into(), 0),
         ("UPDATE consumer_positions SET stream_position = 9 WHERE consumer = 'history-writer'".into(), 1),
         (format!("SELECT create_ticks_partition(date_trunc('month', '{day}'::timestamptz)::date)"), 1),
-        ("INSERT INTO instruments (symbol, venue, first_sequence) VALUES ('ETH-USD', 'test', 1), ('BTC-USD', 'test', 2)".into(), 1),
+        ("INSERT INTO instruments (symbol, venue, is_primary) VALUES ('ETH-USD', 'test', true), ('BTC-USD', 'test', true)".into(), 1),
         (tick(1, 4000), 1),
         (tick(2, 3999), 1),
         (tick(2, 4000), 0),
