@@ -12,6 +12,7 @@ import schemathesis
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 DECIMAL = re.compile(r"([1-9][0-9]{0,9}|0)\.[0-9]{3,12}")
 NAME = re.compile(r"[!-~]{1,64}")
+PAIR = re.compile(r"([A-Z0-9]{1,20}(?:\.[A-Z0-9]{1,5})?[-/_])[A-Z0-9]{1,20}")
 FUTURE = "2999-01-01T00:00:00Z"
 AMOUNTS = ("size", "funds", "price", "stop_price", "above", "below", "percent", "amount")
 
@@ -40,6 +41,9 @@ def in_order(query: dict) -> None:
 def put_right(fields: dict) -> None:
     if isinstance(fields.get("expires_at"), str) and TIME.fullmatch(fields["expires_at"]):
         fields["expires_at"] = FUTURE
+    # A pair is quoted in a currency or a coin that is known, and an order of a share says what it is paid in.
+    if isinstance(fields.get("symbol"), str) and (pair := PAIR.fullmatch(fields["symbol"])):
+        fields["symbol"] = pair[1] + "USD"
     # A user's orders have different names.
     if isinstance(fields.get("client_order_id"), str) and NAME.fullmatch(fields["client_order_id"]):
         fields["client_order_id"] = str(uuid.uuid4())

@@ -95,7 +95,8 @@ BEGIN
         'SELECT ON consumer_positions, leases, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
-        'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states TO tickbell_operator',
+        'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states, instruments, ticks, '
+            'dropped_tick_months TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
         'EXECUTE ON FUNCTION lock_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'
