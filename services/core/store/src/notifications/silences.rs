@@ -1,6 +1,6 @@
 //! Markets that rules watch and that do not tick: the rules cannot fire, and their owners do not know.
 //!
-//! Whether a market ticks is told by the clock of the database at which the alert-engine evaluated its last tick, and not by
+//! Whether a market ticks is decided by the clock of the database at which the alert-engine evaluated its last tick, and not by
 //! the tick's own time, because a recording has ticks of long ago. A market whose newest price in the history is newer than
 //! the last evaluated one is not silent: then the alert-engine is behind.
 
