@@ -6,7 +6,7 @@
 use std::{collections::HashMap, mem, time::Duration};
 
 use ::rules::{Changes, Engine, RuleFiring};
-use events::{AlertFired, Channel, Event, OutboundMessage, RuleChanged, Target, Timestamp};
+use events::{AlertFired, Event, OutboundMessage, RuleChanged, Timestamp};
 use futures::future::BoxFuture;
 use market_data::{MaxAhead, SkippedTicks, StoredTick, TickRefusal};
 use platform::{
@@ -234,31 +234,13 @@ fn report_without_row(rules: &[Uuid]) {
 
 /// Returns the message to publish for a firing; none for a suppressed one.
 fn alert(firing: RuleFiring, cause: &Message) -> Option<OutboundMessage> {
-    let RuleFiring { rule, firing } = firing;
-    if firing.suppressed.is_some() {
-        return None;
-    }
-    let id = AlertFired::id_of(rule.id, firing.number);
-    let span = info_span!("evaluate", alert = id, symbol = %rule.symbol, sequence = firing.sequence);
+    let alert = firing.event()?;
+    let AlertFired { id, symbol, price, .. } = &alert;
+    let span = info_span!("evaluate", alert = id, %symbol, sequence = alert.stream_sequence);
     set_parent(&span, cause.traceparent());
-    info!(parent: &span, alert = id, symbol = %rule.symbol, price = %firing.price, "rule fired");
+    info!(parent: &span, alert = id, %symbol, %price, "rule fired");
     let age = clock::now().micros().saturating_sub(cause.stored_at.micros()).max(0) as u64;
     metrics::histogram!("tickbell_alert_decision_latency_seconds").record(Duration::from_micros(age));
-    let alert = AlertFired {
-        id,
-        rule_id: rule.id,
-        number: firing.number,
-        symbol: firing.symbol,
-        venue: firing.venue,
-        condition: rule.condition,
-        fired_at: firing.fired_at,
-        price: firing.price,
-        reference_price: firing.reference.map(|(price, _)| price),
-        reference_at: firing.reference.map(|(_, at)| at),
-        change_percent: firing.change_percent,
-        stream_sequence: firing.sequence,
-        targets: vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }],
-    };
     Some(with_trace_context(alert.to_message(), traceparent(&span, cause.traceparent())))
 }
 

@@ -49,6 +49,9 @@ BEGIN
         'SELECT ON rule_states, market_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
         'SELECT, INSERT ON orders, order_idempotency_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
+        -- Publishes again what the broker has lost, and says whether mail goes out; no address.
+        'SELECT ON consumer_positions, channel_states TO tickbell_gateway',
+        'SELECT (status, next_attempt_at) ON deliveries TO tickbell_gateway',
 
         -- Judges.
         'SELECT ON rules TO tickbell_alert_engine',
@@ -81,6 +84,7 @@ BEGIN
         -- Tells people.
         'SELECT, INSERT, UPDATE ON deliveries, consumer_positions TO tickbell_notifier',
         'SELECT, INSERT ON delivery_attempts, batched_sources, dead_letters TO tickbell_notifier',
+        'SELECT, UPDATE ON channel_states TO tickbell_notifier',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_notifier',
         'SELECT, INSERT, UPDATE ON leases TO tickbell_notifier',
         -- Where to write to; no password's hash.
@@ -92,12 +96,16 @@ BEGIN
         'SELECT ON market_states, instruments, latest_prices TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
-        'SELECT ON consumer_positions, leases, outbox, deliveries, delivery_attempts, dead_letters TO tickbell_operator',
+        'SELECT ON consumer_positions, leases, outbox, deliveries, delivery_attempts, channel_states, dead_letters '
+            'TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states, instruments, ticks, '
             'dropped_tick_months TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
+        -- `tickbell streams republish`; no token's hash.
+        'SELECT (id, rule, revision, status, created_at, updated_at) ON rules TO tickbell_operator',
+        'SELECT ON rule_states, firings, batched_sources TO tickbell_operator',
         'EXECUTE ON FUNCTION lock_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator'
     ] LOOP
@@ -139,7 +147,10 @@ DROP POLICY IF EXISTS operator_sees_all ON leases;
 DROP POLICY IF EXISTS operator_sees_all ON consumer_positions;
 DROP POLICY IF EXISTS operator_sees_all ON outbox;
 DROP POLICY IF EXISTS operator_sees_all ON dead_letters;
+DROP POLICY IF EXISTS gateway_sees_all ON consumer_positions;
 CREATE POLICY operator_sees_all ON consumer_positions FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON leases FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON outbox FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON dead_letters FOR SELECT USING (current_user = 'tickbell_operator');
+-- What a consumer has yet to read is not lost.
+CREATE POLICY gateway_sees_all ON consumer_positions FOR SELECT USING (current_user = 'tickbell_gateway');

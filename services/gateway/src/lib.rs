@@ -14,7 +14,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
-use store::{Store, trading::order_waiters::OrderWaiters};
+use store::{Store, notifications::outages, trading::order_waiters::OrderWaiters};
 use tokio::net::TcpListener;
 use tracing::info;
 use utoipa_swagger_ui::SwaggerUi;
@@ -38,6 +38,7 @@ pub struct Gateway {
     order_waiters: OrderWaiters,
     broker: Broker,
     check: Check,
+    mail: Check,
 }
 
 impl Gateway {
@@ -57,6 +58,8 @@ impl Gateway {
         let listener = TcpListener::bind(settings.listen).await.map_err(address_taken)?;
         let address = listener.local_addr().map_err(address_taken)?;
         let check = health.check("gateway");
+        // Without mail everything else still works, and all gateways would be unready at once.
+        let mail = health.optional_check(outages::CHECK);
         let order_waiters = OrderWaiters::default();
         let state = AppState {
             store: store.clone(),
@@ -72,7 +75,7 @@ impl Gateway {
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
         let router = with_middleware(router, &settings);
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
-        Ok(Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check })
+        Ok(Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail })
     }
 
     /// Returns the address that it listens on.
@@ -83,7 +86,7 @@ impl Gateway {
     /// Serves requests and relays the events that they commit, until shutdown. Then it reports that it is not ready, goes
     /// on serving while the load balancer learns of it, and finishes the requests that have begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check } = self;
+        let Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail } = self;
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(axum::middleware::from_fn_with_state(shutdown.clone(), close_when_draining));
         let close = Shutdown::new();
@@ -107,6 +110,7 @@ impl Gateway {
         tokio::select! {
             ended = async { tokio::try_join!(serve, relay_then_drain) } => ended.map(|_| ()),
             never = order_waiters.run(&store) => match never {},
+            never = outages::watch(&store, &mail) => match never {},
         }
     }
 }

@@ -27,7 +27,7 @@ use platform::{
     supervise,
 };
 use serde::Deserialize;
-use store::Store;
+use store::{Store, notifications::outages};
 use tokio::sync::Notify;
 
 use crate::{
@@ -175,16 +175,21 @@ pub async fn run(
     let from = smtp.mailbox().map_err(wrong)?;
 
     let (intake_check, dispatcher_check) = (health.check(SERVICE), health.check(DISPATCHER));
+    // A notifier without a mail server does all that it can, and another one could do no more.
+    let mail_check = health.optional_check(outages::CHECK);
     store::consumer::dead_letters::register_metrics(SERVICE);
     notifications::register_metrics();
     dispatcher::register_metrics();
     let due = Notify::new();
     let stop = shutdown.child_token();
     let dispatcher = Dispatcher::new(store.clone(), mailer, links, from, &settings, stop.clone());
-    let result = tokio::try_join!(
-        supervise(SERVICE, &intake_check, &shutdown, || intake::run(&broker, &store, &intake_check, &due, &shutdown)),
-        supervise(DISPATCHER, &dispatcher_check, &shutdown, || dispatcher.run(&dispatcher_check, &due)),
-    );
+    let result = tokio::select! {
+        ended = async { tokio::try_join!(
+            supervise(SERVICE, &intake_check, &shutdown, || intake::run(&broker, &store, &intake_check, &due, &shutdown)),
+            supervise(DISPATCHER, &dispatcher_check, &shutdown, || dispatcher.run(&dispatcher_check, &due)),
+        ) } => ended,
+        never = outages::watch(&store, &mail_check) => match never {},
+    };
     // This also bounds the wait for attempts in flight when one of the two has failed.
     stop.cancel();
     dispatcher.finish().await;

@@ -135,7 +135,7 @@ async fn compare_stream(
     broker: &Broker,
 ) -> Result<(u64, u64), ServiceError> {
     let applied = snapshot.position(CONSUMER).await?;
-    let mut messages = stream_scan::messages(broker, STREAM, Some(applied)).await?.ready_chunks(PAGE_SIZE as usize);
+    let mut messages = stream_scan::messages(broker, STREAM, ..=applied).await?.ready_chunks(PAGE_SIZE as usize);
     let mut seen = (0, 0);
     while let Some(page) = messages.next().await {
         let (mut orders, mut deposits) = (Vec::<(u64, OrderPlaced)>::new(), Vec::<(u64, DepositRequested)>::new());

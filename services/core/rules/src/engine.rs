@@ -9,7 +9,7 @@ use std::{
 };
 
 use events::{
-    Baseline, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Venue,
+    AlertFired, Baseline, Channel, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Target, Tick, Venue,
     money::change_percent,
     rule::{Change, RuleChange},
 };
@@ -29,6 +29,28 @@ pub struct RuleFiring {
     pub rule: Arc<Rule>,
     /// The firing, which may be suppressed.
     pub firing: Firing,
+}
+
+impl RuleFiring {
+    /// Returns the event that reports the firing; none for a suppressed one.
+    pub fn event(self) -> Option<AlertFired> {
+        let Self { rule, firing } = self;
+        firing.suppressed.is_none().then(|| AlertFired {
+            id: AlertFired::id_of(rule.id, firing.number),
+            rule_id: rule.id,
+            number: firing.number,
+            symbol: firing.symbol,
+            venue: firing.venue,
+            condition: rule.condition,
+            fired_at: firing.fired_at,
+            price: firing.price,
+            reference_price: firing.reference.map(|(price, _)| price),
+            reference_at: firing.reference.map(|(_, at)| at),
+            change_percent: firing.change_percent,
+            stream_sequence: firing.sequence,
+            targets: vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }],
+        })
+    }
 }
 
 /// All rules and markets.

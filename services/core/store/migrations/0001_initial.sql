@@ -218,9 +218,12 @@ CREATE TABLE firings (
     change_percent  numeric,
     sequence        bigint      NOT NULL,
     suppressed      text,
+    saved_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (rule_id, number)
 );
 COMMENT ON TABLE firings IS 'Each time that a rule has fired, numbered from 1 for each rule.';
+COMMENT ON COLUMN firings.saved_at IS
+    'When the firing was saved, by the clock of the database: fired_at is the time of the tick, which a recording has of long ago.';
 COMMENT ON COLUMN firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
 
 CREATE TABLE market_states (
@@ -375,6 +378,26 @@ CREATE TABLE delivery_attempts (
     PRIMARY KEY (delivery_id, attempt)
 );
 COMMENT ON TABLE delivery_attempts IS 'Each attempt at a delivery, numbered from 1, and its outcome.';
+
+CREATE TABLE channel_states (
+    channel          text        PRIMARY KEY CHECK (channel IN ('email')),
+    last_accepted_at timestamptz,
+    failing_since    timestamptz,
+    is_server_away   boolean     NOT NULL DEFAULT false,
+    refused_count    integer     NOT NULL DEFAULT 0,
+    last_error       text        NOT NULL DEFAULT ''
+);
+INSERT INTO channel_states (channel) VALUES ('email');
+COMMENT ON TABLE channel_states IS
+    'Whether messages go out on each channel, as the notifiers see it.';
+COMMENT ON COLUMN channel_states.last_accepted_at IS
+    'When a server has last accepted a message, to 10 seconds: a row that every attempt changed would make all of them wait for each other.';
+COMMENT ON COLUMN channel_states.failing_since IS
+    'When the first attempt failed since the last message that was accepted; null while none has.';
+COMMENT ON COLUMN channel_states.is_server_away IS
+    'Whether the server has not answered since, or has refused this client, which is no refusal of a message.';
+COMMENT ON COLUMN channel_states.refused_count IS
+    'The number of new messages that failed since.';
 
 CREATE TABLE batched_sources (
     source_id   text PRIMARY KEY COLLATE "C",
@@ -777,7 +800,7 @@ BEGIN
         'rules', (SELECT coalesce(jsonb_agg(CASE WHEN r.user_id = account THEN r.rule ELSE r.rule - 'then' END
                                             || jsonb_build_object(
                       'status', r.status, 'created_at', r.created_at, 'updated_at', r.updated_at,
-                      'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' || jsonb_build_object(
+                      'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' - 'saved_at' || jsonb_build_object(
                                       'price', f.price::text, 'reference_price', f.reference_price::text,
                                       'change_percent', f.change_percent::text) ORDER BY f.number), '[]')
                                   FROM firings f WHERE f.rule_id = r.id)) ORDER BY r.created_at), '[]')

@@ -10,6 +10,7 @@ pub mod market;
 pub mod notifications;
 pub mod outbox;
 pub mod pg;
+pub mod republish;
 pub mod rules;
 pub mod trading;
 

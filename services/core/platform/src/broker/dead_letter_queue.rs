@@ -26,7 +26,7 @@ pub async fn list(broker: &Broker) -> Result<Vec<DeadLetterEntry>, ServiceError>
         sequence: message.sequence,
         dead_letter: message.event().map_err(|error| error.to_string()),
     };
-    stream_scan::messages(broker, STREAM, None).await?.map(|message| message.map(entry)).try_collect().await
+    stream_scan::messages(broker, STREAM, ..).await?.map(|message| message.map(entry)).try_collect().await
 }
 
 /// Publishes the message of a dead letter again to its subject, then deletes the dead letter.

@@ -4,6 +4,8 @@
 //! each time that the message is delivered. The API gives headers and bodies as bytes: here such a message is read like any
 //! other, so that it can be given up.
 
+use std::ops::{Bound, RangeBounds};
+
 use async_nats::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
@@ -18,21 +20,30 @@ use crate::{Broker, ServiceError, broker::message::Message};
 /// The number of concurrent reads.
 const CONCURRENT_READS: usize = 16;
 
-/// Returns the messages of a stream, oldest first, up to and with sequence `up_to` where one is given. Messages that were
-/// deleted from the stream are skipped.
+/// Returns the messages of a stream, oldest first, whose sequences are in a range. Messages that were deleted from the stream
+/// are skipped.
 pub async fn messages<'a>(
     broker: &'a Broker,
     stream: &'a str,
-    up_to: Option<u64>,
+    sequences: impl RangeBounds<u64>,
 ) -> Result<BoxStream<'a, Result<Message, ServiceError>>, ServiceError> {
     let found = broker.jetstream().get_stream(stream).await;
     let found = found.map_err(|error| {
         ServiceError::permanent(format!("find stream {stream}; run `tickbell streams apply`"), error)
     })?;
     let state = &found.cached_info().state;
-    let last = state.last_sequence.min(up_to.unwrap_or(u64::MAX));
     // Sequences count from 1; in an empty stream the first sequence is greater than the last, or 0.
-    let wanted = state.first_sequence.max(1)..=last;
+    let first = match sequences.start_bound() {
+        Bound::Included(first) => *first,
+        Bound::Excluded(before) => before.saturating_add(1),
+        Bound::Unbounded => 1,
+    };
+    let last = match sequences.end_bound() {
+        Bound::Included(last) => *last,
+        Bound::Excluded(after) => after.saturating_sub(1),
+        Bound::Unbounded => u64::MAX,
+    };
+    let wanted = state.first_sequence.max(first).max(1)..=state.last_sequence.min(last);
     let message = move |seq| async move { read(broker, stream, Which::At { seq }).await.transpose() };
     Ok(futures::stream::iter(wanted).map(message).buffered(CONCURRENT_READS).filter_map(std::future::ready).boxed())
 }

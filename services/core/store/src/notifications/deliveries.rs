@@ -174,6 +174,7 @@ pub async fn record_attempts(store: &Store, attempts: Vec<DeliveryAttempt>) -> R
                 update_deliveries(tx, &attempts).await?;
                 add_attempts(tx, &attempts).await?;
                 wake_deliveries(tx, &attempts).await?;
+                update_channel(tx, &attempts).await?;
                 let events: Vec<_> = attempts.iter().map(|attempt| attempt.update.to_message()).collect();
                 outbox::add_without_notify(tx, SERVICE, &events).await
             })
@@ -250,6 +251,34 @@ async fn add_attempts(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<(), E
     .bind(updates().map(|update| update.outcome.as_str()).collect::<Vec<_>>())
     .bind(updates().map(|update| update.detail.as_str()).collect::<Vec<_>>())
     .bind(updates().map(|update| update.at.datetime()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Records whether mail goes out, which [`super::outages`] reads. No row is locked after this one, so that two transactions
+/// cannot deadlock; while mail goes out, few of them change it.
+async fn update_channel(tx: &mut Tx, attempts: &[DeliveryAttempt]) -> Result<(), Error> {
+    let Some(last) = attempts.last() else { return Ok(()) };
+    if attempts.iter().any(|attempt| attempt.update.outcome == Outcome::Sent) {
+        sqlx::query(
+            "UPDATE channel_states SET last_accepted_at = now(), failing_since = NULL, is_server_away = false,
+                 refused_count = 0, last_error = ''
+             WHERE channel = 'email' AND (failing_since IS NOT NULL OR last_accepted_at IS NULL
+                 OR last_accepted_at < now() - interval '10 seconds')",
+        )
+        .execute(&mut **tx)
+        .await?;
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE channel_states SET failing_since = coalesce(failing_since, now()), is_server_away = is_server_away OR $1,
+             refused_count = refused_count + $2, last_error = $3
+         WHERE channel = 'email'",
+    )
+    .bind(attempts.iter().any(|attempt| attempt.waits_for_server))
+    .bind(attempts.iter().filter(|attempt| attempt.update.attempt == 1).count() as i32)
+    .bind(&last.update.detail)
     .execute(&mut **tx)
     .await?;
     Ok(())

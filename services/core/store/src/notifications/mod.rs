@@ -1,5 +1,6 @@
-//! The deliveries of notifications, the addresses of their recipients, and the markets that are silent.
+//! The deliveries of notifications, the addresses of their recipients, outages of mail, and the markets that are silent.
 
 pub mod deliveries;
+pub mod outages;
 pub mod recipients;
 pub mod silences;

@@ -2,6 +2,8 @@
 
 pub mod relay;
 
+use std::collections::HashSet;
+
 use events::OutboundMessage;
 use sqlx::{Postgres, QueryBuilder, postgres::PgArguments, query::QueryScalar, types::Json};
 
@@ -90,6 +92,15 @@ pub(crate) fn push_together(
         },
     );
     Ok(())
+}
+
+/// Returns those of these message ids that are in an outbox which this process may see.
+pub(crate) async fn find_ids(store: &Store, ids: &[&str]) -> Result<HashSet<String>, Error> {
+    let found = sqlx::query_scalar(
+        "SELECT message_id FROM outbox WHERE message_id = ANY($1)
+         UNION SELECT batched FROM outbox, unnest(batch_message_ids) AS batched WHERE batched = ANY($1)",
+    );
+    Ok(found.bind(ids).fetch_all(store.pool()).await?.into_iter().collect())
 }
 
 /// Returns the PostgreSQL channel that announces committed events of a service to its relay alone.

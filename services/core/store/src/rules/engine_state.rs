@@ -215,7 +215,7 @@ fn rule(row: &PgRow) -> Result<(Rule, RuleState), Error> {
     Ok((rule.0, state))
 }
 
-fn last_change(row: &PgRow) -> Result<RuleChanged, Error> {
+pub(crate) fn last_change(row: &PgRow) -> Result<RuleChanged, Error> {
     let Json(rule) = row.try_get("rule")?;
     let status = row::word(row, "status", RuleStatus::parse)?;
     let happened = match status {

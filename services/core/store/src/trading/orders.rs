@@ -315,7 +315,7 @@ async fn add_idempotency_key(tx: &mut Tx, order: &OrderRecord, key: &str) -> Res
 
 /// The reason of a cancellation request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CancelReason {
+pub(crate) enum CancelReason {
     /// The owner requests the cancellation, or the account is erased.
     Requested,
     /// The order's alert has ended. An order that the alert has already placed stays open.
@@ -344,7 +344,7 @@ pub(crate) async fn cancel_with(
     outbox::add(tx, outbox::GATEWAY, &events.collect::<Vec<_>>()).await
 }
 
-fn cancellation(order: &OrderRecord, reason: CancelReason, now: Timestamp) -> OrderCancelRequested {
+pub(crate) fn cancellation(order: &OrderRecord, reason: CancelReason, now: Timestamp) -> OrderCancelRequested {
     // The id is derived from the order and not random, so that a repeated request is recognised as a duplicate.
     let name: &[u8] = match reason {
         CancelReason::Requested => b"cancel",
@@ -360,7 +360,7 @@ fn cancellation(order: &OrderRecord, reason: CancelReason, now: Timestamp) -> Or
     }
 }
 
-fn record(row: &PgRow) -> Result<OrderRecord, Error> {
+pub(crate) fn record(row: &PgRow) -> Result<OrderRecord, Error> {
     let decided: Option<&str> = row.try_get("status")?;
     Ok(OrderRecord {
         id: row.try_get("id")?,

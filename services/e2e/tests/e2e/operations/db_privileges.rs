@@ -33,6 +33,9 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("transfers", "S"),
             ("trades", "S"),
             ("assets", "S"),
+            ("consumer_positions", "S"),
+            ("channel_states", "S"),
+            ("deliveries", "s"),
         ],
     ),
     (
@@ -69,6 +72,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("deliveries", "SIU"),
             ("delivery_attempts", "SI"),
             ("batched_sources", "SI"),
+            ("channel_states", "SU"),
             ("consumer_positions", "SIU"),
             ("leases", "SIU"),
             ("outbox", "SID"),
@@ -128,12 +132,18 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("ticks", "S"),
             ("dropped_tick_months", "S"),
             ("users", "s"),
+            ("rules", "s"),
+            ("rule_states", "S"),
+            ("firings", "S"),
+            ("batched_sources", "S"),
+            ("channel_states", "S"),
         ],
     ),
 ];
 
 /// The columns for which the small letters hold.
 const COLUMNS: &str = "\
+tickbell_gateway deliveries SELECT next_attempt_at status
 tickbell_gateway users INSERT created_at email id password_hash
 tickbell_gateway users UPDATE password_hash
 tickbell_notifier password_resets SELECT id user_id
@@ -141,6 +151,7 @@ tickbell_notifier rule_states SELECT rule_id status
 tickbell_notifier rules SELECT id rule status updated_at
 tickbell_notifier sign_ups SELECT email id
 tickbell_notifier users SELECT email id
+tickbell_operator rules SELECT created_at id revision rule status updated_at
 tickbell_operator users SELECT email id
 tickbell_trade_settler accounts INSERT asset hash id kind user_id";
 

@@ -152,7 +152,15 @@ async fn check_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Findin
         before = mem::replace(&mut status, status::read(broker, store).await?).consumers;
     }
     let consumers = check_lag(&before, &status.consumers);
-    let status::Deliveries { waiting, failed } = status.deliveries;
+    let status::Deliveries { waiting, failed, outage } = status.deliveries;
+    let mail = match outage {
+        None => Finding::ok("mail", "goes out, as far as there is any"),
+        Some(outage) => Finding::problem(
+            "mail",
+            outage,
+            "check that the mail server answers, smtp.url and what it says about this client; or start the notifier",
+        ),
+    };
     let detail = format!("{waiting} waiting, {failed} failed");
     let deliveries = if failed == 0 {
         Finding::ok("deliveries", detail)
@@ -170,7 +178,7 @@ async fn check_flow(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Findin
         let remedy = "read the reasons with `tickbell dlq list`; after fixing the cause, run `tickbell dlq replay`";
         Finding::problem("dead letters", format!("{dead} messages could not be processed"), remedy)
     };
-    Ok(vec![consumers, deliveries, dead])
+    Ok(vec![consumers, mail, deliveries, dead])
 }
 
 /// Tells consumers that stand still from those that are behind and move, given two looks at them.

@@ -9,7 +9,12 @@ use platform::{
     },
 };
 use serde::Serialize;
-use store::{Store, consumer::position, notifications::deliveries, outbox};
+use store::{
+    Store,
+    consumer::position,
+    notifications::{deliveries, outages},
+    outbox,
+};
 
 use crate::{
     commands::connect::{broker, settings, store},
@@ -41,6 +46,8 @@ pub(crate) struct Consumer {
 pub(crate) struct Deliveries {
     pub(crate) waiting: i64,
     pub(crate) failed: i64,
+    /// Why no mail goes out, where none does.
+    pub(crate) outage: Option<String>,
 }
 
 /// Deposits of `tickbell accounts deposit` leave through the outbox of this name, which no service has.
@@ -59,7 +66,9 @@ pub(crate) async fn run(options: &GlobalOptions, output: &OutputOptions) -> anyh
         [name.clone(), stream.clone(), position.to_string(), lag.to_string(), last]
     });
     print_table(&["CONSUMER", "STREAM", "POSITION", "LAG", "LAST EVENT"], &rows.collect::<Vec<_>>());
-    print(&format!("\nDeliveries: {} waiting, {} failed", status.deliveries.waiting, status.deliveries.failed));
+    let Deliveries { waiting, failed, outage } = &status.deliveries;
+    print(&format!("\nDeliveries: {waiting} waiting, {failed} failed"));
+    outage.iter().for_each(|outage| print(&format!("Mail: {outage}")));
     Ok(Exit::Done)
 }
 
@@ -81,7 +90,8 @@ pub(crate) async fn read(broker: &Broker, store: &Store) -> anyhow::Result<Statu
         }
     }
     let deliveries = deliveries::counts(store).await?;
-    let deliveries = Deliveries { waiting: deliveries.waiting, failed: deliveries.failed };
+    let outage = outages::find(store).await?.map(|outage| outage.to_string());
+    let deliveries = Deliveries { waiting: deliveries.waiting, failed: deliveries.failed, outage };
     Ok(Status { consumers, deliveries })
 }
 

@@ -1,11 +1,26 @@
 //! `tickbell streams`: creates, compares and exports the JetStream topology.
 
+use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use events::streams::Topology;
-use platform::broker::{nack_export, topology};
+use platform::{
+    broker::{nack_export, topology},
+    runtime::error::error_chain,
+};
+use store::{
+    outbox::relay,
+    republish::{self, Kind, MAX_EVENTS},
+};
 
-use crate::commands::connect::{broker, settings};
-use crate::{exit::Exit, options::GlobalOptions, print::print};
+use crate::{
+    commands::connect::{broker, settings, store},
+    exit::Exit,
+    options::GlobalOptions,
+    print::{eprint, print},
+};
+
+/// The producer of the events in the outbox.
+const PRODUCER: &str = "operator";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -19,6 +34,23 @@ pub(crate) enum Command {
         #[arg(long, value_enum, default_value_t = Format::Nack)]
         format: Format,
     },
+    /// Publish again what the broker has lost and the database has: deposits, orders, changes of rules, firings
+    ///
+    /// An order that is published again trades at the price of now. Run it after an older copy of the broker's files was put
+    /// back, or its streams were lost. Running it again changes nothing.
+    Republish {
+        /// Print how many events are lost, and publish none
+        #[arg(long)]
+        dry_run: bool,
+        /// Only these kinds, separated by commas: deposits, orders, triggers (firings that place an order), cancellations (of
+        /// orders whose rule or account is deleted), rules, confirmations (of rules), firings (to notify of), order-news
+        #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = kind)]
+        only: Vec<Kind>,
+    },
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    Kind::parse(text).ok_or_else(|| format!("must be one of {}", Kind::ALL.map(Kind::as_str).join(", ")))
 }
 
 /// A format that the topology can be exported in.
@@ -32,6 +64,11 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     let declared = Topology::declared()?;
     match command {
         Command::Export { format: Format::Nack } => print(nack_export::export(&declared)?.trim_end()),
+        Command::Republish { dry_run, only } => {
+            let kinds: Vec<Kind> =
+                Kind::ALL.into_iter().filter(|kind| only.is_empty() || only.contains(kind)).collect();
+            return republish(options, &kinds, dry_run).await;
+        }
         Command::Apply => {
             topology::apply(&broker(&settings(options)?).await?, &declared).await?;
             for (name, stream) in &declared.streams {
@@ -48,4 +85,34 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
         }
     }
     Ok(Exit::Done)
+}
+
+/// Publishes the lost events of each kind. A kind that fails does not keep the others from being published.
+async fn republish(options: &GlobalOptions, kinds: &[Kind], dry_run: bool) -> anyhow::Result<Exit> {
+    let settings = settings(options)?;
+    let (store, broker) = (store(&settings).await?, broker(&settings).await?);
+    let mut exit = Exit::Done;
+    for kind in kinds {
+        let lost = match republish::find_lost(&store, &broker, *kind).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                eprint(&format!("{}: {}", kind.as_str(), error_chain(&error)));
+                exit = Exit::Failed;
+                continue;
+            }
+        };
+        let count = lost.len();
+        if !dry_run && count > 0 {
+            republish::add(&store, PRODUCER, lost).await?;
+            let saved = "the events are saved and not published; the next `tickbell streams republish` publishes them";
+            relay::publish_pending(&store, PRODUCER, &broker).await.context(saved)?;
+        }
+        let done = if dry_run { "lost" } else { "published again" };
+        print(&format!("{}: {count} {done}", kind.as_str()));
+        if count == MAX_EVENTS {
+            eprint(&format!("There may be more {}: run the command again when these are processed.", kind.as_str()));
+            exit = Exit::Failed;
+        }
+    }
+    Ok(exit)
 }

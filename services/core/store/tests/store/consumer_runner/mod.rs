@@ -130,7 +130,7 @@ impl Servers {
 
     /// Returns the subjects of a stream's messages, oldest first.
     async fn subjects(&self, stream: &str) -> Vec<String> {
-        let messages = stream_scan::messages(&self.broker, stream, None).await.expect("the stream exists");
+        let messages = stream_scan::messages(&self.broker, stream, ..).await.expect("the stream exists");
         messages.map_ok(|message| message.subject).try_collect().await.expect("the stream can be read")
     }
 }

@@ -102,7 +102,7 @@ async fn the_position_before_a_time_is_found() {
 }
 
 async fn stored_times(servers: &Servers) -> Vec<(u64, events::Timestamp)> {
-    let messages = stream_scan::messages(&servers.broker, "ALERTS", None).await.expect("the stream exists");
+    let messages = stream_scan::messages(&servers.broker, "ALERTS", ..).await.expect("the stream exists");
     messages.map_ok(|message| (message.sequence, message.stored_at)).try_collect().await.expect("messages")
 }
 

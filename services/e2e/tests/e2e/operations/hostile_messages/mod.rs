@@ -31,7 +31,7 @@ struct Class {
 /// Returns the newest event of a class in a stream.
 async fn newest<E: Event>(system: &System, stream: &'static str) -> Class {
     let broker = system.broker().await;
-    let messages = stream_scan::messages(&broker, stream, None).await.expect("a stream");
+    let messages = stream_scan::messages(&broker, stream, ..).await.expect("a stream");
     let messages: Vec<_> = messages.try_collect().await.expect("messages");
     let newest = messages.iter().rev().find_map(|message| message.event::<E>().ok()).expect("an event of the class");
     let event = serde_json::to_value(&newest).expect("JSON");
