@@ -9,7 +9,7 @@ use store::{
     consumer::lease,
     identity::expiry,
     outbox::relay,
-    republish::{self, Kind},
+    republish::{self, EventKind},
 };
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
@@ -21,8 +21,9 @@ pub(crate) const LEASE: &str = "gateway-outbox";
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 /// The time between two searches for events that the broker has lost.
 const REPUBLISH_INTERVAL: Duration = Duration::from_secs(60);
-/// The time within which an event is published again once: one that its consumer gives up stays without an effect.
-const REPUBLISH_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
+/// The time within which an event is published again once: one that its consumer gives up stays without an effect. It is
+/// longer than the broker's duplicate window, within which a repeat may be refused.
+const REPUBLISH_AGAIN_AFTER: Duration = Duration::from_secs(600);
 /// The number of events that one log line names.
 const MAX_NAMED: usize = 10;
 
@@ -63,7 +64,7 @@ async fn republish_lost(store: &Store, broker: &Broker) -> Infallible {
     let mut published = HashMap::new();
     register_metrics();
     loop {
-        for kind in Kind::AUTOMATIC {
+        for kind in EventKind::AUTOMATIC {
             let Err(error) = republish_kind(store, broker, kind, &mut published).await else { continue };
             let (kind, chain) = (kind.as_str(), platform::runtime::error::error_chain(&error));
             match error {
@@ -80,7 +81,7 @@ async fn republish_lost(store: &Store, broker: &Broker) -> Infallible {
 async fn republish_kind(
     store: &Store,
     broker: &Broker,
-    kind: Kind,
+    kind: EventKind,
     published: &mut HashMap<String, Instant>,
 ) -> Result<(), ServiceError> {
     published.retain(|_, at| at.elapsed() < REPUBLISH_AGAIN_AFTER);
@@ -103,9 +104,9 @@ async fn republish_kind(
 
 /// Registers the counters at zero, so that their first count is a step.
 fn register_metrics() {
-    Kind::AUTOMATIC.into_iter().for_each(|kind| count_republished(kind, 0));
+    EventKind::AUTOMATIC.into_iter().for_each(|kind| count_republished(kind, 0));
 }
 
-fn count_republished(kind: Kind, events: u64) {
+fn count_republished(kind: EventKind, events: u64) {
     metrics::counter!("tickbell_events_republished_total", "kind" => kind.as_str()).increment(events);
 }

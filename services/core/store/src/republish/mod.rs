@@ -5,10 +5,11 @@
 //! the settler has not decided, a firing without its notification. Such an event is published again under the id that it had,
 //! so that every reader recognises a repeat.
 //!
-//! An event is lost when three things hold, which are asked in this order: its row is older than a minute and has no effect
-//! that its consumer would have saved; no outbox holds it; and it is not among the messages that the consumer has yet to read.
-//! The position is read before the rows, and the outbox before the stream: what moves on meanwhile is found at the next place,
-//! and does not count as lost.
+//! An event is lost when three things hold, which are asked in this order: its row is older than three minutes and has no
+//! effect that its consumer would have saved; no outbox holds it; and it is not among the messages that the consumer has yet to
+//! read. The position is read before the rows, and the outbox before the stream: what moves on meanwhile is found at the next
+//! place, and does not count as lost. Three minutes are more than the duplicate window of the streams: within it the broker
+//! refuses an id, also where the message of that id was deleted since.
 //!
 //! Some events are not made again: ticks, which are in no row before they are read; notices about accounts, whose links
 //! expire and are asked for again; a cancellation that an owner has requested, who sees that the order is open; and outcomes of
@@ -35,7 +36,7 @@ const MAX_UNREAD: usize = 100_000;
 
 /// What events of one kind do, for the one consumer that needs them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum EventKind {
     /// Deposits that the settler has not posted.
     Deposits,
     /// Orders that the settler has not decided.
@@ -54,7 +55,7 @@ pub enum Kind {
     OrderNews,
 }
 
-impl Kind {
+impl EventKind {
     /// Every kind, in the order of publication: a deposit must be there before the order that it pays, an order before the
     /// firing that places it, and the firing before the end of its rule.
     pub const ALL: [Self; 8] = [
@@ -105,7 +106,7 @@ impl Kind {
 }
 
 /// Returns the events of a kind that are lost, oldest first and at most [`MAX_EVENTS`].
-pub async fn find_lost(store: &Store, broker: &Broker, kind: Kind) -> Result<Vec<OutboundMessage>, ServiceError> {
+pub async fn find_lost(store: &Store, broker: &Broker, kind: EventKind) -> Result<Vec<OutboundMessage>, ServiceError> {
     let position = position::read(store, kind.consumer()).await?;
     let mut events = find_without_effect(store, kind).await?;
     if events.is_empty() {
@@ -118,22 +119,22 @@ pub async fn find_lost(store: &Store, broker: &Broker, kind: Kind) -> Result<Vec
     Ok(events)
 }
 
-/// Returns the events of a kind whose row is older than a minute and has no effect that the consumer would have saved. They
-/// may be on their way.
-pub async fn find_without_effect(store: &Store, kind: Kind) -> Result<Vec<OutboundMessage>, Error> {
+/// Returns the events of a kind whose row is older than three minutes and has no effect that the consumer would have saved.
+/// They may be on their way.
+pub async fn find_without_effect(store: &Store, kind: EventKind) -> Result<Vec<OutboundMessage>, Error> {
     let limit = MAX_EVENTS as i64;
     // In a transaction, because these statements read whole tables, and may take longer than those of a request.
     let found = store.transaction(move |tx| {
         Box::pin(async move {
             match kind {
-                Kind::Deposits => orders::unposted_deposits(tx, limit).await,
-                Kind::Orders => orders::undecided(tx, limit).await,
-                Kind::Triggers => rules::awaited_firings(tx, limit).await,
-                Kind::Cancellations => orders::uncancelled(tx, limit).await,
-                Kind::Rules => rules::unapplied(tx, limit).await,
-                Kind::Confirmations => rules::unconfirmed(tx, limit).await,
-                Kind::Firings => rules::unnotified_firings(tx, limit).await,
-                Kind::OrderNews => orders::unnotified(tx, limit).await,
+                EventKind::Deposits => orders::unposted_deposits(tx, limit).await,
+                EventKind::Orders => orders::undecided(tx, limit).await,
+                EventKind::Triggers => rules::awaited_firings(tx, limit).await,
+                EventKind::Cancellations => orders::uncancelled(tx, limit).await,
+                EventKind::Rules => rules::unapplied(tx, limit).await,
+                EventKind::Confirmations => rules::unconfirmed(tx, limit).await,
+                EventKind::Firings => rules::unnotified_firings(tx, limit).await,
+                EventKind::OrderNews => orders::unnotified(tx, limit).await,
             }
         })
     });

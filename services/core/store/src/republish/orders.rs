@@ -19,7 +19,7 @@ use crate::{
 pub(super) async fn unposted_deposits(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMessage>, Error> {
     let rows = sqlx::query(
         "SELECT d.* FROM deposits d JOIN users u ON u.id = d.user_id
-         WHERE d.requested_at < now() - interval '1 minute'
+         WHERE d.requested_at < now() - interval '3 minutes'
              AND NOT EXISTS (SELECT FROM postings p WHERE p.kind = 'deposit' AND p.cause = d.id)
          ORDER BY d.requested_at, d.id LIMIT $1",
     );
@@ -31,7 +31,7 @@ pub(super) async fn undecided(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMes
     let rows = sqlx::query(
         "SELECT o.*, r.rule ->> 'expires_at' AS rule_expires_at
          FROM orders o JOIN users u ON u.id = o.user_id LEFT JOIN rules r ON r.id = o.rule_id
-         WHERE o.placed_at < now() - interval '1 minute'
+         WHERE o.placed_at < now() - interval '3 minutes'
              AND NOT EXISTS (SELECT FROM order_states s WHERE s.order_id = o.id)
          ORDER BY o.placed_at, o.id LIMIT $1",
     );
@@ -45,7 +45,7 @@ pub(super) async fn uncancelled(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundM
          FROM orders o LEFT JOIN users u ON u.id = o.user_id LEFT JOIN order_states s ON s.order_id = o.id
              LEFT JOIN rules r ON r.id = o.rule_id AND r.status = 'deleted'
          WHERE CASE WHEN u.id IS NULL THEN s.status = 'open'
-             ELSE r.updated_at < now() - interval '1 minute'
+             ELSE r.updated_at < now() - interval '3 minutes'
                  AND (s.order_id IS NULL OR (s.status = 'open' AND s.awaiting_alert_rule_id IS NOT NULL)) END
          ORDER BY o.placed_at, o.id LIMIT $1",
     );
@@ -65,7 +65,7 @@ pub(super) async fn unnotified(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMe
         "SELECT t.* FROM trades t JOIN users u ON u.id = t.user_id
          WHERE t.posting_id >= (SELECT min(first_posting) FROM posting_batches WHERE posted_at > now() - interval '30 days')
              AND t.posting_id < (SELECT coalesce(min(first_posting), 9223372036854775807) FROM posting_batches
-                                 WHERE posted_at > now() - interval '1 minute')
+                                 WHERE posted_at > now() - interval '3 minutes')
              AND NOT EXISTS (SELECT FROM deliveries d WHERE d.source_id = t.order_id::text || '-1')
              AND NOT EXISTS (SELECT FROM batched_sources b WHERE b.source_id = t.order_id::text || '-1')
          ORDER BY t.posting_id LIMIT $1",
@@ -73,7 +73,7 @@ pub(super) async fn unnotified(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMe
     let ends = sqlx::query(
         "SELECT s.*, o.terms FROM order_states s JOIN orders o ON o.id = s.order_id JOIN users u ON u.id = s.user_id
          WHERE s.status IN ('rejected', 'expired')
-             AND greatest(s.updated_at, o.placed_at) BETWEEN now() - interval '30 days' AND now() - interval '1 minute'
+             AND greatest(s.updated_at, o.placed_at) BETWEEN now() - interval '30 days' AND now() - interval '3 minutes'
              AND NOT EXISTS (SELECT FROM deliveries d WHERE d.source_id = s.order_id::text || '-r' || s.revision)
              AND NOT EXISTS (SELECT FROM batched_sources b WHERE b.source_id = s.order_id::text || '-r' || s.revision)
          ORDER BY s.updated_at, s.order_id LIMIT $1",

@@ -17,7 +17,7 @@ use crate::{
 pub(super) async fn unapplied(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMessage>, Error> {
     let rows = sqlx::query(
         "SELECT r.rule, r.revision, r.status, r.updated_at FROM rules r LEFT JOIN rule_states s ON s.rule_id = r.id
-         WHERE r.updated_at < now() - interval '1 minute' AND CASE
+         WHERE r.updated_at < now() - interval '3 minutes' AND CASE
              WHEN s.rule_id IS NULL THEN r.status <> 'deleted'
              WHEN s.status IN ('done', 'expired') THEN s.revision < r.revision AND r.status = 'deleted'
              ELSE s.revision < r.revision AND s.status <> 'deleted' END
@@ -31,7 +31,7 @@ pub(super) async fn unapplied(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMes
 pub(super) async fn unconfirmed(tx: &mut Tx, limit: i64) -> Result<Vec<OutboundMessage>, Error> {
     let rows = sqlx::query(
         "SELECT r.rule, r.revision, r.status, r.updated_at FROM rules r
-         WHERE r.status = 'pending' AND r.updated_at < now() - interval '1 minute'
+         WHERE r.status = 'pending' AND r.updated_at < now() - interval '3 minutes'
              AND NOT EXISTS (SELECT FROM deliveries d WHERE d.source_id = r.id::text)
              AND (SELECT count(*) FROM deliveries d
                   WHERE lower(d.address) = lower(r.rule #>> '{notify,email}') AND d.kind = 'confirmation'
@@ -51,7 +51,7 @@ pub(super) async fn awaited_firings(tx: &mut Tx, limit: i64) -> Result<Vec<Outbo
              LEFT JOIN order_states s ON s.order_id = o.id
              WHERE s.order_id IS NULL OR (s.status = 'open' AND s.awaiting_alert_rule_id IS NOT NULL)
              ORDER BY f.rule_id, f.number) AS first
-         WHERE saved_at < now() - interval '1 minute' ORDER BY saved_at, rule_id LIMIT $1",
+         WHERE saved_at < now() - interval '3 minutes' ORDER BY saved_at, rule_id LIMIT $1",
     );
     firings(&rows.bind(limit).fetch_all(&mut **tx).await?)
 }
@@ -61,7 +61,7 @@ pub(super) async fn unnotified_firings(tx: &mut Tx, limit: i64) -> Result<Vec<Ou
     let rows = sqlx::query(
         "SELECT f.*, r.rule FROM firings f JOIN rules r ON r.id = f.rule_id
          WHERE f.suppressed IS NULL AND r.rule #>> '{notify,email}' <> $2
-             AND f.saved_at BETWEEN now() - interval '30 days' AND now() - interval '1 minute'
+             AND f.saved_at BETWEEN now() - interval '30 days' AND now() - interval '3 minutes'
              AND NOT EXISTS (SELECT FROM deliveries d WHERE d.source_id = f.rule_id::text || '-' || f.number)
          ORDER BY f.saved_at, f.rule_id, f.number LIMIT $1",
     );

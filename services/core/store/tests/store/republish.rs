@@ -9,7 +9,7 @@ use platform::{
 use store::{
     consumer::position,
     identity::gdpr::ERASED,
-    republish::{self, Kind},
+    republish::{self, EventKind},
     rules::{self, NewRule},
     trading::{
         deposits::{self, NewDeposit},
@@ -24,15 +24,15 @@ use crate::{
     samples::{at, id, order, rule, user},
 };
 
-/// Makes every row older than a minute. Triggers would refuse to change the ledger.
+/// Makes every row older than three minutes. Triggers would refuse to change the ledger.
 const AGE: &str = "
     SET session_replication_role = replica;
-    UPDATE rules SET created_at = now() - interval '2 minutes', updated_at = now() - interval '2 minutes';
-    UPDATE firings SET saved_at = now() - interval '2 minutes';
-    UPDATE orders SET placed_at = now() - interval '2 minutes';
-    UPDATE order_states SET updated_at = now() - interval '2 minutes';
-    UPDATE deposits SET requested_at = now() - interval '2 minutes';
-    UPDATE posting_batches SET posted_at = now() - interval '2 minutes';
+    UPDATE rules SET created_at = now() - interval '4 minutes', updated_at = now() - interval '4 minutes';
+    UPDATE firings SET saved_at = now() - interval '4 minutes';
+    UPDATE orders SET placed_at = now() - interval '4 minutes';
+    UPDATE order_states SET updated_at = now() - interval '4 minutes';
+    UPDATE deposits SET requested_at = now() - interval '4 minutes';
+    UPDATE posting_batches SET posted_at = now() - interval '4 minutes';
     RESET session_replication_role";
 
 async fn add_rule(database: &Database, number: u128, status: RuleStatus, email: &str) {
@@ -42,7 +42,7 @@ async fn add_rule(database: &Database, number: u128, status: RuleStatus, email: 
 }
 
 /// Returns the ids of the events without an effect, as far as they are those of `id`: `4-2` is revision 2 of rule 4.
-async fn found(database: &Database, kind: Kind) -> Vec<String> {
+async fn found(database: &Database, kind: EventKind) -> Vec<String> {
     let events = republish::find_without_effect(&database.store, kind).await.expect("an answer");
     let short = |event: &OutboundMessage| {
         let (uuid, rest) = event.id.split_at(36);
@@ -109,8 +109,8 @@ async fn a_change_of_a_rule_is_missing_until_the_engine_has_applied_it() {
         revise(8, 3, "deleted") + &rule_state(8, 2, "deleted"),
     ];
     database.run(&statements.concat()).await;
-    assert_eq!(found(&database, Kind::Rules).await, ["1-1", "5-2", "7-2"]);
-    let events = republish::find_without_effect(&database.store, Kind::Rules).await.expect("events");
+    assert_eq!(found(&database, EventKind::Rules).await, ["1-1", "5-2", "7-2"]);
+    let events = republish::find_without_effect(&database.store, EventKind::Rules).await.expect("events");
     let body: serde_json::Value = serde_json::from_slice(&events[1].body).expect("JSON");
     assert_eq!((&body["revision"], &body["status"]), (&2.into(), &"paused".into()));
     assert_eq!(events[1].subject, format!("rules.BTC-USD.{}", id(5)));
@@ -131,7 +131,7 @@ async fn a_new_rule_is_missing_until_its_address_is_asked_for_a_confirmation() {
         ["a", "b", "c", "d", "e"].map(asked).concat(),
     ];
     database.run(&statements.concat()).await;
-    assert_eq!(found(&database, Kind::Confirmations).await, ["1-1"], "a stranger is not asked more often for it");
+    assert_eq!(found(&database, EventKind::Confirmations).await, ["1-1"], "a stranger is not asked more often for it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,8 +148,8 @@ async fn a_firing_is_missing_until_somebody_is_notified_of_it() {
         "UPDATE firings SET saved_at = now() - interval '31 days' WHERE number = 5;".to_owned(),
     ];
     database.run(&statements.concat()).await;
-    assert_eq!(found(&database, Kind::Firings).await, ["1-1"]);
-    let events = republish::find_without_effect(&database.store, Kind::Firings).await.expect("events");
+    assert_eq!(found(&database, EventKind::Firings).await, ["1-1"]);
+    let events = republish::find_without_effect(&database.store, EventKind::Firings).await.expect("events");
     let body: serde_json::Value = serde_json::from_slice(&events[0].body).expect("JSON");
     assert_eq!((&body["price"], &body["stream_sequence"]), (&"5000".into(), &7.into()));
     assert_eq!(body["targets"], serde_json::json!([{ "channel": "email", "address": "ada@example.com" }]));
@@ -184,10 +184,11 @@ async fn an_order_is_missing_until_it_is_decided_and_a_deposit_until_it_is_poste
         "RESET session_replication_role".to_owned(),
     ];
     database.run(&statements.concat()).await;
-    assert_eq!(found(&database, Kind::Orders).await, ["1"]);
-    assert_eq!(found(&database, Kind::Deposits).await, ["11"]);
+    assert_eq!(found(&database, EventKind::Orders).await, ["1"]);
+    assert_eq!(found(&database, EventKind::Deposits).await, ["11"]);
     let again = |kind| republish::find_without_effect(store, kind);
-    let found = [again(Kind::Orders).await.expect("events"), again(Kind::Deposits).await.expect("events")].concat();
+    let found =
+        [again(EventKind::Orders).await.expect("events"), again(EventKind::Deposits).await.expect("events")].concat();
     let first: Vec<(String, String)> = sqlx::query_as(
         "SELECT message_id, convert_from(body, 'UTF8') FROM outbox WHERE message_id = ANY($1) ORDER BY message_id",
     )
@@ -248,12 +249,12 @@ async fn the_order_of_a_rule_waits_for_its_first_firing_or_the_end_of_the_rule()
     database.run(&statements.concat()).await;
     database.run(AGE).await;
     database.run(&format!("UPDATE firings SET saved_at = now() WHERE rule_id = {}", uuid(7))).await;
-    assert_eq!(found(&database, Kind::Triggers).await, ["1-2", "2-1"]);
+    assert_eq!(found(&database, EventKind::Triggers).await, ["1-2", "2-1"]);
     let cancelled = |number: u128, name: &[u8]| Uuid::new_v5(&id(number), name).as_u128().to_string();
     let expected = [cancelled(15, b"cancel with alert"), cancelled(20, b"cancel")];
-    assert_eq!(found(&database, Kind::Cancellations).await, expected);
+    assert_eq!(found(&database, EventKind::Cancellations).await, expected);
     database.run("UPDATE rules SET updated_at = now()").await;
-    assert_eq!(found(&database, Kind::Cancellations).await, expected[1..]);
+    assert_eq!(found(&database, EventKind::Cancellations).await, expected[1..]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -287,7 +288,7 @@ async fn news_of_an_order_are_missing_until_its_owner_is_notified() {
         "RESET session_replication_role".to_owned(),
     ];
     database.run(&statements.concat()).await;
-    assert_eq!(found(&database, Kind::OrderNews).await, ["1-1", "5-r2"]);
+    assert_eq!(found(&database, EventKind::OrderNews).await, ["1-1", "5-r2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,7 +300,7 @@ async fn what_is_in_the_outbox_or_yet_to_be_read_is_not_lost() {
     let broker = Broker::connect(&settings, "test", check, Shutdown::new()).await.expect("the broker answers");
     topology::apply(&broker, &Topology::declared().expect("streams.yaml")).await.expect("the streams are created");
     let lost = async || -> Vec<u128> {
-        let events = republish::find_lost(&database.store, &broker, Kind::Rules).await.expect("an answer");
+        let events = republish::find_lost(&database.store, &broker, EventKind::Rules).await.expect("an answer");
         events.iter().map(|event| event.id[..36].parse::<Uuid>().expect("an id").as_u128()).collect()
     };
     assert_eq!(lost().await, [] as [u128; 0]);
@@ -312,7 +313,7 @@ async fn what_is_in_the_outbox_or_yet_to_be_read_is_not_lost() {
     assert_eq!(lost().await, [1, 2, 3]);
 
     // One is published, and read by nobody yet.
-    let events = republish::find_lost(&database.store, &broker, Kind::Rules).await.expect("events");
+    let events = republish::find_lost(&database.store, &broker, EventKind::Rules).await.expect("events");
     broker.publish(&events[..1]).await.expect("it is stored");
     assert_eq!(lost().await, [2, 3]);
     // The consumer has read past it without an effect, as of an older copy of the stream.
@@ -325,7 +326,23 @@ async fn what_is_in_the_outbox_or_yet_to_be_read_is_not_lost() {
     assert_eq!(lost().await, [1], "those are on their way again");
     let message_id = events[1].headers.iter().find(|(name, _)| name == NATS_MSG_ID).map(|(_, id)| id.as_str());
     assert_eq!(message_id, Some(format!("{}-1", id(2)).as_str()), "the id is what it was");
-    for kind in Kind::ALL {
-        assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+    for kind in EventKind::ALL {
+        assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_may_look_for_every_kind_and_the_gateway_for_those_that_it_publishes_itself() {
+    let database = Database::new().await;
+    let operator = database.store_as("tickbell_operator").await;
+    for kind in EventKind::ALL {
+        republish::find_without_effect(&operator, kind).await.expect(kind.as_str());
+    }
+    let gateway = database.store_as("tickbell_gateway").await;
+    for kind in EventKind::AUTOMATIC {
+        republish::find_without_effect(&gateway, kind).await.expect(kind.as_str());
+    }
+    for role in ["tickbell_operator", "tickbell_gateway", "tickbell_notifier"] {
+        store::notifications::outages::find(&database.store_as(role).await).await.expect(role);
     }
 }

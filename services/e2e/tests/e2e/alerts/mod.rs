@@ -2,6 +2,7 @@
 
 mod encrypted_mail;
 mod mail_delivery;
+mod mail_outage;
 mod many_rules;
 mod odd_mail_servers;
 mod rule_conditions;

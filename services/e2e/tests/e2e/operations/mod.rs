@@ -6,6 +6,7 @@ mod dead_letters;
 mod failover;
 mod hanging_servers;
 mod hostile_messages;
+mod lost_messages;
 mod missing_streams;
 mod other_streams;
 mod readme;

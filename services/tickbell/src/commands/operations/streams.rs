@@ -1,15 +1,18 @@
 //! `tickbell streams`: creates, compares and exports the JetStream topology.
 
-use anyhow::Context;
+use std::collections::HashSet;
+
 use clap::{Subcommand, ValueEnum};
 use events::streams::Topology;
 use platform::{
+    Broker, ServiceError,
     broker::{nack_export, topology},
     runtime::error::error_chain,
 };
 use store::{
+    Store,
     outbox::relay,
-    republish::{self, Kind, MAX_EVENTS},
+    republish::{self, EventKind, MAX_EVENTS},
 };
 
 use crate::{
@@ -45,12 +48,12 @@ pub(crate) enum Command {
         /// Only these kinds, separated by commas: deposits, orders, triggers (firings that place an order), cancellations (of
         /// orders whose rule or account is deleted), rules, confirmations (of rules), firings (to notify of), order-news
         #[arg(long, value_name = "KINDS", value_delimiter = ',', value_parser = kind)]
-        only: Vec<Kind>,
+        only: Vec<EventKind>,
     },
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
-    Kind::parse(text).ok_or_else(|| format!("must be one of {}", Kind::ALL.map(Kind::as_str).join(", ")))
+fn kind(text: &str) -> Result<EventKind, String> {
+    EventKind::parse(text).ok_or_else(|| format!("must be one of {}", EventKind::ALL.map(EventKind::as_str).join(", ")))
 }
 
 /// A format that the topology can be exported in.
@@ -65,8 +68,8 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     match command {
         Command::Export { format: Format::Nack } => print(nack_export::export(&declared)?.trim_end()),
         Command::Republish { dry_run, only } => {
-            let kinds: Vec<Kind> =
-                Kind::ALL.into_iter().filter(|kind| only.is_empty() || only.contains(kind)).collect();
+            let kinds: Vec<EventKind> =
+                EventKind::ALL.into_iter().filter(|kind| only.is_empty() || only.contains(kind)).collect();
             return republish(options, &kinds, dry_run).await;
         }
         Command::Apply => {
@@ -88,31 +91,58 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
 }
 
 /// Publishes the lost events of each kind. A kind that fails does not keep the others from being published.
-async fn republish(options: &GlobalOptions, kinds: &[Kind], dry_run: bool) -> anyhow::Result<Exit> {
+async fn republish(options: &GlobalOptions, kinds: &[EventKind], dry_run: bool) -> anyhow::Result<Exit> {
     let settings = settings(options)?;
     let (store, broker) = (store(&settings).await?, broker(&settings).await?);
     let mut exit = Exit::Done;
     for kind in kinds {
-        let lost = match republish::find_lost(&store, &broker, *kind).await {
-            Ok(lost) => lost,
-            Err(error) => {
-                eprint(&format!("{}: {}", kind.as_str(), error_chain(&error)));
-                exit = Exit::Failed;
-                continue;
+        let name = kind.as_str();
+        match republish_kind(&store, &broker, *kind, dry_run).await {
+            Ok(Republished { count, refused }) => {
+                print(&format!("{name}: {count} {}", if dry_run { "lost" } else { "published again" }));
+                if refused > 0 {
+                    eprint(&format!(
+                        "{name}: the broker has refused {refused} of them as repeats, which it does for two minutes; run this \
+                         again after that"
+                    ));
+                    exit = Exit::Failed;
+                }
+                if count == MAX_EVENTS {
+                    eprint(&format!("{name}: there may be more; run this again when these are processed"));
+                    exit = Exit::Failed;
+                }
             }
-        };
-        let count = lost.len();
-        if !dry_run && count > 0 {
-            republish::add(&store, PRODUCER, lost).await?;
-            let saved = "the events are saved and not published; the next `tickbell streams republish` publishes them";
-            relay::publish_pending(&store, PRODUCER, &broker).await.context(saved)?;
-        }
-        let done = if dry_run { "lost" } else { "published again" };
-        print(&format!("{}: {count} {done}", kind.as_str()));
-        if count == MAX_EVENTS {
-            eprint(&format!("There may be more {}: run the command again when these are processed.", kind.as_str()));
-            exit = Exit::Failed;
+            Err(error) => {
+                eprint(&format!("{name}: {}", error_chain(&error)));
+                exit = Exit::Failed;
+            }
         }
     }
     Ok(exit)
+}
+
+/// The number of lost events that were found, and of those that are lost still.
+struct Republished {
+    count: usize,
+    refused: usize,
+}
+
+async fn republish_kind(
+    store: &Store,
+    broker: &Broker,
+    kind: EventKind,
+    dry_run: bool,
+) -> Result<Republished, ServiceError> {
+    let lost = republish::find_lost(store, broker, kind).await?;
+    let count = lost.len();
+    if dry_run || count == 0 {
+        return Ok(Republished { count, refused: 0 });
+    }
+    let ids: HashSet<String> = lost.iter().map(|event| event.id.clone()).collect();
+    republish::add(store, PRODUCER, lost).await?;
+    // This also publishes what an earlier run has saved before it ended.
+    relay::publish_pending(store, PRODUCER, broker).await?;
+    let still_lost = republish::find_lost(store, broker, kind).await?;
+    let refused = still_lost.iter().filter(|event| ids.contains(&event.id)).count();
+    Ok(Republished { count, refused })
 }
