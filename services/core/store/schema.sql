@@ -135,7 +135,7 @@ BEGIN
         'rules', (SELECT coalesce(jsonb_agg(CASE WHEN r.user_id = account THEN r.rule ELSE r.rule - 'then' END
                                             || jsonb_build_object(
                       'status', r.status, 'created_at', r.created_at, 'updated_at', r.updated_at,
-                      'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' || jsonb_build_object(
+                      'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' - 'saved_at' || jsonb_build_object(
                                       'price', f.price::text, 'reference_price', f.reference_price::text,
                                       'change_percent', f.change_percent::text) ORDER BY f.number), '[]')
                                   FROM firings f WHERE f.rule_id = r.id)) ORDER BY r.created_at), '[]')
@@ -319,6 +319,26 @@ COMMENT ON TABLE public.candles IS 'Candles by the time that their interval star
 
 COMMENT ON COLUMN public.candles.trades IS 'The number of ticks.';
 
+CREATE TABLE public.channel_states (
+    channel text NOT NULL,
+    last_accepted_at timestamp with time zone,
+    failing_since timestamp with time zone,
+    is_server_away boolean DEFAULT false NOT NULL,
+    refused_count integer DEFAULT 0 NOT NULL,
+    last_error text DEFAULT ''::text NOT NULL,
+    CONSTRAINT channel_states_channel_check CHECK ((channel = 'email'::text))
+);
+
+COMMENT ON TABLE public.channel_states IS 'Whether messages go out on each channel, as the notifiers see it.';
+
+COMMENT ON COLUMN public.channel_states.last_accepted_at IS 'When a server has last accepted a message, to 10 seconds: a row that every attempt changed would make all of them wait for each other.';
+
+COMMENT ON COLUMN public.channel_states.failing_since IS 'When the first attempt failed since the last message that was accepted; null while none has.';
+
+COMMENT ON COLUMN public.channel_states.is_server_away IS 'Whether the server has not answered since, or has refused this client, which is no refusal of a message.';
+
+COMMENT ON COLUMN public.channel_states.refused_count IS 'The number of new messages that failed since.';
+
 CREATE TABLE public.consumer_positions (
     consumer text NOT NULL,
     stream_position bigint DEFAULT 0 NOT NULL,
@@ -412,12 +432,15 @@ CREATE TABLE public.firings (
     reference_at timestamp with time zone,
     change_percent numeric,
     sequence bigint NOT NULL,
-    suppressed text
+    suppressed text,
+    saved_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 COMMENT ON TABLE public.firings IS 'Each time that a rule has fired, numbered from 1 for each rule.';
 
 COMMENT ON COLUMN public.firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
+
+COMMENT ON COLUMN public.firings.saved_at IS 'When the firing was saved, by the clock of the database: fired_at is the time of the tick, which a recording has of long ago.';
 
 CREATE TABLE public.instruments (
     id integer NOT NULL,
@@ -823,6 +846,9 @@ ALTER TABLE ONLY public.batched_sources
 ALTER TABLE ONLY public.candles
     ADD CONSTRAINT candles_pkey PRIMARY KEY (instrument_id, interval_seconds, start);
 
+ALTER TABLE ONLY public.channel_states
+    ADD CONSTRAINT channel_states_pkey PRIMARY KEY (channel);
+
 ALTER TABLE ONLY public.consumer_positions
     ADD CONSTRAINT consumer_positions_pkey PRIMARY KEY (consumer);
 
@@ -1044,6 +1070,8 @@ ALTER TABLE ONLY public.sessions
 ALTER TABLE public.consumer_positions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE public.dead_letters ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY gateway_sees_all ON public.consumer_positions FOR SELECT USING ((CURRENT_USER = 'tickbell_gateway'::name));
 
 ALTER TABLE public.leases ENABLE ROW LEVEL SECURITY;
 
