@@ -10,7 +10,7 @@ use events::{AlertFired, Event, OutboundMessage, RuleChanged, Timestamp};
 use futures::future::BoxFuture;
 use market_data::{MaxAhead, SkippedTicks, StoredTick, TickRefusal};
 use platform::{
-    Broker, Check, DecodeError, Message, ServiceError, StreamPosition,
+    Broker, Check, DecodeError, Message, ServiceError,
     broker::publish::with_trace_context,
     clock,
     telemetry::trace_context::{set_parent, traceparent},
@@ -19,7 +19,7 @@ use store::{
     Error, Store,
     consumer::{
         missing_rows::{Row, count_without_row},
-        position,
+        position::ForgetSequences,
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan},
     },
@@ -88,26 +88,9 @@ impl ConsumerService for AlertEngine {
     type Saved = ();
     type Reject = DecodeError;
 
-    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
-        Ok(position::read(&self.store, consumer).await?)
-    }
-
-    async fn begin(
-        &self,
-        consumer: &str,
-        was: Option<StreamPosition>,
-        position: StreamPosition,
-    ) -> Result<(), ServiceError> {
-        let consumer = consumer.to_owned();
-        let begun = self.store.transaction(move |tx| {
-            Box::pin(async move {
-                if consumer == CONSUMERS[TICKS] {
-                    engine_state::forget_sequences(tx).await?;
-                }
-                position::begin_in(tx, &consumer, was, position).await
-            })
-        });
-        Ok(begun.await?)
+    fn forget_sequences(&self, consumer: &str) -> Option<ForgetSequences> {
+        let forget: ForgetSequences = |tx| Box::pin(engine_state::forget_sequences(tx));
+        (consumer == CONSUMERS[TICKS]).then_some(forget)
     }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {

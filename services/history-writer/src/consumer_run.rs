@@ -8,11 +8,10 @@ use std::{
 use events::{Symbol, Timestamp, Venue, tick::TickSource};
 use futures::future::BoxFuture;
 use market_data::{InstrumentId, MaxAhead, Month, StoredTick, TickFilter, TickRefusal, candles::fold};
-use platform::{Broker, Check, DecodeError, Message, ServiceError, StreamPosition};
+use platform::{Broker, Check, DecodeError, Message, ServiceError};
 use store::{
     Error, Store, Tx,
     consumer::{
-        position,
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan},
     },
@@ -78,19 +77,6 @@ impl ConsumerService for HistoryWriter {
     type Effects = Effects;
     type Saved = Instruments;
     type Reject = GivenUp;
-
-    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
-        Ok(position::read(&self.store, consumer).await?)
-    }
-
-    async fn begin(
-        &self,
-        consumer: &str,
-        was: Option<StreamPosition>,
-        position: StreamPosition,
-    ) -> Result<(), ServiceError> {
-        Ok(position::begin(&self.store, consumer, was, position).await?)
-    }
 
     async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {
         let partitions = Partitions::open(&self.store, self.retention_days).await?;

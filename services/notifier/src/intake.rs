@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use events::Timestamp;
 use futures::future::BoxFuture;
-use platform::{Broker, Check, DecodeError, Message, ServiceError, Shutdown, StreamPosition};
+use platform::{Broker, Check, DecodeError, Message, ServiceError, Shutdown};
 use store::{
     Error, Store,
     consumer::{
-        position,
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan, Publish},
     },
@@ -86,19 +85,6 @@ impl ConsumerService for Intake<'_> {
     /// Whether there are new deliveries.
     type Saved = bool;
     type Reject = RoutingError;
-
-    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
-        Ok(position::read(&self.store, consumer).await?)
-    }
-
-    async fn begin(
-        &self,
-        consumer: &str,
-        was: Option<StreamPosition>,
-        position: StreamPosition,
-    ) -> Result<(), ServiceError> {
-        Ok(position::begin(&self.store, consumer, was, position).await?)
-    }
 
     async fn restore(&self, _positions: &[u64]) -> Result<(), ServiceError> {
         Ok(())

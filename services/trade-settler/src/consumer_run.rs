@@ -14,7 +14,7 @@ use ledger::{
 };
 use market_data::{MaxAhead, SkippedTicks, TickFilter};
 use platform::{
-    Broker, Check, Message, ServiceError, Shutdown, StreamPosition,
+    Broker, Check, Message, ServiceError, Shutdown,
     broker::publish::with_trace_context,
     clock,
     telemetry::{
@@ -26,7 +26,7 @@ use store::{
     Error, Store,
     consumer::{
         missing_rows::{Row, count_without_row},
-        position,
+        position::ForgetSequences,
         runner::{ConsumerRun, lead},
         service::{BrokenConstraint, Commit, ConsumerService, Decided, Plan, Publish},
     },
@@ -118,26 +118,9 @@ impl ConsumerService for TradeSettler {
     type Saved = Vec<Timestamp>;
     type Reject = InputError;
 
-    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
-        Ok(position::read(&self.store, consumer).await?)
-    }
-
-    async fn begin(
-        &self,
-        consumer: &str,
-        was: Option<StreamPosition>,
-        position: StreamPosition,
-    ) -> Result<(), ServiceError> {
-        let consumer = consumer.to_owned();
-        let begun = self.store.transaction(move |tx| {
-            Box::pin(async move {
-                if consumer == CONSUMERS[TICKS] {
-                    settlement::forget_sequences(tx).await?;
-                }
-                position::begin_in(tx, &consumer, was, position).await
-            })
-        });
-        Ok(begun.await?)
+    fn forget_sequences(&self, consumer: &str) -> Option<ForgetSequences> {
+        let forget: ForgetSequences = |tx| Box::pin(settlement::forget_sequences(tx));
+        (consumer == CONSUMERS[TICKS]).then_some(forget)
     }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {

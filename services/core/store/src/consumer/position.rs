@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use events::Timestamp;
+use futures::future::BoxFuture;
 use platform::StreamPosition;
 use sqlx::{Postgres, QueryBuilder, Row, postgres::PgRow};
 
@@ -24,6 +25,9 @@ pub async fn read(store: &Store, consumer: &str) -> Result<Option<StreamPosition
     row.map(position).transpose()
 }
 
+/// Forgets the sequences of a stream that a service has saved, in the transaction that moves its consumer.
+pub type ForgetSequences = for<'tx> fn(&'tx mut Tx) -> BoxFuture<'tx, Result<(), Error>>;
+
 /// Saves where a consumer begins: at first, and where it reads its stream again. It fails when another instance has moved
 /// the consumer from where it was read.
 pub async fn begin(
@@ -31,18 +35,21 @@ pub async fn begin(
     consumer: &str,
     was: Option<StreamPosition>,
     position: StreamPosition,
+    forget: Option<ForgetSequences>,
 ) -> Result<(), Error> {
     let consumer = consumer.to_owned();
-    store.transaction(move |tx| Box::pin(async move { begin_in(tx, &consumer, was, position).await })).await
+    let begun = store.transaction(move |tx| {
+        Box::pin(async move {
+            if let Some(forget) = forget {
+                forget(tx).await?;
+            }
+            save(tx, &consumer, was, position).await
+        })
+    });
+    begun.await
 }
 
-/// Does the same in a transaction.
-pub async fn begin_in(
-    tx: &mut Tx,
-    consumer: &str,
-    was: Option<StreamPosition>,
-    position: StreamPosition,
-) -> Result<(), Error> {
+async fn save(tx: &mut Tx, consumer: &str, was: Option<StreamPosition>, position: StreamPosition) -> Result<(), Error> {
     let saved = sqlx::query(
         "INSERT INTO consumer_positions AS saved (consumer, stream_position, stream_created_at, stored_at)
          VALUES ($1, $2, $3, $4)

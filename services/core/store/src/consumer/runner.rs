@@ -136,7 +136,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     ) -> Result<ConsumerRun<'a, S>, ServiceError> {
         let mut positions = Vec::with_capacity(plan.consumers.len());
         for consumer in &plan.consumers {
-            positions.push(resume(service, broker, consumer).await?);
+            positions.push(resume(service, store, broker, consumer).await?);
         }
         let sequences: Vec<u64> = positions.iter().map(|position| position.sequence).collect();
         let mut state = service.restore(&sequences).await?;
@@ -361,18 +361,19 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
 /// Returns the position from which a consumer goes on, and reports a stream that is not the one that was read.
 async fn resume<S: ConsumerService>(
     service: &S,
+    store: &Store,
     broker: &Broker,
     consumer: &ConsumerName,
 ) -> Result<StreamPosition, ServiceError> {
     let rewinds =
         |reason| metrics::counter!("tickbell_stream_rewinds_total", "consumer" => consumer.clone(), "reason" => reason);
     ["anew", "put_back"].into_iter().for_each(|reason| rewinds(reason).increment(0));
-    let was = service.read_position(consumer).await?;
+    let was = service.read_position(store, consumer).await?;
     let Resumption { position, continuity, stream } = stream_position::resume(broker, consumer, was).await?;
     if was == Some(position) {
         return Ok(position);
     }
-    service.begin(consumer, was, position).await?;
+    service.begin(store, consumer, was, position).await?;
     if let Some(was) = was {
         rewinds(continuity.as_str()).increment(1);
         tracing::warn!(

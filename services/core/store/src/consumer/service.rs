@@ -15,7 +15,7 @@ use crate::{
     Error, Store, Tx,
     consumer::{
         dead_letters,
-        position::{self, Advance},
+        position::{self, Advance, ForgetSequences},
     },
     outbox,
 };
@@ -42,17 +42,29 @@ pub trait ConsumerService: Sync {
     /// Reads the position of a consumer; none before it has begun.
     fn read_position(
         &self,
+        store: &Store,
         consumer: &str,
-    ) -> impl Future<Output = Result<Option<StreamPosition>, ServiceError>> + Send;
+    ) -> impl Future<Output = Result<Option<StreamPosition>, ServiceError>> + Send {
+        async move { Ok(position::read(store, consumer).await?) }
+    }
 
-    /// Saves where a consumer begins, at first and where its stream is not the one that was read. Sequences of the stream that
-    /// the service has saved stand for other messages from then on, so that it must forget them in the same transaction.
+    /// Saves where a consumer begins, at first and where its stream is not the one that was read.
     fn begin(
         &self,
+        store: &Store,
         consumer: &str,
         was: Option<StreamPosition>,
         position: StreamPosition,
-    ) -> impl Future<Output = Result<(), ServiceError>> + Send;
+    ) -> impl Future<Output = Result<(), ServiceError>> + Send {
+        let forget = self.forget_sequences(consumer);
+        async move { Ok(position::begin(store, consumer, was, position, forget).await?) }
+    }
+
+    /// Returns how the service forgets the sequences of a consumer's stream that it has saved: where the consumer begins, they
+    /// stand for other messages.
+    fn forget_sequences(&self, _consumer: &str) -> Option<ForgetSequences> {
+        None
+    }
 
     /// Restores the state as of the consumers' positions.
     fn restore(&self, positions: &[u64]) -> impl Future<Output = Result<Self::State, ServiceError>> + Send;

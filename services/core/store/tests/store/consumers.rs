@@ -25,7 +25,7 @@ fn advance(consumer: &'static str, from: u64, to: u64) -> Advance {
 }
 
 async fn begin(database: &Database, consumer: &str) {
-    position::begin(&database.store, consumer, None, position(0)).await.expect("it begins");
+    position::begin(&database.store, consumer, None, position(0), None).await.expect("it begins");
 }
 
 async fn move_on(database: &Database, advances: Vec<Advance>) -> Result<(), Error> {
@@ -70,9 +70,9 @@ async fn an_instance_that_has_read_another_stream_is_fenced() {
     let put_back = StreamPosition { stored_at: Some(at(99)), ..position(5) };
     let anew = StreamPosition { stream_created: at(100), ..put_back };
     for (was, begins) in [(position(5), put_back), (put_back, anew)] {
-        position::begin(store, "a", Some(was), begins).await.expect("it begins there");
+        position::begin(store, "a", Some(was), begins, None).await.expect("it begins there");
         assert_eq!(position::read(store, "a").await.expect("an answer"), Some(begins));
-        let again = position::begin(store, "a", Some(was), begins).await.expect_err("it has begun");
+        let again = position::begin(store, "a", Some(was), begins, None).await.expect_err("it has begun");
         assert!(matches!(again, Error::Fenced(_)), "{again:?}");
         let stale = Advance { from: was, ..advance("a", 5, 6) };
         let fenced = move_on(&database, vec![stale]).await.expect_err("it is stale");

@@ -319,7 +319,7 @@ async fn what_is_in_the_outbox_or_yet_to_be_read_is_not_lost() {
     // The consumer has read past it without an effect, as of an older copy of the stream.
     let resumption = stream_position::resume(&broker, "alert-engine-rules", None).await.expect("a stream");
     let end = platform::StreamPosition { sequence: 1, ..resumption.position };
-    position::begin(&database.store, "alert-engine-rules", None, end).await.expect("it is saved");
+    position::begin(&database.store, "alert-engine-rules", None, end, None).await.expect("it is saved");
     assert_eq!(lost().await, [1, 2, 3]);
 
     republish::add(&database.store, "operator", events[1..].to_vec()).await.expect("they are added");
@@ -336,11 +336,11 @@ async fn the_operator_may_look_for_every_kind_and_the_gateway_for_those_that_it_
     let database = Database::new().await;
     let operator = database.store_as("tickbell_operator").await;
     for kind in EventKind::ALL {
-        republish::find_without_effect(&operator, kind).await.expect(kind.as_str());
+        republish::find_without_effect(&operator, kind).await.expect("the operator may");
     }
     let gateway = database.store_as("tickbell_gateway").await;
     for kind in EventKind::AUTOMATIC {
-        republish::find_without_effect(&gateway, kind).await.expect(kind.as_str());
+        republish::find_without_effect(&gateway, kind).await.expect("the gateway may");
     }
     for role in ["tickbell_operator", "tickbell_gateway", "tickbell_notifier"] {
         store::notifications::outages::find(&database.store_as(role).await).await.expect(role);

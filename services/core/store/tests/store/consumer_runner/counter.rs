@@ -2,14 +2,11 @@
 
 use events::{OutboundMessage, Timestamp, envelope::NATS_MSG_ID, streams::Topology};
 use futures::future::BoxFuture;
-use platform::{Broker, Message, ServiceError, StreamPosition, broker::topology};
+use platform::{Broker, Message, ServiceError, broker::topology};
 use sqlx::AssertSqlSafe;
 use store::{
     Error, Store, Tx,
-    consumer::{
-        position,
-        service::{Commit, ConsumerService, Decided},
-    },
+    consumer::service::{Commit, ConsumerService, Decided},
 };
 use tokio::sync::watch;
 
@@ -82,23 +79,6 @@ impl ConsumerService for Counter {
     type Effects = Vec<(i64, i64)>;
     type Saved = u64;
     type Reject = String;
-
-    async fn read_position(&self, consumer: &str) -> Result<Option<StreamPosition>, ServiceError> {
-        Ok(position::read(&self.store, consumer).await?)
-    }
-
-    async fn begin(
-        &self,
-        consumer: &str,
-        was: Option<StreamPosition>,
-        position: StreamPosition,
-    ) -> Result<(), ServiceError> {
-        let consumer = consumer.to_owned();
-        let begun = self
-            .store
-            .transaction(move |tx| Box::pin(async move { position::begin_in(tx, &consumer, was, position).await }));
-        Ok(begun.await?)
-    }
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
         let count = self.store.transaction(|tx| Box::pin(read_count(tx))).await?;

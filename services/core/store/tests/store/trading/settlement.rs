@@ -172,7 +172,7 @@ pub(crate) async fn ready() -> (Database, Uuid) {
     };
     deposits::request(&database.store, "operator", deposit).await.expect("it is requested");
     let beginning = StreamPosition::beginning(at(0));
-    position::begin(&database.store, SETTLER, None, beginning).await.expect("it begins");
+    position::begin(&database.store, SETTLER, None, beginning, None).await.expect("it begins");
     (database, ada)
 }
 
