@@ -116,7 +116,12 @@ impl<'de> Deserialize<'de> for ByteSize {
 impl Topology {
     /// Returns the topology that was compiled in.
     pub fn declared() -> Result<Self, TopologyError> {
-        Ok(serde_norway::from_str(include_str!("../streams.yaml"))?)
+        Self::parse(include_str!("../streams.yaml"))
+    }
+
+    /// Reads the topology of another version from the text of its `streams.yaml`.
+    pub fn parse(text: &str) -> Result<Self, TopologyError> {
+        Ok(serde_norway::from_str(text)?)
     }
 
     /// Returns the number of durable consumers of all streams.

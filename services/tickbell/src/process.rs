@@ -1,9 +1,16 @@
 //! A process that runs one service: it reads its settings, connects, announces itself, serves, and drains on shutdown.
 
 use events::streams::Topology;
-use platform::{Broker, Check, Health, broker::topology, http::admin, settings::Pair, telemetry};
+use platform::{
+    Broker, Check, Health,
+    broker::topology::{self, comparison::Uses},
+    http::admin,
+    runtime::error::error_chain,
+    settings::Pair,
+    telemetry,
+};
 use store::Store;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     exit::{Exit, Unavailable, unavailable},
@@ -68,7 +75,7 @@ async fn connect_broker(service: &Service, context: &Context) -> anyhow::Result<
         Run::Alone(_) | Run::WithBroker(_) | Run::WithDatabase(_) => health.check("broker"),
     };
     let broker = Broker::connect(&settings.nats, service.name, check, shutdown.clone()).await.map_err(unavailable)?;
-    prepare_streams(&broker, settings).await?;
+    prepare_streams(&broker, settings, &[service]).await?;
     info!(service = service.name, nats = broker.server_version(), "started");
     Ok(broker)
 }
@@ -99,16 +106,30 @@ fn check_writes(health: &Health, run: Run) -> Check {
     }
 }
 
-/// Creates or updates the streams, or only verifies them where a controller owns them. Warns when the broker may lose
-/// acknowledged messages in a power cut.
-pub(crate) async fn prepare_streams(broker: &Broker, settings: &Settings) -> anyhow::Result<()> {
+/// Creates or updates the streams where these services manage them, verifies what the services use of them, and compares
+/// that from then on. Warns when the broker may lose acknowledged messages in a power cut.
+pub(crate) async fn prepare_streams(broker: &Broker, settings: &Settings, services: &[&Service]) -> anyhow::Result<()> {
     let topology = Topology::declared()?;
+    let uses = Uses {
+        publishes: services.iter().flat_map(|service| service.publishes).copied().collect(),
+        consumers: services.iter().flat_map(|service| service.consumers).copied().collect(),
+    };
+    let mut applied = Ok(());
     if settings.streams.manage {
-        topology::apply(broker, &topology).await?;
+        applied = topology::apply(broker, &topology).await;
         broker.allow_stream_management();
-    } else {
-        topology::verify(broker, &topology).await?;
     }
+    match (applied, topology::verify(broker, &topology, &uses).await) {
+        (Ok(()), verified) => verified?,
+        (Err(error), Err(_)) => return Err(error.into()),
+        (Err(error), Ok(())) => {
+            warn!(
+                error = error_chain(&error),
+                "cannot update the streams; what this process uses of them is as declared"
+            );
+        }
+    }
+    tokio::spawn(topology::watch(broker.clone(), topology, uses));
     broker.warn_unless_sync_always(&settings.nats).await;
     Ok(())
 }

@@ -21,6 +21,7 @@ pub(super) const SERVICE: Service = Service {
             help: "Address of the coinnews API [default: 127.0.0.1:8090]",
         },
     ],
+    publishes: &[],
     consumers: &[],
     in_up: InUp::No,
     validate: |settings| settings.coinnews.validate(),

@@ -17,6 +17,8 @@ pub(crate) struct Service {
     pub(crate) about: &'static str,
     /// The options of its subcommand.
     pub(crate) flags: &'static [Flag],
+    /// The subjects that it publishes to, which may have wildcards.
+    pub(crate) publishes: &'static [&'static str],
     /// Its durable consumers in `schemas/streams.yaml`, in the order of the data flow.
     pub(crate) consumers: &'static [&'static str],
     /// Its part in `tickbell up`.

@@ -15,6 +15,7 @@ pub(super) const SERVICE: Service = Service {
         value: Some("ADDR"),
         help: "Address of the HTTP API [default: 127.0.0.1:8080]",
     }],
+    publishes: &["rules.>", "orders.>", "users.>"],
     consumers: &[],
     in_up: InUp::First,
     validate: |settings| settings.gateway.validate(),

@@ -10,6 +10,7 @@ pub(super) const SERVICE: Service = Service {
     name: "notifier",
     about: "Send notifications by mail",
     flags: &[],
+    publishes: &["deliveries.>", "dlq.notifier"],
     consumers: &["notifier-rules", "notifier-users", "notifier-trades", "notifier"],
     in_up: InUp::Yes,
     validate: |settings| settings.notifier.validate().and_then(|()| settings.smtp.validate()),

@@ -17,3 +17,35 @@ pub(crate) const SERVICES: &[&Service] = &[
     &notifier::SERVICE,
     &coinnews::SERVICE,
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use events::streams::Topology;
+
+    use super::*;
+
+    #[test]
+    fn every_declared_subject_has_a_publisher() {
+        let first = |subject: &str| subject.split('.').next().map(str::to_owned);
+        let published: BTreeSet<_> = SERVICES.iter().flat_map(|service| service.publishes).map(|s| first(s)).collect();
+        let topology = Topology::declared().expect("streams.yaml");
+        let declared = topology.streams.values().flat_map(|stream| &stream.subjects).map(|s| first(s)).collect();
+        assert_eq!(published, declared, "schemas/streams.yaml and the descriptors of the services differ");
+    }
+
+    #[test]
+    fn the_broker_lets_each_service_publish_what_its_descriptor_names() {
+        let users = include_str!("../../../../infra/nats/users.conf");
+        for service in SERVICES.iter().filter(|service| !service.publishes.is_empty()) {
+            let user = users.split("user: ").find(|text| text.starts_with(&format!("{},", service.name)));
+            let user = user.unwrap_or_else(|| panic!("{} is no user of the broker", service.name));
+            // Every second part is between quotation marks.
+            let (publish, _) = user.split_once("subscribe:").expect("the replies");
+            let subjects = publish.split('"').skip(1).step_by(2);
+            let events: BTreeSet<_> = subjects.filter(|subject| !subject.starts_with('$')).collect();
+            assert_eq!(events, service.publishes.iter().copied().collect(), "{}", service.name);
+        }
+    }
+}

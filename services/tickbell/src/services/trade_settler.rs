@@ -10,6 +10,7 @@ pub(super) const SERVICE: Service = Service {
     name: "trade-settler",
     about: "Fill orders and keep the ledger",
     flags: &[],
+    publishes: &["trades.>", "dlq.trade-settler"],
     consumers: &["trade-settler", "trade-settler-alerts", "trade-settler-orders"],
     in_up: InUp::Yes,
     validate: |settings| settings.trade_settler.validate(),

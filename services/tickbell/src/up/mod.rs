@@ -141,7 +141,7 @@ async fn run_services(
 ) -> anyhow::Result<()> {
     let store = Store::connect(&context.settings.database, "up").await.map_err(unavailable)?;
     store.migrate().await?;
-    prepare_streams(&broker, &context.settings).await?;
+    prepare_streams(&broker, &context.settings, SERVICES).await?;
     let gateway = gateway::bind(context.clone(), broker.clone(), store.clone()).await?;
     let address = gateway.local_addr();
     context.settings.links.base_url = base_url(&context.settings, address);

@@ -142,7 +142,7 @@ async fn resume_on_connection(
 ) -> Result<Resumption, ServiceError> {
     let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
     let stream = stream_of(&declared, consumer)?;
-    topology::verify_consumer(broker, stream, consumer, &declared).await?;
+    topology::verify_consumer(broker, consumer, &declared).await?;
     let created = topology::stream_created(broker, stream).await?;
     let Some(saved) = saved else {
         let position = StreamPosition::beginning(created);

@@ -5,7 +5,13 @@ use std::{mem, time::Duration};
 use events::streams::Topology;
 use platform::{
     Broker,
-    broker::{dead_letter_queue, topology},
+    broker::{
+        dead_letter_queue,
+        topology::{
+            self,
+            comparison::{Difference, Severity},
+        },
+    },
 };
 use serde::Serialize;
 use store::Store;
@@ -118,13 +124,21 @@ async fn check_broker(broker: &Broker, settings: &Settings) -> anyhow::Result<Ve
             "set nats.monitor_url to the monitoring page, like http://127.0.0.1:8222",
         ),
     });
-    let differences = topology::diff(broker, &Topology::declared()?).await?;
-    findings.push(if differences.is_empty() {
-        Finding::ok("streams", "match schemas/streams.yaml")
-    } else {
-        Finding::problem("streams", differences.join("; "), "run `tickbell streams apply`")
-    });
+    findings.push(check_streams(&topology::diff(broker, &Topology::declared()?).await?));
     Ok(findings)
+}
+
+/// Tells streams that services cannot use from those that somebody has changed and that do.
+fn check_streams(differences: &[Difference]) -> Finding {
+    let joined =
+        |differences: &[&Difference]| differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let (warnings, errors): (Vec<_>, Vec<_>) =
+        differences.iter().partition(|difference| difference.severity == Severity::Warning);
+    match (warnings.is_empty(), errors.is_empty()) {
+        (true, true) => Finding::ok("streams", "match schemas/streams.yaml"),
+        (false, true) => Finding::ok("streams", format!("can be used, with differences: {}", joined(&warnings))),
+        (_, false) => Finding::problem("streams", joined(&errors), "run `tickbell streams apply`"),
+    }
 }
 
 async fn check_database(store: &Store) -> anyhow::Result<Vec<Finding>> {

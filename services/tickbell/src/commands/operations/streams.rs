@@ -27,7 +27,8 @@ const PRODUCER: &str = "operator";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create missing streams and consumers and update those that differ; refuses changes that would lose messages
+    /// Create missing streams and consumers and update those that differ; leaves limits that are greater than declared, and
+    /// refuses changes that would lose messages
     Apply,
     /// List the differences between the server and schemas/streams.yaml; exits with status 1 if there are any
     Diff,
@@ -73,14 +74,18 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
             return republish(options, &kinds, dry_run).await;
         }
         Command::Apply => {
-            topology::apply(&broker(&settings(options)?).await?, &declared).await?;
+            let broker = broker(&settings(options)?).await?;
+            topology::apply(&broker, &declared).await?;
             for (name, stream) in &declared.streams {
                 print(&format!("{name}: up to date, {} consumers", stream.consumers.len()));
+            }
+            for larger in topology::diff(&broker, &declared).await? {
+                print(&format!("{larger}; stays, because nothing that somebody has enlarged is made smaller"));
             }
         }
         Command::Diff => {
             let differences = topology::diff(&broker(&settings(options)?).await?, &declared).await?;
-            differences.iter().for_each(|difference| print(difference));
+            differences.iter().for_each(|difference| print(&difference.to_string()));
             if !differences.is_empty() {
                 return Ok(Exit::Failed);
             }
