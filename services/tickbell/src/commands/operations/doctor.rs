@@ -220,6 +220,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_stream_that_was_enlarged_is_no_problem() {
+        let difference = |detail: &str, severity| Difference {
+            stream: "TICKS".into(),
+            of: "TICKS".into(),
+            detail: detail.into(),
+            severity,
+        };
+        let (larger, smaller) = (difference("larger", Severity::Warning), difference("smaller", Severity::Error));
+        for (differences, is_ok, detail) in [
+            (vec![], true, "match schemas/streams.yaml"),
+            (vec![larger.clone()], true, "can be used, with differences: TICKS: larger"),
+            (vec![larger, smaller], false, "TICKS: smaller"),
+        ] {
+            let finding = check_streams(&differences);
+            assert_eq!((finding.ok, finding.detail.as_str()), (is_ok, detail));
+        }
+    }
+
+    #[test]
     fn a_consumer_that_moves_is_no_problem() {
         let consumer = |position, lag| Consumer {
             name: "history-writer".into(),

@@ -52,7 +52,7 @@ impl<'a> Uses<'a> {
     }
 }
 
-/// What follows from a difference.
+/// Whether a process can run with a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The stream or the consumer does not exist.
@@ -72,7 +72,7 @@ pub struct Difference {
     pub of: String,
     /// What the server has, and what is declared.
     pub detail: String,
-    /// What follows from it.
+    /// Whether a process can run with it.
     pub severity: Severity,
 }
 
