@@ -1,4 +1,5 @@
-//! What happens to the streams of a system behind its back: they are deleted, or an older copy of their files is put back.
+//! What happens to the streams of a system behind its back: they are changed or deleted, or an older copy of their files is
+//! put back.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,6 +10,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use super::{Server, System, servers::Servers};
 use crate::{process::send, wait_until};
@@ -25,7 +27,28 @@ impl System {
     /// # Panics
     /// When the broker refuses it.
     pub fn request_broker(&self, subject: &str) {
-        request(&self.named("NATS_URL").expect("the broker's address"), subject);
+        request(&self.named("NATS_URL").expect("the broker's address"), subject, "");
+    }
+
+    /// Returns the settings of a stream, by their names in the JetStream API.
+    ///
+    /// # Panics
+    /// When there is no such stream.
+    pub fn stream_settings(&self, name: &str) -> Value {
+        stream_settings(&self.named("NATS_URL").expect("the broker's address"), name)
+    }
+
+    /// Changes settings of a stream as an operator does, by their names in the JetStream API.
+    ///
+    /// # Panics
+    /// When the broker refuses it.
+    pub fn change_stream(&self, name: &str, changes: &Value) {
+        let mut settings = self.stream_settings(name);
+        for (setting, value) in changes.as_object().expect("settings") {
+            settings[setting] = value.clone();
+        }
+        let url = self.named("NATS_URL").expect("the broker's address");
+        request(&url, &format!("$JS.API.STREAM.UPDATE.{name}"), &settings.to_string());
     }
 
     /// Copies the files of the streams, as a snapshot of the broker's disk does.
@@ -63,18 +86,31 @@ impl System {
 impl Servers {
     /// Does the same as [`System::request_broker`].
     pub fn request_broker(&self, subject: &str) {
-        request(self.nats_url(), subject);
+        request(self.nats_url(), subject, "");
+    }
+
+    /// Does the same as [`System::stream_settings`].
+    pub fn stream_settings(&self, name: &str) -> Value {
+        stream_settings(self.nats_url(), name)
     }
 }
 
-/// Sends a request of the JetStream API to the broker at `url`, and waits for its answer.
-fn request(url: &str, subject: &str) {
+fn stream_settings(url: &str, name: &str) -> Value {
+    let info: Value = serde_json::from_str(&request(url, &format!("$JS.API.STREAM.INFO.{name}"), "")).expect("JSON");
+    info["config"].clone()
+}
+
+/// Sends a request of the JetStream API to the broker at `url`, and returns its answer.
+fn request(url: &str, subject: &str, body: &str) -> String {
     let mut server = TcpStream::connect(url.trim_start_matches("nats://")).expect("it accepts connections");
-    let lines = format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer 0\r\n\r\nPING\r\n");
+    let length = body.len();
+    let lines =
+        format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {length}\r\n{body}\r\nPING\r\n");
     server.write_all(lines.as_bytes()).expect("it reads");
     let mut answers = BufReader::new(server).lines().map(|line| line.expect("it answers"));
     let answer = answers.find(|line| line.contains("\"type\"")).expect("an answer");
     assert!(!answer.contains("\"error\""), "{subject}: {answer}");
+    answer
 }
 
 fn copy_folder(from: &PathBuf, to: &PathBuf) {
