@@ -1,6 +1,6 @@
 //! The dead-letter queue: listing what stream `DLQ` holds, and replaying it.
 
-use async_nats::{header::HeaderName, jetstream::stream::Stream};
+use async_nats::header::HeaderName;
 use events::{DeadLetter, OutboundMessage, envelope::NATS_MSG_ID};
 use futures::{StreamExt, TryStreamExt};
 
@@ -46,14 +46,10 @@ pub async fn replay(broker: &Broker, entry: &DeadLetterEntry) -> Result<(), Serv
     let headers = headers.chain([(NATS_MSG_ID.to_owned(), id.clone())]).collect();
     let message = OutboundMessage { subject: dead_letter.subject.clone(), id, headers, body };
     broker.publish(std::slice::from_ref(&message)).await?;
-    let stream = stream(broker).await?;
-    let failed =
-        |error| ServiceError::transient(format!("delete message {} of stream {STREAM}", entry.sequence), error);
-    stream.delete_message(entry.sequence).await.map_err(failed)?;
+    let failed = |error: async_nats::Error| {
+        ServiceError::transient(format!("delete message {} of stream {STREAM}", entry.sequence), error)
+    };
+    let stream = broker.jetstream().get_stream_no_info(STREAM).await.map_err(|error| failed(error.into()))?;
+    stream.delete_message(entry.sequence).await.map_err(|error| failed(error.into()))?;
     Ok(())
-}
-
-async fn stream(broker: &Broker) -> Result<Stream, ServiceError> {
-    let found = broker.jetstream().get_stream(STREAM).await;
-    found.map_err(|error| ServiceError::permanent(format!("find stream {STREAM}; run `tickbell streams apply`"), error))
 }

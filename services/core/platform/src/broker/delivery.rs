@@ -25,6 +25,7 @@ const PULL_EXPIRES: Duration = Duration::from_secs(4);
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// What is delivered: a consumer of a stream, and the subjects that it reads.
+#[derive(Clone)]
 pub(super) struct Source {
     pub(super) stream: String,
     pub(super) consumer: String,

@@ -187,8 +187,7 @@ impl Broker {
     /// Waits for what the broker answers on the present connection; none when that is replaced meanwhile, because an answer to
     /// a request that was sent on it never comes.
     pub(crate) async fn on_connection<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        let mut connections = self.connections.clone();
-        connections.mark_unchanged();
+        let mut connections = self.connections();
         tokio::select! {
             biased;
             answer = answer => Some(answer),

@@ -10,10 +10,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{
-    self, AckKind,
-    consumer::{PullConsumer, pull},
-};
+use async_nats::jetstream::{self, AckKind, consumer::pull};
 use events::{
     Timestamp,
     streams::{Consumer, Topology},
@@ -61,10 +58,7 @@ pub struct Batch {
 /// A durable consumer that is read in stream order, without gaps or repeats.
 pub struct OrderedConsumer {
     broker: Broker,
-    consumer_name: String,
-    stream_name: String,
-    /// The subjects that it reads.
-    filter: String,
+    source: Source,
     open: Option<Delivery>,
     /// The attempt to open it. It runs in a task of its own, because the future of [`OrderedConsumer::next`] may be dropped
     /// again and again.
@@ -97,15 +91,12 @@ impl OrderedConsumer {
     /// Opens the durable consumer `name` of `streams.yaml` behind a position, which
     /// [`resume`](super::stream_position::resume) has returned.
     pub async fn open(broker: &Broker, name: &str, position: StreamPosition) -> Result<Self, ServiceError> {
-        let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-        let (stream, Consumer { filter, .. }) = declared
-            .consumer(name)
-            .ok_or_else(|| ServiceError::permanent("open a consumer", format!("{name} is not in streams.yaml")))?;
+        let declared = Topology::declared()?;
+        let (stream, Consumer { filter, .. }) = topology::declared_consumer(&declared, name)?;
+        let source = Source { stream: stream.to_owned(), consumer: name.to_owned(), filter: filter.clone() };
         let mut consumer = Self {
             broker: broker.clone(),
-            consumer_name: name.to_owned(),
-            stream_name: stream.to_owned(),
-            filter: filter.clone(),
+            source,
             open: None,
             opening: None,
             position,
@@ -125,15 +116,15 @@ impl OrderedConsumer {
 
     /// Reports messages that the stream deleted by age or size before they were read: they are lost to this consumer.
     async fn report_retention_gap(&self) -> Result<(), ServiceError> {
-        let first = topology::first_sequence(&self.broker, &self.stream_name).await?;
+        let first = topology::existing(&self.broker, &self.source.stream).await?.state.first_sequence;
         let after = self.last();
         if after > 0 && first > after + 1 {
             let missed = first - after - 1;
-            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.consumer_name.clone())
+            metrics::counter!("tickbell_messages_missed_total", "consumer" => self.source.consumer.clone())
                 .increment(missed);
             warn!(
-                consumer = self.consumer_name.as_str(),
-                stream = self.stream_name,
+                consumer = self.source.consumer.as_str(),
+                stream = self.source.stream.as_str(),
                 after,
                 first,
                 missed,
@@ -156,27 +147,18 @@ impl OrderedConsumer {
     /// Asks the broker for the last sequence of the stream, whether or not it was delivered. Every message that was stored
     /// before the call, and is still there, is at or below it.
     pub(crate) async fn last_stored_sequence(&self) -> Result<u64, ServiceError> {
-        topology::last_sequence(&self.broker, &self.stream_name).await
+        topology::last_sequence(&self.broker, &self.source.stream).await
     }
 
     /// Asks the broker whether it has delivered everything.
     pub(crate) async fn is_drained(&self) -> Result<bool, ServiceError> {
-        let unknown = |error: async_nats::Error| {
-            ServiceError::transient(
-                format!("ask for consumer {} of stream {}", self.consumer_name, self.stream_name),
-                error,
-            )
-        };
-        let stream = self.broker.jetstream().get_stream_no_info(&self.stream_name).await;
-        let stream = stream.map_err(|error| unknown(error.into()))?;
-        let mut consumer: PullConsumer = stream.get_consumer(&self.consumer_name).await.map_err(unknown)?;
-        let info = consumer.info().await.map_err(|error| unknown(error.into()))?;
+        let info = topology::existing_consumer(&self.broker, &self.source.stream, &self.source.consumer).await?;
         Ok(info.num_pending == 0 && info.delivered.stream_sequence <= self.last())
     }
 
     /// Returns the name of the stream.
     pub fn stream(&self) -> &str {
-        &self.stream_name
+        &self.source.stream
     }
 
     /// Waits for the next messages and returns up to `most` of them, without gaps or repeats.
@@ -197,10 +179,10 @@ impl OrderedConsumer {
                 Err(Failure::EndRun(error)) => return Err(error),
                 Err(Failure::Reopen(failure)) => {
                     self.open = None;
-                    metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.consumer_name.clone())
+                    metrics::counter!("tickbell_consumer_rebuilds_total", "consumer" => self.source.consumer.clone())
                         .increment(1);
                     warn!(
-                        consumer = self.consumer_name.as_str(),
+                        consumer = self.source.consumer.as_str(),
                         after = self.position.sequence,
                         failure,
                         "delivery failed, reopening the consumer"
@@ -217,12 +199,7 @@ impl OrderedConsumer {
             let opening = self.opening.get_or_insert_with(|| {
                 // The reset starts delivery numbers again from one: an acknowledgement that is due names an old number.
                 self.acknowledged.due = None;
-                let source = Source {
-                    stream: self.stream_name.clone(),
-                    consumer: self.consumer_name.clone(),
-                    filter: self.filter.clone(),
-                };
-                tokio::spawn(open_after(wait, self.broker.clone(), source, self.position))
+                tokio::spawn(open_after(wait, self.broker.clone(), self.source.clone(), self.position))
             });
             let opened = opening.await;
             self.opening = None;
@@ -245,12 +222,12 @@ impl OrderedConsumer {
             if self.broker.is_connected() {
                 let since = *self.failing_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= GIVE_UP_AFTER {
-                    return Err(ServiceError::transient(format!("read stream {}", self.stream_name), error));
+                    return Err(ServiceError::transient(format!("read stream {}", self.source.stream), error));
                 }
             }
             wait = self.delays.next().unwrap_or(LINGER);
             warn!(
-                consumer = self.consumer_name.as_str(),
+                consumer = self.source.consumer.as_str(),
                 error,
                 wait_ms = wait.as_millis() as u64,
                 "cannot open the consumer, retrying"
@@ -277,7 +254,7 @@ impl OrderedConsumer {
         self.acknowledged.at = Instant::now();
         // A lost acknowledgement does no harm: the position in the database decides.
         if let Err(error) = self.broker.jetstream().client().publish(ack, AckKind::Ack.into()).await {
-            debug!(consumer = self.consumer_name.as_str(), %error, "cannot send an acknowledgement");
+            debug!(consumer = self.source.consumer.as_str(), %error, "cannot send an acknowledgement");
         }
     }
 
@@ -322,7 +299,7 @@ impl OrderedConsumer {
                 Err(failure) if self.batch.messages.is_empty() => return Err(Failure::Reopen(failure)),
                 // What was collected has no gap and is in order. It is returned, and the next call reopens the consumer.
                 Err(failure) => {
-                    debug!(consumer = self.consumer_name.as_str(), failure, "delivery failed behind a batch");
+                    debug!(consumer = self.source.consumer.as_str(), failure, "delivery failed behind a batch");
                     self.open = None;
                     break;
                 }

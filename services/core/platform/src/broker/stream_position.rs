@@ -140,10 +140,10 @@ async fn resume_on_connection(
     consumer: &str,
     saved: Option<StreamPosition>,
 ) -> Result<Resumption, ServiceError> {
-    let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-    let stream = stream_of(&declared, consumer)?;
+    let declared = Topology::declared()?;
+    let (stream, _) = topology::declared_consumer(&declared, consumer)?;
     topology::verify_consumer(broker, consumer, &declared).await?;
-    let created = topology::stream_created(broker, stream).await?;
+    let created = Timestamp::from(topology::existing(broker, stream).await?.created);
     let Some(saved) = saved else {
         let position = StreamPosition::beginning(created);
         return Ok(Resumption { position, continuity: Continuity::Continue, stream: stream.to_owned() });
@@ -159,13 +159,9 @@ async fn resume_on_connection(
 
 /// Returns whether a durable consumer can go on where it was.
 pub async fn continuity(broker: &Broker, consumer: &str, saved: &StreamPosition) -> Result<Continuity, ServiceError> {
-    let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-    check(broker, stream_of(&declared, consumer)?, saved).await
-}
-
-fn stream_of<'a>(declared: &'a Topology, consumer: &str) -> Result<&'a str, ServiceError> {
-    let unknown = || ServiceError::permanent("read a stream", format!("{consumer} is not in streams.yaml"));
-    declared.consumer(consumer).map(|(stream, _)| stream).ok_or_else(unknown)
+    let declared = Topology::declared()?;
+    let (stream, _) = topology::declared_consumer(&declared, consumer)?;
+    check(broker, stream, saved).await
 }
 
 /// Compares a stream with what was read of it.

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tracing::debug;
 
 use crate::{
     Broker, ServiceError,
-    broker::stream_position::{self, Continuity, StreamPosition},
+    broker::{
+        stream_position::{self, Continuity, StreamPosition},
+        topology,
+    },
     runtime::error::error_chain,
 };
 
@@ -89,7 +91,7 @@ async fn look(
         sleep(LOOK_EVERY).await;
         let position = *positions.borrow();
         let looked = async {
-            let delivered = delivered(&broker, &stream, &consumer).await?;
+            let delivered = topology::existing_consumer(&broker, &stream, &consumer).await?.delivered.stream_sequence;
             let continuity = match number % LOOKS_PER_STREAM {
                 0 => stream_position::check(&broker, &stream, &position).await?,
                 _ => Continuity::Continue,
@@ -108,13 +110,4 @@ async fn look(
             None => {}
         }
     }
-}
-
-async fn delivered(broker: &Broker, stream: &str, name: &str) -> Result<u64, ServiceError> {
-    let failed = |error: async_nats::Error| {
-        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
-    };
-    let found = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
-    let consumer: PullConsumer = found.get_consumer(name).await.map_err(failed)?;
-    Ok(consumer.cached_info().delivered.stream_sequence)
 }

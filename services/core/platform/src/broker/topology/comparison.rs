@@ -199,35 +199,9 @@ mod tests {
         stream::{DiscardPolicy, RetentionPolicy, StorageType},
     };
 
-    use super::*;
+    use super::{super::settings::tests::topology, *};
 
     const HOUR: Duration = Duration::from_secs(3_600);
-
-    fn topology() -> Topology {
-        Topology::parse(
-            "
-            streams:
-              TICKS:
-                description: The tape.
-                subjects: [ticks.>, feeds.>]
-                max_age: 24h
-                max_bytes: 1GiB
-                max_msg_size: 64KiB
-                duplicate_window: 2m
-                consumers:
-                  prices: { filter: ticks.>, ack: all, ack_wait: 60s, max_deliver: -1, max_ack_pending: 100 }
-                  all: { filter: '>', ack: all, ack_wait: 60s, max_deliver: -1, max_ack_pending: 100 }
-              RULES:
-                description: The last change of each rule.
-                subjects: [rules.>]
-                max_msgs_per_subject: 1
-                max_bytes: 1GiB
-                max_msg_size: 64KiB
-                duplicate_window: 2m
-            ",
-        )
-        .expect("a topology")
-    }
 
     fn severities(differences: &[Difference]) -> Vec<(String, Severity)> {
         differences.iter().map(|difference| (difference.to_string(), difference.severity)).collect()

@@ -10,7 +10,7 @@ use async_nats::jetstream::{
     context::{ConsumerInfoErrorKind, GetStreamErrorKind},
     stream::Info,
 };
-use events::{Timestamp, streams::Topology};
+use events::streams::{Consumer, Topology, TopologyError};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
@@ -26,39 +26,47 @@ use settings::{consumer_config, loss, stream_config, updated};
 /// The interval at which a process compares the streams that it uses, for its metrics.
 const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
+impl From<TopologyError> for ServiceError {
+    fn from(error: TopologyError) -> Self {
+        Self::permanent("read the streams", error)
+    }
+}
+
 /// Creates what is missing and updates what differs. Limits that somebody has raised stay as they are. A change that would
 /// delete messages is an error before anything changes.
 pub async fn apply(broker: &Broker, topology: &Topology) -> Result<(), ServiceError> {
-    let (mut existing, mut missing) = (Vec::new(), Vec::new());
+    let jetstream = broker.jetstream();
+    let (mut changed, mut missing) = (Vec::new(), Vec::new());
     for (name, declared) in &topology.streams {
-        let config = stream_config(name, declared);
+        let declared = stream_config(name, declared);
         let Some(actual) = stream_info(broker, name).await? else {
-            missing.push((config, declared));
+            missing.push(declared);
             continue;
         };
-        let config = updated(&actual.config, &config, topology);
+        let config = updated(&actual.config, &declared, topology);
         if actual.state.messages > 0
             && let Some(loss) = loss(&actual.config, &config)
         {
             let what = format!("stream {name} holds {} messages and would lose some", actual.state.messages);
             return Err(ServiceError::permanent(what, loss));
         }
-        existing.push((config, declared));
+        if config != actual.config {
+            changed.push(config);
+        }
     }
     // A new stream may store subjects that another one has stored so far.
-    for (config, declared) in existing.into_iter().chain(missing) {
-        let name = &config.name.clone();
-        let failed = |error| ServiceError::permanent(format!("create or update stream {name}"), error);
-        let jetstream = broker.jetstream();
-        jetstream.create_or_update_stream(config).await.map_err(failed)?;
+    for config in changed.into_iter().chain(missing) {
+        let what = format!("create or update stream {}", config.name);
+        jetstream.create_or_update_stream(config).await.map_err(|error| ServiceError::permanent(what, error))?;
+    }
+    for (stream, declared) in &topology.streams {
         for (consumer, declared) in &declared.consumers {
             let failed = |error| {
-                ServiceError::permanent(format!("create or update consumer {consumer} of stream {name}"), error)
+                ServiceError::permanent(format!("create or update consumer {consumer} of stream {stream}"), error)
             };
             let config = consumer_config(consumer, declared);
-            let _: PullConsumer = jetstream.create_consumer_on_stream(config, name).await.map_err(failed)?;
+            let _: PullConsumer = jetstream.create_consumer_on_stream(config, stream).await.map_err(failed)?;
         }
-        debug!(stream = name, consumers = declared.consumers.len(), "stream up to date");
     }
     debug!(streams = topology.streams.len(), consumers = topology.consumers(), "streams up to date");
     Ok(())
@@ -174,17 +182,17 @@ pub(crate) async fn create_missing_for_publisher(broker: &Broker) {
     if !broker.manages_streams() {
         return;
     }
-    let created = async {
-        let declared = Topology::declared().map_err(|error| ServiceError::permanent("read streams.yaml", error))?;
-        let missing = async |name: &String| Ok::<_, ServiceError>(stream_info(broker, name).await?.is_none());
+    let created: Result<(), ServiceError> = async {
+        let declared = Topology::declared()?;
         for name in declared.streams.keys() {
-            if missing(name).await? {
+            if stream_info(broker, name).await?.is_none() {
                 return create_missing(broker, &declared, &format!("stream {name}")).await;
             }
         }
         Ok(())
-    };
-    if let Err(error) = created.await {
+    }
+    .await;
+    if let Err(error) = created {
         warn!(error = error_chain(&error), "cannot create the missing streams");
     }
 }
@@ -223,16 +231,10 @@ pub struct Lag {
 
 /// Asks the broker for the lag of a durable consumer.
 pub async fn lag(broker: &Broker, topology: &Topology, name: &str) -> Result<Lag, ServiceError> {
-    let (stream, declared) = topology
-        .consumer(name)
-        .ok_or_else(|| ServiceError::permanent("read a consumer's lag", format!("{name} is not in streams.yaml")))?;
-    let failed = |error: async_nats::Error| {
-        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
-    };
-    let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
+    let (stream, declared) = declared_consumer(topology, name)?;
     let newest = stream_scan::read(broker, stream, Which::Last { last_by_subj: &declared.filter }).await?;
     let newest = newest.map_or(0, |message| message.sequence);
-    let info = handle.consumer_info(name).await.map_err(|error| failed(error.into()))?;
+    let info = existing_consumer(broker, stream, name).await?;
     Ok(Lag { unacknowledged: info.num_pending + info.num_ack_pending as u64, newest })
 }
 
@@ -243,22 +245,16 @@ pub async fn stream_end(broker: &Broker, name: &str) -> Result<u64, ServiceError
 
 /// Returns the sequence up to which a durable consumer has acknowledged all messages of its stream.
 pub async fn acknowledged(broker: &Broker, stream: &str, name: &str) -> Result<u64, ServiceError> {
-    let failed = |error: async_nats::Error| {
-        ServiceError::transient(format!("ask for consumer {name} of stream {stream}"), error)
-    };
-    let handle = broker.jetstream().get_stream_no_info(stream).await.map_err(|error| failed(error.into()))?;
-    let info = handle.consumer_info(name).await.map_err(|error| failed(error.into()))?;
-    Ok(info.ack_floor.stream_sequence)
+    Ok(existing_consumer(broker, stream, name).await?.ack_floor.stream_sequence)
 }
 
-/// Returns when a stream was created, by the broker's clock.
-pub(crate) async fn stream_created(broker: &Broker, name: &str) -> Result<Timestamp, ServiceError> {
-    Ok(existing(broker, name).await?.created.into())
-}
-
-/// Returns the sequence of the oldest message that a stream holds.
-pub(crate) async fn first_sequence(broker: &Broker, name: &str) -> Result<u64, ServiceError> {
-    Ok(existing(broker, name).await?.state.first_sequence)
+/// Returns the stream and the declaration of a durable consumer.
+pub(crate) fn declared_consumer<'a>(
+    topology: &'a Topology,
+    name: &str,
+) -> Result<(&'a str, &'a Consumer), ServiceError> {
+    let unknown = || ServiceError::permanent("read a stream", format!("{name} is not in streams.yaml"));
+    topology.consumer(name).ok_or_else(unknown)
 }
 
 /// Returns the sequence of the newest message that a stream holds; 0 where it holds none.
@@ -272,6 +268,16 @@ pub(crate) async fn last_sequence(broker: &Broker, name: &str) -> Result<u64, Se
 pub(crate) async fn existing(broker: &Broker, name: &str) -> Result<Info, ServiceError> {
     let found = stream_info(broker, name).await?;
     found.ok_or_else(|| missing(&format!("stream {name}")))
+}
+
+/// Returns the state of a consumer that must exist.
+pub(crate) async fn existing_consumer(
+    broker: &Broker,
+    stream: &str,
+    name: &str,
+) -> Result<consumer::Info, ServiceError> {
+    let found = consumer_info(broker, stream, name).await?;
+    found.ok_or_else(|| missing(&format!("consumer {stream}/{name}")))
 }
 
 async fn stream_info(broker: &Broker, name: &str) -> Result<Option<Info>, ServiceError> {

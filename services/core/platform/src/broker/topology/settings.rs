@@ -133,14 +133,15 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
 
     const HOUR: Duration = Duration::from_secs(3_600);
 
-    fn topology() -> Topology {
+    /// A topology for the tests of this folder.
+    pub(in super::super) fn topology() -> Topology {
         Topology::parse(
             "
             streams:
