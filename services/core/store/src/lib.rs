@@ -168,20 +168,6 @@ pub struct Store {
     instance: Uuid,
 }
 
-/// The server closes a connection that was left inside a transaction after this long.
-const IDLE_IN_TRANSACTION: &str = "30s";
-/// The settings by which the server notices that this process has vanished, and ends what it does for it.
-const DEAD_CLIENT: [(&str, &str); 5] = [
-    ("tcp_keepalives_idle", "5s"),
-    ("tcp_keepalives_interval", "1s"),
-    ("tcp_keepalives_count", "3"),
-    ("tcp_user_timeout", "8s"),
-    ("client_connection_check_interval", "5s"),
-];
-/// The planner settings that make statements find their rows by an index. A connection plans a statement once, perhaps
-/// when a table is empty and reading all of it is cheap; the plan must still be good for millions of rows.
-const BY_INDEX: [(&str, &str); 4] =
-    [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 /// The longest wait for a first connection, after which the database counts as unreachable.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The interval between two health checks of the database, and the timeout of each.
@@ -212,13 +198,9 @@ impl Store {
         let hosts = Hosts::parse(&settings.url).map_err(|error: sqlx::Error| {
             ServiceError::permanent("database.url is no URL like postgres://user:password@host:5432/database", error)
         })?;
-        let hosts = hosts.map(|options| {
-            options
-                .application_name(&format!("tickbell {name}"))
-                .options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION), ("timezone", "UTC")])
-                .options(DEAD_CLIENT)
-                .options(BY_INDEX)
-        });
+        // A pooler like PgBouncer knows the name of the application, but not the digits of floating-point numbers, which no
+        // statement reads as text.
+        let hosts = hosts.map(|options| options.application_name(&format!("tickbell {name}")).extra_float_digits(None));
         let options = first_connection(&hosts, tokio::time::Instant::now() + timeout).await?;
         Ok(Self {
             pool: Pool::new(options, settings.max_connections),
@@ -324,15 +306,15 @@ async fn first_connection(hosts: &Hosts, deadline: tokio::time::Instant) -> Resu
             Ok(options) => return Ok(options),
             Err(none) => none,
         };
-        let wait = waits.next().filter(|wait| tokio::time::Instant::now() + *wait <= deadline);
-        match wait {
+        let may_wait = |wait: &Duration| !none.is_shared && tokio::time::Instant::now() + *wait <= deadline;
+        match waits.next().filter(may_wait) {
             Some(wait) => {
                 warn!(error = %none, "waiting for the database");
                 tokio::time::sleep(wait).await;
             }
             None => {
                 let unreachable = |none| ServiceError::permanent("connect to PostgreSQL", none);
-                return none.readable.clone().ok_or_else(|| unreachable(none));
+                return none.readable.clone().filter(|_| !none.is_shared).ok_or_else(|| unreachable(none));
             }
         }
     }

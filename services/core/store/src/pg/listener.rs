@@ -3,10 +3,7 @@
 use std::{io, time::Duration};
 
 use platform::runtime::error::error_chain;
-use sqlx::{
-    Executor,
-    postgres::{PgListener, PgPoolOptions},
-};
+use sqlx::{Executor, postgres::PgListener};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, warn};
 
@@ -15,6 +12,7 @@ use crate::{
     pg::{
         eager::eagerly,
         pool::{PING_TIMEOUT, timed_out},
+        session,
     },
 };
 
@@ -99,7 +97,7 @@ async fn connect(store: &Store, channel: &str) -> Result<Listening, sqlx::Error>
     // The connection is not one of the store's pool, which would wait for the end of one that is dead.
     let options = store.pool().inner().connect_options();
     let connect = async {
-        let pool = PgPoolOptions::new().max_connections(1).connect_with((*options).clone()).await?;
+        let pool = session::pool_options().max_connections(1).connect_with((*options).clone()).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.eager_reconnect(false);
         listener.listen(channel).await?;

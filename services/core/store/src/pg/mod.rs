@@ -9,4 +9,5 @@ pub(crate) mod pool;
 pub(crate) mod progress;
 pub(crate) mod row;
 pub(crate) mod schema;
+pub(crate) mod session;
 pub(crate) mod transaction;

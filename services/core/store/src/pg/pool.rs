@@ -20,11 +20,11 @@ use futures::{
 use sqlx::{
     Connection as _, Either, Execute, Executor, PgConnection, PgPool, Postgres, SqlStr,
     pool::{PoolConnection, PoolConnectionMetadata},
-    postgres::{PgConnectOptions, PgPoolOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
 use tokio::time::{Instant, error::Elapsed, timeout};
 
-use crate::pg::eager::eagerly;
+use crate::pg::{eager::eagerly, session};
 
 /// A connection that was used within this time is assumed to be alive.
 pub(crate) const ASSUME_ALIVE_FOR: Duration = Duration::from_secs(1);
@@ -48,7 +48,7 @@ impl Pool {
     pub(crate) fn new(options: PgConnectOptions, max_connections: u32) -> Self {
         let expired = Arc::new(Mutex::new(None));
         let expired_before = Arc::clone(&expired);
-        let pool = PgPoolOptions::new()
+        let pool = session::pool_options()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             // A ping before each use would add a round trip to every request.

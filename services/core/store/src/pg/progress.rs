@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use sqlx::{ConnectOptions, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 use tokio::{
     pin,
     sync::Mutex,
@@ -19,6 +19,7 @@ use crate::{
     pg::{
         eager::eagerly,
         pool::{PING_TIMEOUT, Pool, timed_out},
+        session,
     },
 };
 
@@ -70,7 +71,7 @@ impl Monitor {
             let open = shared.take().filter(|(_, opened)| !pool.has_reconnected_since(*opened));
             let (mut connection, opened) = match open {
                 Some(open) => open,
-                None => (pool.inner().connect_options().connect().await?, Instant::now()),
+                None => (session::open(&pool.inner().connect_options()).await?, Instant::now()),
             };
             let query = sqlx::query(
                 "SELECT state_change, state = 'active' AND wait_event_type IS DISTINCT FROM 'Client' AS works

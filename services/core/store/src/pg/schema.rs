@@ -12,7 +12,7 @@ use sqlx::{
 };
 use thiserror::Error as ThisError;
 
-use crate::{Error, Store};
+use crate::{Error, Store, pg::session};
 
 /// The format number of the schema that this build reads and writes. Format 1 was never released: its databases have
 /// eight migrations and no table `schema_format`.
@@ -79,7 +79,7 @@ impl Store {
         // The initial schema takes longer than the threshold of sqlx's warning about slow statements, which would print
         // the whole of it on the terminal of somebody who starts the program for the first time.
         let options = self.pool().inner().connect_options().as_ref().clone().disable_statement_logging();
-        let mut connection = options.connect().await.map_err(Error::from)?;
+        let mut connection = session::open(&options).await.map_err(Error::from)?;
         migrator.run(&mut connection).await.map_err(|error| ServiceError::permanent("migrate the database", error))?;
         connection.close().await.map_err(Error::from)?;
         let mut tx = self.pool().inner().begin().await.map_err(Error::from)?;

@@ -2,6 +2,7 @@
 
 mod connections;
 mod dead_connections;
+mod pgbouncer;
 mod proxy;
 mod rights;
 mod schema;
