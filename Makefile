@@ -73,11 +73,12 @@ check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, moni
 	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup infra/checks
 	cargo test --locked --workspace --test rollout -- --nocapture
 
-bench: tools ## measure the rule engine, the whole pipeline beside a bare client, and orders beside bare SQL
+bench: tools ## measure the rule engine, the whole pipeline beside a bare client, and orders beside bare SQL, and overload
 	cargo build --profile dist --locked -p tickbell -p benches
 	cargo bench --locked -p benches --bench rules
 	target/dist/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
 	target/dist/settle
+	target/dist/overload
 
 tools: ## install what a run needs and this machine lacks
 	infra/local/tools run

@@ -22,16 +22,30 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
+        Self::start_on(program, None, &[])
+    }
+
+    /// Starts it on one core, where one is given, with further settings as environment variables.
+    pub(crate) fn start_on(program: &Path, core: Option<usize>, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
         ensure!(program.is_file(), "{} is not built: cargo build --release -p tickbell", program.display());
         let folder = tempfile::tempdir()?;
         // For root, PostgreSQL runs as another user, who must be able to enter the folder.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let data = folder.path().join("data");
-        let up = Command::new(program)
+        let mut command = match core {
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["-c", &core.to_string()]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let up = command
             .args(["up", "--source", "none", "--http", "127.0.0.1:0", "--data-dir"])
             .arg(&data)
             // The ticks are of a recorded day.
             .env("TICKBELL_TRADE_SETTLER__PRICE_AGE", "event")
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.path().join("log"))?)
             .spawn()?;
@@ -58,6 +72,12 @@ impl System {
         let mut command = Command::new(&self.program);
         command.args(args).envs(&self.env);
         command
+    }
+
+    /// Returns the number of lines that it has logged.
+    #[allow(dead_code, reason = "not every bench reads the log")]
+    pub(crate) fn log_lines(&self) -> anyhow::Result<usize> {
+        Ok(fs::read_to_string(self.folder.path().join("log"))?.lines().count())
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

@@ -73,7 +73,7 @@ impl Gateway {
             trusted_proxies: settings.trusted_proxies,
         };
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
-        let router = with_middleware(router, &settings);
+        let router = with_middleware(router, &settings, reads_at_once(store.max_connections()));
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
         Ok(Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail })
     }
@@ -113,6 +113,12 @@ impl Gateway {
             never = outages::watch(&store, &mail) => match never {},
         }
     }
+}
+
+/// Returns the number of requests that only read, or are no order, that run at a time: fewer than there are connections to the
+/// database, so that an order does not wait behind all of them.
+fn reads_at_once(connections: u32) -> usize {
+    (connections as usize * 3 / 4).max(1)
 }
 
 /// Returns the OpenAPI document of the API as pretty-printed JSON with a newline at its end.

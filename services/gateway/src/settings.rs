@@ -18,7 +18,8 @@ pub struct Settings {
     pub confirmation: Confirmation,
     /// The number of days that a session lasts, 1 to 365.
     pub session_days: u16,
-    /// The number of passwords that are hashed at a time, 1 to 64; each takes 19 MiB and one processor.
+    /// The number of passwords that are hashed at a time, 1 to 64, and at most one per processor; each takes 19 MiB and one
+    /// processor. Sixteen times as many requests may wait for that.
     pub passwords_at_once: usize,
     /// Whether the first firing of an alert may place an order.
     pub orders_from_alerts: OrdersFromAlerts,
@@ -31,8 +32,14 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// The time that a request may take in seconds, 1 to 300.
     pub request_timeout_seconds: u64,
-    /// The number of requests that are served at a time, 1 to 100000; more are rejected with status 503.
+    /// The number of requests that are served at a time, 1 to 100000; more are rejected with status 503. Orders and requests
+    /// with a password do not count.
     pub max_in_flight: usize,
+    /// The number of orders, cancellations and deposits that are served at a time, 1 to 100000; more are rejected with status
+    /// 503. Those that wait for the settler do not count.
+    pub max_orders_in_flight: usize,
+    /// The number of requests that wait for the settler at a time (`Prefer: wait`), 1 to 100000; more are answered at once.
+    pub max_order_waits: usize,
     /// The time in seconds, 0 to 300, during which the gateway is not ready and still serves requests after it was asked to
     /// stop: as long as a load balancer needs to notice.
     pub lame_duck_seconds: u64,
@@ -89,6 +96,8 @@ impl Default for Settings {
             max_body_bytes: 64 * 1024,
             request_timeout_seconds: 10,
             max_in_flight: 512,
+            max_orders_in_flight: 128,
+            max_order_waits: 1_024,
             lame_duck_seconds: 0,
             drain_seconds: 5,
         }
@@ -104,6 +113,8 @@ impl Settings {
         require_range("gateway.max_body_bytes", self.max_body_bytes, 1_024, 1_048_576)?;
         require_range("gateway.request_timeout_seconds", self.request_timeout_seconds, 1, 300)?;
         require_range("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;
+        require_range("gateway.max_orders_in_flight", self.max_orders_in_flight, 1, 100_000)?;
+        require_range("gateway.max_order_waits", self.max_order_waits, 1, 100_000)?;
         require_range("gateway.lame_duck_seconds", self.lame_duck_seconds, 0, 300)?;
         require_range("gateway.drain_seconds", self.drain_seconds, 0, 300)?;
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
@@ -141,6 +152,11 @@ mod tests {
             assert!(error.contains(key), "{error}");
         };
         check(Settings { max_in_flight: 0, ..Settings::default() }, "gateway.max_in_flight = 0");
+        check(
+            Settings { max_orders_in_flight: 100_001, ..Settings::default() },
+            "gateway.max_orders_in_flight = 100001",
+        );
+        check(Settings { max_order_waits: 0, ..Settings::default() }, "gateway.max_order_waits = 0");
         check(Settings { trusted_proxies: 11, ..Settings::default() }, "gateway.trusted_proxies = 11");
         check(Settings { max_body_bytes: 1, ..Settings::default() }, "gateway.max_body_bytes = 1");
         for bad in ["example.com", "https://", "https://example.com/", "https://exa mple.com"] {

@@ -217,6 +217,11 @@ impl Store {
         })
     }
 
+    /// Returns the most connections that this process opens.
+    pub fn max_connections(&self) -> u32 {
+        self.pool.inner().options().get_max_connections()
+    }
+
     /// Returns the version number of the server, like 150018 for 15.18.
     pub async fn server_version(&self) -> Result<i32, Error> {
         Ok(sqlx::query_scalar("SELECT current_setting('server_version_num')::int").fetch_one(self.pool()).await?)

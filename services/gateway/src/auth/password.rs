@@ -1,6 +1,6 @@
 //! Passwords: which are allowed, and how they are hashed. Few are hashed at a time, because each takes 19 MiB.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZero, sync::Arc, thread, time::Duration};
 
 use argon2::{
     Algorithm, Argon2, Params as Argon2Params, PasswordHash, PasswordHasher, PasswordVerifier, Version,
@@ -120,7 +120,10 @@ pub(crate) enum Verdict {
 }
 
 impl Passwords {
+    /// Makes the hasher. More passwords at a time than there are processors would only slow down one another and everybody
+    /// else.
     pub(crate) fn new(concurrency: usize) -> Self {
+        let concurrency = concurrency.min(thread::available_parallelism().map_or(1, NonZero::get));
         #[expect(clippy::disallowed_methods, reason = "a password that nobody knows")]
         let dummy_hash = hashed(&Password::from_text(&uuid::Uuid::new_v4().to_string()));
         Self { permits: Arc::new(Semaphore::new(concurrency)), dummy_hash: dummy_hash.into() }

@@ -1,4 +1,4 @@
-//! The middleware around all routes: request log, CORS, limit of requests, deadline, panics, limit of bodies.
+//! The middleware around all routes: admission, request log, CORS, deadline, panics, limit of bodies, limit of reads.
 
 use std::{any::Any, sync::Arc, time::Duration};
 
@@ -21,31 +21,41 @@ use tower_http::{
 use crate::{
     http::{
         framing,
+        overload::{
+            admission::{AdmissionLayer, Admitted},
+            refusal::Refusals,
+            rejection_log::RejectionLog,
+            share::Share,
+        },
         problem::{Problem, ProblemKind},
+        request_identity::REQUEST_ID,
         request_log,
     },
     request::headers::{IDEMPOTENCY_KEY, PREFER, PREFERENCE_APPLIED, ReceivedAt},
     settings::Settings,
 };
 
-/// The paths that are served whatever the load: probes and metrics must work when the server is overloaded.
-const UNLIMITED_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// The time that a browser may cache the answer to a preflight.
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
-/// Wraps a router in every layer, the outermost last.
-pub(crate) fn with_middleware(router: Router, settings: &Settings) -> Router {
+/// Wraps a router in every layer, the outermost last. At most `reads_at_once` requests that belong to no other share run at a
+/// time, and further ones wait; so orders find connections to the database.
+pub(crate) fn with_middleware(router: Router, settings: &Settings, reads_at_once: usize) -> Router {
     let limits = Arc::new(Limits {
-        in_flight: Semaphore::new(settings.max_in_flight),
+        reads: Semaphore::new(reads_at_once),
         time: Duration::from_secs(settings.request_timeout_seconds),
         body_bytes: settings.max_body_bytes,
     });
+    let (cors, rejections) = (cors(&settings.cors_origins), RejectionLog::default());
+    let refusals = Refusals::new(cors.clone(), rejections.clone());
     router
+        .layer(middleware::from_fn_with_state(limits.clone(), limit_reads))
         .layer(middleware::from_fn_with_state(limits.clone(), limit_body))
         .layer(CatchPanicLayer::custom(panic_response))
-        .layer(middleware::from_fn_with_state(limits, limit_requests))
-        .layer(cors(&settings.cors_origins))
-        .layer(middleware::from_fn(request_log::observe))
+        .layer(middleware::from_fn_with_state(limits, limit_time))
+        .layer(cors)
+        .layer(middleware::from_fn_with_state(rejections, request_log::observe))
+        .layer(AdmissionLayer::new(settings, refusals))
 }
 
 /// Asks clients to close their connections once the server shuts down: a client whose idle connection is closed by the
@@ -60,17 +70,13 @@ pub(crate) async fn close_when_draining(State(shutdown): State<Shutdown>, reques
 }
 
 struct Limits {
-    in_flight: Semaphore,
+    reads: Semaphore,
     time: Duration,
     body_bytes: usize,
 }
 
-async fn limit_requests(State(limits): State<Arc<Limits>>, mut request: Request, next: Next) -> Response {
-    let permit = limits.in_flight.try_acquire();
-    if permit.is_err() && !UNLIMITED_PATHS.contains(&request.uri().path()) {
-        let detail = "The server is overloaded. Try again in a moment.";
-        return Problem::new(ProblemKind::Overloaded, detail).into_response();
-    }
+/// Answers in the place of a request that takes too long.
+async fn limit_time(State(limits): State<Arc<Limits>>, mut request: Request, next: Next) -> Response {
     let received_at = Instant::now();
     request.extensions_mut().insert(ReceivedAt(received_at));
     match tokio::time::timeout_at(received_at + limits.time, next.run(request)).await {
@@ -80,6 +86,14 @@ async fn limit_requests(State(limits): State<Arc<Limits>>, mut request: Request,
             Problem::new(ProblemKind::Timeout, detail).into_response()
         }
     }
+}
+
+/// Waits until few enough others run. It comes after the body was read, so that a slow client holds up nobody.
+async fn limit_reads(State(limits): State<Arc<Limits>>, admitted: Admitted, request: Request, next: Next) -> Response {
+    let is_read = admitted.share() == Some(Share::Other);
+    // The semaphore is never closed.
+    let _permit = if is_read { limits.reads.acquire().await.ok() } else { None };
+    next.run(request).await
 }
 
 async fn limit_body(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
@@ -135,13 +149,13 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, request_log::REQUEST_ID, PREFER, IDEMPOTENCY_KEY])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID, PREFER, IDEMPOTENCY_KEY])
         .expose_headers([
             header::LOCATION,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
             PREFERENCE_APPLIED,
-            request_log::REQUEST_ID,
+            REQUEST_ID,
         ])
         .max_age(PREFLIGHT)
 }
@@ -155,7 +169,6 @@ mod tests {
         routing::{get, post},
     };
     use serde_json::Value;
-    use tokio::sync::Notify;
     use tower::ServiceExt;
 
     use super::*;
@@ -174,7 +187,7 @@ mod tests {
             )
             .route("/confirm/{token}", get(|| async { Problem::no_such_alert() }))
             .route("/healthz", get(|| async {}));
-        with_middleware(router, settings)
+        with_middleware(router, settings, 8)
     }
 
     fn request(method: &str, path: &str) -> request::Builder {
@@ -281,38 +294,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_request_too_many_is_rejected_but_not_a_probe() {
-        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let slow = {
-            let (entered, leave) = (entered.clone(), leave.clone());
-            get(|| async move {
-                entered.notify_one();
-                leave.notified().await;
-            })
-        };
-        let settings = Settings { max_in_flight: 1, ..Settings::default() };
-        let service = service(&settings, Router::new().route("/v1/slow", slow));
-        let get = |path| request("GET", path).body(Body::empty()).expect("a request");
-        let first = tokio::spawn({
-            let (service, request) = (service.clone(), get("/v1/slow"));
-            async move { ask(&service, request).await }
-        });
-        entered.notified().await;
-        let (body, headers) = problem(ask(&service, get("/v1/panic")).await, 503).await;
-        assert_eq!(body["type"], "urn:tickbell:problem:overloaded");
-        assert_eq!(headers[header::RETRY_AFTER], "1");
-        assert_eq!(ask(&service, get("/healthz")).await.status(), StatusCode::OK);
-        leave.notify_one();
-        assert_eq!(first.await.expect("an answer").status(), StatusCode::OK);
-    }
-
-    #[tokio::test]
     async fn an_answer_carries_the_request_id_of_the_client_or_a_new_one() {
         let service = service(&Settings::default(), Router::new());
         for (given, is_valid) in [("abc-1", true), ("a b", false), (&*"a".repeat(65), false)] {
-            let request = request("GET", "/healthz").header(request_log::REQUEST_ID, given).body(Body::empty());
+            let request = request("GET", "/healthz").header(REQUEST_ID, given).body(Body::empty());
             let response = ask(&service, request.expect("a request")).await;
-            let id = response.headers()[request_log::REQUEST_ID].to_str().expect("text");
+            let id = response.headers()[REQUEST_ID].to_str().expect("text");
             assert_eq!(id == given, is_valid, "{given}: {id}");
             assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
             assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");

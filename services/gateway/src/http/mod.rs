@@ -3,5 +3,8 @@
 pub(crate) mod framing;
 pub(crate) mod middleware;
 pub(crate) mod openapi;
+pub(crate) mod overload;
 pub(crate) mod problem;
+pub(crate) mod request_identity;
 pub(crate) mod request_log;
+pub(crate) mod security_headers;

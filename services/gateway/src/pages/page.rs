@@ -14,6 +14,9 @@ use crate::http::problem::Problem;
 
 const STYLE: &str = include_str!("../../templates/page.css");
 
+/// The media type of pages.
+pub(crate) const CONTENT_TYPE: &str = "text/html; charset=utf-8";
+
 /// The content security policy of pages: no script, no image, no frame, no other site; the one style by its hash.
 pub(crate) static CONTENT_POLICY: LazyLock<String> = LazyLock::new(|| {
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));

@@ -19,7 +19,10 @@ use uuid::Uuid;
 
 use crate::{
     auth::OperatorRole,
-    http::problem::{FieldError, Problem, ProblemResponses},
+    http::{
+        overload::admission::Admitted,
+        problem::{FieldError, Problem, ProblemResponses},
+    },
     request::{
         email::Address,
         extract::JsonBody,
@@ -112,6 +115,7 @@ pub(crate) async fn create(
     State(state): State<AppState>,
     OperatorRole(caller): OperatorRole,
     PreferWait(wait): PreferWait,
+    admitted: Admitted,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, HeaderMap, Json<Deposit>), Problem> {
     let Request { owner, asset, amount, reference } = read(&body)?;
@@ -136,11 +140,11 @@ pub(crate) async fn create(
     let mut headers = HeaderMap::new();
     let mut status = StatusCode::ACCEPTED;
     if let (Some(wait), Some(waiting)) = (wait, waiting) {
-        headers.extend([wait.applied()]);
-        if found.posting_id.is_none()
-            && let Some(posting_id) = waiting.until(wait.deadline).await
-        {
-            found.posting_id = Some(posting_id);
+        if found.posting_id.is_some() {
+            headers.extend([wait.applied()]);
+        } else if let Some(_permit) = admitted.begin_wait() {
+            headers.extend([wait.applied()]);
+            found.posting_id = waiting.until(wait.deadline).await;
         }
         if found.posting_id.is_some() {
             status = StatusCode::OK;

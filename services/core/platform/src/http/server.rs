@@ -24,6 +24,8 @@ const MAX_CONNECTIONS: usize = 4_096;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The wait after a failed accept: without file descriptors left, the loop would spin.
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
+/// The number of failed accepts in a row that share a line in the log, so that there is one line a second.
+const FAILED_ACCEPTS_PER_LINE: u32 = 10;
 /// The number of concurrent requests of one HTTP/2 connection.
 const STREAMS_PER_CONNECTION: u32 = 128;
 
@@ -73,11 +75,15 @@ async fn accept(
     tokio::select! {
         accepted = async {
             let permit = free.clone().acquire_owned().await.ok()?;
+            let mut failed = 0_u32;
             loop {
                 match listener.accept().await {
                     Ok((stream, peer)) => return Some((stream, peer, permit)),
                     Err(error) => {
-                        warn!(%error, "cannot accept a connection");
+                        if failed.is_multiple_of(FAILED_ACCEPTS_PER_LINE) {
+                            warn!(%error, "cannot accept a connection");
+                        }
+                        failed = failed.wrapping_add(1);
                         tokio::time::sleep(ACCEPT_RETRY_WAIT).await;
                     }
                 }

@@ -5,6 +5,7 @@ mod ledger_stress;
 mod order_clients;
 mod order_idempotency;
 mod orders;
+mod overload;
 mod prices_of_orders;
 mod settlement_stop;
 mod tampering;

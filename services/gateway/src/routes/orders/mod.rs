@@ -19,7 +19,10 @@ use uuid::Uuid;
 
 use crate::{
     auth::{self, ReadScope, TradeScope},
-    http::problem::{Problem, ProblemKind, ProblemResponses},
+    http::{
+        overload::admission::Admitted,
+        problem::{Problem, ProblemKind, ProblemResponses},
+    },
     request::{
         cursor::{ListCursor, OrderCursor},
         extract::{IdPath, JsonBody},
@@ -99,6 +102,7 @@ pub(crate) async fn place(
     State(state): State<AppState>,
     TradeScope(caller): TradeScope,
     PreferWait(wait): PreferWait,
+    admitted: Admitted,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     JsonBody(body): JsonBody,
 ) -> OrderAnswer {
@@ -111,10 +115,10 @@ pub(crate) async fn place(
     let placed_at = platform::clock::now();
     let order = NewOrder { id, user_id: caller.user_id, terms, idempotency_key, after_alert: None, placed_at };
     match orders::place(&state.store, order).await? {
-        Placed::New(record) => answer(&state, *record, waiting, Until::Decided).await,
+        Placed::New(record) => answer(&state, &admitted, *record, waiting, Until::Decided).await,
         Placed::Duplicate(record) => {
             let waiting = wait.map(|wait| (wait, state.order_waiters.order(record.id, Until::Decided)));
-            answer(&state, *record, waiting, Until::Decided).await
+            answer(&state, &admitted, *record, waiting, Until::Decided).await
         }
         Placed::Conflict(OrderKey::IdempotencyKey) => {
             Err(Problem::invalid(vec![idempotency_key_error("was used before with another order; choose a new one")]))
@@ -126,6 +130,7 @@ pub(crate) async fn place(
 
 async fn answer(
     state: &AppState,
+    admitted: &Admitted,
     record: OrderRecord,
     waiting: Option<(WaitDeadline, Waiting<Decision>)>,
     until: Until,
@@ -136,11 +141,13 @@ async fn answer(
     }
     let (mut status, mut record) = (StatusCode::ACCEPTED, record);
     if let Some((wait, waiting)) = waiting {
-        headers.extend([wait.applied()]);
-        if !until.is_met_by(&record)
-            && let Some(decision) = waiting.until(wait.deadline).await
-        {
-            record.decision = Some(decision);
+        if until.is_met_by(&record) {
+            headers.extend([wait.applied()]);
+        } else if let Some(_permit) = admitted.begin_wait() {
+            headers.extend([wait.applied()]);
+            if let Some(decision) = waiting.until(wait.deadline).await {
+                record.decision = Some(decision);
+            }
         }
         if until.is_met_by(&record) {
             status = StatusCode::OK;
@@ -211,11 +218,12 @@ pub(crate) async fn cancel(
     State(state): State<AppState>,
     TradeScope(caller): TradeScope,
     PreferWait(wait): PreferWait,
+    admitted: Admitted,
     IdPath(id): IdPath,
 ) -> OrderAnswer {
     let waiting = wait.map(|wait| (wait, state.order_waiters.order(id, Until::Final)));
     match orders::request_cancel(&state.store, caller.user_id, id, platform::clock::now()).await? {
-        Cancellation::Requested(record) => answer(&state, *record, waiting, Until::Final).await,
+        Cancellation::Requested(record) => answer(&state, &admitted, *record, waiting, Until::Final).await,
         Cancellation::Final(status) => {
             let detail = format!("The order is {} and cannot be cancelled.", status.as_str());
             Err(Problem::new(ProblemKind::Conflict, detail))
