@@ -3,7 +3,7 @@
 //! Starts `tickbell up` in a folder of its own, on one core with its database and its broker; the clients run on another. It
 //! first finds the number of clients at which the gateway answers the most reads per second. Then it measures in turns: that
 //! number of clients, and as many as five times the requests that the gateway handles at a time, each of which tries again
-//! at once when it is refused. Orders are placed meanwhile at a steady rate, and a few people sign in.
+//! at once when it is refused. Orders are placed meanwhile at a steady rate.
 //!
 //! The clients write and read HTTP/1.1 themselves, because a library for it would need more of the core than the gateway.
 
@@ -38,6 +38,8 @@ use crate::system::System;
 const CORES: (usize, usize) = (0, 1);
 /// The numbers of clients that are tried to find the most answers per second.
 const TRIED: [usize; 7] = [4, 8, 16, 32, 64, 128, 256];
+/// The field of the gateway's lines in the log.
+const LOG_TARGET: &str = "\"target\":\"gateway";
 /// The time at the start of each measurement that does not count.
 const RAMP_UP: Duration = Duration::from_secs(1);
 
@@ -101,10 +103,10 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
         let peak = reader.load(best.0, time).await?;
-        let lines = system.log_lines()?;
+        let lines = system.log_lines(LOG_TARGET)?;
         let place = orders(&system, &tokens, options.orders, time + RAMP_UP);
         let (load, orders) = tokio::try_join!(reader.load(overload, time), place)?;
-        let lines = (system.log_lines()? - lines) as f64 / (time + RAMP_UP).as_secs_f64();
+        let lines = (system.log_lines(LOG_TARGET)? - lines) as f64 / (time + RAMP_UP).as_secs_f64();
         println!("{}", Round { peak: &peak, load: &load, orders: &orders, lines });
         rounds.push((load.answered() / peak.answered(), peak, load, orders, lines));
     }
@@ -125,7 +127,7 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     println!("orders accepted:               {accepted:>9} of {sent}");
     println!("order, 50th percentile:        {:>9.1} ms", median(&|round| percentile(&round.3.times, 50)));
     println!("order, 99th percentile:        {:>9.1} ms", median(&|round| percentile(&round.3.times, 99)));
-    println!("log lines:                     {:>9.1} /s", median(&|round| round.4));
+    println!("lines of the gateway's log:    {:>9.1} /s", median(&|round| round.4));
     Ok(())
 }
 

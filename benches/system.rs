@@ -1,5 +1,7 @@
 //! The running `tickbell up` that is measured.
 
+#![allow(dead_code, reason = "each bench uses a part of it")]
+
 use std::{
     collections::HashMap,
     fs,
@@ -74,10 +76,10 @@ impl System {
         command
     }
 
-    /// Returns the number of lines that it has logged.
-    #[allow(dead_code, reason = "not every bench reads the log")]
-    pub(crate) fn log_lines(&self) -> anyhow::Result<usize> {
-        Ok(fs::read_to_string(self.folder.path().join("log"))?.lines().count())
+    /// Returns the number of lines that one crate has logged.
+    pub(crate) fn log_lines(&self, target: &str) -> anyhow::Result<usize> {
+        let log = fs::read_to_string(self.folder.path().join("log"))?;
+        Ok(log.lines().filter(|line| line.contains(target)).count())
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

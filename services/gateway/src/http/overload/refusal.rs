@@ -48,6 +48,10 @@ impl Refusals {
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         security_headers::add(&mut headers, security_headers::policy("/"));
+        // Each exists from the start, so that the first refusal is an increase.
+        for share in [Share::Orders, Share::Passwords, Share::Other] {
+            counter!("tickbell_http_refusals_total", "share" => share.as_str()).increment(0);
+        }
         Self { problem, headers, body, cors, log }
     }
 

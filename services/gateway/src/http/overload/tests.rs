@@ -11,7 +11,11 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 use serde_json::Value;
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tower::ServiceExt;
 
 use crate::{
@@ -46,17 +50,23 @@ async fn refusal(response: Response) -> (Value, HeaderMap) {
     (serde_json::from_slice(&body).expect("JSON"), parts.headers)
 }
 
-/// A route that says when a request has entered it, and lets it leave.
-fn slow() -> (MethodRouter, Arc<Notify>, Arc<Notify>) {
-    let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+/// A route that adds a permit when a request has entered it, and lets it leave with a permit.
+fn slow() -> (MethodRouter, Arc<Semaphore>, Arc<Semaphore>) {
+    let (entered, leave) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let handler = {
         let (entered, leave) = (entered.clone(), leave.clone());
         || async move {
-            entered.notify_one();
-            leave.notified().await;
+            entered.add_permits(1);
+            leave.acquire().await.expect("an open semaphore").forget();
         }
     };
     (get(handler.clone()).post(handler), entered, leave)
+}
+
+/// Waits until so many requests have entered a route; fails when they do not.
+async fn wait_for(entered: &Semaphore, requests: usize) -> bool {
+    let entered = timeout(Duration::from_secs(1), entered.acquire_many(u32::try_from(requests).expect("few"))).await;
+    entered.map(|permits| permits.expect("an open semaphore").forget()).is_ok()
 }
 
 /// Sends a request that is answered later.
@@ -73,7 +83,7 @@ async fn one_request_too_many_is_refused_but_no_order_no_password_and_no_probe()
     let service =
         with_layers(&settings, router.route("/v1/sessions", post(|| async {})).route("/healthz", get(|| async {})));
     let first = send(&service, empty("GET", "/v1/slow"));
-    entered.notified().await;
+    assert!(wait_for(&entered, 1).await);
     let began = Instant::now();
     let read = request("GET", "/v1/slow").header(REQUEST_ID, "abc-1").header(header::ORIGIN, "https://a.example");
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -98,7 +108,7 @@ async fn one_request_too_many_is_refused_but_no_order_no_password_and_no_probe()
     for (method, path) in [("POST", "/v1/orders"), ("POST", "/v1/sessions"), ("GET", "/healthz")] {
         assert_eq!(ask(&service, empty(method, path)).await.status(), StatusCode::OK, "{method} {path}");
     }
-    leave.notify_one();
+    leave.add_permits(1);
     assert_eq!(first.await.expect("an answer").status(), StatusCode::OK);
     assert_eq!(ask(&service, empty("GET", "/v1/orders")).await.status(), StatusCode::OK);
 }
@@ -109,16 +119,13 @@ async fn an_order_runs_while_as_many_reads_run_as_may() {
     let router = Router::new().route("/v1/slow", slow).route("/v1/orders", post(|| async {}));
     let service = with_layers(&Settings::default(), router);
     let reads: Vec<_> = (0..=READS_AT_ONCE).map(|_| send(&service, empty("GET", "/v1/slow"))).collect();
-    for _ in 0..READS_AT_ONCE {
-        entered.notified().await;
-    }
+    assert!(wait_for(&entered, READS_AT_ONCE).await);
     assert_eq!(ask(&service, empty("POST", "/v1/orders")).await.status(), StatusCode::OK);
-    let one_more = tokio::time::timeout(Duration::from_secs(1), entered.notified()).await;
-    assert!(one_more.is_err(), "it runs only when another has ended");
-    leave.notify_one();
-    entered.notified().await;
+    assert!(!wait_for(&entered, 1).await, "one more runs only when another has ended");
+    leave.add_permits(1);
+    assert!(wait_for(&entered, 1).await);
+    leave.add_permits(READS_AT_ONCE);
     for read in reads {
-        leave.notify_one();
         assert_eq!(read.await.expect("an answer").status(), StatusCode::OK);
     }
 }
