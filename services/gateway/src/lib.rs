@@ -22,7 +22,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     auth::password::Passwords,
     http::middleware::{close_when_draining, with_middleware},
-    state::AppState,
+    state::{AppState, SharedState},
 };
 
 pub use settings::{Confirmation, OrdersFromAlerts, Settings};
@@ -61,7 +61,7 @@ impl Gateway {
         // Without mail everything else still works, and all gateways would be unready at once.
         let mail = health.optional_check(outages::CHECK);
         let order_waiters = OrderWaiters::default();
-        let state = AppState {
+        let state = AppState::new(SharedState {
             store: store.clone(),
             order_waiters: order_waiters.clone(),
             links,
@@ -71,7 +71,7 @@ impl Gateway {
             passwords: Passwords::new(settings.passwords_at_once),
             session_days: settings.session_days,
             trusted_proxies: settings.trusted_proxies,
-        };
+        });
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
         let router = with_middleware(router, &settings, reads_at_once(store.max_connections()));
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);

@@ -1,6 +1,6 @@
 //! The state that all request handlers share: the database, signed links, password hashing and limits.
 
-use std::time::Duration;
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use platform::signed_links::Links;
 use store::{Store, trading::order_waiters::OrderWaiters};
@@ -10,9 +10,25 @@ use crate::{
     settings::{Confirmation, OrdersFromAlerts},
 };
 
-/// The state that handlers share.
+/// The state that handlers share. Every layer clones what is inside of it for each request, so a clone must cost nothing.
 #[derive(Clone)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<SharedState>);
+
+impl AppState {
+    pub(crate) fn new(state: SharedState) -> Self {
+        Self(Arc::new(state))
+    }
+}
+
+impl Deref for AppState {
+    type Target = SharedState;
+    fn deref(&self) -> &SharedState {
+        &self.0
+    }
+}
+
+/// What is in the state.
+pub(crate) struct SharedState {
     pub(crate) store: Store,
     pub(crate) order_waiters: OrderWaiters,
     pub(crate) links: Links,
