@@ -3,7 +3,7 @@
 //! Starts `tickbell up` in a folder of its own, on one core with its database and its broker; the clients run on another. It
 //! first finds the number of clients at which the gateway answers the most reads per second. Then it measures in turns: that
 //! number of clients, and as many as five times the requests that the gateway handles at a time, each of which tries again
-//! at once when it is refused. Orders are placed meanwhile at a steady rate.
+//! at once when it is refused. Orders are placed in both at the same steady rate.
 //!
 //! The clients write and read HTTP/1.1 themselves, because a library for it would need more of the core than the gateway.
 
@@ -102,32 +102,39 @@ async fn measure(options: Options) -> anyhow::Result<()> {
 
     let mut rounds = Vec::new();
     for _ in 0..options.rounds {
-        let peak = reader.load(best.0, time).await?;
+        // With the same orders, which take time of their own.
+        let place = orders(&system, &tokens, options.orders, time + RAMP_UP);
+        let (peak, _) = tokio::try_join!(reader.load(best.0, time), place)?;
         let lines = system.log_lines(LOG_TARGET)?;
         let place = orders(&system, &tokens, options.orders, time + RAMP_UP);
         let (load, orders) = tokio::try_join!(reader.load(overload, time), place)?;
         let lines = (system.log_lines(LOG_TARGET)? - lines) as f64 / (time + RAMP_UP).as_secs_f64();
-        println!("{}", Round { peak: &peak, load: &load, orders: &orders, lines });
-        rounds.push((load.answered() / peak.answered(), peak, load, orders, lines));
+        let round = Round { peak, load, orders, lines };
+        println!("{round}");
+        rounds.push(round);
     }
-    let median = |of: &dyn Fn(&(f64, Load, Load, Orders, f64)) -> f64| {
+    let median = |of: &dyn Fn(&Round) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
         values[values.len() / 2]
     };
     println!("median of {} rounds:", rounds.len());
-    println!("answers at the peak:           {:>9.0} /s", median(&|round| round.1.answered()));
-    println!("answers under overload:        {:>9.0} /s", median(&|round| round.2.answered()));
-    println!("ratio:                         {:>9.2}", median(&|round| round.0));
-    println!("requests under overload:       {:>9.0} /s", median(&|round| round.2.answered() + round.2.refused()));
-    println!("refusal, 50th percentile:      {:>9.1} ms", median(&|round| round.2.refusal_ms(50)));
-    println!("refusal, 99th percentile:      {:>9.1} ms", median(&|round| round.2.refusal_ms(99)));
-    println!("answer, 50th percentile:       {:>9.1} ms", median(&|round| round.2.answer_ms(50)));
-    let (accepted, sent) = rounds.iter().fold((0, 0), |(a, s), round| (a + round.3.accepted, s + round.3.sent));
+    println!("answers at the peak:           {:>9.0} /s", median(&|round| round.peak.answered()));
+    println!("answers under overload:        {:>9.0} /s", median(&|round| round.load.answered()));
+    println!("ratio:                         {:>9.2}", median(&|round| round.ratio()));
+    println!(
+        "requests under overload:       {:>9.0} /s",
+        median(&|round| round.load.answered() + round.load.refused())
+    );
+    println!("refusal, 50th percentile:      {:>9.1} ms", median(&|round| round.load.refusal_ms(50)));
+    println!("refusal, 99th percentile:      {:>9.1} ms", median(&|round| round.load.refusal_ms(99)));
+    println!("answer, 50th percentile:       {:>9.1} ms", median(&|round| round.load.answer_ms(50)));
+    let (accepted, sent) =
+        rounds.iter().fold((0, 0), |(a, s), round| (a + round.orders.accepted, s + round.orders.sent));
     println!("orders accepted:               {accepted:>9} of {sent}");
-    println!("order, 50th percentile:        {:>9.1} ms", median(&|round| percentile(&round.3.times, 50)));
-    println!("order, 99th percentile:        {:>9.1} ms", median(&|round| percentile(&round.3.times, 99)));
-    println!("lines of the gateway's log:    {:>9.1} /s", median(&|round| round.4));
+    println!("order, 50th percentile:        {:>9.1} ms", median(&|round| percentile(&round.orders.times, 50)));
+    println!("order, 99th percentile:        {:>9.1} ms", median(&|round| percentile(&round.orders.times, 99)));
+    println!("lines of the gateway's log:    {:>9.1} /s", median(&|round| round.lines));
     Ok(())
 }
 
@@ -239,19 +246,27 @@ fn percentile(times: &[Duration], percent: usize) -> f64 {
     times.get(at).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }
 
-/// One line about one round.
-struct Round<'a> {
-    peak: &'a Load,
-    load: &'a Load,
-    orders: &'a Orders,
+/// One measurement of each kind.
+struct Round {
+    peak: Load,
+    load: Load,
+    /// The orders during overload.
+    orders: Orders,
+    /// The lines that the gateway logged per second meanwhile.
     lines: f64,
 }
 
-impl std::fmt::Display for Round<'_> {
+impl Round {
+    fn ratio(&self) -> f64 {
+        self.load.answered() / self.peak.answered()
+    }
+}
+
+impl std::fmt::Display for Round {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { peak, load, orders, lines } = self;
-        let (good, most) = (load.answered(), peak.answered());
-        write!(f, "peak {most:.0}/s, overload {good:.0}/s ({:.2}), refusals {:.0}/s", good / most, load.refused())?;
+        let (good, most, ratio) = (load.answered(), peak.answered(), self.ratio());
+        write!(f, "peak {most:.0}/s, overload {good:.0}/s ({ratio:.2}), refusals {:.0}/s", load.refused())?;
         write!(f, " in {:.1} and {:.1} ms (p50, p99)", load.refusal_ms(50), load.refusal_ms(99))?;
         let Orders { accepted, sent, times } = orders;
         write!(f, ", orders {accepted} of {sent} in {:.0} and {:.0} ms", percentile(times, 50), percentile(times, 99))?;

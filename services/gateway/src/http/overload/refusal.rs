@@ -28,7 +28,7 @@ use crate::{
 /// Stands for the trace id in the body that is written ahead of time.
 const TRACE_ID: &str = "00000000000000000000000000000000";
 
-/// Refuses requests.
+/// The refusals of a server, with what is written ahead of time.
 pub(crate) struct Refusals {
     problem: Problem,
     /// The headers of an answer to a program.

@@ -58,7 +58,7 @@ impl RejectionLog {
     }
 }
 
-/// What one line says.
+/// The rejections that one line is about.
 #[derive(Debug)]
 struct Summary {
     since: Timestamp,
