@@ -11,8 +11,8 @@ from runtime_check.cluster.policies import Peer
 from runtime_check.processes import images
 from runtime_check.processes.namespaces import Failure
 
-# A run mostly waits for its processes, so both run at the same time.
-RUNS = [pytest.param(which, marks=pytest.mark.xdist_group(which)) for which in ("compose", "production")]
+# A run mostly waits for its processes, so they run at the same time.
+RUNS = [pytest.param(which, marks=pytest.mark.xdist_group(which)) for which in ("compose", "production", "broker")]
 
 
 @pytest.mark.parametrize("which", RUNS)

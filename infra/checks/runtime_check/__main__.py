@@ -1,4 +1,4 @@
-"""`python3 infra/checks/runtime_check compose|production [--keep]`: runs the containers as processes and tests them."""
+"""`python3 infra/checks/runtime_check compose|production|broker [--keep]`: runs the containers as processes and tests them."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from runtime_check.processes import namespaces
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="runtime_check", description=__doc__)
-    parser.add_argument("which", choices=("compose", "production"))
+    parser.add_argument("which", choices=("compose", "production", "broker"))
     parser.add_argument(
         "--keep", action="store_true", help="keep everything running until Ctrl-C, with the API on this machine"
     )
@@ -25,12 +25,14 @@ def main() -> int:
             publish()
         return namespaces.enter(HERE, sys.argv[1:])
     from runtime_check import (  # these need PyYAML, which the interpreter inside has
+        broker,
         compose_run,
         production,
     )
 
     try:
-        return {"compose": compose_run, "production": production}[arguments.which].run(arguments.keep)
+        plans = {"compose": compose_run, "production": production, "broker": broker}
+        return plans[arguments.which].run(arguments.keep)
     except (namespaces.Failure, AssertionError) as failure:
         print(f"\nFAILED: {failure}", file=sys.stderr)
         return 1

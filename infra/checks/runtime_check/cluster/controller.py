@@ -21,11 +21,11 @@ OWN = {"account", "preventDelete", "preventUpdate", "streamName"}
 TIMES = {"maxAge", "duplicateWindow", "ackWait"}
 
 
-def apply(client: Client, streams: list[dict], consumers: list[dict]) -> str:
+def apply(client: Client, streams: list[dict], consumers: list[dict], replicas: int = 1) -> str:
     """Creates streams and consumers, and returns how many as text."""
     for stream in streams:
-        # A single server can only hold one replica.
-        config = {**translated(stream, STREAM), "num_replicas": 1}
+        # As many replicas as there are servers, at most.
+        config = {**translated(stream, STREAM), "num_replicas": replicas}
         check_response(client.request(f"$JS.API.STREAM.CREATE.{config['name']}", config))
     for consumer in consumers:
         config = translated(consumer, CONSUMER)

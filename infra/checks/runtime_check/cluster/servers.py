@@ -12,8 +12,10 @@ from runtime_check.processes.container import Container, Mount
 from runtime_check.processes.process_runner import ProcessRunner
 
 HERE = Path(__file__).resolve().parent
+# The request for the broker's certificate.
+REQUEST = project.ROOT / "infra/nats/certificate.cnf"
 BROKER_SERVICES = [name for name in project.services() if name not in project.WITHOUT_BROKER]
-NATS_USERS = (*BROKER_SERVICES, "operator", "jetstream-controller")
+NATS_USERS = (*BROKER_SERVICES, "operator", "jetstream-controller", "system")
 DATABASE, BROKER, MAIL, PRICES = "tickbell-postgres-rw", "nats", "smtp.example.com", "coinnews.example"
 CA = "/etc/tickbell/ca/ca.crt"
 # The parameters of a Cluster that change behaviour; the others fit its size and its version of PostgreSQL.
@@ -65,7 +67,7 @@ def nats(runner: ProcessRunner, authority: Authority, secrets: Secrets) -> Conta
     """Returns the broker of infra/nats/nats.conf."""
     image = images.named("nats:alpine")
     owner = (1000, 1000)
-    tls = certificate_folder(runner, "nats-tls", authority, ["nats", "nats-headless"], owner)
+    tls = certificate_files(runner, "nats-tls", authority, authority.sign_request(REQUEST), owner)
     configured = sorted((project.ROOT / "infra/nats").glob("*.conf"))
     return Container(
         "nats",
@@ -187,8 +189,14 @@ def certificate_folder(
     runner: ProcessRunner, volume: str, authority: Authority, names: list[str], owner: tuple[int, int]
 ) -> Path:
     """Returns a folder with a server's certificate and key, as cert-manager lays it out."""
+    return certificate_files(runner, volume, authority, authority.sign(names), owner)
+
+
+def certificate_files(
+    runner: ProcessRunner, volume: str, authority: Authority, pair: tuple[str, str], owner: tuple[int, int]
+) -> Path:
     folder = runner.volume(volume, owner)
-    certificate, key = authority.sign(names)
+    certificate, key = pair
     for name, text in (("tls.crt", certificate), ("tls.key", key), ("ca.crt", authority.text)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o600 if name == "tls.key" else 0o644)

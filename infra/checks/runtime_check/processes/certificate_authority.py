@@ -30,6 +30,16 @@ class Authority:
         )  # fmt: skip
         return certificate.read_text(), key.read_text()
 
+    def sign_request(self, configuration: Path) -> tuple[str, str]:
+        """Returns the certificate and the key that a request file of openssl asks for, with its names and usages."""
+        certificate, key, request = (self.folder / f"{configuration.stem}.{end}" for end in ("crt", "key", "csr"))
+        openssl("req", "-new", "-config", configuration, "-keyout", key, "-out", request)
+        openssl(
+            "x509", "-req", "-in", request, "-CA", self.certificate, "-CAkey", self.key, "-copy_extensions", "copy",
+            "-days", "1", "-out", certificate,
+        )  # fmt: skip
+        return certificate.read_text(), key.read_text()
+
 
 def new_key(file: Path) -> list[str]:
     return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(file)]

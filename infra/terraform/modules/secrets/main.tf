@@ -22,7 +22,9 @@ locals {
       "NATS_PASSWORD_GATEWAY",
       "NATS_PASSWORD_OPERATOR",
       "NATS_PASSWORD_JETSTREAM_CONTROLLER",
+      "NATS_PASSWORD_SYSTEM",
     ]
+    # For nats, nats.tickbell.svc and *.nats-headless, as server and client: infra/nats/certificate.cnf requests it.
     nats-tls  = ["tls.crt", "tls.key", "ca.crt"]
     telemetry = ["TICKBELL_TELEMETRY__SENTRY_DSN"]
     # For operators: `tickbell status`, `doctor` and `dlq`.
