@@ -100,6 +100,9 @@ def test_every_stream_has_three_replicas(name):
     for item in streams + of_kind(overlay(name), "Consumer"):
         for key in ("maxAge", "duplicateWindow", "ackWait"):
             assert re.fullmatch(r"(\d+(h|m|s|ms))+", item["spec"].get(key, "1s")), f"{title(item)}: {key}"
+    # The controller gives a stream without an age a year.
+    assert all("maxAge" in stream["spec"] for stream in streams)
+    assert named(overlay(name), "Stream", "rules")["spec"]["maxAge"] == "0s"
     assert named(overlay(name), "ConfigMap", "tickbell-settings")["data"]["TICKBELL_STREAMS__MANAGE"] == "false"
 
 

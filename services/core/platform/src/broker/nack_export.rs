@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::ServiceError;
 
-/// Returns the topology as YAML documents. Every field is written, because the controller's defaults are unsafe (memory
-/// storage, no acknowledgements).
+/// Returns the topology as YAML documents. Every field is written, also one that sets no limit, because the controller's
+/// own values are unsafe: memory storage, no acknowledgements, and in its control loop a year of age.
 pub fn export(topology: &Topology) -> Result<String, ServiceError> {
     let mut documents = Vec::new();
     for (name, stream) in &topology.streams {
@@ -41,10 +41,7 @@ fn go_duration(period: Period) -> String {
     }
 }
 
-fn nack(kind: &str, name: &str, mut spec: Value) -> Value {
-    if let Some(fields) = spec.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
+fn nack(kind: &str, name: &str, spec: Value) -> Value {
     let metadata = json!({ "name": name.to_lowercase(), "labels": { "app.kubernetes.io/part-of": "tickbell" } });
     json!({ "apiVersion": "jetstream.nats.io/v1beta2", "kind": kind, "metadata": metadata, "spec": spec })
 }
@@ -58,7 +55,7 @@ fn nack_stream(name: &str, stream: &Stream) -> Value {
         "storage": "file",
         "discard": "old",
         "replicas": stream.replicas,
-        "maxAge": stream.max_age.map(go_duration),
+        "maxAge": stream.max_age.map_or_else(|| "0s".to_owned(), go_duration),
         "maxBytes": stream.max_bytes.0,
         "maxMsgs": -1,
         "maxMsgsPerSubject": stream.max_msgs_per_subject.unwrap_or(-1),
@@ -100,6 +97,25 @@ mod tests {
             assert!(yaml.contains(&format!("name: {}", name.to_lowercase())), "{name}");
             assert!(stream.consumers.keys().all(|consumer| yaml.contains(&format!("durableName: {consumer}"))));
         }
+    }
+
+    #[test]
+    fn every_field_is_written_that_the_controller_has_a_value_for() {
+        let stream = "allowAtomicPublish allowDirect compression description discard duplicateWindow maxAge maxBytes maxConsumers \
+                      maxMsgSize maxMsgs maxMsgsPerSubject name noAck preventDelete replicas retention storage subjects";
+        let consumer = "ackPolicy ackWait deliverPolicy durableName filterSubject maxAckPending maxDeliver preventDelete \
+                        replayPolicy streamName";
+        let yaml = export(&Topology::declared().expect("streams.yaml")).expect("YAML");
+        for document in yaml.split("---\n").skip(1) {
+            let document: serde_norway::Value = serde_norway::from_str(document).expect("YAML");
+            let fields = document["spec"].as_mapping().expect("fields").keys().filter_map(|field| field.as_str());
+            let mut fields: Vec<_> = fields.collect();
+            fields.sort_unstable();
+            let wanted = if document["kind"].as_str() == Some("Stream") { stream } else { consumer };
+            assert_eq!(fields, wanted.split_whitespace().collect::<Vec<_>>(), "{document:?}");
+        }
+        let rules = yaml.split("---\n").find(|document| document.contains("name: RULES")).expect("the stream RULES");
+        assert!(rules.contains("maxAge: 0s"), "no age is written as the one that means none: {rules}");
     }
 
     #[test]
