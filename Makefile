@@ -104,7 +104,7 @@ deploy: ## deploy to ENV=staging or production: the schema, the idle colour, the
 promote: ## run the smoke test against the idle colour of ENV, and switch to it
 	infra/scripts/promote
 
-rollback: ## return ENV to the version that was live before the last deployment
+rollback: ## return ENV to the commit that ran before the last deployment
 	infra/scripts/rollback
 
 operate: ## run an operator's command in the cluster of ENV, like RUN="dlq list"

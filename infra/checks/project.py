@@ -59,6 +59,16 @@ def documents(text: str) -> list[dict]:
 
 
 @cache
+def baseline() -> str:
+    """Returns what a change is compared with: the newest release before this commit, or the commit that stands for one."""
+    newest = run("git", "describe", "--tags", "--abbrev=0", "--match", "v[0-9]*", "HEAD^")
+    named = newest.stdout.strip() or (ROOT / "infra/pipelines/baseline").read_text().split()[-1]
+    found = run("git", "rev-parse", "--verify", "--quiet", f"{named}^{{commit}}")
+    assert found.returncode == 0, f"this clone does not have {named}: git fetch --unshallow --tags"
+    return found.stdout.strip()
+
+
+@cache
 def tickbell() -> str:
     """Returns the path of the built program."""
     built = ROOT / "target/release/tickbell"

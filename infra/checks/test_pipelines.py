@@ -288,6 +288,24 @@ def test_it_holds_no_secret(name):
             assert re.fullmatch(r"\$\{\{ .+ \}\}|\$\w+", value), f"{path} is a literal"
 
 
+def test_jobs_that_read_earlier_commits_have_them():
+    # Deploying and rolling back apply the manifests of a commit; check-deploy compares with those of the last release.
+    commands = re.compile(r"make (deploy|rollback|check-deploy)\b")
+    found = 0
+    for name, job in gitlab_jobs().items():
+        if commands.search(" ".join(job["script"])):
+            assert job["variables"]["GIT_DEPTH"] == "0", name
+            found += 1
+    for name, job in github_jobs().items():
+        if commands.search(" ".join(step.get("run", "") for step in job["steps"])):
+            (clone,) = [
+                step for step in job["steps"] if "checkout" in step.get("uses", "") and "path" not in step["with"]
+            ]
+            assert clone["with"]["fetch-depth"] == 0, name
+            found += 1
+    assert found == 8
+
+
 def test_no_secret_is_an_argument():
     commands = [line for job in gitlab_jobs().values() for line in [*job.get("before_script", []), *job["script"]]]
     for line in commands:

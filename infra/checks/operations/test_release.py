@@ -1,246 +1,65 @@
-"""deploy, promote and rollback against a fake kubectl, which simulates a small cluster and records every call."""
+"""deploy, promote and rollback against a fake cluster, with the commits of a clone."""
 
-import json
 import os
-import sys
-from pathlib import Path
 
 import manifests
 import project
 import pytest
 import yaml
+from fake_cluster import IMAGE, Cluster, History
 
-OLD, NEW = "a" * 40, "b" * 40
-IMAGE = "ghcr.io/tickbell/tickbell"
 # The Deployments of production that have no colours.
 UNCOLOURED = [name for name in project.services() if name != "gateway" and name not in project.DEMO_SERVICES]
 
-# The fake cluster is a JSON file: {objects: {"kind/name": object}, broken: [...], smoke: [statuses], calls: [...]}.
-KUBECTL = f"""#!{sys.executable} -IS
-import json, os, re, signal, sys
 
-path = os.environ["CLUSTER"]
-cluster = json.load(open(path))
-objects = cluster["objects"]
-arguments = sys.argv[1:]
-assert arguments[:2] == ["--namespace", "tickbell"], arguments
-arguments = arguments[2:]
-
-
-def option(name):
-    return arguments[arguments.index(name) + 1] if name in arguments else None
-
-
-def done(text="", status=0):
-    json.dump(cluster, open(path, "w"))
-    print(text, end="")
-    sys.exit(status)
-
-
-def met(labels):
-    for term in (option("--selector") or "").split(","):
-        key, equals, value = re.fullmatch(r"(.*?)(!=|=)(.*)", term).groups()
-        if (labels.get(key) == value) != (equals == "="):
-            return False
-    return True
-
-
-def dig(item, keys):
-    for key in keys:
-        item = (item or {{}}).get(key)
-    return "" if item is None else str(item)
-
-
-def image(item):
-    spec = item["spec"]
-    return (spec.get("jobTemplate") or item)["spec"]["template"]["spec"]["containers"][0]["image"]
-
-
-def record(text):
-    cluster["calls"].append(text)
-
-
-verb = arguments[0]
-if verb == "get":
-    kind = arguments[1]
-    if kind == "deployments":
-        found = [item for name, item in sorted(objects.items()) if name.startswith("deployment/")]
-        found = [item for item in found if met(item["metadata"]["labels"])]
-        if option("--output") == "name":
-            done("".join("deployment.apps/" + item["metadata"]["name"] + "\\n" for item in found))
-        done("".join(item["metadata"]["name"] + "=" + item["revision"] + " " for item in found))
-    name = kind if "/" in kind else kind + "/" + arguments[2]
-    item = objects.get(name)
-    if item is None:
-        done("", 0 if "--ignore-not-found" in arguments else 1)
-    output = option("--output")
-    if output == "name":
-        done(name)
-    if "containers" in output:
-        done(image(item))
-    if kind == "job":
-        done("Failed" if "migrate" in cluster["broken"] else "SuccessCriteriaMet Complete")
-    if "revision" in output:
-        done(item["revision"])
-    inner = re.fullmatch(r"jsonpath={{\\.(.*)}}", output)[1]
-    done(dig(item, [key.replace("\\0", ".") for key in inner.replace("\\\\.", "\\0").split(".")]))
-if verb == "apply":
-    sys.path.append("{Path(yaml.__file__).parents[1]}")
-    import yaml
-    applied = []
-    for item in yaml.load_all(sys.stdin, yaml.CSafeLoader):
-        labels = item["metadata"].get("labels", {{}})
-        if not met(labels):
-            continue
-        name = item["kind"].lower() + "/" + item["metadata"]["name"]
-        before = objects.get(name, {{}})
-        applied.append(name)
-        annotations = before.get("metadata", {{}}).get("annotations", {{}})
-        item["metadata"]["annotations"] = annotations | item["metadata"].get("annotations", {{}})
-        if item["kind"] == "Deployment":
-            changed = bool(before) and before["spec"]["template"] != item["spec"]["template"]
-            item["revision"] = str(int(before.get("revision", "1")) + changed)
-            item["history"] = before.get("history", {{}}) | {{item["revision"]: item["spec"]["template"]}}
-            item["spec"].setdefault("replicas", before.get("spec", {{}}).get("replicas", 3))
-            item["status"] = {{"readyReplicas": item["spec"]["replicas"]}}
-        objects[name] = item
-    record("apply " + " ".join(sorted(applied)))
-elif verb == "annotate":
-    annotations = objects["service/gateway"]["metadata"].setdefault("annotations", {{}})
-    annotations.update(pair.split("=", 1) for pair in arguments[4:])
-elif verb == "patch":
-    record(" ".join(arguments[:3]) + " " + option("--patch"))
-    patch, item = json.loads(option("--patch"))["spec"], objects[arguments[1] + "/" + arguments[2]]["spec"]
-    item.setdefault("selector", {{}}).update(patch.pop("selector", {{}}))
-    item.update(patch)
-elif verb == "rollout":
-    record(" ".join(arguments[1:3]))
-    if arguments[1] == "status" and arguments[2].rpartition("/")[2] in cluster["broken"]:
-        done("not ready", 1)
-    if arguments[1] == "undo":
-        item = objects[arguments[2]]
-        item["spec"]["template"] = item["history"].pop(option("--to-revision"))
-        item["revision"] = str(int(item["revision"]) + 1)
-        item["history"][item["revision"]] = item["spec"]["template"]
-elif verb == "set":
-    record(" ".join(arguments[2:]))
-    containers = objects[arguments[2]]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    containers[0]["image"] = arguments[3].partition("=")[2]
-elif verb == "delete":
-    record(" ".join(arguments[:3]))
-    objects.pop("job/migrate", None)
-elif verb == "wait":
-    record(" ".join(arguments[:2]))
-elif verb == "port-forward":
-    record(" ".join(arguments[:2]))
-    if arguments[1].rpartition("/")[2] in cluster["broken"]:
-        done("error: no pod", 1)
-    json.dump(cluster, open(path, "w"))
-    print("Forwarding from 127.0.0.1:4711 -> 8080", flush=True)
-    signal.pause()
-elif verb == "logs":
-    record("logs")
-done()
-"""
-
-# Exits with the statuses of the cluster's list, one per call; then with 0.
-TICKBELL = f"""#!{sys.executable} -IS
-import json, os, sys
-assert sys.argv[1:] == ["smoke", "http://127.0.0.1:4711"], sys.argv
-cluster = json.load(open(os.environ["CLUSTER"]))
-status = cluster["smoke"].pop(0) if cluster["smoke"] else 0
-json.dump(cluster, open(os.environ["CLUSTER"], "w"))
-sys.exit(status)
-"""
-
-
-class Cluster:
-    """The fake cluster, and the scripts that are run against it."""
-
-    def __init__(self, folder: Path):
-        self.file = folder / "cluster.json"
-        self.write(objects={}, broken=[], smoke=[], calls=[])
-        for name, text in (("kubectl", KUBECTL), ("tickbell", TICKBELL)):
-            (folder / name).write_text(text)
-            (folder / name).chmod(0o755)
-        self.environment = {
-            "PATH": f"{folder}:{os.environ['PATH']}",
-            "CLUSTER": str(self.file),
-            "TICKBELL": str(folder / "tickbell"),
-            "POLL_SECONDS": "0",
-        }
-
-    def write(self, **changes):
-        state = json.loads(self.file.read_text()) if self.file.exists() else {}
-        self.file.write_text(json.dumps(state | changes))
-
-    def run(self, script: str, commit: str = NEW, env: str = "staging", **variables: str):
-        """Runs a script of infra/scripts; returns its result, and the calls that it made."""
-        self.write(calls=[])
-        extra = {"ENV": env, "COMMIT": commit} | variables
-        done = project.run(project.ROOT / "infra/scripts" / script, env=self.environment | extra)
-        return done, self.read()["calls"]
-
-    def must(self, script: str, **variables: str) -> list[str]:
-        done, calls = self.run(script, **variables)
-        assert done.returncode == 0, done.stderr
-        return calls
-
-    def read(self) -> dict:
-        return json.loads(self.file.read_text())
-
-    def image(self, name: str) -> str:
-        item = self.read()["objects"][name]["spec"]
-        template = item.get("jobTemplate", {"spec": item})["spec"]["template"]
-        return template["spec"]["containers"][0]["image"].removeprefix(f"{IMAGE}:")
-
-    def live(self) -> str:
-        return self.read()["objects"]["service/gateway"]["spec"]["selector"]["tickbell.dev/colour"]
+@pytest.fixture(scope="session")
+def history(tmp_path_factory) -> History:
+    return History(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture
-def empty(tmp_path) -> Cluster:
-    return Cluster(tmp_path)
+def empty(tmp_path, history) -> Cluster:
+    return Cluster(tmp_path, history)
 
 
 @pytest.fixture(scope="session")
-def running_state(tmp_path_factory) -> dict:
+def running_state(tmp_path_factory, history) -> dict:
     """A cluster after its first deployment, which was promoted."""
-    cluster = Cluster(tmp_path_factory.mktemp("first"))
-    cluster.must("deploy", commit=OLD)
+    cluster = Cluster(tmp_path_factory.mktemp("first"), history)
+    cluster.must("deploy", commit=history.old)
     cluster.must("promote")
     return cluster.read()
 
 
 @pytest.fixture
-def cluster(tmp_path, running_state) -> Cluster:
-    cluster = Cluster(tmp_path)
+def cluster(tmp_path, history, running_state) -> Cluster:
+    cluster = Cluster(tmp_path, history)
     cluster.write(**running_state)
     return cluster
 
 
 @pytest.fixture(scope="session")
-def deployed_state(tmp_path_factory, running_state) -> dict:
+def deployed_state(tmp_path_factory, history, running_state) -> dict:
     """The same after a second deployment, which is not promoted."""
-    cluster = Cluster(tmp_path_factory.mktemp("second"))
+    cluster = Cluster(tmp_path_factory.mktemp("second"), history)
     cluster.write(**running_state)
-    calls = cluster.must("deploy", commit=NEW)
+    calls = cluster.must("deploy")
     return cluster.read() | {"calls": calls}
 
 
 @pytest.fixture
-def deployed(tmp_path, deployed_state) -> Cluster:
-    cluster = Cluster(tmp_path)
+def deployed(tmp_path, history, deployed_state) -> Cluster:
+    cluster = Cluster(tmp_path, history)
     cluster.write(**deployed_state)
     return cluster
 
 
-def test_the_first_deployment_applies_everything_but_administrator_objects(running_state):
+def test_the_first_deployment_applies_everything_but_administrator_objects(running_state, history):
     objects = running_state["objects"]
     assert {"deployment/gateway-blue", "deployment/gateway-green"} <= set(objects)
     assert not [name for name in objects if name.split("/")[0] in ("namespace", "priorityclass", "role", "rolebinding")]
     tags = {container["image"] for item in objects.values() for container in pod(item)}
-    assert tags == {f"{IMAGE}:{OLD}"}
+    assert tags == {f"{IMAGE}:{history.old}"}
 
 
 def pod(item: dict) -> list[dict]:
@@ -254,16 +73,16 @@ def test_a_deployment_goes_step_by_step(deployed_state):
     assert not kinds[0] & {"deployment", "cronjob", "job", "scaledobject", "horizontalpodautoscaler"}
     assert kinds[1] == {"job"} and {"deployment", "cronjob", "scaledobject", "horizontalpodautoscaler"} <= kinds[2]
     order = [call.split()[0] for call in calls]
-    assert order[:7] == ["apply", "wait", "wait", "wait", "wait", "delete", "apply"] and order[7] == "apply"
+    assert order[:8] == ["apply", "wait", "wait", "wait", "wait", "delete", "apply", "apply"]
     waited = {call.rpartition("/")[2] for call in calls[8:]}
     assert waited >= {*UNCOLOURED, "gateway-green"} and "gateway-blue" not in waited
 
 
 def test_a_deployment_does_not_touch_the_live_colour(deployed):
     assert deployed.live() == "blue"
-    assert deployed.image("deployment/gateway-blue") == OLD
-    assert deployed.image("deployment/gateway-green") == NEW
-    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {NEW}
+    assert deployed.image("deployment/gateway-blue") == deployed.history.old
+    assert deployed.image("deployment/gateway-green") == deployed.history.new
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {deployed.history.new}
     names = [call for call in deployed.read()["calls"] if "gateway-blue" in call and "deployment" in call]
     assert names == []
 
@@ -273,19 +92,46 @@ def test_a_migration_that_fails_leaves_the_services_as_they_were(cluster):
     done, calls = cluster.run("deploy")
     assert done.returncode == 1 and "did not succeed" in done.stderr
     assert not [call for call in calls if "deployment/" in call]
-    assert cluster.image("deployment/alert-engine") == OLD
+    assert cluster.image("deployment/alert-engine") == cluster.history.old
     cluster.write(broken=[])
     cluster.must("deploy")
-    assert cluster.image("deployment/alert-engine") == NEW
+    assert cluster.image("deployment/alert-engine") == cluster.history.new
 
 
-def test_a_service_that_does_not_become_ready_fails_the_deployment(cluster):
-    cluster.write(broken=["notifier"])
+@pytest.mark.parametrize("broken", ["notifier", "gateway-green", "migrate"])
+def test_a_deployment_that_failed_cannot_be_promoted_and_can_be_rolled_back(cluster, broken):
+    cluster.write(broken=[broken])
     done, _ = cluster.run("deploy")
     assert done.returncode == 1 and "make rollback" in done.stderr
     cluster.write(broken=[])
+    done, calls = cluster.run("promote")
+    assert done.returncode == 1 and "has not ended well" in done.stderr and calls == [] and cluster.live() == "blue"
     cluster.must("rollback")
-    assert cluster.image("deployment/notifier") == OLD
+    assert runs_whole(cluster, cluster.history.old)
+
+
+def test_a_first_deployment_that_failed_is_tried_again(empty):
+    empty.write(broken=["notifier"])
+    done, _ = empty.run("deploy", commit=empty.history.old)
+    assert done.returncode == 1
+    empty.write(broken=[])
+    done, calls = empty.run("promote")
+    assert done.returncode == 1 and calls == []
+    empty.must("deploy", commit=empty.history.new)
+    assert runs_whole(empty, empty.history.new) and empty.image("deployment/gateway-blue") == empty.history.new
+    empty.must("promote")
+
+
+def runs_whole(cluster: Cluster, commit: str) -> bool:
+    """Returns whether everything but the live colour runs a commit's image with the settings and arguments of that commit."""
+    idle = {"blue": "gateway-green", "green": "gateway-blue"}[cluster.live()]
+    names = [f"deployment/{name}" for name in [*UNCOLOURED, idle]] + ["cronjob/price-poller"]
+    newer = commit != cluster.history.old
+    wrong = [name for name in names if cluster.image(name) != commit]
+    wrong += [name for name in names if ("TICKBELL_NEW__SETTING" in cluster.settings(name)) != newer]
+    variables = [item["name"] for item in cluster.container("cronjob/price-poller")["env"]]
+    assert wrong == []
+    return ("TICKBELL_NEW__SETTING" in variables) == newer
 
 
 def test_a_promotion_tests_the_idle_colour_and_then_switches(deployed):
@@ -332,12 +178,13 @@ def test_only_the_last_deployment_is_promoted(deployed):
     assert done.returncode == 1 and calls == []
 
 
-def test_a_rollback_switches_first_and_then_undoes_the_rest(deployed):
+def test_a_rollback_switches_first_and_then_applies_the_earlier_commit(deployed):
     deployed.must("promote")
     calls = deployed.must("rollback")
     assert calls[0].startswith("patch service gateway") and deployed.live() == "blue"
-    everything = [f"deployment/{name}" for name in [*UNCOLOURED, "gateway-blue"]] + ["cronjob/price-poller"]
-    assert {deployed.image(name) for name in everything} == {OLD}
+    assert runs_whole(deployed, deployed.history.old)
+    assert not [call for call in calls if "deployment/gateway-blue" in call], "the live colour is not touched"
+    assert not [call for call in calls if "job/migrate" in call.split()], "the schema stays"
     assert deployed.must("rollback") == [], "a second one does nothing"
     done, _ = deployed.run("promote")
     assert done.returncode == 1, "a deployment that was rolled back is not promoted"
@@ -346,7 +193,109 @@ def test_a_rollback_switches_first_and_then_undoes_the_rest(deployed):
 def test_a_rollback_before_the_promotion_leaves_the_gateways_alone(deployed):
     calls = deployed.must("rollback")
     assert not [call for call in calls if call.startswith("patch")] and deployed.live() == "blue"
-    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {OLD}
+    assert runs_whole(deployed, deployed.history.old)
+
+
+def test_a_rollback_that_failed_goes_on_and_does_not_switch_again(deployed):
+    deployed.must("promote")
+    deployed.write(broken=["notifier"])
+    done, _ = deployed.run("rollback")
+    assert done.returncode == 1 and deployed.live() == "blue"
+    done, _ = deployed.run("promote")
+    assert done.returncode == 1 and deployed.live() == "blue"
+    deployed.write(broken=[])
+    deployed.must("rollback")
+    assert deployed.live() == "blue" and runs_whole(deployed, deployed.history.old)
+
+
+def test_after_a_rollback_the_next_deployment_returns_to_what_runs(deployed):
+    deployed.must("promote")
+    deployed.must("rollback")
+    deployed.must("deploy", commit=deployed.history.third)
+    assert deployed.annotation("before") == deployed.history.old and deployed.live() == "blue"
+    deployed.must("promote")
+    deployed.must("rollback")
+    assert runs_whole(deployed, deployed.history.old)
+
+
+def test_a_commit_that_the_clone_does_not_have_is_refused(deployed):
+    deployed.must("promote")
+    state = deployed.read()
+    state["objects"]["service/gateway"]["metadata"]["annotations"]["tickbell.dev/before"] = "c" * 40
+    deployed.write(**state)
+    for script, commit in (("deploy", "c" * 40), ("rollback", None)):
+        done, calls = deployed.run(script, commit=commit)
+        assert done.returncode == 1 and "does not have the commit" in done.stderr and calls == [], script
+    assert deployed.live() == "green"
+
+
+def test_manifests_that_are_in_no_commit_are_refused(cluster):
+    file = cluster.history.folder / "k8s/base/settings.env"
+    text = file.read_text()
+    file.write_text(f"{text}# edited\n")
+    try:
+        done, calls = cluster.run("deploy", COMMIT="")
+    finally:
+        file.write_text(text)
+    assert done.returncode == 1 and "commit them first" in done.stderr and calls == []
+
+
+# --- Streams ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stream", "change", "why"),
+    [
+        ("ticks", {"maxAge": "72h"}, "TICKS maxAge would shrink from 72h to 48h"),
+        ("orders", {"maxAge": "0s"}, "ORDERS maxAge would shrink from 0s to 168h"),
+        ("rules", {"maxBytes": 2147483648}, "RULES maxBytes would shrink from 2147483648 to 1073741824"),
+        ("rules", {"maxBytes": -1}, "RULES maxBytes would shrink from -1 to 1073741824"),
+        ("rules", {"maxMsgsPerSubject": 5}, "RULES maxMsgsPerSubject would shrink from 5 to 1"),
+        ("trades", {"subjects": ["trades.>", "fees.>"]}, "TRADES fees.> would no longer be stored"),
+        ("users", {"retention": "interest"}, "USERS retention would change from interest to limits"),
+    ],
+)
+def test_a_deployment_that_would_lose_messages_is_refused_before_anything_changes(cluster, stream, change, why):
+    state = cluster.read()
+    state["objects"][f"stream/{stream}"]["spec"] |= change
+    cluster.write(**state)
+    done, calls = cluster.run("deploy")
+    assert done.returncode == 1 and why in done.stderr and calls == []
+
+
+def test_a_stream_that_is_named_may_lose_messages(cluster):
+    state = cluster.read()
+    state["objects"]["stream/ticks"]["spec"]["maxAge"] = "72h"
+    cluster.write(**state)
+    done, calls = cluster.run("deploy", MAY_LOSE="RULES")
+    assert done.returncode == 1 and calls == []
+    cluster.must("deploy", MAY_LOSE="RULES TICKS")
+
+
+def test_a_larger_stream_is_deployed_and_a_rollback_keeps_it(deployed):
+    def age() -> str:
+        return deployed.read()["objects"]["stream/ticks"]["spec"]["maxAge"]
+
+    assert age() == "48h"
+    done, _ = deployed.run("rollback")
+    assert done.returncode == 0 and "Stream TICKS stays as it is: maxAge would shrink from 48h to 24h" in done.stderr
+    assert age() == "48h"
+    assert deployed.read()["objects"]["stream/orders"]
+
+
+def test_the_baseline_loses_no_messages(tmp_path):
+    """Compares with the newest release, or where there is none with the commit that infra/pipelines names."""
+    since = project.baseline()
+    before = project.output("git", "show", f"{since}:k8s/streams/streams.yaml")
+    after = (project.ROOT / "k8s/streams/streams.yaml").read_text()
+    compare = """. infra/scripts/lib/streams.sh
+    printf '%s' "$BEFORE" | stream_lines >"$WORK/before"
+    printf '%s' "$AFTER" | stream_lines >"$WORK/after"
+    stream_losses "$WORK/before" "$WORK/after"
+    """
+    environment = {"PATH": os.environ["PATH"], "BEFORE": before, "AFTER": after, "WORK": str(tmp_path)}
+    assert project.output("bash", "-c", compare, env=environment) == ""
+    assert len((tmp_path / "before").read_text().splitlines()) >= 8
 
 
 def test_a_rollback_does_not_switch_to_a_colour_without_pods(deployed):
@@ -359,25 +308,25 @@ def test_a_rollback_does_not_switch_to_a_colour_without_pods(deployed):
 
 
 def test_a_rollback_of_a_repeated_deployment_restores_the_live_version(deployed):
-    deployed.must("deploy", commit="c" * 40)
+    deployed.must("deploy", commit=deployed.history.third)
     deployed.must("rollback")
-    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {OLD}
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {deployed.history.old}
 
 
 def test_a_rollback_of_a_deployment_without_changes_changes_nothing(deployed):
     deployed.must("promote")
-    deployed.must("deploy", commit=NEW)
+    deployed.must("deploy", commit=deployed.history.new)
     deployed.must("promote")
     deployed.must("rollback")
-    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {NEW}
+    assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {deployed.history.new}
 
 
 def test_the_next_deployment_goes_to_the_other_colour(deployed):
     deployed.must("promote")
-    deployed.must("deploy", commit="c" * 40)
+    deployed.must("deploy", commit=deployed.history.third)
     assert deployed.live() == "green"
-    assert deployed.image("deployment/gateway-green") == NEW
-    assert deployed.image("deployment/gateway-blue") == "c" * 40
+    assert deployed.image("deployment/gateway-green") == deployed.history.new
+    assert deployed.image("deployment/gateway-blue") == deployed.history.third
 
 
 @pytest.mark.parametrize("script", ["deploy", "promote", "rollback"])
@@ -399,13 +348,13 @@ def test_a_dry_run_makes_no_calls(empty):
     done, calls = empty.run("deploy", DRY_RUN="1")
     assert done.returncode == 0 and calls == []
     images = {container["image"] for item in yaml.safe_load_all(done.stdout) for container in pod(item)}
-    assert images == {f"{IMAGE}:{NEW}"}
+    assert images == {f"{IMAGE}:{empty.history.new}"}
     assert "+ kubectl --namespace tickbell apply" in done.stderr
     assert project.output("git", "status", "--short", "k8s") == before
 
 
 def test_a_tag_that_is_not_a_commit_is_refused(empty):
-    done, calls = empty.run("deploy", commit="latest")
+    done, calls = empty.run("deploy", COMMIT="latest")
     assert done.returncode == 1 and calls == []
 
 

@@ -2,8 +2,12 @@
 # Functions that deploy, promote, rollback and operate share.
 #
 # The cluster stores the state of a release in the Service `gateway`: its selector is the live colour, and its annotations
-# are the environment of the cluster, the commit that was deployed last, its state (`release`: first, deployed, promoted
-# or rolled-back), and the revisions that ran before it.
+# are the environment of the cluster, the commit that was deployed last, the commit that ran before it, and its state:
+#
+#   starting, first        the first deployment has begun, has ended well
+#   deploying, deployed    a later one has begun, has ended well and can be promoted
+#   promoted               its gateways are live
+#   rolled-back            the commit runs again that ran before it
 
 namespace=tickbell
 annotation_prefix=tickbell.dev
