@@ -22,6 +22,7 @@ ALTERNATIVES = {
     "vault": {"external-secrets/aws": "external-secrets/vault"},
     "managed-postgres": {"cloudnative-pg": "managed-postgres"},
     "rolling": {"blue-green": "hpa"},
+    "in-flight": {"blue-green": "blue-green keda/gateway"},
     "argo-rollouts": {"blue-green": "hpa argo-rollouts"},
 }
 ALTERNATIVE_VALUES = {

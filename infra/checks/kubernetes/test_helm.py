@@ -71,6 +71,7 @@ TOGGLES = {
     "hpa": {"hpa": ON},
     "keda": {"keda": ON},
     "blue-green": {"blueGreen": ON, "hpa": ON},
+    "keda blue-green keda/gateway": {"keda": ON | {"gateway": ON}, "blueGreen": ON, "hpa": ON},
     "hpa argo-rollouts": {"argoRollouts": ON, "hpa": ON},
     "external-secrets external-secrets/aws jetstream": {"externalSecrets": {"store": "aws"}, "jetstream": ON},
     "gateway-api": {"route": {"kind": "gatewayApi", "gatewayApi": GATEWAY_API}},
@@ -349,6 +350,13 @@ REFUSED = {
     ),
     "two owners of the colours": (merged(TOGGLES["blue-green"], TOGGLES["hpa argo-rollouts"]), "enable one of them"),
     "a Rollout without a size": ({"argoRollouts": ON}, "argoRollouts wants hpa.enabled"),
+    "gateways without bounds": ({"keda": {"gateway": ON}}, "keda.gateway wants hpa.enabled"),
+    "two autoscalers": (
+        merged(
+            TOGGLES["keda blue-green keda/gateway"], TOGGLES["hpa argo-rollouts"] | {"blueGreen": {"enabled": False}}
+        ),
+        "keda.gateway scales Deployments",
+    ),
     "a minimum above its maximum": ({"hpa": {"minReplicas": 50}}, "hpa.minReplicas is above hpa.maxReplicas"),
     "a file without a volume": ({"ca": {"configMap": ""}}, "settings.TICKBELL_NATS__CA names a file"),
     "a grace period shorter than the drain": (

@@ -17,8 +17,6 @@ IMAGE = "ghcr.io/tickbell/tickbell"
 # The services that connect to the broker, and those that connect to the database.
 BROKER = set(project.services()) - project.WITHOUT_BROKER | {"price-poller"}
 DATABASE = set(project.services()) - project.WITHOUT_DATABASE | {"migrate"}
-# The instances of these share their work; of the others one instance is the leader.
-SCALABLE = {"gateway", "notifier"}
 # The paths of the public API. Health and metrics are not public.
 PUBLIC = {"/", "/openapi.json", "/docs", "/v1", "/confirm", "/unsubscribe", "/join", "/reset"}
 
@@ -283,22 +281,6 @@ def test_prices_are_polled_every_three_minutes(name):
     assert 0 < job["startingDeadlineSeconds"] < 180
     assert 0 < job["jobTemplate"]["spec"]["activeDeadlineSeconds"] < 180
     assert template(named(overlay(name), "CronJob", "price-poller"))["spec"]["restartPolicy"] == "Never"
-
-
-@pytest.mark.parametrize("name", [*CLUSTERS, *manifests.ALTERNATIVES])
-def test_at_most_one_autoscaler_targets_a_deployment(name):
-    objects = manifests.rendered(name)
-    targets = [item["spec"]["scaleTargetRef"] for item in of_kind(objects, "HorizontalPodAutoscaler", "ScaledObject")]
-    targets = [(target.get("kind", "Deployment"), target["name"]) for target in targets]
-    assert len(targets) == len(set(targets)) >= 2
-    for kind, target in targets:
-        found = named(objects, kind, target)
-        assert "replicas" not in found["spec"], f"{title(found)} would be reset at every deployment"
-        assert found["metadata"]["labels"]["app.kubernetes.io/name"] in SCALABLE
-    consumers = re.findall(r"^      ([a-z-]+):$", (project.ROOT / "schemas/streams.yaml").read_text(), re.MULTILINE)
-    for scaled in of_kind(objects, "ScaledObject"):
-        for trigger in scaled["spec"]["triggers"]:
-            assert trigger["metadata"]["consumer"] in consumers
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
