@@ -457,8 +457,12 @@ def test_manifests_name_the_bucket_and_the_roles_of_terraform():
 
 def test_the_groups_of_the_cluster_are_those_of_access_yaml():
     access = (project.ROOT / "k8s/base/access.yaml").read_text()
-    groups = set(re.findall(r"name: (tickbell-\w+)", access))
-    assert groups == set(re.findall(r"(tickbell-(?:deployers|readers))\s+=", text("modules/environment")))
+    groups = set(re.findall(r"name: (tickbell-[a-z-]+)", access))
+    (allowed,) = re.findall(r"contains\(\[(.+)\], group\)", text("modules/eks"))
+    assert groups == set(re.findall(r'"([a-z-]+)"', allowed))
+    # Nobody uses the chart unless an environment says so.
+    used = set(re.findall(r"(tickbell-[a-z-]*(?:deployers|readers))\s+=", text("modules/environment")))
+    assert used == groups - {"tickbell-helm-deployers"}
 
 
 def test_the_load_balancer_reaches_the_port_of_the_gateway():

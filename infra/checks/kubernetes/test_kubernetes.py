@@ -311,21 +311,3 @@ def test_the_database_has_enough_connections_for_all_pods(name):
     parameters = named(objects, "Cluster", "tickbell-postgres")["spec"]["postgresql"]["parameters"]
     # Each process has two connections outside its pool; 20 are for the operator, the exporter and administrators.
     assert pods * (each + 2) + 20 <= int(parameters["max_connections"])
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_the_deployer_may_apply_an_overlay_and_read_no_secret(name):
-    objects = overlay(name)
-    rules = named(objects, "Role", "deployer")["rules"]
-    for rule in rules + named(objects, "Role", "reader")["rules"]:
-        assert "*" not in rule["verbs"] + rule["apiGroups"]
-        assert rule["apiGroups"] != [""] or not {"*", "secrets", "pods/exec"} & set(rule["resources"])
-    for item in objects:
-        if item["metadata"].get("labels", {}).get("tickbell.dev/applied-by") == "administrator":
-            continue
-        group = item["apiVersion"].rpartition("/")[0]
-        kind = item["kind"].lower()
-        plural = kind[:-1] + "ies" if kind.endswith("y") and not kind.endswith("ay") else kind + "s"
-        granted = [rule for rule in rules if group in rule["apiGroups"] and plural in rule["resources"]]
-        verbs = {verb for rule in granted for verb in rule["verbs"]}
-        assert {"get", "create", "patch"} <= verbs, f"the deployer may not apply {title(item)}"

@@ -117,15 +117,16 @@ variable "admin_role_arns" {
 variable "group_role_arns" {
   description = <<-EOT
     Roles by the group that they are in the cluster, which gives the groups their rights (k8s/base/access.yaml):
-    tickbell-deployers for the pipeline, tickbell-readers for people who only look.
+    tickbell-deployers for the pipeline and for operators, tickbell-helm-deployers as well for those who use the chart,
+    tickbell-readers for people who only look.
   EOT
   type        = map(list(string))
 
   validation {
     condition = alltrue([
-      for group in keys(var.group_role_arns) : contains(["tickbell-deployers", "tickbell-readers"], group)
+      for group in keys(var.group_role_arns) : contains(["tickbell-deployers", "tickbell-helm-deployers", "tickbell-readers"], group)
     ])
-    error_message = "The cluster has the groups tickbell-deployers and tickbell-readers."
+    error_message = "The cluster has the groups tickbell-deployers, tickbell-helm-deployers and tickbell-readers."
   }
 }
 
