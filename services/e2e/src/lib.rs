@@ -7,6 +7,7 @@
 pub mod api;
 mod mail;
 pub mod process;
+mod proxy;
 mod raw_nats;
 pub mod system;
 pub mod tape;
@@ -20,11 +21,12 @@ pub use mail::{
     server::{MailServer, Protection},
 };
 pub use process::Process;
+pub use proxy::{Proxy, Silence};
 pub use raw_nats::RawNats;
 pub use system::{
     System,
     database::{Database, DatabaseLock},
-    servers::{Servers, Service},
+    servers::{Addresses, Servers, Service},
     status::{self, Status},
 };
 pub use users::PASSWORD;

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -34,6 +34,8 @@ class Mailbox:
         return '250 OK'
 
     async def handle_DATA(self, server, session, envelope):
+        if os.path.exists(f'{folder}/busy'):
+            return '451 4.3.2 the system is busy'
         later = envelope.rcpt_tos[0].startswith('later@') and not os.listdir(f'{folder}/refused')
         self.count += 1
         name = f'{folder}/{"refused" if later else "taken"}/{self.count}'
@@ -124,6 +126,31 @@ impl MailServer {
         }
     }
 
+    /// Its address, for a proxy in front of it.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// Refuses every mail for the moment, until [`Self::accept_again`].
+    pub fn refuse(&self) {
+        fs::write(self.busy(), "").expect("a file");
+    }
+
+    /// Ends what [`Self::refuse`] has begun.
+    pub fn accept_again(&self) {
+        // It may be accepting already.
+        let _ = fs::remove_file(self.busy());
+    }
+
+    fn busy(&self) -> PathBuf {
+        self.folder.join("busy")
+    }
+
+    /// The folder of the mails that it has accepted, each in a file with the ending `eml`.
+    pub fn taken_folder(&self) -> PathBuf {
+        self.folder.join("taken")
+    }
+
     /// The file for the setting `smtp.ca`.
     pub fn certificate(&self) -> PathBuf {
         self.folder.join("certificate.pem")
@@ -131,7 +158,7 @@ impl MailServer {
 
     /// The mails that it has accepted.
     pub fn taken(&self) -> Vec<Mail> {
-        super::in_folder(&self.folder.join("taken"))
+        super::in_folder(&self.taken_folder())
     }
 
     /// The mails that it refused for the moment.

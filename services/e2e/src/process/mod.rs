@@ -76,7 +76,7 @@ impl Process {
         send(self.id(), signal);
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         // One that has ended already is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -115,6 +115,11 @@ impl Frozen {
             seen += 1;
         }
         Self(ids)
+    }
+
+    /// The numbers of the processes.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.0
     }
 }
 

@@ -28,7 +28,11 @@ impl Database {
         let server = system.server(Server::Postgres).expect("it runs");
         let program = fs::read_link(format!("/proc/{server}/exe")).expect("a program");
         let url = system.named("DATABASE_URL").expect("a URL");
-        Self { psql: program.with_file_name("psql"), url }
+        Self::new(program.with_file_name("psql"), url)
+    }
+
+    pub(super) fn new(psql: PathBuf, url: String) -> Self {
+        Self { psql, url }
     }
 
     /// Runs statements and returns how psql ended.

@@ -185,6 +185,11 @@ impl System {
         self.folder.data()
     }
 
+    /// Leaves the folder for whoever looks into a failure that is no panic.
+    pub fn keep_folder(&self) {
+        self.folder.keep();
+    }
+
     /// A folder for what a test writes.
     pub fn home(&self) -> &Path {
         self.folder.path()

@@ -2,9 +2,10 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::{fs::MetadataExt, process::CommandExt},
     path::PathBuf,
-    process::Command,
+    process::{Command, ExitStatus, Output},
     time::Duration,
 };
 
@@ -12,10 +13,10 @@ use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Server, Status, System};
+use super::{Server, Status, StreamFiles, System, database::Database};
 use crate::{
     Api, Process,
-    process::{Frozen, free_address},
+    process::{Frozen, free_address, send},
     wait_until,
 };
 
@@ -25,8 +26,23 @@ const WORK: Duration = Duration::from_secs(60);
 
 /// Both servers, and the settings by which services reach them.
 pub struct Servers {
-    running: [Process; 2],
+    nats: Running,
+    postgres: Running,
     settings: Vec<(String, String)>,
+}
+
+/// A server's process, and how another one is started in its place.
+struct Running {
+    name: &'static str,
+    recipe: Recipe,
+    process: Process,
+}
+
+/// The addresses of a service that is started again at the same ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    admin: SocketAddr,
+    api: SocketAddr,
 }
 
 /// One service in a process of its own, and its addresses.
@@ -68,11 +84,29 @@ impl Recipe {
     }
 }
 
+impl Running {
+    fn start(system: &System, name: &'static str, recipe: Recipe) -> Self {
+        Self { name, process: recipe.start(system, name), recipe }
+    }
+}
+
+impl Addresses {
+    /// Returns addresses that are free.
+    pub fn free() -> Self {
+        Self { admin: free_address(), api: free_address() }
+    }
+
+    /// Returns the admin endpoints and the API at these addresses.
+    pub fn apis(self) -> [Api; 2] {
+        [self.admin, self.api].map(|address| Api::new(&format!("http://{address}")))
+    }
+}
+
 impl Servers {
     /// Takes the servers over from `up`, which has created the database and the streams. Services get `settings` besides
     /// the settings that all of them need.
     pub async fn take_over(system: &mut System, settings: &[(&str, &str)]) -> Self {
-        let recipes = [Server::Nats, Server::Postgres].map(|server| Recipe::of(system, server));
+        let [nats, postgres] = [Server::Nats, Server::Postgres].map(|server| Recipe::of(system, server));
         let mut all: Vec<(String, String)> =
             ["NATS_URL", "DATABASE_URL"].map(|name| (name.to_owned(), system.named(name).expect("a URL"))).into();
         let needed = [
@@ -82,9 +116,16 @@ impl Servers {
         ];
         all.extend(needed.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         system.stop().await;
-        let running =
-            [("nats", &recipes[0]), ("postgres", &recipes[1])].map(|(name, recipe)| recipe.start(system, name));
-        Self { running, settings: all }
+        let (nats, postgres) =
+            (Running::start(system, "nats", nats), Running::start(system, "postgres", postgres));
+        Self { nats, postgres, settings: all }
+    }
+
+    fn running(&mut self, server: Server) -> &mut Running {
+        match server {
+            Server::Nats => &mut self.nats,
+            Server::Postgres => &mut self.postgres,
+        }
     }
 
     /// The address of the broker.
@@ -94,23 +135,83 @@ impl Servers {
 
     /// Stops a server as a hanging machine would, until the result is dropped: connections stay open and nobody answers.
     pub fn freeze(&self, server: Server) -> Frozen {
-        let [nats, postgres] = &self.running;
         let frozen = match server {
-            Server::Nats => nats,
-            Server::Postgres => postgres,
+            Server::Nats => &self.nats,
+            Server::Postgres => &self.postgres,
         };
-        Frozen::freeze(frozen.id())
+        Frozen::freeze(frozen.process.id())
+    }
+
+    /// Ends a server and its children as a power cut would.
+    pub fn kill(&mut self, server: Server) {
+        let process = &mut self.running(server).process;
+        // All of them at once: a child of PostgreSQL that lives on would keep its successor from starting.
+        let frozen = Frozen::freeze(process.id());
+        frozen.ids().iter().for_each(|id| send(*id, Signal::SIGKILL));
+        process.end();
+    }
+
+    /// Starts a server again that was killed.
+    pub fn start_again(&mut self, system: &System, server: Server) {
+        let running = self.running(server);
+        running.process = running.recipe.start(system, running.name);
+    }
+
+    /// Replaces the files of the streams by an older copy, while the broker does not run.
+    pub fn replace_streams(&self, system: &System, files: &StreamFiles) {
+        system.replace_streams(files);
+    }
+
+    /// Returns the database, for queries as its owner.
+    pub fn database(&self) -> Database {
+        Database::new(self.postgres.recipe.program.with_file_name("psql"), self.settings[1].1.clone())
+    }
+
+    /// Returns the setting of a server's URL with another address in it, like that of a proxy.
+    pub fn url_at(&self, server: Server, address: SocketAddr) -> (&'static str, String) {
+        let (name, url) = match server {
+            Server::Nats => ("NATS_URL", &self.settings[0].1),
+            Server::Postgres => ("DATABASE_URL", &self.settings[1].1),
+        };
+        (name, url.replace(&self.address(server).to_string(), &address.to_string()))
+    }
+
+    /// Returns the address of a server.
+    ///
+    /// # Panics
+    /// When its URL has none.
+    pub fn address(&self, server: Server) -> SocketAddr {
+        let url = match server {
+            Server::Nats => &self.settings[0].1,
+            Server::Postgres => &self.settings[1].1,
+        };
+        let (_, rest) = url.split_once("://").expect("a scheme");
+        let authority = rest.split('/').next().unwrap_or(rest);
+        let address = authority.rsplit('@').next().unwrap_or(authority);
+        address.parse().expect("an address and a port")
     }
 
     /// Starts one service with its own log and its own addresses. `arguments` begin with its name.
     pub fn start(&self, system: &System, name: &str, arguments: &[&str]) -> Service {
-        let [admin, api] = [free_address(), free_address()];
+        self.start_at(system, name, arguments, Addresses::free(), &[])
+    }
+
+    /// Does the same at given addresses, and with settings that only this service has.
+    pub fn start_at(
+        &self,
+        system: &System,
+        name: &str,
+        arguments: &[&str],
+        addresses: Addresses,
+        settings: &[(&str, String)],
+    ) -> Service {
         let mut command = self.command(system, arguments);
         if arguments[0] == "gateway" {
-            command.args(["--http", &api.to_string()]);
+            command.args(["--http", &addresses.api.to_string()]);
         }
-        command.env("TICKBELL_ADMIN__LISTEN", admin.to_string());
-        let [admin, api] = [admin, api].map(|address| Api::new(&format!("http://{address}")));
+        command.env("TICKBELL_ADMIN__LISTEN", addresses.admin.to_string());
+        command.envs(settings.iter().map(|(name, value)| (name, value)));
+        let [admin, api] = addresses.apis();
         Service { process: system.spawn(name, &mut command), admin, api }
     }
 
@@ -125,11 +226,18 @@ impl Servers {
         command
     }
 
+    /// Runs a command of an operator to its end.
+    ///
+    /// # Panics
+    /// When the program does not run.
+    pub async fn run(&self, system: &System, arguments: &[&str]) -> Output {
+        let mut command = tokio::process::Command::from(self.command(system, arguments));
+        command.kill_on_drop(true).output().await.expect("the program runs")
+    }
+
     /// Returns the progress of all consumers and deliveries. Without `up` there is no env file with the addresses.
     pub async fn status(&self, system: &System) -> Option<Status> {
-        let mut command = tokio::process::Command::from(system.tickbell());
-        command.args(["status", "--json"]).envs(self.settings.iter().map(|(name, value)| (name, value)));
-        let output = command.kill_on_drop(true).output().await.ok()?;
+        let output = self.run(system, &["status", "--json"]).await;
         serde_json::from_slice(&output.stdout).ok()
     }
 
@@ -145,6 +253,11 @@ impl Service {
     pub async fn wait_until_ready(&self) {
         let ready = async || self.checks().await.filter(|(status, _)| *status == 200);
         wait_until("the service is ready", START, ready).await;
+    }
+
+    /// Whether it reports that it is ready.
+    pub async fn is_ready(&self) -> bool {
+        self.checks().await.is_some_and(|(status, _)| status == 200)
     }
 
     /// Whether it is ready and leads: no check of it is on standby.
@@ -172,6 +285,22 @@ impl Service {
     /// Ends it as a power cut would.
     pub fn kill(self) {
         self.process.kill();
+    }
+
+    /// Asks it to stop by SIGTERM, and returns it to be waited for.
+    pub fn ask_to_stop(self) -> Process {
+        send(self.process.id(), Signal::SIGTERM);
+        self.process
+    }
+
+    /// Stops its process as a hanging machine would, until the result is dropped.
+    pub fn freeze(&self) -> Frozen {
+        Frozen::freeze(self.process.id())
+    }
+
+    /// How its process has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.ended()
     }
 }
 

@@ -54,6 +54,8 @@ impl System {
     /// Copies the files of the streams, as a snapshot of the broker's disk does.
     pub fn copy_streams(&self) -> StreamFiles {
         let copy = self.home().join("streams");
+        // An earlier copy is replaced.
+        let _ = std::fs::remove_dir_all(&copy);
         let server = self.server(Server::Nats).expect("it runs");
         send(server, Signal::SIGSTOP);
         copy_folder(&self.stream_folder(), &copy);
@@ -73,9 +75,13 @@ impl System {
             (stat.is_empty() || stat.contains(") Z ")).then_some(())
         };
         wait_until("the broker has ended", DEATH, ended).await;
+        self.replace_streams(files);
+        send(up, Signal::SIGCONT);
+    }
+
+    pub(super) fn replace_streams(&self, files: &StreamFiles) {
         std::fs::remove_dir_all(self.stream_folder()).expect("our folder");
         copy_folder(&files.0, &self.stream_folder());
-        send(up, Signal::SIGCONT);
     }
 
     fn stream_folder(&self) -> PathBuf {
