@@ -1,7 +1,7 @@
 //! Relays committed events from the outbox to the broker, publishes again what the broker has lost, and deletes expired rows.
 //! One gateway does it at a time.
 
-use std::{collections::HashMap, convert::Infallible, pin::pin, time::Duration};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use platform::{Broker, Check, ServiceError, Shutdown};
 use store::{
@@ -34,15 +34,15 @@ pub(crate) async fn run(
     check: &Check,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let mut lease = lease::acquire(store, LEASE, check).await?;
-    check.ready();
-    let mut lost = pin!(lease.lost());
-    tokio::select! {
-        error = lost.as_mut() => Err(error),
-        ended = relay::run(store, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
-        never = delete_expired_rows(store) => match never {},
-        never = republish_lost(store, broker) => match never {},
-    }
+    let work = async {
+        check.ready();
+        tokio::select! {
+            ended = relay::run(store, store::outbox::GATEWAY, broker, Duration::ZERO, shutdown) => ended,
+            never = delete_expired_rows(store) => match never {},
+            never = republish_lost(store, broker) => match never {},
+        }
+    };
+    lease::lead(store, broker, LEASE, check, work).await
 }
 
 /// Deletes personal rows as soon as the time that they may be stored for is over.

@@ -27,7 +27,10 @@ use async_nats::{
 };
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::{debug, warn};
 
 use crate::{Check, ServiceError, Shutdown, runtime::backoff::backoff, telemetry::gauge::set_gauge};
@@ -63,6 +66,8 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// The interval of pings. The connection is given up at the third that has no answer to it or to the two before, and another
 /// one is opened: within some seconds, whatever has become of the machine at its other end.
 const PING_EVERY: Duration = Duration::from_secs(1);
+/// The interval at which the state of the connection is looked at by those that wait for it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The time that one attempt to connect may take.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time that a service waits at start for a broker that does not accept connections yet.
@@ -151,7 +156,7 @@ impl Broker {
                 }
             }
         });
-        let deadline = tokio::time::Instant::now() + wait_at_most;
+        let deadline = Instant::now() + wait_at_most;
         for wait in backoff() {
             match options.clone().connect(&servers).await {
                 Ok(client) => {
@@ -162,14 +167,14 @@ impl Broker {
                     let manages_streams = Arc::default();
                     return Ok(Self { client, jetstream, shutdown, check, connections, manages_streams });
                 }
-                Err(error) if tokio::time::Instant::now() + wait > deadline || shutdown.is_cancelled() => {
+                Err(error) if Instant::now() + wait > deadline || shutdown.is_cancelled() => {
                     return Err(ServiceError::permanent(unreachable(&error), error));
                 }
                 Err(error) => {
                     warn!(url = without_secrets(&settings.url), %error, "cannot connect to the broker, retrying")
                 }
             }
-            tokio::time::sleep(wait).await;
+            sleep(wait).await;
         }
         unreachable!("the waits have no end")
     }
@@ -210,6 +215,24 @@ impl Broker {
     /// Returns whether the connection is up.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Waits until the connection is up.
+    pub async fn connected(&self) {
+        while !self.is_connected() {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until the connection has been down for a time at a stretch.
+    pub async fn disconnected_for(&self, time: Duration) {
+        let mut up = Instant::now();
+        while up.elapsed() < time {
+            sleep(LOOK_EVERY).await;
+            if self.is_connected() {
+                up = Instant::now();
+            }
+        }
     }
 
     /// Returns the version of the connected server, like `2.15.1`.

@@ -4,10 +4,10 @@
 //! saved twice. A lease is a row with a time at which it ends, and not a lock of a connection: the server would keep the
 //! lock of a machine that vanished for as long as it takes the connection to be alive.
 
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 use chrono::{DateTime, Utc};
-use platform::{Check, ServiceError, runtime::error::error_chain};
+use platform::{Broker, Check, ServiceError, runtime::error::error_chain};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, timeout_at},
@@ -25,6 +25,9 @@ const HOLD_FOR: Duration = Duration::from_secs(4);
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// The interval at which a standby tries to take the lease.
 const TRY_EVERY: Duration = Duration::from_millis(500);
+
+/// A leader without a connection to the broker stops to lead after this time: another instance may have one.
+const LEAD_WITHOUT_BROKER: Duration = Duration::from_secs(2);
 
 /// Takes a lease that is free, has ended, or is this instance's already. A commit need not reach the disk: a lease that a
 /// crash of the server loses is taken again.
@@ -103,6 +106,32 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
             waited = true;
         }
         sleep(TRY_EVERY).await;
+    }
+}
+
+/// Waits for the leadership of `service` and runs `work` until it ends or the leadership is lost. An instance that has lost its
+/// connection to the broker neither takes the lease nor keeps it.
+pub async fn lead<T>(
+    store: &Store,
+    broker: &Broker,
+    service: &'static str,
+    check: &Check,
+    work: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    let disconnected = async || {
+        broker.disconnected_for(LEAD_WITHOUT_BROKER).await;
+        let error = format!("there has been no connection to the broker for {} s", LEAD_WITHOUT_BROKER.as_secs());
+        ServiceError::transient(format!("cannot lead {service}"), error)
+    };
+    broker.connected().await;
+    let mut lease = tokio::select! {
+        lease = acquire(store, service, check) => lease?,
+        error = disconnected() => return Err(error),
+    };
+    tokio::select! {
+        error = lease.lost() => Err(error),
+        error = disconnected() => Err(error),
+        ended = work => ended,
     }
 }
 

@@ -62,12 +62,11 @@ pub async fn lead<T>(
     check: &Check,
     work: impl Future<Output = Result<T, ServiceError>>,
 ) -> Result<T, ServiceError> {
-    let mut lease = lease::acquire(store, service, check).await?;
-    relay::publish_pending(store, service, broker).await?;
-    tokio::select! {
-        error = lease.lost() => Err(error),
-        ended = work => ended,
-    }
+    let work = async {
+        relay::publish_pending(store, service, broker).await?;
+        work.await
+    };
+    lease::lead(store, broker, service, check, work).await
 }
 
 /// One run of a service's consumers, from the committed positions on, until a failure ends it.

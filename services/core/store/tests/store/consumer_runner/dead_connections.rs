@@ -144,3 +144,28 @@ async fn the_pull_request_of_a_leader_that_stands_still_delays_the_next_one_by_s
     }
     drop(run);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_without_a_broker_gives_its_lease_up_and_takes_none() {
+    const HELD: &str = "SELECT count(*) FROM leases WHERE expires_at > clock_timestamp()";
+    let Servers { database, broker, nats } = Servers::start().await;
+    let (leads, check) = (Notify::new(), check());
+    let lead = |work| runner::lead(&database.store, &broker, SERVICE, &check, work);
+    let work = async {
+        leads.notify_one();
+        std::future::pending::<Result<Infallible, ServiceError>>().await
+    };
+    let lose = async {
+        leads.notified().await;
+        tokio::task::block_in_place(|| drop(nats));
+    };
+    let (ended, ()) = timeout(RECOVERY, async { tokio::join!(lead(work), lose) }).await.expect("in time");
+    let Err(error) = ended;
+    assert!(error.to_string().contains("cannot lead"), "{error}");
+    let is_free = async { while database.count(HELD).await > 0 {} };
+    timeout(RECOVERY, is_free).await.expect("another instance can lead");
+    let pending = std::future::pending::<Result<Infallible, ServiceError>>();
+    let again = timeout(Duration::from_secs(1), runner::lead(&database.store, &broker, SERVICE, &check, pending)).await;
+    assert!(again.is_err(), "{again:?}");
+    assert_eq!(database.count(HELD).await, 0);
+}
