@@ -8,6 +8,11 @@
 SHARED ?= ../shared
 # The part of the names of the end-to-end tests that `make e2e` runs, like TEST=orders.
 TEST ?=
+# The seed and the minutes of the random part of `make faults`; without a seed it draws one and prints it. ONLY=text walks
+# only the faults of the list whose descriptions contain the text.
+SEED ?=
+MINUTES ?= 10
+ONLY ?=
 BUILD := cargo build --release --locked -p tickbell
 PYTHON := .tools/python/bin
 
@@ -15,7 +20,7 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e check fmt schemas monitoring test-recorded test-previous check-deploy bench \
+.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-previous check-deploy bench \
         tools tools-test tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
 help: ## list the commands
@@ -25,7 +30,7 @@ run: tools ## run everything on this machine, with prices from the simulator
 	$(BUILD)
 	exec target/release/tickbell up
 
-test: check integration ## check and test everything that needs nothing outside the clone
+test: check integration faults-short ## check and test everything that needs nothing outside the clone
 
 unit: ## run the tests that start no servers
 	cargo test --locked --workspace --lib --bins
@@ -39,6 +44,14 @@ integration: tools-test ## run all tests: unit tests, the store on PostgreSQL, a
 e2e: tools-test ## run the end-to-end tests whose names contain TEST, like TEST=orders, and keep their folders
 	cargo build --locked --workspace --bin tickbell --test e2e
 	TICKBELL_TEST_KEEP=1 cargo test --locked --workspace --test e2e -- --nocapture $(TEST)
+
+faults: tools-test ## inject faults into two of every service: the whole list, then random ones for MINUTES by SEED
+	cargo build --locked --workspace --bin tickbell --test faults
+	cargo test --locked --workspace --test faults -- --seed "$(SEED)" --minutes "$(MINUTES)" --only "$(ONLY)"
+
+faults-short: tools-test ## inject a few faults, for a minute and a half
+	cargo build --locked --workspace --bin tickbell --test faults
+	cargo test --locked --workspace --test faults -- --short
 
 check: ## check format and lints; warnings are errors
 	cargo fmt --all --check

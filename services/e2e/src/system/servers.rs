@@ -116,8 +116,7 @@ impl Servers {
         ];
         all.extend(needed.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         system.stop().await;
-        let (nats, postgres) =
-            (Running::start(system, "nats", nats), Running::start(system, "postgres", postgres));
+        let (nats, postgres) = (Running::start(system, "nats", nats), Running::start(system, "postgres", postgres));
         Self { nats, postgres, settings: all }
     }
 

@@ -11,12 +11,13 @@ use e2e::{
 };
 
 /// The settings of all services, with shorter waits where those are an operator's choice.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("TICKBELL_DATABASE__MAX_CONNECTIONS", "8"),
     ("TICKBELL_TRADE_SETTLER__PRICE_AGE", "stored"),
     ("TICKBELL_NOTIFIER__RETRY_AFTER_SECONDS", "1"),
     ("TICKBELL_SMTP__TIMEOUT_SECONDS", "5"),
     ("TICKBELL_PRICE_INGESTOR__COINNEWS__INTERVAL", "1s"),
+    ("TICKBELL_PRICE_INGESTOR__COINNEWS__HISTORY", "never"),
     ("TICKBELL_COINNEWS__INTERVAL", "1s"),
     ("TICKBELL_TELEMETRY__LOG_FORMAT", "json"),
 ];

@@ -97,7 +97,9 @@ pub(crate) enum Injected {
     /// Healing the cluster ends it, or nothing has to.
     Healed,
     Server(Server),
-    Paused { _frozen: Frozen },
+    Paused {
+        _frozen: Frozen,
+    },
 }
 
 impl Fault {
@@ -210,7 +212,8 @@ impl Fault {
             }
             Self::RenewStream(number) => {
                 cluster.servers.request_broker(&format!("$JS.API.STREAM.DELETE.{}", STREAMS[number]));
-                let applied = cluster.servers.spawn(&cluster.system, "apply", &["streams", "apply"]).wait(COMMAND).await;
+                let applied =
+                    cluster.servers.spawn(&cluster.system, "apply", &["streams", "apply"]).wait(COMMAND).await;
                 assert!(applied.success(), "`tickbell streams apply` ended with {applied}");
             }
             Self::PutBack => {}
@@ -326,7 +329,9 @@ async fn attack(url: &str) {
     let bodies = ["", "{}", "null", "[[[[", "\"text\"", "\u{feff}{}", "{\"symbol\":\"X-USD\"}", &long];
     for (subject, class) in classes {
         for body in bodies {
-            for headers in ["".into(), format!("ce-type: {class}\r\n"), format!("ce-type: {class}\r\nce-id: {long}\r\n")] {
+            for headers in
+                ["".into(), format!("ce-type: {class}\r\n"), format!("ce-type: {class}\r\nce-id: {long}\r\n")]
+            {
                 nats.publish(subject.as_bytes(), Some(headers.as_bytes()), body.as_bytes()).await;
             }
         }

@@ -1,6 +1,6 @@
 //! Walks through the schedule: injects faults, waits until everything works again, and measures how long that takes.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use e2e::{Status, wait_until};
 use serde_json::Value;
@@ -161,14 +161,19 @@ impl Harness {
             if since.elapsed() > bound && !reported {
                 reported = true;
                 let seconds = self.began.elapsed().as_secs();
-                let late: Vec<_> = self.canaries.under_way().iter().map(|canary| format!("{} ({})", canary.kind, canary.step)).collect();
+                let under_way = self.canaries.under_way();
+                let late: BTreeSet<_> =
+                    under_way.iter().map(|canary| format!("{}: until {}", canary.kind, canary.step)).collect();
                 let answers = self.readiness.describe(&Role::ALL);
                 self.record.add_violation(format!(
                     "at {seconds} s: not recovered after {bound:?} (load {}): {late:?}; {answers}",
                     load()
                 ));
             }
-            assert!(since.elapsed() < HOPELESS, "there is no recovery: {:?}", self.canaries.under_way());
+            if since.elapsed() > HOPELESS {
+                // The end of the faults may help.
+                return since.elapsed();
+            }
             self.pass(LOOK_EVERY).await;
         }
     }
@@ -208,9 +213,7 @@ async fn sign_up(cluster: &mut Cluster, readiness: &Readiness) -> String {
     let api = readiness.gateways().remove(0);
     let body = serde_json::json!({ "email": TRADER, "password": e2e::PASSWORD });
     let _: Value = api.post("/v1/users", &body).await.expect_status(202).json();
-    for arguments in
-        [&["accounts", "asset", "V1", "2"][..], &["accounts", "deposit", TRADER, "100000000", "USD"][..]]
-    {
+    for arguments in [&["accounts", "asset", "V1", "2"][..], &["accounts", "deposit", TRADER, "100000000", "USD"][..]] {
         let output = cluster.servers.run(&cluster.system, arguments).await;
         assert!(output.status.success(), "{arguments:?}: {output:?}");
     }

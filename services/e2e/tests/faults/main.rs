@@ -63,7 +63,12 @@ async fn run(options: &Options) -> bool {
 
 /// Reads `--seed N`, `--minutes N`, `--short` and `--only TEXT`.
 fn options() -> Options {
-    let mut options = Options { seed: rand::random_range(0..1_000_000), duration: Duration::from_secs(600), short: false, only: None };
+    let mut options = Options {
+        seed: rand::random_range(0..1_000_000),
+        duration: Duration::from_secs(600),
+        short: false,
+        only: None,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().filter(|value| !value.is_empty());

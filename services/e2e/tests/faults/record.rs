@@ -69,10 +69,10 @@ impl Record {
         loop {
             let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
             for file in files.filter(|file| file.extension().is_some_and(|ending| ending == "eml")) {
-                if !self.entries().mails.contains_key(&file) {
-                    let mail = Mail::parse(&fs::read(&file).expect("a file"));
-                    self.entries().mails.insert(file, mail);
-                }
+                self.entries()
+                    .mails
+                    .entry(file)
+                    .or_insert_with_key(|file| Mail::parse(&fs::read(file).expect("a file")));
             }
             sleep(LOOK_EVERY).await;
         }

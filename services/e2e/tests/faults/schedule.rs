@@ -154,7 +154,6 @@ fn uses(role: Role, server: Server) -> bool {
 /// Whether two faults cannot be injected together: who deletes a consumer needs the broker.
 fn conflict(one: Fault, other: Fault) -> bool {
     let needs_broker = |fault| matches!(fault, Fault::DeleteConsumer(_) | Fault::Hostile);
-    let takes_a_server =
-        |fault| matches!(fault, Fault::KillServer(_) | Fault::PauseServer(_) | Fault::HoldServer(..));
+    let takes_a_server = |fault| matches!(fault, Fault::KillServer(_) | Fault::PauseServer(_) | Fault::HoldServer(..));
     takes_a_server(one) && (takes_a_server(other) || needs_broker(other)) || needs_broker(one) && takes_a_server(other)
 }

@@ -141,7 +141,10 @@ impl Canaries {
     pub(crate) fn ended_since(&self, since: Instant) -> Option<Instant> {
         let all = self.all();
         let first = |kind| {
-            all.iter().filter(|canary| canary.kind == kind && canary.began >= since).filter_map(|canary| canary.done).min()
+            all.iter()
+                .filter(|canary| canary.kind == kind && canary.began >= since)
+                .filter_map(|canary| canary.done)
+                .min()
         };
         Kind::ALL.map(first).into_iter().collect::<Option<Vec<_>>>()?.into_iter().max()
     }
@@ -150,11 +153,15 @@ impl Canaries {
     /// ready.
     pub(crate) fn judge(&self, limit: Duration, began: Instant) {
         let mut violations = Vec::new();
-        for canary in self.all().iter_mut().filter(|canary| canary.done.is_none() && !canary.reported) {
-            let ready_since = canary.began.max(self.client.readiness.last_unready(canary.kind.roles()));
+        for kind in Kind::ALL {
+            // Of those that wait for the same the oldest is enough.
+            let mut all = self.all();
+            let is_oldest = |canary: &&mut Canary| canary.kind == kind && canary.done.is_none();
+            let Some(canary) = all.iter_mut().find(is_oldest).filter(|canary| !canary.reported) else { continue };
+            let ready_since = canary.began.max(self.client.readiness.last_unready(kind.roles()));
             if ready_since.elapsed() > limit {
                 canary.reported = true;
-                let (kind, number, step) = (canary.kind, canary.number, canary.step);
+                let (number, step) = (canary.number, canary.step);
                 let (seconds, answers) = (began.elapsed().as_secs(), self.client.readiness.describe(kind.roles()));
                 violations.push(format!(
                     "at {seconds} s: canary {number} ({kind}) still waits until {step}, after all services that it needs \
@@ -237,7 +244,8 @@ impl Canaries {
         let id = order["id"].as_str().expect("an id").to_owned();
         self.record.entries().orders.push(id.clone());
         self.step(number, "the order is settled");
-        self.until(&format!("/v1/orders/{id}"), |order| order["status"] == "filled" || order["status"] == "rejected").await;
+        self.until(&format!("/v1/orders/{id}"), |order| order["status"] == "filled" || order["status"] == "rejected")
+            .await;
     }
 
     async fn follow_source(&self, number: usize) {

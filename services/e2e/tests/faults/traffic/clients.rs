@@ -21,11 +21,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// Sends a request to a gateway, once. With the number of the attempt the gateways take turns.
-    pub(crate) async fn try_send(
-        &self,
-        attempt: usize,
-        make: impl Fn(&Api) -> RequestBuilder,
-    ) -> Option<ApiResponse> {
+    pub(crate) async fn try_send(&self, attempt: usize, make: impl Fn(&Api) -> RequestBuilder) -> Option<ApiResponse> {
         // A gateway that has just been lost may still be known as ready: the next attempt goes to the other one.
         let gateways = self.readiness.gateways();
         let request = make(&gateways[attempt % gateways.len()]);

@@ -64,7 +64,8 @@ impl Publisher {
         if self.connection.is_none() {
             let mut stream = TcpStream::connect(self.address).await.ok()?;
             stream.set_nodelay(true).ok()?;
-            let hello = format!("CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\nSUB {INBOX}.* 1\r\n");
+            let hello =
+                format!("CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\nSUB {INBOX}.* 1\r\n");
             stream.write_all(hello.as_bytes()).await.ok()?;
             self.connection = Some(BufReader::new(stream));
         }
