@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Server, Status, StreamFiles, System, database::Database};
+use super::{Server, Status, System, database::Database};
 use crate::{
     Api, Process,
     process::{Frozen, free_address, send},
@@ -154,11 +154,6 @@ impl Servers {
     pub fn start_again(&mut self, system: &System, server: Server) {
         let running = self.running(server);
         running.process = running.recipe.start(system, running.name);
-    }
-
-    /// Replaces the files of the streams by an older copy, while the broker does not run.
-    pub fn replace_streams(&self, system: &System, files: &StreamFiles) {
-        system.replace_streams(files);
     }
 
     /// Returns the database, for queries as its owner.

@@ -79,7 +79,8 @@ impl System {
         send(up, Signal::SIGCONT);
     }
 
-    pub(super) fn replace_streams(&self, files: &StreamFiles) {
+    /// Replaces the files of the streams by an older copy, while the broker does not run.
+    pub fn replace_streams(&self, files: &StreamFiles) {
         std::fs::remove_dir_all(self.stream_folder()).expect("our folder");
         copy_folder(&files.0, &self.stream_folder());
     }

@@ -231,7 +231,7 @@ impl Fault {
 /// Puts an older copy of the broker's files back, while the services run.
 pub(crate) fn put_back(cluster: &mut Cluster, files: &StreamFiles) {
     cluster.servers.kill(Server::Nats);
-    cluster.servers.replace_streams(&cluster.system, files);
+    cluster.system.replace_streams(files);
     cluster.servers.start_again(&cluster.system, Server::Nats);
 }
 

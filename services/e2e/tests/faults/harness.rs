@@ -132,7 +132,11 @@ impl Harness {
         self.feed.pause().await;
         let began = Instant::now();
         while !self.canaries.under_way().is_empty() {
-            assert!(began.elapsed() < HOPELESS, "these canaries do not end: {:?}", self.canaries.under_way());
+            if began.elapsed() > HOPELESS {
+                let violation = format!("these canaries do not end: {:?}", self.canaries.under_way());
+                self.record.add_violation(violation);
+                break;
+            }
             self.pass(LOOK_EVERY).await;
         }
         let (servers, system) = (&self.cluster.servers, &self.cluster.system);

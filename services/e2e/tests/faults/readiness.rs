@@ -21,7 +21,7 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// The answer of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Nobody answers.
+    /// There is no answer.
     Silent,
     /// It says that it is not ready, and why.
     Unready(String),

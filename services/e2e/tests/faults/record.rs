@@ -37,7 +37,7 @@ pub(crate) struct Entries {
     pub(crate) violations: Vec<String>,
 }
 
-/// When an alert fires.
+/// Says when an alert must fire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expectation {
     /// Once, on a tick above the threshold; the ticks are repeated until it does.

@@ -33,7 +33,7 @@ const MOST: usize = 15;
 /// The symbol of the ticks that must be stored.
 const HISTORY: &str = "H-USD";
 
-/// What a canary tries.
+/// An operation that a canary tries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A new alert is followed, fires and is mailed.
@@ -46,7 +46,7 @@ pub(crate) enum Kind {
     Source,
 }
 
-/// One canary.
+/// One operation, from its beginning to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct Canary {
     pub(crate) kind: Kind,
@@ -57,7 +57,7 @@ pub(crate) struct Canary {
     reported: bool,
 }
 
-/// All canaries.
+/// The canaries of a run, and what they need.
 #[derive(Clone)]
 pub(crate) struct Canaries {
     all: Arc<Mutex<Vec<Canary>>>,

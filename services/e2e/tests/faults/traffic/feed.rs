@@ -68,7 +68,7 @@ impl Feed {
         self.idle.wait_for(|idle| *idle).await.expect("the feed runs");
     }
 
-    /// Goes on.
+    /// Ends what [`Self::pause`] has begun.
     pub(crate) fn resume(&self) {
         self.runs.send_replace(true);
     }

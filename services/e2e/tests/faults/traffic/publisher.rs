@@ -88,7 +88,8 @@ impl Publisher {
                     connection.read_exact(&mut body).await.ok()?;
                     if *subject == inbox {
                         let answer: Value = serde_json::from_slice(&body[..body.len() - 2]).ok()?;
-                        return answer["seq"].as_u64().map(drop);
+                        // The broker writes a sequence of 0 beside an error.
+                        return answer["seq"].as_u64().filter(|sequence| *sequence > 0).map(drop);
                     }
                 }
                 // No stream takes the subject.
