@@ -64,8 +64,8 @@ impl Harness {
         feed::create_alerts(&client, &record).await;
         cluster.servers.wait_until_processed(&cluster.system).await;
         let address = cluster.servers.address(e2e::system::Server::Nats);
-        let feed = Feed::start(Publisher::new(address), record.clone(), seed);
-        let canaries = Canaries::start(client.clone(), record.clone(), Publisher::new(address));
+        let feed = Feed::start(Publisher::new(address, "feed"), record.clone(), seed);
+        let canaries = Canaries::start(client.clone(), record.clone(), Publisher::new(address, "canaries"));
         let report = Report::new(seed);
         let mut harness = Self { cluster, readiness, client, record, canaries, feed, report, began };
         let took = harness.recover(Instant::now(), RESTART).await;

@@ -20,12 +20,13 @@ pub(crate) const VENUE: &str = "faults";
 /// The time after which a publish without an answer is repeated under the same id.
 const ANSWER: Duration = Duration::from_secs(1);
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
-const INBOX: &str = "faults.acknowledgements";
 
 /// A publisher with one connection, which is opened again when it fails.
 pub(crate) struct Publisher {
     address: SocketAddr,
     connection: Option<BufReader<TcpStream>>,
+    /// The beginning of the subjects of acknowledgements, which no other publisher shares.
+    inbox: String,
     published: u64,
 }
 
@@ -46,14 +47,14 @@ pub(crate) fn tick(symbol: &str, trade_id: &str, price: u32) -> OutboundMessage 
 }
 
 impl Publisher {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, connection: None, published: 0 }
+    pub(crate) fn new(address: SocketAddr, name: &str) -> Self {
+        Self { address, connection: None, inbox: format!("acknowledgements.{name}"), published: 0 }
     }
 
     /// Publishes a message until the broker has acknowledged it.
     pub(crate) async fn publish(&mut self, message: &OutboundMessage) {
         self.published += 1;
-        let inbox = format!("{INBOX}.{}", self.published);
+        let inbox = format!("{}.{}", self.inbox, self.published);
         while timeout(ANSWER, self.attempt(message, &inbox)).await.ok().flatten().is_none() {
             self.connection = None;
             sleep(AGAIN_AFTER).await;
@@ -64,8 +65,8 @@ impl Publisher {
         if self.connection.is_none() {
             let mut stream = TcpStream::connect(self.address).await.ok()?;
             stream.set_nodelay(true).ok()?;
-            let hello =
-                format!("CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\nSUB {INBOX}.* 1\r\n");
+            let options = r#"{"verbose":false,"headers":true,"no_responders":true}"#;
+            let hello = format!("CONNECT {options}\r\nSUB {}.* 1\r\n", self.inbox);
             stream.write_all(hello.as_bytes()).await.ok()?;
             self.connection = Some(BufReader::new(stream));
         }
