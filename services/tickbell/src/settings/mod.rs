@@ -126,11 +126,9 @@ mod tests {
 
     /// Reads a text the way that a settings file is read.
     fn read(text: &str) -> Settings {
-        let file = std::env::temp_dir().join(format!("tickbell-example-{}.toml", std::process::id()));
-        std::fs::write(&file, text).expect("written");
-        let settings = load(&Sources { file: Some(&file), ..Sources::default() });
-        std::fs::remove_file(&file).expect("removed");
-        settings.expect("settings")
+        let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        load(&Sources { file: Some(file.path()), ..Sources::default() }).expect("settings")
     }
 
     /// Returns the key of a line like `# batch = 5000`, and none for any other comment.

@@ -12,7 +12,7 @@ use sqlx::{Connection, Executor, PgConnection, Row, postgres::PgConnectOptions};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::pg::{eager::eagerly, pool::timed_out};
+use crate::pg::{eager::eagerly, session};
 
 /// The deadline for a server to accept a connection and to say whether it takes writes.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -105,7 +105,7 @@ impl Hosts {
 /// Asks a server over two connections, neither of which changes anything for the next client of a pooler.
 async fn ask(options: &PgConnectOptions) -> Result<Answer, sqlx::Error> {
     let connect = PgConnection::connect_with(options);
-    let mut one = timeout(ASK_TIMEOUT, connect).await.map_err(|_| timed_out(ASK_TIMEOUT))??;
+    let mut one = timeout(ASK_TIMEOUT, connect).await.map_err(|_| session::timed_out(ASK_TIMEOUT))??;
     let answer = timeout(ASK_TIMEOUT, ask_over(&mut one, options)).await.map_err(|_| pool_is_too_small())??;
     one.close().await?;
     Ok(answer)

@@ -11,7 +11,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     Error, Store,
-    pg::pool::{ASSUME_ALIVE_FOR, Connection, Pool, STATEMENT_TIMEOUT, timed_out},
+    pg::{
+        pool::{ASSUME_ALIVE_FOR, Connection, Pool, STATEMENT_TIMEOUT},
+        session,
+    },
 };
 
 /// The share of a process's connections that may wait here is one of this many; all others stay in the pool.
@@ -67,7 +70,7 @@ impl Store {
         };
         let Ok(result) = timeout(STATEMENT_TIMEOUT, statement(&mut connection)).await else {
             connection.close_on_drop();
-            return Err(timed_out(STATEMENT_TIMEOUT).into());
+            return Err(session::timed_out(STATEMENT_TIMEOUT).into());
         };
         if result.is_ok() {
             self.hot.keep(self.pool(), connection);

@@ -9,11 +9,7 @@ use tracing::{debug, warn};
 
 use crate::{
     Store,
-    pg::{
-        eager::eagerly,
-        pool::{PING_TIMEOUT, timed_out},
-        session,
-    },
+    pg::{eager::eagerly, pool::PING_TIMEOUT, session},
 };
 
 /// The longest wait for a connection that listens.
@@ -84,7 +80,7 @@ impl Listener {
                     *is_asked = true;
                     timeout(PING_TIMEOUT, listener.execute("SELECT 1"))
                         .await
-                        .map_err(|_| timed_out(PING_TIMEOUT))??;
+                        .map_err(|_| session::timed_out(PING_TIMEOUT))??;
                     (*alive, *is_asked) = (Instant::now(), false);
                 }
                 Err(_) => return Ok(()),
@@ -103,8 +99,9 @@ async fn connect(store: &Store, channel: &str) -> Result<Listening, sqlx::Error>
         listener.listen(channel).await?;
         Ok::<_, sqlx::Error>(listener)
     };
-    let listener =
-        timeout(CONNECT_TIMEOUT, eagerly(Box::pin(connect))).await.map_err(|_| timed_out(CONNECT_TIMEOUT))??;
+    let listener = timeout(CONNECT_TIMEOUT, eagerly(Box::pin(connect)))
+        .await
+        .map_err(|_| session::timed_out(CONNECT_TIMEOUT))??;
     debug!(channel, "listening for notifications");
     let now = Instant::now();
     Ok(Listening { listener, opened: now, alive: now, is_asked: false })

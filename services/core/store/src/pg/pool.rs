@@ -6,7 +6,6 @@
 //! same for transactions, which may take longer.
 
 use std::{
-    io,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -57,7 +56,9 @@ impl Pool {
                 let is_expired = is_expired(&expired_before, &metadata);
                 Box::pin(async move {
                     if !is_expired && metadata.idle_for >= ASSUME_ALIVE_FOR {
-                        timeout(PING_TIMEOUT, connection.ping()).await.map_err(|_| timed_out(PING_TIMEOUT))??;
+                        timeout(PING_TIMEOUT, connection.ping())
+                            .await
+                            .map_err(|_| session::timed_out(PING_TIMEOUT))??;
                     }
                     Ok(!is_expired)
                 })
@@ -95,12 +96,6 @@ fn is_expired(expired: &Mutex<Option<Instant>>, metadata: &PoolConnectionMetadat
     expired.is_some_and(|expired| expired.elapsed() <= metadata.age)
 }
 
-/// The error of a server that has not answered in time.
-pub(crate) fn timed_out(after: Duration) -> sqlx::Error {
-    let message = format!("the database has not answered for {} s", after.as_secs());
-    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
-}
-
 /// A connection of the pool, which returns to it when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -119,7 +114,7 @@ impl Connection {
     pub(crate) fn result<T>(mut self, result: Result<Result<T, sqlx::Error>, Elapsed>) -> Result<T, sqlx::Error> {
         result.unwrap_or_else(|_| {
             self.close_on_drop();
-            Err(timed_out(STATEMENT_TIMEOUT))
+            Err(session::timed_out(STATEMENT_TIMEOUT))
         })
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     Error, Store,
     pg::{
         eager::eagerly,
-        pool::{PING_TIMEOUT, Pool, timed_out},
+        pool::{PING_TIMEOUT, Pool},
         session,
     },
 };
@@ -51,10 +51,10 @@ pub(crate) async fn watch<T>(
             // The server answers, but has no connection left for a question.
             Ok(Err(sqlx::Error::Database(_))) => None,
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(timed_out(ASK_EVERY + ANSWER_TIMEOUT).into()),
+            Err(_) => return Err(session::timed_out(ASK_EVERY + ANSWER_TIMEOUT).into()),
         };
         if waits_since.is_some() && waits_since == before {
-            return Err(timed_out(2 * ASK_EVERY).into());
+            return Err(session::timed_out(2 * ASK_EVERY).into());
         }
         before = waits_since;
     }
@@ -81,7 +81,7 @@ impl Monitor {
             Ok::<_, sqlx::Error>(((connection, opened), row))
         };
         let (open, row) =
-            timeout(PING_TIMEOUT, eagerly(Box::pin(asked))).await.map_err(|_| timed_out(PING_TIMEOUT))??;
+            timeout(PING_TIMEOUT, eagerly(Box::pin(asked))).await.map_err(|_| session::timed_out(PING_TIMEOUT))??;
         *shared = Some(open);
         let Some(row) = row else { return Ok(Some(DateTime::UNIX_EPOCH)) };
         // Both columns are null for a process of another role, of which nothing can be said.

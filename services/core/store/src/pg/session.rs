@@ -1,9 +1,9 @@
-//! The settings of a session, which each connection gets by a statement.
+//! The settings of a session, which each connection gets by a statement, and the error of one that does not answer.
 //!
-//! They are no parameters of the connection's start: a pooler like `PgBouncer` refuses a client that sends one that it does not
+//! The settings are no parameters of the connection's start: a pooler like `PgBouncer` refuses a client that sends one that it does not
 //! know.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use futures::future::BoxFuture;
 use sqlx::{
@@ -11,8 +11,6 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::time::timeout;
-
-use crate::pg::pool::timed_out;
 
 /// The statements that set all of them, which are sent in one message.
 const STATEMENTS: &str = concat!(
@@ -45,6 +43,12 @@ pub(crate) async fn open(options: &PgConnectOptions) -> Result<PgConnection, sql
     let mut connection = options.connect().await?;
     set_up(&mut connection).await?;
     Ok(connection)
+}
+
+/// The error of a server that has not answered in time.
+pub(crate) fn timed_out(after: Duration) -> sqlx::Error {
+    let message = format!("the database has not answered for {} s", after.as_secs());
+    sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
 }
 
 fn set_up(connection: &mut PgConnection) -> BoxFuture<'_, Result<(), sqlx::Error>> {

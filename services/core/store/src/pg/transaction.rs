@@ -14,8 +14,8 @@ use crate::{
     Error, Store,
     pg::{
         notify::{self, Channels},
-        pool::{Connection, STATEMENT_TIMEOUT, timed_out},
-        progress,
+        pool::{Connection, STATEMENT_TIMEOUT},
+        progress, session,
     },
 };
 
@@ -41,7 +41,7 @@ impl Tx {
         if !matches!(began, Ok(Ok(_))) {
             connection.close_on_drop();
         }
-        let pid = began.map_err(|_| timed_out(STATEMENT_TIMEOUT))??.try_get(0)?;
+        let pid = began.map_err(|_| session::timed_out(STATEMENT_TIMEOUT))??.try_get(0)?;
         Ok(Self { connection, pid, channels: Channels::new(), ended: false })
     }
 

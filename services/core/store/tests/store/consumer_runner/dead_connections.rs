@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use store::consumer::lease;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream, tcp},
@@ -165,7 +166,7 @@ async fn a_leader_without_a_broker_gives_its_lease_up_and_takes_none() {
     let is_free = async { while database.count(HELD).await > 0 {} };
     timeout(RECOVERY, is_free).await.expect("another instance can lead");
     let pending = std::future::pending::<Result<Infallible, ServiceError>>();
-    let again = timeout(Duration::from_secs(1), runner::lead(&database.store, &broker, SERVICE, &check, pending)).await;
+    let again = timeout(Duration::from_secs(1), lease::lead(&database.store, &broker, SERVICE, &check, pending)).await;
     assert!(again.is_err(), "{again:?}");
     assert_eq!(database.count(HELD).await, 0);
 }
