@@ -12,6 +12,8 @@
 namespace=tickbell
 annotation_prefix=tickbell.dev
 dry_run=${DRY_RUN:-}
+# shellcheck disable=SC2034  # the scripts that source this file read it
+rollout_timeout=${ROLLOUT_TIMEOUT:-10m}
 
 log() { printf '%s\n' "$*" >&2; }
 fail() {
