@@ -20,7 +20,7 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-previous check-deploy bench \
+.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-previous check-deploy check-cluster bench \
         tools tools-test tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
 help: ## list the commands
@@ -85,6 +85,11 @@ check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, moni
 	$(PYTHON)/ruff check infra
 	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup infra/checks
 	cargo test --locked --workspace --test rollout -- --nocapture
+
+check-cluster: ## walk the runbook on a control plane of Kubernetes (its first build takes long); NATS_CHART=folder of the chart
+	infra/local/tools deploy
+	infra/local/cluster-tools
+	$(PYTHON)/python infra/checks/cluster_check
 
 bench: tools ## measure the rule engine, the whole pipeline beside a bare client, and orders beside bare SQL, and overload
 	cargo build --profile dist --locked -p tickbell -p benches
