@@ -10,6 +10,18 @@ import project
 import yaml
 
 IMAGE = "ghcr.io/tickbell/tickbell"
+# An object that only the later commits have.
+NEW_POLICY = """---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: newer
+spec:
+  podSelector:
+    matchLabels:
+      app.kubernetes.io/name: newer
+  policyTypes: [Ingress]
+"""
 # What the second commit adds to the poller.
 NEW_VARIABLE = """                - name: TICKBELL_NEW__SETTING
                   value: "2"
@@ -167,6 +179,7 @@ class History:
             {
                 "k8s/base/settings.env": lambda text: f"{text}TICKBELL_NEW__SETTING=1\n",
                 "k8s/base/price-poller.yaml": lambda text: text.replace("              envFrom:\n", NEW_VARIABLE, 1),
+                "k8s/base/network.yaml": lambda text: text + NEW_POLICY,
                 "k8s/streams/streams.yaml": lambda text: text.replace("maxAge: 24h", "maxAge: 48h"),
             }
         )

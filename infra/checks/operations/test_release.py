@@ -190,6 +190,12 @@ def test_a_rollback_switches_first_and_then_applies_the_earlier_commit(deployed)
     assert done.returncode == 1, "a deployment that was rolled back is not promoted"
 
 
+def test_a_rollback_names_what_it_leaves_behind(deployed):
+    done, _ = deployed.run("rollback")
+    assert done.returncode == 0 and "they stay until the administrator deletes them: NetworkPolicy/newer" in done.stderr
+    assert "networkpolicy/newer" in deployed.read()["objects"]
+
+
 def test_a_rollback_before_the_promotion_leaves_the_gateways_alone(deployed):
     calls = deployed.must("rollback")
     assert not [call for call in calls if call.startswith("patch")] and deployed.live() == "blue"

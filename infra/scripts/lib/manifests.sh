@@ -45,6 +45,15 @@ documents() { # of|except kinds
     END { flush() }' "$rendered"
 }
 
+# Prints kind/name of every rendered document but the settings, whose name is another in each commit.
+names() {
+  awk '
+    /^---$/ { kind = "" }
+    /^kind: / { kind = $2 }
+    /^[a-z]/ { section = $1 }
+    section == "metadata:" && /^  name: / && $2 !~ /^tickbell-settings-/ { print kind "/" $2 }' "$rendered" | sort
+}
+
 # Applies the documents of standard input, without the administrator's and those that a selector excludes.
 apply() { # [selector]
   [ -z "$dry_run" ] || cat >/dev/null
