@@ -116,7 +116,8 @@ async fn measure(options: Options) -> anyhow::Result<()> {
     let median = |of: &dyn Fn(&Round) -> f64| {
         let mut values: Vec<f64> = rounds.iter().map(of).collect();
         values.sort_by(f64::total_cmp);
-        values[values.len() / 2]
+        let (lower, upper) = ((values.len() - 1) / 2, values.len() / 2);
+        f64::midpoint(values[lower], values[upper])
     };
     println!("median of {} rounds:", rounds.len());
     println!("answers at the peak:           {:>9.0} /s", median(&|round| round.peak.answered()));
