@@ -46,11 +46,11 @@ pub(crate) async fn run(
 ) -> Result<(), ServiceError> {
     let service = AlertEngine { store: store.clone(), max_ahead };
     let plan = Plan::new(SERVICE, &CONSUMERS, settings.batch);
-    let work = async {
+    let work = Box::pin(async {
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
         run.run(check).await
-    };
+    });
     lead(store, broker, SERVICE, check, work).await.map(|never| match never {})
 }
 

@@ -38,12 +38,12 @@ pub(crate) async fn run(
     max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
     let plan = Plan { maintain_every: Some(MAINTAIN_EVERY), ..Plan::new(SERVICE, &[SERVICE], settings.batch) };
-    let work = async {
+    let work = Box::pin(async {
         let service = HistoryWriter { store: store.clone(), retention_days: settings.retention_days, max_ahead };
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
         run.run(check).await
-    };
+    });
     lead(store, broker, SERVICE, check, work).await.map(|never| match never {})
 }
 

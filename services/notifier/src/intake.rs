@@ -51,7 +51,7 @@ pub(crate) async fn run(
     let intake = |route: Route| Intake { store: store.clone(), due, route };
     let (alerts, rules, trades, users) =
         (intake(route_alert), intake(route_rule), intake(route_trade), intake(route_user));
-    let work = async {
+    let work = Box::pin(async {
         let alerts = ConsumerRun::open(&alerts, store, broker, plan(SERVICE, COLLECT_FOR)).await?;
         let rules = ConsumerRun::open(&rules, store, broker, plan(RULES, COLLECT_FOR)).await?;
         let trades = ConsumerRun::open(&trades, store, broker, plan(TRADES, COLLECT_ORDERS_FOR)).await?;
@@ -62,7 +62,7 @@ pub(crate) async fn run(
             ended = relay::run(store, SERVICE, broker, Duration::ZERO, shutdown) => ended,
             ended = silence::run(store, due) => ended.map(|never| match never {}),
         }
-    };
+    });
     lead(store, broker, SERVICE, check, work).await
 }
 

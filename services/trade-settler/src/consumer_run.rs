@@ -71,14 +71,14 @@ pub(crate) async fn run(
         on_broken_constraint: BrokenConstraint::Stop,
         ..Plan::new(SERVICE, &CONSUMERS, settings.batch)
     };
-    let work = async {
+    let work = Box::pin(async {
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
         tokio::select! {
             ended = run.run(check) => ended.map(|never| match never {}),
             ended = relay::run(store, SERVICE, broker, PUBLISH_INTERVAL, shutdown) => ended,
         }
-    };
+    });
     lead(store, broker, SERVICE, check, work).await
 }
 

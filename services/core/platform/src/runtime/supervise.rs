@@ -33,7 +33,8 @@ where
     loop {
         let started = Instant::now();
         let result = tokio::select! {
-            result = run() => result,
+            // It is the largest future of a service, and without optimisation each future around it would hold copies of it.
+            result = Box::pin(run()) => result,
             () = shutdown.cancelled() => Ok(()),
         };
         match result {
