@@ -1,8 +1,10 @@
 //! A whole system, as `tickbell up` starts it.
 
+mod broker_cluster;
 pub(crate) mod database;
 mod folder;
 pub(crate) mod servers;
+mod standby;
 pub mod status;
 mod streams;
 mod template;
@@ -21,7 +23,7 @@ use platform::{Broker, Health, Shutdown, broker};
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use self::folder::Folder;
-pub use self::streams::StreamFiles;
+pub use self::{broker_cluster::BrokerCluster, standby::Standby, streams::StreamFiles};
 use crate::{
     Api, Mail, Process, Status, mail,
     process::{command, send, tickbell},
@@ -262,8 +264,7 @@ impl System {
 
     /// A connection to the broker, while it is there.
     pub async fn try_broker(&self) -> Option<Broker> {
-        let settings = broker::Settings { url: self.named("NATS_URL")?, ..broker::Settings::default() };
-        Broker::connect_now(&settings, "e2e", Health::default().check("broker"), Shutdown::new()).await.ok()
+        try_broker(&self.named("NATS_URL")?).await
     }
 
     /// Returns the progress of all consumers and deliveries; `None` while a server is down.
@@ -282,6 +283,11 @@ impl System {
     pub fn mails(&self) -> Vec<Mail> {
         mail::in_folder(&self.data().join("outbox"))
     }
+}
+
+async fn try_broker(url: &str) -> Option<Broker> {
+    let settings = broker::Settings { url: url.to_owned(), ..broker::Settings::default() };
+    Broker::connect_now(&settings, "e2e", Health::default().check("broker"), Shutdown::new()).await.ok()
 }
 
 impl Drop for System {

@@ -4,25 +4,28 @@ use std::{
     fs,
     net::SocketAddr,
     os::unix::{fs::MetadataExt, process::CommandExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
     time::Duration,
 };
 
 use nix::sys::signal::Signal;
+use platform::Broker;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::{Server, Status, System, database::Database};
+use super::{Server, Status, System, database::Database, try_broker};
 use crate::{
     Api, Process,
-    process::{Frozen, free_address, send},
+    process::{Frozen, command, free_address, send},
     wait_until,
 };
 
 const START: Duration = Duration::from_secs(30);
 /// How long it may take until all that was published is processed and every mail sent.
 const WORK: Duration = Duration::from_secs(60);
+
+const MONITOR_URL: &str = "TICKBELL_NATS__MONITOR_URL";
 
 /// Both servers, and the settings by which services reach them.
 pub struct Servers {
@@ -55,10 +58,11 @@ pub struct Service {
 }
 
 /// How a server of `up` was started, to start it without `up`.
-struct Recipe {
-    program: PathBuf,
-    arguments: Vec<String>,
-    user: (u32, u32),
+#[derive(Clone)]
+pub(super) struct Recipe {
+    pub(super) program: PathBuf,
+    pub(super) arguments: Vec<String>,
+    pub(super) user: (u32, u32),
 }
 
 impl Recipe {
@@ -74,13 +78,24 @@ impl Recipe {
     }
 
     fn start(&self, system: &System, name: &str) -> Process {
-        let mut command = Command::new(&self.program);
-        command.args(&self.arguments).current_dir("/");
+        let mut command = self.command(&self.program);
+        system.spawn(name, command.args(&self.arguments))
+    }
+
+    /// Returns where the value of an argument stands.
+    pub(super) fn value_of(&self, name: &str) -> usize {
+        1 + self.arguments.iter().position(|argument| argument == name).expect("the server was given it")
+    }
+
+    /// Returns a program of the server, to run as its user.
+    pub(super) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir("/");
         // Only root may change the user; any other user is the one that `up` ran as.
         if nix::unistd::Uid::effective().is_root() {
             command.uid(self.user.0).gid(self.user.1);
         }
-        system.spawn(name, &mut command)
+        command
     }
 }
 
@@ -114,10 +129,31 @@ impl Servers {
             ("TICKBELL_GATEWAY__CONFIRMATION", "off"),
             ("TICKBELL_TRADE_SETTLER__PRICE_AGE", "event"),
         ];
+        // Of the monitoring page: without it `doctor` cannot see whether the broker flushes.
+        let monitor = fs::read_to_string(system.data().join("nats/nats.conf")).expect("the broker's settings");
+        let monitor = monitor.lines().find_map(|line| line.strip_prefix("http: ")).expect("a monitoring page");
+        all.push((MONITOR_URL.to_owned(), format!("http://{}", monitor.trim_matches('"'))));
         all.extend(needed.iter().chain(settings).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         system.stop().await;
         let (nats, postgres) = (Running::start(system, "nats", nats), Running::start(system, "postgres", postgres));
         Self { nats, postgres, settings: all }
+    }
+
+    /// Points services that start from now on, and commands, at another broker and its monitoring page.
+    pub(super) fn use_broker(&mut self, url: String, monitor: SocketAddr) {
+        self.settings[0].1 = url;
+        self.settings.push((MONITOR_URL.to_owned(), format!("http://{monitor}")));
+    }
+
+    /// How a server was started, and its process.
+    pub(super) fn started(&mut self, server: Server) -> (Recipe, &mut Process) {
+        let running = self.running(server);
+        (running.recipe.clone(), &mut running.process)
+    }
+
+    /// The URL of the database; with several hosts where there are several.
+    pub(super) fn database_url(&mut self) -> &mut String {
+        &mut self.settings[1].1
     }
 
     fn running(&mut self, server: Server) -> &mut Running {
@@ -158,7 +194,10 @@ impl Servers {
 
     /// Returns the database, for queries as its owner.
     pub fn database(&self) -> Database {
-        Database::new(self.postgres.recipe.program.with_file_name("psql"), self.settings[1].1.clone())
+        // Of several servers, the one that takes writes.
+        let url = &self.settings[1].1;
+        let url = format!("{url}{}target_session_attrs=read-write", if url.contains('?') { '&' } else { '?' });
+        Database::new(self.postgres.recipe.program.with_file_name("psql"), url)
     }
 
     /// Returns the setting of a server's URL with another address in it, like that of a proxy.
@@ -183,6 +222,18 @@ impl Servers {
         let authority = rest.split('/').next().unwrap_or(rest);
         let address = authority.rsplit('@').next().unwrap_or(authority);
         address.parse().expect("an address and a port")
+    }
+
+    /// Points services that start from now on at another database of the server, and returns the URL of the one before.
+    ///
+    /// # Panics
+    /// When the URL names no database.
+    pub fn use_database(&mut self, name: &str) -> String {
+        let url = self.database_url();
+        let (server, database) = url.rsplit_once('/').expect("a database");
+        let options = database.split_once('?').map(|(_, options)| format!("?{options}")).unwrap_or_default();
+        let other = format!("{server}/{name}{options}");
+        std::mem::replace(url, other)
     }
 
     /// Starts one service with its own log and its own addresses. `arguments` begin with its name.
@@ -218,6 +269,26 @@ impl Servers {
         let mut command = system.tickbell();
         command.args(arguments).envs(self.settings.iter().map(|(name, value)| (name, value)));
         command
+    }
+
+    /// Runs a command line of an operator in a shell whose `tickbell` is the program under test.
+    ///
+    /// # Panics
+    /// When there is no shell.
+    pub async fn run_line(&self, system: &System, line: &str) -> Output {
+        let program = system.tickbell();
+        let folders = [Path::new(program.get_program()), &self.postgres.recipe.program].map(Path::parent);
+        let known = std::env::var_os("PATH").unwrap_or_default();
+        let folders = folders.into_iter().flatten().map(Path::to_owned).chain(std::env::split_paths(&known));
+        let mut shell = command(Path::new("bash"), system.home());
+        shell.args(["-euo", "pipefail", "-c", line]).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        shell.env("PATH", std::env::join_paths(folders).expect("folders without a colon"));
+        tokio::process::Command::from(shell).kill_on_drop(true).output().await.expect("the shell runs")
+    }
+
+    /// Returns a connection to the broker, while it is there.
+    pub async fn try_broker(&self) -> Option<Broker> {
+        try_broker(self.nats_url()).await
     }
 
     /// Runs a command of an operator to its end.

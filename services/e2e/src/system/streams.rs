@@ -43,12 +43,7 @@ impl System {
     /// # Panics
     /// When the broker refuses it.
     pub fn change_stream(&self, name: &str, changes: &Value) {
-        let mut settings = self.stream_settings(name);
-        for (setting, value) in changes.as_object().expect("settings") {
-            settings[setting] = value.clone();
-        }
-        let url = self.named("NATS_URL").expect("the broker's address");
-        request(&url, &format!("$JS.API.STREAM.UPDATE.{name}"), &settings.to_string());
+        change_stream(&self.named("NATS_URL").expect("the broker's address"), name, changes);
     }
 
     /// Copies the files of the streams, as a snapshot of the broker's disk does.
@@ -100,16 +95,45 @@ impl Servers {
     pub fn stream_settings(&self, name: &str) -> Value {
         stream_settings(self.nats_url(), name)
     }
+
+    /// Does the same as [`System::change_stream`].
+    pub fn change_stream(&self, name: &str, changes: &Value) {
+        change_stream(self.nats_url(), name, changes);
+    }
+
+    /// Returns the names of all streams.
+    pub(super) fn streams(&self) -> Vec<String> {
+        let answer: Value = serde_json::from_str(&request(self.nats_url(), "$JS.API.STREAM.NAMES", "")).expect("JSON");
+        let names = answer["streams"].as_array().expect("streams").iter();
+        names.map(|name| name.as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// Returns which servers have a stream, as the JetStream API describes them.
+    pub(super) fn stream_cluster(&self, name: &str) -> Value {
+        stream_info(self.nats_url(), name)["cluster"].clone()
+    }
+}
+
+fn change_stream(url: &str, name: &str, changes: &Value) {
+    let mut settings = stream_settings(url, name);
+    for (setting, value) in changes.as_object().expect("settings") {
+        settings[setting] = value.clone();
+    }
+    request(url, &format!("$JS.API.STREAM.UPDATE.{name}"), &settings.to_string());
 }
 
 fn stream_settings(url: &str, name: &str) -> Value {
-    let info: Value = serde_json::from_str(&request(url, &format!("$JS.API.STREAM.INFO.{name}"), "")).expect("JSON");
-    info["config"].clone()
+    stream_info(url, name)["config"].clone()
 }
 
-/// Sends a request of the JetStream API to the broker at `url`, and returns its answer.
+fn stream_info(url: &str, name: &str) -> Value {
+    serde_json::from_str(&request(url, &format!("$JS.API.STREAM.INFO.{name}"), "")).expect("JSON")
+}
+
+/// Sends a request of the JetStream API to the broker at `url`, the first of several, and returns its answer.
 fn request(url: &str, subject: &str, body: &str) -> String {
-    let mut server = TcpStream::connect(url.trim_start_matches("nats://")).expect("it accepts connections");
+    let address = url.split(',').next().unwrap_or(url).trim_start_matches("nats://");
+    let mut server = TcpStream::connect(address).expect("it accepts connections");
     let length = body.len();
     let lines =
         format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {length}\r\n{body}\r\nPING\r\n");
