@@ -7,6 +7,7 @@ mod failover;
 mod hanging_servers;
 mod hostile_messages;
 mod lost_messages;
+mod procedures;
 mod readme;
 pub(crate) mod replay;
 mod restore;
