@@ -62,7 +62,8 @@ def commands() -> list[tuple[str, bool]]:
     """Returns every command of the runbook, and whether it is the administrator's."""
     text = RUNBOOK.read_text()
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    found = [(line.partition("  #")[0], False) for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    lines = [line.partition("  #") for block in blocks for line in block.replace("\\\n", "").splitlines()]
+    found = [(command, comment.startswith(ADMINISTRATOR)) for command, _, comment in lines]
     prose = re.sub(r"^ *```.*?^ *```", "", text, flags=re.MULTILINE | re.DOTALL)
     for span in re.finditer(r"`([^`]+)`", prose):
         after = " ".join(prose[span.end() : span.end() + 40].split())
