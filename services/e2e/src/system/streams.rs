@@ -17,6 +17,10 @@ use crate::{process::send, wait_until};
 
 /// How long a killed process may take to end.
 const DEATH: Duration = Duration::from_secs(5);
+/// How long the broker may take for an answer before it is asked again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often it is asked. For as long together, a cluster may be without a leader.
+const ATTEMPTS: usize = 10;
 
 /// A copy of the files of all streams and consumers.
 pub struct StreamFiles(PathBuf);
@@ -130,18 +134,23 @@ fn stream_info(url: &str, name: &str) -> Value {
     serde_json::from_str(&request(url, &format!("$JS.API.STREAM.INFO.{name}"), "")).expect("JSON")
 }
 
-/// Sends a request of the JetStream API to the broker at `url`, the first of several, and returns its answer.
+/// Sends a request of the JetStream API to the broker at `url`, the first of several, and returns its answer. Servers that
+/// elect a leader answer nothing, so it is sent again.
 fn request(url: &str, subject: &str, body: &str) -> String {
+    let answer = (0..ATTEMPTS).find_map(|_| attempt(url, subject, body)).expect("an answer");
+    assert!(!answer.contains("\"error\""), "{subject}: {answer}");
+    answer
+}
+
+fn attempt(url: &str, subject: &str, body: &str) -> Option<String> {
     let address = url.split(',').next().unwrap_or(url).trim_start_matches("nats://");
     let mut server = TcpStream::connect(address).expect("it accepts connections");
+    server.set_read_timeout(Some(ANSWER_TIMEOUT)).expect("a time-out above zero");
     let length = body.len();
     let lines =
         format!("CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {length}\r\n{body}\r\nPING\r\n");
     server.write_all(lines.as_bytes()).expect("it reads");
-    let mut answers = BufReader::new(server).lines().map(|line| line.expect("it answers"));
-    let answer = answers.find(|line| line.contains("\"type\"")).expect("an answer");
-    assert!(!answer.contains("\"error\""), "{subject}: {answer}");
-    answer
+    BufReader::new(server).lines().map_while(Result::ok).find(|line| line.contains("\"type\""))
 }
 
 fn copy_folder(from: &PathBuf, to: &PathBuf) {
