@@ -3,13 +3,15 @@
 
 use std::{collections::BTreeMap, process::Output, time::Duration};
 
-use e2e::{Alert, Api, Database, Servers, Service, System, tape, wait_until};
+use e2e::{Alert, Api, Database, Servers, Service, System, system::Server, tape, wait_until};
 use platform::Broker;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 const ADA: &str = "ada@example.com";
 pub(super) const SERVICES: [&str; 5] = ["alert-engine", "gateway", "history-writer", "notifier", "trade-settler"];
+/// The services that read rules and orders.
+const READERS: [&str; 2] = ["alert-engine", "trade-settler"];
 /// How long each step of the work may take, including what services wait for after an outage.
 const WORK: Duration = Duration::from_secs(30);
 /// Makes the rows as old as those that `tickbell streams republish` takes: younger ones may be on their way.
@@ -143,13 +145,29 @@ impl Deployment {
     }
 
     /// Waits until everything that was accepted is in the streams.
-    pub(super) async fn wait_until_published(&self) {
+    async fn wait_until_published(&self) {
         self.wait_for("everything is published", "SELECT count(*) FROM outbox", "0").await;
     }
 
-    /// Makes what was requested so old that the broker's loss of it is no doubt.
-    pub(super) fn age(&self) {
+    /// Has a rule and an order published that no service reads, and so old that the broker's loss of them is no doubt.
+    pub(super) async fn leave_unread(&mut self, symbol: &'static str) {
+        self.servers.wait_until_processed(&self.system).await;
+        self.kill_services(&READERS);
+        self.request(symbol).await;
+        self.wait_until_published().await;
         self.database().value(AGE);
+    }
+
+    /// Performs what a line says of a broker whose volumes are replaced, and returns whether it says anything of it.
+    pub(super) async fn restart_broker(&mut self, line: &str) -> bool {
+        match line {
+            "kubectl scale statefulset nats --replicas 0" => self.servers.kill(Server::Nats),
+            "kubectl scale statefulset nats --replicas 3" => self.servers.start_again(&self.system, Server::Nats),
+            "kubectl rollout status statefulset nats" => drop(self.wait_for_broker().await),
+            "kubectl get pods" => self.start_services(&READERS).await,
+            _ => return false,
+        }
+        true
     }
 
     /// Checks that all work, before and after the procedure, has had its effect once.

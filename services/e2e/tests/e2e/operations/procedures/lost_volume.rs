@@ -1,7 +1,5 @@
 //! The volumes of the broker are lost, with a rule and an order that no service had read.
 
-use e2e::system::Server;
-
 use super::{Deployment, walk};
 
 #[tokio::test]
@@ -9,24 +7,14 @@ async fn a_lost_volume_of_the_broker_is_replaced_as_the_runbook_says() {
     let mut deployment = Deployment::start().await;
     deployment.work("BTC-USD").await;
     deployment.publish("ETH-USD", "90").await;
-    deployment.servers.wait_until_processed(&deployment.system).await;
-    deployment.kill_services(&["alert-engine", "trade-settler"]);
-    deployment.request("ETH-USD").await;
-    deployment.wait_until_published().await;
-    deployment.age();
+    deployment.leave_unread("ETH-USD").await;
 
     walk(&mut deployment, "The broker's volume is lost", async |deployment, line| {
         match line {
-            "kubectl scale statefulset nats --replicas 0" => deployment.servers.kill(Server::Nats),
             "kubectl delete pvc --selector app.kubernetes.io/component=nats" => {
                 std::fs::remove_dir_all(deployment.system.data().join("nats/jetstream")).expect("our folder");
             }
-            "kubectl scale statefulset nats --replicas 3" => {
-                deployment.servers.start_again(&deployment.system, Server::Nats);
-            }
-            "kubectl rollout status statefulset nats" => drop(deployment.wait_for_broker().await),
-            "kubectl get pods" => deployment.start_services(&["alert-engine", "trade-settler"]).await,
-            _ => return false,
+            _ => return deployment.restart_broker(line).await,
         }
         true
     })

@@ -1,7 +1,5 @@
 //! An older copy of the broker's volumes is put back, which lacks a rule and an order that no service had read.
 
-use e2e::system::Server;
-
 use super::{Deployment, walk};
 
 #[tokio::test]
@@ -12,23 +10,13 @@ async fn an_older_copy_of_the_brokers_volume_is_put_back_as_the_runbook_says() {
     let copy = deployment.system.copy_streams();
     deployment.work("LTC-USD").await;
     deployment.publish("ETH-USD", "90").await;
-    deployment.servers.wait_until_processed(&deployment.system).await;
-    deployment.kill_services(&["alert-engine", "trade-settler"]);
-    deployment.request("ETH-USD").await;
-    deployment.wait_until_published().await;
-    deployment.age();
+    deployment.leave_unread("ETH-USD").await;
 
     walk(&mut deployment, "An older copy of the broker's volume is put back", async |deployment, line| {
         match line {
-            "kubectl scale statefulset nats --replicas 0" => deployment.servers.kill(Server::Nats),
             "kubectl delete pvc --selector app.kubernetes.io/component=nats" => {}
             "kubectl apply --filename nats-volumes.yaml" => deployment.system.replace_streams(&copy),
-            "kubectl scale statefulset nats --replicas 3" => {
-                deployment.servers.start_again(&deployment.system, Server::Nats);
-            }
-            "kubectl rollout status statefulset nats" => drop(deployment.wait_for_broker().await),
-            "kubectl get pods" => deployment.start_services(&["alert-engine", "trade-settler"]).await,
-            _ => return false,
+            _ => return deployment.restart_broker(line).await,
         }
         true
     })
