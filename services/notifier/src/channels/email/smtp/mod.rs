@@ -158,7 +158,7 @@ impl Smtp {
 fn verdict(failure: &Failure) -> Verdict {
     match failure {
         // RFC 5321 §3.8: the server ends the connection.
-        Failure::Refused(reply) if reply.code == 421 => Verdict::Unavailable,
+        Failure::Refused(reply) if reply.code == 421 || is_unavailable(reply) => Verdict::Unavailable,
         Failure::Refused(reply) if concerns_client(reply) => Verdict::Client,
         Failure::Refused(reply) if reply.code >= 500 => Verdict::Permanent,
         // A yes where another was due, like 250 to DATA: the server is not in step.
@@ -167,6 +167,13 @@ fn verdict(failure: &Failure) -> Verdict {
         Failure::NoStartTls | Failure::PlaintextAuth | Failure::NoAuth => Verdict::Client,
         _ => Verdict::None,
     }
+}
+
+/// Decides whether a refusal for the moment is about the server: its disk is full, or it accepts nothing (RFC 3463 §3.4). Servers
+/// say other 4.3 of what they could not look up for one recipient.
+fn is_unavailable(reply: &Reply) -> bool {
+    let text = reply.text();
+    text.split(' ').nth(1).is_some_and(|status| matches!(status, "4.3.1" | "4.3.2"))
 }
 
 /// Decides whether a refusal is about this client: its name, its authentication or its protocol. An address is not wrong then.
@@ -193,7 +200,7 @@ fn outcome(stage: Stage, verdict: Verdict) -> (Outcome, WaitsFor) {
         (Stage::Connecting, _) | (_, Verdict::Client | Verdict::Unavailable) => (Outcome::Retrying, WaitsFor::Server),
         (Stage::Sender | Stage::Recipient, Verdict::None) => (Outcome::Retrying, WaitsFor::Server),
         // A refused sender says nothing of the recipient, whom the server does not know yet.
-        (Stage::Sender, Verdict::Permanent) => (Outcome::Retrying, WaitsFor::Server),
+        (Stage::Sender, Verdict::Permanent | Verdict::Transient) => (Outcome::Retrying, WaitsFor::Server),
         (_, Verdict::Permanent | Verdict::Address) => (Outcome::Failed, WaitsFor::Recipient),
         (_, Verdict::Transient) => (Outcome::Retrying, WaitsFor::Recipient),
         (Stage::Content, Verdict::None) => (Outcome::Unknown, WaitsFor::Recipient),

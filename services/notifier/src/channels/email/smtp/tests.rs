@@ -28,6 +28,21 @@ fn only_a_server_that_knows_the_email_can_refuse_it() {
 }
 
 #[test]
+fn an_email_waits_for_a_server_that_has_refused_it_before_its_recipient() {
+    for (stage, verdict, expected) in [
+        (Stage::Connecting, Verdict::Transient, WaitsFor::Server),
+        (Stage::Sender, Verdict::Transient, WaitsFor::Server),
+        (Stage::Sender, Verdict::Permanent, WaitsFor::Server),
+        (Stage::Recipient, Verdict::Unavailable, WaitsFor::Server),
+        (Stage::Recipient, Verdict::Transient, WaitsFor::Recipient),
+        (Stage::Content, Verdict::Unavailable, WaitsFor::Server),
+        (Stage::Content, Verdict::Transient, WaitsFor::Recipient),
+    ] {
+        assert_eq!(outcome(stage, verdict).1, expected, "{stage:?} {verdict:?}");
+    }
+}
+
+#[test]
 fn a_refusal_of_this_client_is_not_one_of_the_recipient() {
     for (code, text, expected) in [
         (504, "5.5.2 <bell>: Helo command rejected: need fully-qualified hostname", Verdict::Client),
@@ -39,6 +54,9 @@ fn a_refusal_of_this_client_is_not_one_of_the_recipient() {
         (530, "5.7.0 Must issue a STARTTLS command first", Verdict::Client),
         (535, "5.7.8 authentication failed", Verdict::Client),
         (421, "4.7.0 too many connections", Verdict::Unavailable),
+        (451, "4.3.2 the system is busy", Verdict::Unavailable),
+        (452, "4.3.1 insufficient storage", Verdict::Unavailable),
+        (451, "4.3.0 temporary lookup failure", Verdict::Transient),
         (450, "4.2.0 greylisted", Verdict::Transient),
         (250, "not what was due", Verdict::Transient),
         (501, "5.1.3 bad recipient address syntax", Verdict::Permanent),
