@@ -25,7 +25,8 @@ use crate::{
 
 /// The wait for the server before it is asked what it does, and between two such questions.
 const ASK_EVERY: Duration = Duration::from_secs(2);
-/// The deadline of a question, together with the questions of others before it.
+/// The deadline of a question, together with the questions of others before it, or with opening the connection, which takes
+/// half a dozen round trips.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The connection over which the server is asked. All transactions of a process share it: a slow server must not have to open
@@ -65,10 +66,11 @@ impl Monitor {
     /// any more has waited for ever.
     async fn waits_since(&self, pool: &Pool, pid: i32) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
         let mut shared = self.0.lock().await;
-        // It is taken, so that a connection that gives no answer is not asked again.
+        // It is taken, so that a connection that gives no answer is not asked again. The server that the pool has left does
+        // not know the processes of the other one.
+        let open = shared.take().filter(|(_, opened)| !pool.has_reconnected_since(*opened));
+        let deadline = if open.is_some() { PING_TIMEOUT } else { ANSWER_TIMEOUT };
         let asked = async {
-            // The server that the pool has left does not know the processes of the other one.
-            let open = shared.take().filter(|(_, opened)| !pool.has_reconnected_since(*opened));
             let (mut connection, opened) = match open {
                 Some(open) => open,
                 None => (session::open(&pool.inner().connect_options()).await?, Instant::now()),
@@ -81,7 +83,7 @@ impl Monitor {
             Ok::<_, sqlx::Error>(((connection, opened), row))
         };
         let (open, row) =
-            timeout(PING_TIMEOUT, eagerly(Box::pin(asked))).await.map_err(|_| session::timed_out(PING_TIMEOUT))??;
+            timeout(deadline, eagerly(Box::pin(asked))).await.map_err(|_| session::timed_out(deadline))??;
         *shared = Some(open);
         let Some(row) = row else { return Ok(Some(DateTime::UNIX_EPOCH)) };
         // Both columns are null for a process of another role, of which nothing can be said.
