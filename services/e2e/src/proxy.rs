@@ -9,11 +9,13 @@ use tokio::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::watch,
-    time::sleep,
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
 };
 
 const BUFFER_BYTES: usize = 64 * 1024;
+/// The number of pieces that were sent and have not arrived yet; more wait in the kernel.
+const CHUNKS_ON_THE_LINE: usize = 16;
 /// The time after which the ends of a lost connection are reset: by then a kernel with keepalives has given it up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 
@@ -191,28 +193,34 @@ impl Pump {
         Self { reader, writer, number, direction, link }
     }
 
-    /// Copies until the sender closes its end.
+    /// Copies until the sender closes its end. What is delayed travels meanwhile, as on a long line: what is sent after it is
+    /// not later because of it.
     async fn run(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        loop {
-            let read = self.reader.read(&mut buffer).await?;
-            let delay = self.until_it_passes().await;
-            if !delay.is_zero() {
-                sleep(delay).await;
-                // A silence may have begun meanwhile.
-                self.until_it_passes().await;
+        let Self { reader, writer, number, direction, link } = self;
+        let (sender, mut line) = mpsc::channel::<(Instant, Vec<u8>)>(CHUNKS_ON_THE_LINE);
+        let delays = link.clone();
+        let read = async move {
+            loop {
+                let mut chunk = Vec::with_capacity(BUFFER_BYTES);
+                let read = reader.read_buf(&mut chunk).await?;
+                let arrives_at = Instant::now() + delays.borrow().delay;
+                if sender.send((arrives_at, chunk)).await.is_err() || read == 0 {
+                    return Ok(());
+                }
             }
-            if read == 0 {
-                return self.writer.shutdown().await;
+        };
+        let write = async move {
+            while let Some((arrives_at, chunk)) = line.recv().await {
+                sleep_until(arrives_at).await;
+                // An end of the wait because the proxy is gone ends the connection too.
+                link.wait_for(|link| link.passes(*number, *direction)).await.map_err(io::Error::other)?;
+                if chunk.is_empty() {
+                    break;
+                }
+                writer.write_all(&chunk).await?;
             }
-            self.writer.write_all(&buffer[..read]).await?;
-        }
-    }
-
-    /// Waits until this direction passes something, and returns the delay of what passes.
-    async fn until_it_passes(&mut self) -> Duration {
-        let (number, direction) = (self.number, self.direction);
-        let passes = self.link.wait_for(|link| link.passes(number, direction)).await;
-        passes.map_or(Duration::ZERO, |link| link.delay)
+            writer.shutdown().await
+        };
+        tokio::try_join!(read, write).map(drop)
     }
 }

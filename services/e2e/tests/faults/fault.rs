@@ -10,7 +10,7 @@ use e2e::{
 };
 
 use crate::{
-    cluster::{Cluster, Role},
+    cluster::{Cluster, Instance, Role},
     machine::factor,
     readiness::{Answer, Readiness},
     record::Record,
@@ -18,6 +18,8 @@ use crate::{
 
 /// A service must be gone this soon after it was asked to stop.
 const LEAVE: Duration = Duration::from_secs(10);
+/// The default of `gateway.drain_seconds`, for which a gateway lets requests in flight finish before that.
+const DRAIN: Duration = Duration::from_secs(5);
 const COMMAND: Duration = Duration::from_secs(30);
 /// The consumers that a service reads by.
 pub(crate) const CONSUMERS: [(&str, &str); 10] = [
@@ -188,7 +190,7 @@ impl Fault {
                 if instance.frozen.is_none()
                     && let Some(service) = instance.service.take()
                 {
-                    leave(service.ask_to_stop(), &instance.name, record).await;
+                    leave(service.ask_to_stop(), instance, record).await;
                 }
             }
             Self::Reset(target, server) => proxy(cluster, readiness, target, server).reset(),
@@ -305,11 +307,12 @@ fn proxy<'a>(cluster: &'a Cluster, readiness: &Readiness, target: Target, server
 }
 
 /// Waits until a process that was asked to stop is gone, which must be soon and with status 0.
-async fn leave(mut process: Process, name: &str, record: &Record) {
+async fn leave(mut process: Process, Instance { role, name, .. }: &Instance, record: &Record) {
+    let limit = LEAVE * factor() + if *role == Role::Gateway { DRAIN } else { Duration::ZERO };
     let asked = tokio::time::Instant::now();
     let ended = wait_until(&format!("{name} leaves"), 6 * LEAVE, async || process.ended()).await;
     let took = asked.elapsed();
-    if took > LEAVE * factor() || ended.code() != Some(0) {
+    if took > limit || ended.code() != Some(0) {
         record.add_violation(format!("{name} was asked to stop, and ended after {took:.1?} with {ended}"));
     }
 }

@@ -11,6 +11,9 @@ use crate::{
 };
 
 const SILENCES: [Silence; 3] = [Silence::BOTH, Silence::TO_SERVER, Silence::TO_CLIENT];
+/// The longest delay of what passes in a direction, with which a round trip takes as long as between continents. A new alert
+/// needs about twenty until its mail is sent.
+const LONGEST_DELAY: Duration = Duration::from_millis(100);
 const SERVERS: [Server; 2] = [Server::Postgres, Server::Nats];
 /// The roles of which one instance leads, by what they read.
 const CONSUMING: [Role; 4] = [Role::HistoryWriter, Role::AlertEngine, Role::TradeSettler, Role::Notifier];
@@ -58,7 +61,7 @@ pub(crate) fn rows() -> Vec<Step> {
         }
         rows.push(Step::new(Fault::Hold(leading(Role::Gateway), server, Silence::BOTH), 0));
         rows.push(Step::new(Fault::Reset(leading(Role::TradeSettler), server), 0));
-        rows.push(Step::new(Fault::Delay(leading(Role::AlertEngine), server, Duration::from_millis(200)), 5));
+        rows.push(Step::new(Fault::Delay(leading(Role::AlertEngine), server, LONGEST_DELAY), 5));
         rows.push(Step::new(Fault::HoldServer(server, Silence::BOTH), 15));
         rows.push(Step::new(Fault::PauseServer(server), 15));
         rows.push(Step::new(Fault::KillServer(server), 5));
@@ -118,7 +121,7 @@ fn random_fault(random: &mut StdRng) -> Fault {
         server = Server::Nats;
     }
     let silence = SILENCES[random.random_range(0..SILENCES.len())];
-    let delay = Duration::from_millis(random.random_range(20..=300));
+    let delay = random.random_range(Duration::from_millis(20)..=LONGEST_DELAY);
     let target = Target { role, which };
     match random.random_range(0..40) {
         0..6 => Fault::Kill(target),
