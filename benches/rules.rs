@@ -33,9 +33,9 @@ fn rule(number: usize) -> RuleChanged {
     RuleChanged { rule, revision: 1, happened: RuleChange::Created, status: RuleStatus::Active, at: Timestamp::EPOCH }
 }
 
-fn tick(number: u64) -> StoredTick {
+fn tick(number: u64) -> Tick {
     let at = Timestamp::from_micros(1_000_000_000_000_000 + number as i64 * 10_000).expect("a time");
-    let tick = Tick {
+    Tick {
         venue: Venue::parse("bench").expect("a venue"),
         symbol: Symbol::parse("SPY").expect("a symbol"),
         price: format!("167.{:02}", number * 7 % 100).parse().expect("a price"),
@@ -44,8 +44,7 @@ fn tick(number: u64) -> StoredTick {
         received_at: at,
         kind: TickKind::Trade,
         source: TickSource::File,
-    };
-    StoredTick { tick, trade_id: number.to_string(), sequence: number }
+    }
 }
 
 fn evaluate(criterion: &mut Criterion) {
@@ -57,7 +56,8 @@ fn evaluate(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(rule_count), |bencher| {
             bencher.iter(|| {
                 number += 1;
-                black_box(engine.evaluate(&tick(number)));
+                let (tick, id) = (tick(number), number.to_string());
+                black_box(engine.evaluate(&StoredTick::of(&tick, &id, number, 0)));
             });
             engine.take_changes();
         });

@@ -34,6 +34,7 @@ use ledger::{
     order_book::OrderBook,
     rows::{AssetRow, Changes, LedgerState},
 };
+use market_data::StoredTick;
 use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::{Value, json};
 use store::{
@@ -82,7 +83,7 @@ struct Options {
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let system = System::start(&options.program)?;
+    let system = System::start(&options.program, &[])?;
     system.until("ready", Duration::from_secs(60), async || system.is_ready().await).await?;
     let url = &system.env["DATABASE_URL"];
     let (store, broker) = (connect(url).await?, broker(system.nats()).await?);
@@ -191,7 +192,7 @@ impl Market {
     fn book(&self, assets: Vec<AssetRow>) -> anyhow::Result<(OrderBook, Changes)> {
         let saved = LedgerState { assets, ..Default::default() };
         let mut book = OrderBook::restore(saved, Settings::default().policy(), 0)?;
-        book.apply_tick(&self.tick, 1, Timestamp::LAST);
+        book.apply_tick(&StoredTick::of(&self.tick, "1", 1, 0), Timestamp::LAST);
         for deposit in &self.deposits {
             book.apply_deposit(deposit)?;
         }

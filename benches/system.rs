@@ -23,8 +23,9 @@ pub(crate) struct System {
 }
 
 impl System {
-    pub(crate) fn start(program: &Path) -> anyhow::Result<Self> {
-        Self::start_on(program, None, &[])
+    /// Starts it with these settings beside its own.
+    pub(crate) fn start(program: &Path, settings: &[(&str, &str)]) -> anyhow::Result<Self> {
+        Self::start_on(program, None, settings)
     }
 
     /// Starts it on one core, where one is given, with further settings as environment variables.

@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use events::{Timestamp, Venue};
+use events::{TickPage, Timestamp, Venue};
 use libfuzzer_sys::fuzz_target;
 use market_data::{ReadOptions, Recording, TickIds, recording::{Header, Order}};
 
@@ -37,8 +37,8 @@ fn read(recording: Result<Recording, market_data::RecordingError>) {
         let Ok(mut trade) = line.trade else { continue };
         let id = trade.id.take();
         let tick = trade.into_tick(&venue, Timestamp::EPOCH);
-        let written = serde_json::to_string(&tick).expect("a tick is JSON");
-        assert_eq!(serde_json::from_str::<events::Tick>(&written).expect("what was written"), tick);
+        let page = TickPage::of(tick.clone(), "7".to_owned());
+        assert_eq!(serde_json::from_slice::<TickPage>(&page.to_message().body).expect("what was written"), page);
         if let Ok(id) = ids.next(&tick, id) {
             assert!(!id.is_empty() && id.len() <= 128 && id.bytes().all(|byte| byte.is_ascii_graphic()), "{id}");
         }

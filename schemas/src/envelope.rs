@@ -17,7 +17,7 @@ pub const TRACEPARENT: &str = "traceparent";
 
 /// A message with a class, a subject and a time. It reports what happened, or requests an action.
 pub trait Event: Serialize + DeserializeOwned + JsonSchema {
-    /// The class and major version, like `tick.v1`, which is also the name of the published schema.
+    /// The class and major version, like `ticks.v1`, which is also the name of the published schema.
     const TYPE: &'static str;
     /// The service that publishes the event, for `ce-source`.
     const SOURCE: &'static str;

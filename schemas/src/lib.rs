@@ -20,7 +20,7 @@ pub use events::{
     order::{self, DepositRequested, OrderCancelRequested, OrderPlaced},
     order_request::{self, OrderRequest, Side},
     rule::{self, Baseline, Condition, Direction, Notify, Repeat, Rule, RuleChanged, RuleStatus},
-    tick::{self, Tick},
+    tick::{self, PageTick, Tick, TickPage},
     trade::{self, OrderStatus, OrderUpdated, RejectReason, TradeSettled},
     user::{self, UserChange, UserNoticed},
 };

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use events::{
     AlertFired, DeadLetter, DeliveryUpdated, DepositRequested, Event, OrderCancelRequested, OrderPlaced, OrderUpdated,
-    RuleChanged, Tick, TradeSettled, UserNoticed, envelope::schema_uri,
+    RuleChanged, TickPage, TradeSettled, UserNoticed, envelope::schema_uri,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Does `$body` for every event there is.
 macro_rules! for_each_event {
     ($check:ident) => {
-        $check::<Tick>();
+        $check::<TickPage>();
         $check::<RuleChanged>();
         $check::<AlertFired>();
         $check::<DeliveryUpdated>();

@@ -34,8 +34,12 @@ pub struct AlertFired {
     #[schemars(with = "Option<String>")]
     #[serde(with = "rust_decimal::serde::str_option")]
     pub change_percent: Option<Decimal>,
-    /// The sequence of the tick in stream `TICKS`.
+    /// The id of the tick, which is unique within symbol and venue.
+    pub trade_id: String,
+    /// The sequence in stream `TICKS` of the page that has the tick.
     pub stream_sequence: u64,
+    /// The index of the tick in its page, counted from 0.
+    pub stream_index: u16,
     /// The targets to notify.
     pub targets: Vec<Target>,
 }

@@ -4,7 +4,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, OutboundMessage, Timestamp};
+use crate::{
+    Event, OutboundMessage, TickPage, Timestamp,
+    envelope::{CE_ID, NATS_MSG_ID},
+};
 
 /// Reports that a service rejected a message that it can never process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +18,9 @@ pub struct DeadLetter {
     pub stream: String,
     /// The sequence of the message in that stream.
     pub sequence: u64,
+    /// The index of the rejected tick in the message, counted from 0; null where the whole message was rejected.
+    #[serde(default)]
+    pub index: Option<u16>,
     /// The subject that the message was published to.
     pub subject: String,
     /// The headers of the message, in order.
@@ -58,10 +64,29 @@ impl Body {
 }
 
 impl DeadLetter {
-    /// Returns the message to publish. Its identity is the stream and sequence of the rejected message, so that a message that
-    /// two services reject is stored once.
+    /// Makes the dead letter of one tick of the message: a page of this tick alone, which can be replayed.
+    pub fn of_tick(self, index: u16, page: &[u8]) -> Self {
+        let mut dead_letter = Self { index: Some(index), body: Body::new(page), ..self };
+        let id = serde_json::from_slice::<TickPage>(page).map_or_else(|_| dead_letter.identity(), |page| page.id());
+        let is_id = |name: &str| [NATS_MSG_ID, CE_ID].iter().any(|id| name.eq_ignore_ascii_case(id));
+        for (_, value) in dead_letter.headers.iter_mut().filter(|(name, _)| is_id(name)) {
+            value.clone_from(&id);
+        }
+        dead_letter
+    }
+
+    /// Returns the identity, which is the place of what was rejected: a message or a tick that two services reject is stored
+    /// once.
+    pub fn identity(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}:{}:{index}", self.stream, self.sequence),
+            None => format!("{}-{}", self.stream, self.sequence),
+        }
+    }
+
+    /// Returns the message to publish.
     pub fn to_message(&self) -> OutboundMessage {
-        OutboundMessage::new(format!("{}-{}", self.stream, self.sequence), self)
+        OutboundMessage::new(self.identity(), self)
     }
 }
 

@@ -125,7 +125,7 @@ pub struct OrderUpdated {
     pub status: OrderStatus,
     /// The reason of a rejection; null for any other status.
     pub reason: Option<RejectReason>,
-    /// The sequence of the last tick of stream `TICKS` that was applied before the decision; 0 before the first.
+    /// The sequence of the last page of stream `TICKS` that was applied before the decision; 0 before the first.
     pub tick_sequence: u64,
     /// The time of the tick or the request that caused the decision.
     pub at: Timestamp,
@@ -152,8 +152,10 @@ pub struct TradeSettled {
     pub quote_amount: Amount,
     /// The fee, in the quote asset.
     pub fee: Amount,
-    /// The sequence in stream `TICKS` of the tick that set the price.
+    /// The sequence in stream `TICKS` of the page that has the tick that set the price.
     pub tick_sequence: u64,
+    /// The index of that tick in its page, counted from 0.
+    pub tick_index: u16,
     /// The price of that tick.
     pub tick_price: Price,
     /// The id of the trade's posting in the ledger.

@@ -3,12 +3,12 @@
 //! Both come from streams that are merged by the time at which the broker stored their messages: a rule is evaluated
 //! against the ticks that were stored after its last change, however far behind the engine is.
 
-use std::{collections::HashMap, mem, time::Duration};
+use std::{collections::HashMap, mem, ops::Range, time::Duration};
 
 use ::rules::{Changes, Engine, RuleFiring};
-use events::{AlertFired, Event, OutboundMessage, RuleChanged, Timestamp};
+use events::{AlertFired, Event, OutboundMessage, RuleChanged, TickPage, Timestamp, tick::page_of_one};
 use futures::future::BoxFuture;
-use market_data::{MaxAhead, SkippedTicks, StoredTick, TickRefusal};
+use market_data::{MaxAhead, SkippedTicks, StoredPage};
 use platform::{
     Broker, Check, DecodeError, Message, ServiceError,
     broker::publish::with_trace_context,
@@ -61,7 +61,7 @@ struct AlertEngine {
 
 struct State {
     engine: Engine,
-    /// The sequence of the last evaluated tick, which may not be committed yet.
+    /// The sequence of the last evaluated page of ticks, which may not be committed yet.
     evaluated: u64,
     /// The number of ticks of the batch that the engine was given.
     ticks: u64,
@@ -75,9 +75,8 @@ struct State {
 }
 
 enum Input {
-    Tick(Box<StoredTick>),
-    /// A tick that nobody may use. The history-writer gives it up.
-    Refused(TickRefusal),
+    /// The ticks of a page. The history-writer gives up those that nobody may use.
+    Page(StoredPage),
     RuleChanged(Box<RuleChanged>),
 }
 
@@ -104,15 +103,29 @@ impl ConsumerService for AlertEngine {
         if consumer != TICKS {
             return message.event().map(|change| Input::RuleChanged(Box::new(change)));
         }
-        let tick = message.event()?;
-        let accepted = StoredTick::accept(tick, message.id(), message.sequence, message.stored_at, self.max_ahead);
-        Ok(accepted.map_or_else(Input::Refused, |stored| Input::Tick(Box::new(stored))))
+        let (sequence, stored_at) = (message.sequence, message.stored_at);
+        message
+            .read(TickPage::TYPE, |body| StoredPage::read(body, sequence, stored_at, self.max_ahead))
+            .map(Input::Page)
+    }
+
+    fn items(&self, input: &Input) -> usize {
+        if let Input::Page(page) = input { page.len() } else { 1 }
+    }
+
+    fn keep(&self, input: &mut Input, items: &Range<usize>) {
+        if let Input::Page(page) = input {
+            page.keep(items);
+        }
+    }
+
+    fn item(&self, message: &Message, item: usize) -> Option<Vec<u8>> {
+        page_of_one(message.body(), item)
     }
 
     fn event_time(&self, input: &Input) -> Option<Timestamp> {
         match input {
-            Input::Tick(stored) => Some(stored.tick.at),
-            Input::Refused(_) => None,
+            Input::Page(page) => page.last_at(),
             Input::RuleChanged(change) => Some(change.ce_time()),
         }
     }
@@ -121,7 +134,7 @@ impl ConsumerService for AlertEngine {
     async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
         let changed = inputs.iter().filter_map(|input| match input {
             Input::RuleChanged(change) => Some(change.rule.id),
-            Input::Tick(_) | Input::Refused(_) => None,
+            Input::Page(_) => None,
         });
         let changed: Vec<Uuid> = changed.collect();
         if changed.is_empty() {
@@ -150,12 +163,14 @@ impl ConsumerService for AlertEngine {
         decided: &mut Decided<Changes>,
     ) -> Result<(), DecodeError> {
         match input {
-            Input::Tick(stored) => {
-                state.ticks += 1;
-                let firings = state.engine.evaluate(&stored);
-                decided.events.extend(firings.into_iter().filter_map(|firing| alert(firing, message)));
+            Input::Page(page) => {
+                state.ticks += page.ticks().len() as u64;
+                for tick in page.ticks() {
+                    let firings = state.engine.evaluate(&tick);
+                    decided.events.extend(firings.into_iter().filter_map(|firing| alert(firing, message)));
+                }
+                page.refused().iter().for_each(|refused| count_skipped(refused.refusal.as_str(), 1));
             }
-            Input::Refused(refusal) => count_skipped(refusal.as_str(), 1),
             Input::RuleChanged(change) if state.applied.get(&change.rule.id) >= Some(&change.revision) => {}
             Input::RuleChanged(change) => {
                 let (rule, status) = (change.rule.id, change.status.as_str());

@@ -306,16 +306,18 @@ CREATE TABLE public.candles (
     open numeric NOT NULL,
     open_at timestamp with time zone NOT NULL,
     open_sequence bigint NOT NULL,
+    open_index smallint NOT NULL,
     high numeric NOT NULL,
     low numeric NOT NULL,
     close numeric NOT NULL,
     close_at timestamp with time zone NOT NULL,
     close_sequence bigint NOT NULL,
+    close_index smallint NOT NULL,
     volume numeric NOT NULL,
     trades bigint NOT NULL
 );
 
-COMMENT ON TABLE public.candles IS 'Candles by the time that their interval starts. Open and close are the first and last tick by (time, sequence), so that late ticks correct a candle in any order.';
+COMMENT ON TABLE public.candles IS 'Candles by the time that their interval starts. Open and close are the first and last tick by (time, sequence, index), so that late ticks correct a candle in any order.';
 
 COMMENT ON COLUMN public.candles.trades IS 'The number of ticks.';
 
@@ -357,12 +359,15 @@ COMMENT ON COLUMN public.consumer_positions.stored_at IS 'When the broker stored
 CREATE TABLE public.dead_letters (
     stream text NOT NULL,
     sequence bigint NOT NULL,
+    index smallint,
     service text NOT NULL,
     reason text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-COMMENT ON TABLE public.dead_letters IS 'Messages that a service has given up. Two services that give up the same message make one dead letter.';
+COMMENT ON TABLE public.dead_letters IS 'Messages, and ticks of messages, that a service has given up. Two services that give up the same one make one dead letter.';
+
+COMMENT ON COLUMN public.dead_letters.index IS 'The index of the tick in its page; null where the whole message was given up.';
 
 CREATE TABLE public.deliveries (
     id uuid NOT NULL,
@@ -431,12 +436,16 @@ CREATE TABLE public.firings (
     reference_price numeric,
     reference_at timestamp with time zone,
     change_percent numeric,
+    trade_id text NOT NULL,
     sequence bigint NOT NULL,
+    index smallint NOT NULL,
     suppressed text,
     saved_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
 COMMENT ON TABLE public.firings IS 'Each time that a rule has fired, numbered from 1 for each rule.';
+
+COMMENT ON COLUMN public.firings.trade_id IS 'The id of the tick that fired; it is at (sequence, index) of stream TICKS.';
 
 COMMENT ON COLUMN public.firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
 
@@ -467,10 +476,11 @@ CREATE TABLE public.latest_prices (
     price numeric NOT NULL,
     size numeric,
     at timestamp with time zone NOT NULL,
-    sequence bigint NOT NULL
+    sequence bigint NOT NULL,
+    index smallint NOT NULL
 );
 
-COMMENT ON TABLE public.latest_prices IS 'The newest tick of each instrument by (at, sequence).';
+COMMENT ON TABLE public.latest_prices IS 'The newest tick of each instrument by (at, sequence, index).';
 
 CREATE TABLE public.leases (
     service text NOT NULL,
@@ -567,7 +577,7 @@ COMMENT ON COLUMN public.order_states.held IS 'The amount that the order holds w
 
 COMMENT ON COLUMN public.order_states.awaiting_alert_rule_id IS 'The rule whose firing the order still waits for; awaiting_alert_until is when that rule expires.';
 
-COMMENT ON COLUMN public.order_states.tick_sequence IS 'The last tick that was applied before this state was decided.';
+COMMENT ON COLUMN public.order_states.tick_sequence IS 'The last page of ticks that was applied before this state was decided.';
 
 CREATE TABLE public.orders (
     id uuid NOT NULL,
@@ -728,6 +738,7 @@ CREATE TABLE public.settlement_prices (
     price numeric NOT NULL,
     at timestamp with time zone NOT NULL,
     sequence bigint NOT NULL,
+    index smallint NOT NULL,
     CONSTRAINT amounts_in_range CHECK (((price > (0)::numeric) AND (price < '100000000000000'::numeric) AND (price = round(price, LEAST(18, (28 - length((trunc(price))::text)))))))
 );
 
@@ -750,21 +761,32 @@ COMMENT ON TABLE public.sign_ups IS 'Requests for an account, until the link in 
 COMMENT ON COLUMN public.sign_ups.contested IS 'Whether several sign-ups with this address have been open at a time. Each has its own password, and only one of them is the owner''s: then the link alone does not suffice.';
 
 CREATE TABLE public.ticks (
-    instrument_id integer NOT NULL,
     at timestamp with time zone NOT NULL,
-    trade_id text NOT NULL COLLATE pg_catalog."C",
+    received_at timestamp with time zone NOT NULL,
     sequence bigint NOT NULL,
+    instrument_id integer NOT NULL,
+    index smallint NOT NULL,
+    kind "char" NOT NULL,
+    source "char" NOT NULL,
     price numeric NOT NULL,
     size numeric,
-    kind text NOT NULL COLLATE pg_catalog."C",
-    source text NOT NULL COLLATE pg_catalog."C",
-    received_at timestamp with time zone NOT NULL,
+    trade_id text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT ticks_price_check CHECK ((price > (0)::numeric)),
     CONSTRAINT ticks_size_check CHECK ((size >= (0)::numeric))
 )
 PARTITION BY RANGE (at);
 
-COMMENT ON TABLE public.ticks IS 'Every tick once: a repeat has the same instrument, time and trade id. Partitioned by month; the history-writer creates partitions ahead. kind and source are those of the event tick.v1.';
+COMMENT ON TABLE public.ticks IS 'Every tick once: a repeat has the same instrument, time and trade id. Partitioned by month; the history-writer creates partitions ahead.';
+
+COMMENT ON COLUMN public.ticks.sequence IS 'The sequence in stream TICKS of the page that brought the tick first.';
+
+COMMENT ON COLUMN public.ticks.index IS 'The index of the tick in that page, from 0. Of ticks of one time, the one of the lower (sequence, index) came first.';
+
+COMMENT ON COLUMN public.ticks.kind IS 't for a trade, q for a quote, p for a polled price.';
+
+COMMENT ON COLUMN public.ticks.source IS 'l for live, b for a backfill, f for a file, s for the simulator.';
+
+COMMENT ON COLUMN public.ticks.trade_id IS 'The id of the tick. One that is derived from the time of the tick is stored without it, from the slash behind it on.';
 
 CREATE TABLE public.trades (
     order_id uuid NOT NULL,
@@ -778,6 +800,7 @@ CREATE TABLE public.trades (
     fee numeric NOT NULL,
     fee_bp integer NOT NULL,
     tick_sequence bigint NOT NULL,
+    tick_index smallint NOT NULL,
     tick_price numeric NOT NULL,
     tick_at timestamp with time zone NOT NULL,
     at timestamp with time zone NOT NULL,
@@ -793,7 +816,7 @@ COMMENT ON COLUMN public.trades.quote_amount IS 'The amount of the quote asset b
 
 COMMENT ON COLUMN public.trades.fee_bp IS 'The rate of the fee, in basis points of the quote amount before rounding.';
 
-COMMENT ON COLUMN public.trades.tick_sequence IS 'The tick that priced the trade; tick_price is its price, and tick_at its time.';
+COMMENT ON COLUMN public.trades.tick_sequence IS 'The page with the tick that priced the trade, at tick_index; tick_price is its price, and tick_at its time.';
 
 COMMENT ON COLUMN public.trades.hash IS 'The SHA-256 hash of all other columns.';
 
@@ -853,7 +876,7 @@ ALTER TABLE ONLY public.consumer_positions
     ADD CONSTRAINT consumer_positions_pkey PRIMARY KEY (consumer);
 
 ALTER TABLE ONLY public.dead_letters
-    ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (stream, sequence);
+    ADD CONSTRAINT dead_letters_stream_sequence_index_key UNIQUE NULLS NOT DISTINCT (stream, sequence, index);
 
 ALTER TABLE ONLY public.deliveries
     ADD CONSTRAINT deliveries_pkey PRIMARY KEY (id);

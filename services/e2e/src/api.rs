@@ -57,8 +57,12 @@ pub struct Firing {
     pub reference_at: Option<String>,
     /// The change against the reference price, in percent.
     pub change_percent: Option<Decimal>,
-    /// The sequence of the tick in its stream.
+    /// The id of the tick.
+    pub trade_id: String,
+    /// The sequence of the tick's page in its stream.
     pub stream_sequence: u64,
+    /// The index of the tick in its page.
+    pub stream_index: u16,
     /// The reason why no mail was sent.
     pub suppressed: Option<String>,
 }
@@ -76,8 +80,10 @@ pub struct StoredTick {
     pub size: Option<Decimal>,
     /// The venue's id of the trade.
     pub trade_id: String,
-    /// The sequence in its stream.
+    /// The sequence of its page in its stream.
     pub stream_sequence: u64,
+    /// The index in its page.
+    pub stream_index: u16,
 }
 
 /// The ticks of one interval.

@@ -1,7 +1,11 @@
-//! The one way out of this service: every source hands its messages to the publisher, which counts what was
-//! acknowledged.
+//! The one way out of this service: every source hands its ticks to the publisher, which sends them as pages and counts what
+//! was acknowledged.
+//!
+//! One publish is on its way at a time. What has come meanwhile goes out next, in as few pages as the order of each symbol
+//! allows: a quiet market gives pages of one tick, a file gives full ones, and nothing waits for a page to fill.
 
-use events::{OutboundMessage, Tick, Timestamp, Venue};
+use events::{Tick, Timestamp, Venue};
+use market_data::PageCollector;
 use metrics::{Counter, Gauge};
 use platform::{
     Broker, ServiceError, broker::publish::with_trace_context, clock, telemetry::trace_context::new_traceparent,
@@ -18,11 +22,6 @@ pub struct Summary {
     pub rounded: u64,
     /// The times of the oldest and the newest tick of the file.
     pub times: Option<(Timestamp, Timestamp)>,
-}
-
-/// Makes the message of a tick, which begins a new trace.
-pub(crate) fn tick_message(tick: &Tick, trade_id: &str) -> OutboundMessage {
-    with_trace_context(tick.to_message(trade_id), Some(new_traceparent()))
 }
 
 /// Publishes the ticks of one venue.
@@ -46,15 +45,24 @@ impl Publisher {
         Self { broker, venue, summary: Summary::default(), published, last_published_at, bad_lines, rounded }
     }
 
-    /// Publishes in order; returns when all is acknowledged, however long the broker is away.
-    pub(crate) async fn publish(&mut self, messages: &[OutboundMessage]) -> Result<(), ServiceError> {
-        self.broker.publish(messages).await?;
-        self.published.increment(messages.len() as u64);
-        if !messages.is_empty() {
+    /// Publishes ticks, each with its id, in order; returns when all are acknowledged, however long the broker is away.
+    pub(crate) async fn publish(
+        &mut self,
+        ticks: impl IntoIterator<Item = (Tick, String)>,
+    ) -> Result<(), ServiceError> {
+        let mut collector = PageCollector::default();
+        collector.extend(ticks);
+        let ticks = collector.ticks();
+        // Each page begins a new trace.
+        let pages = collector.into_messages().into_iter();
+        let pages: Vec<_> = pages.map(|page| with_trace_context(page, Some(new_traceparent()))).collect();
+        self.broker.publish(&pages).await?;
+        self.published.increment(ticks);
+        if ticks > 0 {
             // The time of this machine, not of the ticks: a source that replays a recorded day is not stale.
             self.last_published_at.set((clock::now().micros() / 1_000_000) as f64); // float: a gauge is one
         }
-        self.summary.published += messages.len() as u64;
+        self.summary.published += ticks;
         Ok(())
     }
 

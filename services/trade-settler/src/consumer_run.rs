@@ -3,10 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     mem,
+    ops::Range,
     time::Duration,
 };
 
-use events::{DepositRequested, OrderPlaced, OrderStatus, OutboundMessage, RejectReason, Timestamp};
+use events::{DepositRequested, OrderPlaced, OrderStatus, OutboundMessage, RejectReason, Timestamp, tick::page_of_one};
 use futures::future::BoxFuture;
 use ledger::{
     order_book::{OrderBook, OrderEvent, RestoreError},
@@ -152,6 +153,20 @@ impl ConsumerService for TradeSettler {
         decode(consumer, message, self.max_ahead)
     }
 
+    fn items(&self, input: &Input) -> usize {
+        if let Input::Page(page) = input { page.len() } else { 1 }
+    }
+
+    fn keep(&self, input: &mut Input, items: &Range<usize>) {
+        if let Input::Page(page) = input {
+            page.keep(items);
+        }
+    }
+
+    fn item(&self, message: &Message, item: usize) -> Option<Vec<u8>> {
+        page_of_one(message.body(), item)
+    }
+
     fn event_time(&self, input: &Input) -> Option<Timestamp> {
         input.at()
     }
@@ -204,16 +219,18 @@ impl ConsumerService for TradeSettler {
         decided: &mut Decided<Effects>,
     ) -> Result<(), InputError> {
         let State { book, filter, settled, without_row, deposits, .. } = state;
-        if !matches!(input, Input::Tick(_) | Input::Refused(_) | Input::Ignored) {
+        if !matches!(input, Input::Page(_) | Input::Ignored) {
             decided.effects.requested_at.push(message.stored_at);
         }
         match input {
-            Input::Tick(stored) => {
-                if filter.admits(&stored.tick, &stored.trade_id) {
-                    book.apply_tick(&stored.tick, stored.sequence, message.stored_at);
+            Input::Page(page) => {
+                for tick in page.ticks() {
+                    if filter.admits(&tick) {
+                        book.apply_tick(&tick, message.stored_at);
+                    }
                 }
+                page.refused().iter().for_each(|refused| count_skipped(refused.refusal.as_str(), 1));
             }
-            Input::Refused(refusal) => count_skipped(refusal.as_str(), 1),
             Input::Ignored => {}
             Input::Alert(alert) => book.apply_alert(&alert, message.stored_at),
             Input::Placed(placed) if without_row.get(&placed.order_id).is_some_and(|found| found.contains(&placed)) => {

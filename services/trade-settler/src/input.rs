@@ -1,8 +1,10 @@
 //! Reads the messages of the three streams.
 
-use events::{AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, Timestamp};
+use events::{
+    AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, TickPage, Timestamp,
+};
 use ledger::order_book::DepositError;
-use market_data::{MaxAhead, StoredTick, TickRefusal};
+use market_data::{MaxAhead, StoredPage};
 use platform::{DecodeError, Message};
 use thiserror::Error;
 use uuid::Uuid;
@@ -37,9 +39,8 @@ pub(crate) enum InputError {
 /// An event to apply to the order book.
 #[derive(Debug)]
 pub(crate) enum Input {
-    Tick(Box<StoredTick>),
-    /// A tick that nobody may use. The history-writer gives it up.
-    Refused(TickRefusal),
+    /// The ticks of a page. The history-writer gives up those that nobody may use.
+    Page(StoredPage),
     Alert(Box<AlertFired>),
     Placed(Box<OrderPlaced>),
     Cancel(Box<OrderCancelRequested>),
@@ -72,12 +73,12 @@ impl Input {
     /// Returns the time of the event.
     pub(crate) fn at(&self) -> Option<Timestamp> {
         Some(match self {
-            Self::Tick(stored) => stored.tick.at,
+            Self::Page(page) => return page.last_at(),
             Self::Alert(event) => event.ce_time(),
             Self::Placed(event) => event.ce_time(),
             Self::Cancel(event) => event.ce_time(),
             Self::Deposit(event) => event.ce_time(),
-            Self::Refused(_) | Self::Ignored => return None,
+            Self::Ignored => return None,
         })
     }
 }
@@ -88,9 +89,9 @@ pub(crate) fn decode(consumer: usize, message: &Message, max_ahead: MaxAhead) ->
         // Gaps in a feed are announced in the stream of ticks.
         (SERVICE, class) if class.starts_with("feed-") => Input::Ignored,
         (SERVICE, _) => {
-            let (tick, id) = (message.event()?, message.id());
-            let accepted = StoredTick::accept(tick, id, message.sequence, message.stored_at, max_ahead);
-            accepted.map_or_else(Input::Refused, |stored| Input::Tick(Box::new(stored)))
+            let (sequence, stored_at) = (message.sequence, message.stored_at);
+            let read = |body: &[u8]| StoredPage::read(body, sequence, stored_at, max_ahead);
+            Input::Page(message.read(TickPage::TYPE, read)?)
         }
         ("trade-settler-alerts", _) => Input::Alert(message.event().map(Box::new)?),
         (_, OrderPlaced::TYPE) => Input::Placed(message.event().map(Box::new)?),

@@ -70,6 +70,7 @@ pub fn trade(row: &TradeRow) -> Hash {
         .field(row.fee.normalize())
         .field(row.fee_bp)
         .field(row.tick_sequence)
+        .field(row.tick_index)
         .field(row.tick_price.normalize())
         .field(row.tick_at.micros())
         .field(row.at.micros())

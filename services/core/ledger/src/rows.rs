@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use events::{Asset, OrderRequest, OrderStatus, Price, RejectReason, Symbol, Timestamp, Venue, order::AlertTrigger};
-use market_data::MarketTicks;
+use market_data::{MarketTicks, TickPosition};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -82,7 +82,7 @@ pub struct OrderState {
     pub held: Option<(Asset, Decimal)>,
     /// The alert that the order waits for; none once it has fired, and for orders that no alert places.
     pub awaiting_alert: Option<AlertTrigger>,
-    /// The sequence of the last tick that was applied before the decision.
+    /// The sequence of the last page of ticks that was applied before the decision.
     pub tick_sequence: u64,
     /// The time of the event that caused the decision.
     pub updated_at: Timestamp,
@@ -111,8 +111,10 @@ pub struct TradeRow {
     pub fee: Decimal,
     /// The rate of the fee, in basis points of the quote amount.
     pub fee_bp: i32,
-    /// The sequence of the tick that priced the trade.
+    /// The sequence of the page that has the tick that priced the trade.
     pub tick_sequence: i64,
+    /// The index of that tick in its page.
+    pub tick_index: i16,
     /// The price of that tick.
     pub tick_price: Decimal,
     /// The time of that tick.
@@ -136,8 +138,8 @@ pub struct PriceRow {
     pub price: Price,
     /// The time of the tick.
     pub at: Timestamp,
-    /// The sequence of the tick in stream `TICKS`.
-    pub sequence: u64,
+    /// The position of the tick in stream `TICKS`.
+    pub position: TickPosition,
 }
 
 /// An asset, and the number of decimal places that an amount of it has.

@@ -19,7 +19,7 @@ pub use recording::{LineError, ReadOptions, RecordedTrade, Recording, RecordingE
 pub use replay_pacing::{ReplayClock, ReplaySpeed};
 pub use tick_ids::TickIds;
 pub use ticks::{
-    Admission, FromTheFuture, InstrumentId, MarketTicks, MaxAhead, NewestTicks, SkippedTicks, StoredTick, TickFilter,
-    TickRefusal,
+    Admission, FromTheFuture, InstrumentId, MarketTicks, MaxAhead, NewestTicks, PageCollector, RefusedTick,
+    SkippedTicks, StoredPage, StoredTick, TickFilter, TickPosition, TickRefusal,
 };
 pub use volume::Volume;

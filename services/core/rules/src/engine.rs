@@ -9,7 +9,7 @@ use std::{
 };
 
 use events::{
-    AlertFired, Baseline, Channel, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Target, Tick, Venue,
+    AlertFired, Baseline, Channel, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Target, Venue,
     money::change_percent,
     rule::{Change, RuleChange},
 };
@@ -47,7 +47,9 @@ impl RuleFiring {
             reference_price: firing.reference.map(|(price, _)| price),
             reference_at: firing.reference.map(|(_, at)| at),
             change_percent: firing.change_percent,
-            stream_sequence: firing.sequence,
+            trade_id: firing.trade_id,
+            stream_sequence: firing.position.sequence,
+            stream_index: firing.position.index,
             targets: vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }],
         })
     }
@@ -58,7 +60,8 @@ impl RuleFiring {
 pub struct Engine {
     symbols: HashMap<Symbol, Markets>,
     rules: HashMap<Uuid, RuleEntry>,
-    dirty_markets: BTreeSet<(Symbol, Venue)>,
+    /// The markets that have changed since they were taken, each once.
+    dirty_markets: Vec<(Symbol, Venue)>,
     dirty_rules: BTreeSet<Uuid>,
     firings: Vec<Firing>,
     skipped: SkippedTicks,
@@ -156,13 +159,12 @@ impl Engine {
     }
 
     /// Evaluates the rules of a tick's market and returns the firings, in the order of the rules' ids. A tick that is late
-    /// or a repeat evaluates nothing.
-    pub fn evaluate(&mut self, stored: &StoredTick) -> Vec<RuleFiring> {
-        let StoredTick { tick, trade_id, sequence } = stored;
-        let markets = self.symbols.entry(tick.symbol.clone()).or_default();
-        match markets.venues.get_mut(&tick.venue).map(|(market, _)| market.admit(tick.at, trade_id)) {
-            None => self.open_market(stored),
-            Some(Admission::New) => self.evaluate_in_market(tick, *sequence),
+    /// or a repeat evaluates nothing. Nothing is allocated for a tick that fires no rule.
+    pub fn evaluate(&mut self, tick: &StoredTick<'_>) -> Vec<RuleFiring> {
+        let market = self.symbols.get_mut(tick.symbol).and_then(|markets| markets.venues.get_mut(tick.venue));
+        match market.map(|(market, _)| market.admit(tick.at, tick.id)) {
+            None => self.open_market(tick),
+            Some(Admission::New) => self.evaluate_in_market(tick),
             Some(skipped) => {
                 self.skipped.count(skipped);
                 Vec::new()
@@ -178,9 +180,11 @@ impl Engine {
     /// Takes what has changed since the last call, for the store to save.
     pub fn take_changes(&mut self) -> Changes {
         let mut changes = Changes { firings: std::mem::take(&mut self.firings), ..Changes::default() };
+        self.dirty_markets.sort_unstable();
         for (symbol, venue) in std::mem::take(&mut self.dirty_markets) {
             let markets = self.symbols.get_mut(&symbol);
             if let Some((market, _)) = markets.and_then(|markets| markets.venues.get_mut(&venue)) {
+                market.is_dirty = false;
                 changes.markets.push(market.state());
                 changes.samples.extend(market.take_unsaved_samples());
                 changes.expired_samples.extend(market.prune());
@@ -196,41 +200,43 @@ impl Engine {
         changes
     }
 
-    fn open_market(&mut self, stored: &StoredTick) -> Vec<RuleFiring> {
-        let StoredTick { tick, sequence, .. } = stored;
-        let (symbol, venue) = (&tick.symbol, &tick.venue);
+    fn open_market(&mut self, tick: &StoredTick<'_>) -> Vec<RuleFiring> {
+        let (symbol, venue) = (tick.symbol, tick.venue);
         let markets = self.symbols.entry(symbol.clone()).or_default();
         let is_primary = *markets.primary.get_or_insert(venue.clone()) == *venue;
-        let market = Market::open(stored, is_primary);
+        let mut market = Market::open(tick, is_primary);
+        market.is_dirty = true;
         markets.venues.insert(venue.clone(), (market, Index::default()));
-        self.dirty_markets.insert((symbol.clone(), venue.clone()));
+        self.dirty_markets.push((symbol.clone(), venue.clone()));
         for id in std::mem::take(&mut markets.awaiting_first_tick) {
             self.index_unevaluated(id);
         }
         self.expire_rules(tick);
         let Some((_, index)) = self.market_mut(symbol, venue) else { return Vec::new() };
         let matches = index.evaluate(None, tick.price, tick.at);
-        self.apply_matches(tick, *sequence, matches)
+        self.apply_matches(tick, matches)
     }
 
-    fn evaluate_in_market(&mut self, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
+    fn evaluate_in_market(&mut self, tick: &StoredTick<'_>) -> Vec<RuleFiring> {
         self.expire_rules(tick);
-        let Some((market, index)) = self.market_mut(&tick.symbol, &tick.venue) else { return Vec::new() };
+        let Some((market, index)) = self.market_mut(tick.symbol, tick.venue) else { return Vec::new() };
         let matches = index.evaluate(Some(market), tick.price, tick.at);
-        market.record(sequence, tick.price, tick.at);
-        self.dirty_markets.insert((tick.symbol.clone(), tick.venue.clone()));
-        self.apply_matches(tick, sequence, matches)
+        market.record(tick);
+        if !std::mem::replace(&mut market.is_dirty, true) {
+            self.dirty_markets.push((tick.symbol.clone(), tick.venue.clone()));
+        }
+        self.apply_matches(tick, matches)
     }
 
-    fn apply_matches(&mut self, tick: &Tick, sequence: u64, mut matches: Matches) -> Vec<RuleFiring> {
+    fn apply_matches(&mut self, tick: &StoredTick<'_>, mut matches: Matches) -> Vec<RuleFiring> {
         for id in matches.newly_anchored {
             self.set_reference(id, Some((tick.price, tick.at)));
         }
         matches.fired.sort_unstable_by_key(|(id, _)| *id);
-        matches.fired.into_iter().filter_map(|(id, reference)| self.fire_rule(id, reference, tick, sequence)).collect()
+        matches.fired.into_iter().filter_map(|(id, reference)| self.fire_rule(id, reference, tick)).collect()
     }
 
-    fn fire_rule(&mut self, id: Uuid, reference: Option<Reference>, tick: &Tick, sequence: u64) -> Option<RuleFiring> {
+    fn fire_rule(&mut self, id: Uuid, reference: Option<Reference>, tick: &StoredTick<'_>) -> Option<RuleFiring> {
         let entry = self.rules.get_mut(&id)?;
         let (rule, state) = (entry.rule.clone(), &mut entry.state);
         let reference = reference.or(if is_anchored(rule.condition) { state.reference } else { None });
@@ -245,7 +251,8 @@ impl Engine {
             price: tick.price,
             reference,
             change_percent: reference.map(|(reference, _)| change_percent(tick.price, reference)),
-            sequence,
+            trade_id: tick.id.to_owned(),
+            position: tick.position,
             suppressed: in_cooldown.then_some(Suppression::Cooldown),
         };
         self.dirty_rules.insert(id);
@@ -264,8 +271,8 @@ impl Engine {
         Some(RuleFiring { rule, firing })
     }
 
-    fn expire_rules(&mut self, tick: &Tick) {
-        while let Some((_, index)) = self.market_mut(&tick.symbol, &tick.venue)
+    fn expire_rules(&mut self, tick: &StoredTick<'_>) {
+        while let Some((_, index)) = self.market_mut(tick.symbol, tick.venue)
             && let Some(id) = index.next_expired(tick.at)
         {
             self.unindex(id);

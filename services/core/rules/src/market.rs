@@ -16,6 +16,8 @@ const PRUNE_AT_LEAST: usize = 256;
 /// The memory of one market.
 #[derive(Debug)]
 pub(crate) struct Market {
+    /// Whether the market has changed since its state was taken to be saved.
+    pub(crate) is_dirty: bool,
     /// The state without the ids, which are in `newest`.
     state: MarketState,
     newest: NewestTicks,
@@ -25,16 +27,15 @@ pub(crate) struct Market {
 
 impl Market {
     /// Opens a market at its first tick.
-    pub(crate) fn open(first: &StoredTick, is_primary: bool) -> Self {
-        let StoredTick { tick, trade_id, sequence } = first;
+    pub(crate) fn open(tick: &StoredTick<'_>, is_primary: bool) -> Self {
         let state = MarketState {
             symbol: tick.symbol.clone(),
             venue: tick.venue.clone(),
             is_primary,
-            last_sequence: *sequence,
+            last_sequence: tick.position.sequence,
             last_at: tick.at,
             last_price: tick.price,
-            newest_ids: vec![trade_id.clone()],
+            newest_ids: vec![tick.id.to_owned()],
         };
         let mut market = Self::restore(state);
         market.add_sample(tick.price, tick.at);
@@ -45,6 +46,7 @@ impl Market {
     pub(crate) fn restore(mut state: MarketState) -> Self {
         let newest = NewestTicks::restore(state.last_at, std::mem::take(&mut state.newest_ids));
         Self {
+            is_dirty: false,
             state,
             newest,
             fine: Samples::new(Period::SECOND, FINE_WINDOW),
@@ -79,11 +81,11 @@ impl Market {
     }
 
     /// Records an evaluated tick, which is not older than the last one.
-    pub(crate) fn record(&mut self, sequence: u64, price: Price, at: Timestamp) {
-        self.state.last_sequence = sequence;
-        self.state.last_price = price;
-        self.state.last_at = at;
-        self.add_sample(price, at);
+    pub(crate) fn record(&mut self, tick: &StoredTick<'_>) {
+        self.state.last_sequence = tick.position.sequence;
+        self.state.last_price = tick.price;
+        self.state.last_at = tick.at;
+        self.add_sample(tick.price, tick.at);
     }
 
     /// Returns the last evaluated price at or before one window before `at`, on the window's grain.

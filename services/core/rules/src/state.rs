@@ -1,6 +1,7 @@
 //! What the engine remembers of each market and each rule, as it is saved and loaded.
 
 use events::{Price, Rule, RuleStatus, Symbol, Timestamp, Venue};
+use market_data::TickPosition;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ pub struct MarketState {
     pub venue: Venue,
     /// Whether the venue quoted the symbol first: rules without a venue watch it.
     pub is_primary: bool,
-    /// The stream sequence of the last evaluated tick.
+    /// The stream sequence of the page that has the last evaluated tick.
     pub last_sequence: u64,
     /// The time of the last evaluated tick.
     pub last_at: Timestamp,
@@ -96,8 +97,10 @@ pub struct Firing {
     pub reference: Option<Reference>,
     /// The change from the reference in percent, to 4 decimal places.
     pub change_percent: Option<Decimal>,
-    /// The sequence of the tick in stream `TICKS`.
-    pub sequence: u64,
+    /// The id of the tick.
+    pub trade_id: String,
+    /// The position of the tick in stream `TICKS`.
+    pub position: TickPosition,
     /// The reason why nobody is notified; none when the firing is published.
     pub suppressed: Option<Suppression>,
 }

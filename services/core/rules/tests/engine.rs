@@ -9,10 +9,9 @@ use events::{
     rule::{Change, PriceThreshold, RuleChange},
     tick::{TickKind, TickSource},
 };
-use market_data::StoredTick;
+use market_data::{StoredTick, TickPosition};
 use proptest::prelude::*;
-use rules::Engine;
-use rules::{EngineState, Firing};
+use rules::{Engine, EngineState, Firing, RuleFiring};
 use uuid::Uuid;
 
 fn symbol() -> Symbol {
@@ -37,8 +36,9 @@ fn tick(venue: Venue, at_ms: i64, price: &str) -> Tick {
     }
 }
 
-fn stored(tick: Tick, sequence: u64) -> StoredTick {
-    StoredTick { tick, trade_id: sequence.to_string(), sequence }
+/// Evaluates a tick whose sequence is also its id.
+fn evaluate(engine: &mut Engine, tick: &Tick, sequence: u64) -> Vec<RuleFiring> {
+    engine.evaluate(&StoredTick::of(tick, &sequence.to_string(), sequence, 0))
 }
 
 fn rule(number: u128, condition: &str) -> Rule {
@@ -70,9 +70,11 @@ fn check_prices(condition: &str, prices: &[&str], expected: &[(u64, Option<&str>
     engine.apply_change(change(&rule(1, condition), 1, RuleStatus::Active), 0);
     let mut fired = Vec::new();
     for (index, price) in prices.iter().enumerate() {
-        let firings = engine.evaluate(&stored(tick(venue(0), index as i64 * 30_000, price), index as u64 + 1));
+        let firings = evaluate(&mut engine, &tick(venue(0), index as i64 * 30_000, price), index as u64 + 1);
         fired.extend(
-            firings.iter().map(|f| (f.firing.sequence, f.firing.change_percent.map(|c| c.normalize().to_string()))),
+            firings
+                .iter()
+                .map(|f| (f.firing.position.sequence, f.firing.change_percent.map(|c| c.normalize().to_string()))),
         );
     }
     let expected: Vec<_> = expected.iter().map(|(tick, change)| (*tick, change.map(str::to_owned))).collect();
@@ -110,9 +112,9 @@ fn the_worked_example_fires_as_the_specification_says() {
 #[test]
 fn a_rule_that_is_created_later_measures_from_the_last_price() {
     let mut engine = Engine::default();
-    engine.evaluate(&stored(tick(venue(0), 0, "100"), 1));
+    evaluate(&mut engine, &tick(venue(0), 0, "100"), 1);
     engine.apply_change(change(&rule(1, r#"{"change": {"percent": "5"}}"#), 1, RuleStatus::Active), 1);
-    let fired = engine.evaluate(&stored(tick(venue(0), 1_000, "105"), 2));
+    let fired = evaluate(&mut engine, &tick(venue(0), 1_000, "105"), 2);
     assert_eq!(fired.len(), 1);
     assert_eq!(fired[0].firing.reference.map(|(price, _)| price.to_string()), Some("100".into()));
 }
@@ -122,10 +124,10 @@ fn a_rule_change_that_comes_late_or_twice_has_no_effect() {
     let (mut engine, watched) = (Engine::default(), rule(1, r#"{"price": {"above": "1"}}"#));
     engine.apply_change(change(&watched, 3, RuleStatus::Paused), 0);
     engine.apply_change(change(&watched, 2, RuleStatus::Active), 0);
-    assert!(engine.evaluate(&stored(tick(venue(0), 0, "5"), 1)).is_empty());
+    assert!(evaluate(&mut engine, &tick(venue(0), 0, "5"), 1).is_empty());
     engine.apply_change(change(&watched, 4, RuleStatus::Active), 1);
     engine.apply_change(change(&watched, 4, RuleStatus::Active), 1);
-    assert_eq!(engine.evaluate(&stored(tick(venue(0), 1_000, "6"), 2)).len(), 1);
+    assert_eq!(evaluate(&mut engine, &tick(venue(0), 1_000, "6"), 2).len(), 1);
 }
 
 /// The same rule at another venue.
@@ -139,8 +141,8 @@ fn fired(engine: &mut Engine, first: u64, prices: &[(u8, &str)]) -> Vec<u64> {
     let ticks = (first..).zip(prices);
     let mut fired = Vec::new();
     for (sequence, (at, price)) in ticks {
-        let firings = engine.evaluate(&stored(tick(venue(*at), sequence as i64 * 1_000, price), sequence));
-        fired.extend(firings.iter().map(|fired| fired.firing.sequence));
+        let firings = evaluate(engine, &tick(venue(*at), sequence as i64 * 1_000, price), sequence);
+        fired.extend(firings.iter().map(|fired| fired.firing.position.sequence));
     }
     fired
 }
@@ -206,14 +208,14 @@ fn a_rule_that_is_done_stays_done_when_a_change_crosses_its_last_firing() {
     let once = Rule { repeat: Repeat::Once, ..rule(1, r#"{"price": {"above": "1"}}"#) };
     let mut engine = Engine::default();
     engine.apply_change(change(&once, 1, RuleStatus::Active), 0);
-    assert_eq!(engine.evaluate(&stored(tick(venue(0), 0, "5"), 1)).len(), 1);
+    assert_eq!(evaluate(&mut engine, &tick(venue(0), 0, "5"), 1).len(), 1);
     let mut saved = Saved::default();
     saved.save(&mut engine, std::slice::from_ref(&once));
     let mut engine = Engine::restore(saved.load());
     engine.apply_change(change(&once, 2, RuleStatus::Paused), 1);
     engine.apply_change(change(&once, 3, RuleStatus::Active), 1);
-    engine.evaluate(&stored(tick(venue(0), 1_000, "0.5"), 2));
-    assert!(engine.evaluate(&stored(tick(venue(0), 2_000, "5"), 3)).is_empty());
+    evaluate(&mut engine, &tick(venue(0), 1_000, "0.5"), 2);
+    assert!(evaluate(&mut engine, &tick(venue(0), 2_000, "5"), 3).is_empty());
 }
 
 /// The state as the database would save it.
@@ -387,7 +389,8 @@ impl Watched {
             price: tick.price,
             reference,
             change_percent: reference.map(|(then, _)| events::money::change_percent(tick.price, then)),
-            sequence,
+            trade_id: sequence.to_string(),
+            position: TickPosition { sequence, index: 0 },
             suppressed: in_cooldown.then_some(rules::Suppression::Cooldown),
         }
     }
@@ -477,16 +480,17 @@ proptest! {
                     sequence += 1;
                     now_ms += after_ms;
                     let tick = tick(venue(number), now_ms, &format!("{}.{:02}", cents / 100, cents % 100));
-                    ticks.push(stored(tick.clone(), sequence));
-                    let fired = engine.evaluate(&ticks[ticks.len() - 1]).into_iter().map(|fired| fired.firing);
+                    let fired = evaluate(&mut engine, &tick, sequence).into_iter().map(|fired| fired.firing);
                     prop_assert_eq!(fired.collect::<Vec<_>>(), naive.evaluate(&tick, sequence));
+                    ticks.push((tick, sequence.to_string()));
                 }
                 // The naive engine does not receive a repeat.
                 Step::Repeat(_) if ticks.is_empty() => {}
                 Step::Repeat(index) => {
                     sequence += 1;
                     let recent = &ticks[ticks.len().saturating_sub(6)..];
-                    let repeat = StoredTick { sequence, ..index.get(recent).clone() };
+                    let (tick, id) = index.get(recent);
+                    let repeat = StoredTick::of(tick, id, sequence, 0);
                     prop_assert!(engine.evaluate(&repeat).is_empty(), "a repeat fires nothing");
                 }
                 Step::Venue { rule, venue: number } => {

@@ -11,7 +11,7 @@ CREATE TABLE schema_format (
 CREATE UNIQUE INDEX schema_format_single_row ON schema_format ((true));
 COMMENT ON TABLE schema_format IS
     'The format number of this schema, in one row. A build refuses a database of another format.';
-INSERT INTO schema_format (format) VALUES (2);
+INSERT INTO schema_format (format) VALUES (3);
 
 -- Consumers and the outbox ---------------------------------------------------------------------------------------------
 
@@ -72,13 +72,15 @@ COMMENT ON COLUMN outbox.event_count IS 'The number of events in this row.';
 CREATE TABLE dead_letters (
     stream     text        NOT NULL,
     sequence   bigint      NOT NULL,
+    index      smallint,
     service    text        NOT NULL,
     reason     text        NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (stream, sequence)
+    UNIQUE NULLS NOT DISTINCT (stream, sequence, index)
 );
 COMMENT ON TABLE dead_letters IS
-    'Messages that a service has given up. Two services that give up the same message make one dead letter.';
+    'Messages, and ticks of messages, that a service has given up. Two services that give up the same one make one dead letter.';
+COMMENT ON COLUMN dead_letters.index IS 'The index of the tick in its page; null where the whole message was given up.';
 
 -- Price history --------------------------------------------------------------------------------------------------------
 
@@ -94,20 +96,28 @@ COMMENT ON TABLE instruments IS 'One symbol at one venue.';
 COMMENT ON COLUMN instruments.is_primary IS
     'The venue quoted the symbol first. It stays the primary one: sequences of the stream would begin anew with the stream.';
 
+-- The columns are in an order in which no row has padding.
 CREATE TABLE ticks (
-    instrument_id integer     NOT NULL,
     at            timestamptz NOT NULL,
-    trade_id      text        NOT NULL COLLATE "C",
+    received_at   timestamptz NOT NULL,
     sequence      bigint      NOT NULL,
+    instrument_id integer     NOT NULL,
+    index         smallint    NOT NULL,
+    kind          "char"      NOT NULL,
+    source        "char"      NOT NULL,
     price         numeric     NOT NULL CHECK (price > 0),
     size          numeric     CHECK (size >= 0),
-    kind          text        NOT NULL COLLATE "C",
-    source        text        NOT NULL COLLATE "C",
-    received_at   timestamptz NOT NULL,
+    trade_id      text        NOT NULL COLLATE "C",
     PRIMARY KEY (instrument_id, at, trade_id)
 ) PARTITION BY RANGE (at);
 COMMENT ON TABLE ticks IS
-    'Every tick once: a repeat has the same instrument, time and trade id. Partitioned by month; the history-writer creates partitions ahead. kind and source are those of the event tick.v1.';
+    'Every tick once: a repeat has the same instrument, time and trade id. Partitioned by month; the history-writer creates partitions ahead.';
+COMMENT ON COLUMN ticks.sequence IS 'The sequence in stream TICKS of the page that brought the tick first.';
+COMMENT ON COLUMN ticks.index IS 'The index of the tick in that page, from 0. Of ticks of one time, the one of the lower (sequence, index) came first.';
+COMMENT ON COLUMN ticks.trade_id IS
+    'The id of the tick. One that is derived from the time of the tick is stored without it, from the slash behind it on.';
+COMMENT ON COLUMN ticks.kind IS 't for a trade, q for a quote, p for a polled price.';
+COMMENT ON COLUMN ticks.source IS 'l for live, b for a backfill, f for a file, s for the simulator.';
 
 CREATE TABLE dropped_tick_months (
     first_day date PRIMARY KEY
@@ -120,9 +130,10 @@ CREATE TABLE latest_prices (
     price         numeric     NOT NULL,
     size          numeric,
     at            timestamptz NOT NULL,
-    sequence      bigint      NOT NULL
+    sequence      bigint      NOT NULL,
+    index         smallint    NOT NULL
 );
-COMMENT ON TABLE latest_prices IS 'The newest tick of each instrument by (at, sequence).';
+COMMENT ON TABLE latest_prices IS 'The newest tick of each instrument by (at, sequence, index).';
 
 CREATE TABLE candles (
     instrument_id    integer     NOT NULL REFERENCES instruments,
@@ -131,17 +142,19 @@ CREATE TABLE candles (
     open             numeric     NOT NULL,
     open_at          timestamptz NOT NULL,
     open_sequence    bigint      NOT NULL,
+    open_index       smallint    NOT NULL,
     high             numeric     NOT NULL,
     low              numeric     NOT NULL,
     close            numeric     NOT NULL,
     close_at         timestamptz NOT NULL,
     close_sequence   bigint      NOT NULL,
+    close_index      smallint    NOT NULL,
     volume           numeric     NOT NULL,
     trades           bigint      NOT NULL,
     PRIMARY KEY (instrument_id, interval_seconds, start)
 );
 COMMENT ON TABLE candles IS
-    'Candles by the time that their interval starts. Open and close are the first and last tick by (time, sequence), so that late ticks correct a candle in any order.';
+    'Candles by the time that their interval starts. Open and close are the first and last tick by (time, sequence, index), so that late ticks correct a candle in any order.';
 COMMENT ON COLUMN candles.trades IS 'The number of ticks.';
 
 -- A partition can be created and dropped by its table's owner alone. The history-writer may call these functions instead of
@@ -216,12 +229,16 @@ CREATE TABLE firings (
     reference_price numeric,
     reference_at    timestamptz,
     change_percent  numeric,
+    trade_id        text        NOT NULL,
     sequence        bigint      NOT NULL,
+    index           smallint    NOT NULL,
     suppressed      text,
     saved_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (rule_id, number)
 );
 COMMENT ON TABLE firings IS 'Each time that a rule has fired, numbered from 1 for each rule.';
+COMMENT ON COLUMN firings.trade_id IS
+    'The id of the tick that fired; it is at (sequence, index) of stream TICKS.';
 COMMENT ON COLUMN firings.saved_at IS
     'When the firing was saved, by the clock of the database: fired_at is the time of the tick, which a recording has of long ago.';
 COMMENT ON COLUMN firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
@@ -545,7 +562,7 @@ COMMENT ON COLUMN order_states.queue_rank IS 'The FIFO rank among open orders at
 COMMENT ON COLUMN order_states.held IS 'The amount that the order holds while it is open.';
 COMMENT ON COLUMN order_states.awaiting_alert_rule_id IS
     'The rule whose firing the order still waits for; awaiting_alert_until is when that rule expires.';
-COMMENT ON COLUMN order_states.tick_sequence IS 'The last tick that was applied before this state was decided.';
+COMMENT ON COLUMN order_states.tick_sequence IS 'The last page of ticks that was applied before this state was decided.';
 
 CREATE TABLE trades (
     order_id      uuid        PRIMARY KEY,
@@ -559,6 +576,7 @@ CREATE TABLE trades (
     fee           numeric     NOT NULL,
     fee_bp        integer     NOT NULL,
     tick_sequence bigint      NOT NULL,
+    tick_index    smallint    NOT NULL,
     tick_price    numeric     NOT NULL,
     tick_at       timestamptz NOT NULL,
     at            timestamptz NOT NULL,
@@ -576,7 +594,8 @@ CREATE INDEX trades_user ON trades (user_id, posting_id);
 COMMENT ON TABLE trades IS 'The trade of each filled order. An order trades once, as a whole.';
 COMMENT ON COLUMN trades.quote_amount IS 'The amount of the quote asset before the fee.';
 COMMENT ON COLUMN trades.fee_bp IS 'The rate of the fee, in basis points of the quote amount before rounding.';
-COMMENT ON COLUMN trades.tick_sequence IS 'The tick that priced the trade; tick_price is its price, and tick_at its time.';
+COMMENT ON COLUMN trades.tick_sequence IS
+    'The page with the tick that priced the trade, at tick_index; tick_price is its price, and tick_at its time.';
 COMMENT ON COLUMN trades.hash IS 'The SHA-256 hash of all other columns.';
 
 CREATE TABLE deposits (
@@ -609,6 +628,7 @@ CREATE TABLE settlement_prices (
     price      numeric     NOT NULL,
     at         timestamptz NOT NULL,
     sequence   bigint      NOT NULL,
+    index      smallint    NOT NULL,
     PRIMARY KEY (symbol, venue),
     CONSTRAINT amounts_in_range CHECK (
         price > 0 AND price < 1e14 AND price = round(price, least(18, 28 - length(trunc(price)::text))))

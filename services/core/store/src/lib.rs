@@ -337,3 +337,8 @@ fn optional_size(value: Option<Decimal>) -> Result<Option<Size>, AmountError> {
 fn bigint(sequence: u64) -> i64 {
     sequence as i64
 }
+
+/// Converts the index of a tick in its page, of which there are at most 500, to a `smallint`.
+fn smallint(index: u16) -> i16 {
+    index as i16
+}

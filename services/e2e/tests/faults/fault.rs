@@ -321,7 +321,7 @@ async fn leave(mut process: Process, Instance { role, name, .. }: &Instance, rec
 async fn attack(url: &str) {
     let mut nats = RawNats::connect(url).await;
     let classes = [
-        ("ticks.faults.X-USD", "tick.v1"),
+        ("ticks.faults.X-USD", "ticks.v1"),
         ("rules.X-USD.x", "rule-changed.v1"),
         ("orders.X-USD.x", "order-placed.v1"),
         ("alerts.X-USD", "alert-fired.v1"),

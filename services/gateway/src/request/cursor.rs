@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use events::{Symbol, Timestamp};
-use store::market::queries::TickCursor;
+use store::market::queries::{TickCursor, TickPosition};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},
@@ -116,17 +116,20 @@ impl CursorKey for Timestamp {
 /// A list of ticks goes on from its last one, in the order that the request asks for.
 impl CursorKey for TickCursor {
     fn to_text(&self) -> String {
-        format!("{}.{}", self.at.micros(), self.sequence)
+        format!("{}.{}.{}", self.at.micros(), self.position.sequence, self.position.index)
     }
     fn from_text(text: &str) -> Option<Self> {
-        let (at, sequence) = text.split_once('.')?;
+        let (at, position) = text.split_once('.')?;
+        let (sequence, index) = position.split_once('.')?;
         let at = Timestamp::from_micros(at.parse().ok()?).ok()?;
         // A sequence is a bigint where it is stored.
         let sequence = sequence.parse::<i64>().ok().and_then(|sequence| u64::try_from(sequence).ok())?;
-        Some(Self { at, sequence })
+        // And the index of a tick a smallint.
+        let index = index.parse::<i16>().ok().and_then(|index| u16::try_from(index).ok())?;
+        Some(Self { at, position: TickPosition { sequence, index } })
     }
     fn pattern() -> String {
-        r"[0-9]{1,16}\.[0-9]{1,18}".into()
+        r"[0-9]{1,16}\.[0-9]{1,18}\.[0-9]{1,4}".into()
     }
 }
 
@@ -144,7 +147,8 @@ mod tests {
             text
         }
         let at: Timestamp = "2018-04-05T00:01:00Z".parse().expect("a time");
-        let history = |sequence| -> HistoryCursor { ListCursor(TickCursor { at, sequence }) };
+        let position = |sequence| TickPosition { sequence, index: 3 };
+        let history = |sequence| -> HistoryCursor { ListCursor(TickCursor { at, position: position(sequence) }) };
         let texts = [
             check::<i64, 'f'>(ListCursor(7)),
             check::<i64, 't'>(ListCursor(7)),
@@ -182,6 +186,6 @@ mod tests {
         // The largest of what the patterns allow.
         assert!(FiringCursor::decode("f999999999999999999").is_some());
         assert!(CandleCursor::decode("c9999999999999999").is_some());
-        assert!(HistoryCursor::decode("h9999999999999999.999999999999999999").is_some());
+        assert!(HistoryCursor::decode("h9999999999999999.999999999999999999.9999").is_some());
     }
 }

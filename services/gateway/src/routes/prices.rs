@@ -56,17 +56,20 @@ pub(crate) struct Tick {
     size: Option<Size>,
     /// `trade`, `quote` or `poll`.
     #[schema(example = "trade")]
-    kind: String,
+    kind: &'static str,
     /// The trade id of the venue, or one that is derived from time, price and size.
     #[schema(example = "123456")]
     trade_id: String,
-    /// The sequence of the tick in the stream `TICKS`.
+    /// The sequence in the stream `TICKS` of the page that has the tick.
     stream_sequence: u64,
+    /// The index of the tick in its page.
+    stream_index: u16,
 }
 
 impl From<TickRecord> for Tick {
-    fn from(TickRecord { venue, trade_id, sequence, price, size, at, kind }: TickRecord) -> Self {
-        Self { venue, at, price, size, kind, trade_id, stream_sequence: sequence }
+    fn from(TickRecord { venue, trade_id, position, price, size, at, kind }: TickRecord) -> Self {
+        let (stream_sequence, stream_index) = (position.sequence, position.index);
+        Self { venue, at, price, size, kind: kind.as_str(), trade_id, stream_sequence, stream_index }
     }
 }
 
@@ -251,7 +254,7 @@ pub(crate) async fn history(
     let ticks = queries::list_ticks(&state.store, &symbol, &range, order, cursor).await?;
     require_quoted(&state, &symbol, ticks.is_empty()).await?;
     let cursor_behind =
-        |tick: &TickRecord| -> HistoryCursor { ListCursor(TickCursor { at: tick.at, sequence: tick.sequence }) };
+        |tick: &TickRecord| -> HistoryCursor { ListCursor(TickCursor { at: tick.at, position: tick.position }) };
     Ok(Json(Page::new(ticks, list.limit, cursor_behind)))
 }
 

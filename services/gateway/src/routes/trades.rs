@@ -35,8 +35,10 @@ pub(crate) struct Trade {
     quote_amount: Amount,
     /// The fee, in the quote asset.
     fee: Amount,
-    /// The sequence in the stream `TICKS` of the tick that priced the trade.
+    /// The sequence in the stream `TICKS` of the page that has the tick that priced the trade.
     tick_sequence: u64,
+    /// The index of that tick in its page.
+    tick_index: u16,
     /// The price of that tick.
     tick_price: Price,
     /// The posting of the ledger.
@@ -57,6 +59,7 @@ impl From<trades::Trade> for Trade {
             quote_amount: trade.quote_amount,
             fee: trade.fee,
             tick_sequence: trade.tick_sequence,
+            tick_index: trade.tick_index,
             tick_price: trade.tick_price,
             posting_id: trade.posting_id,
             at: trade.at,

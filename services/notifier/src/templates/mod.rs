@@ -204,7 +204,7 @@ pub(crate) mod tests {
             "condition": {"change": {"percent": "5"}},
             "fired_at": "2018-04-05T13:45:00Z", "price": "6804.91",
             "reference_price": "6468.00", "reference_at": "2018-04-05T11:40:00Z", "change_percent": "5.2089",
-            "stream_sequence": 42, "targets": [{"channel": "email", "address": "ada@example.com"}],
+            "trade_id": "7", "stream_sequence": 42, "stream_index": 0, "targets": [{"channel": "email", "address": "ada@example.com"}],
         });
         let Value::Object(changes) = changes else { panic!("an object") };
         alert.as_object_mut().expect("an object").extend(changes);
@@ -216,7 +216,7 @@ pub(crate) mod tests {
         let trade = json!({
             "id": "00000000-0000-0000-0000-000000000003-1", "order_id": "00000000-0000-0000-0000-000000000003",
             "user_id": "00000000-0000-0000-0000-000000000005", "symbol": "BTC-USD", "side": side, "size": "0.1",
-            "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_sequence": 42, "tick_price": "6801.51",
+            "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_sequence": 42, "tick_index": 0, "tick_price": "6801.51",
             "posting_id": 9, "at": "2018-04-05T13:45:00Z",
         });
         serde_json::from_value(trade).expect("a trade")

@@ -8,7 +8,7 @@ pub mod simulator;
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
-use events::Venue;
+use events::{Tick, Venue};
 use market_data::ReplaySpeed;
 use reqwest::Url;
 use serde::Deserialize;
@@ -128,6 +128,12 @@ impl TryFrom<String> for Speed {
     fn try_from(text: String) -> Result<Self, SourceError> {
         text.parse()
     }
+}
+
+/// Adds the id that is derived from the tick: none is the second of equal ones.
+fn with_derived_id(tick: Tick) -> (Tick, String) {
+    let id = tick.derived_trade_id();
+    (tick, id)
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use serde::Deserialize;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
-    publisher::{Publisher, tick_message},
-    sources::RunMode,
+    publisher::Publisher,
+    sources::{RunMode, with_derived_id},
 };
 
 /// Section `price_ingestor.simulator` of the settings.
@@ -70,8 +70,7 @@ pub(crate) async fn run(
         }
         // The id contains the time, so that a restart with the same seed repeats prices and not ids.
         let ticks = walks.step(publisher.venue(), clock::now());
-        let messages: Vec<_> = ticks.iter().map(|tick| tick_message(tick, &tick.derived_trade_id())).collect();
-        publisher.publish(&messages).await?;
+        publisher.publish(ticks.into_iter().map(with_derived_id)).await?;
         if mode == RunMode::Once {
             return Ok(());
         }

@@ -18,7 +18,7 @@ use anyhow::{Context, bail};
 use crate::settings::Settings;
 
 /// The format of the data directory. It is increased whenever a build cannot use the directory of an earlier one.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The file with the format's number. Builds before format 1 did not write it.
 const FORMAT_FILE: &str = "format";
 /// Entries that every data directory has after its first start, in all formats.
@@ -156,7 +156,7 @@ mod tests {
         // Mails may be there before the first start.
         fs::create_dir_all(folder.join("outbox")).expect("a folder");
         drop(DataDir::open(&folder).expect("a new directory"));
-        assert_eq!(fs::read_to_string(folder.join(FORMAT_FILE)).expect("a format"), "1\n");
+        assert_eq!(fs::read_to_string(folder.join(FORMAT_FILE)).expect("a format"), "2\n");
         drop(DataDir::open(&folder).expect("the same directory"));
         fs::remove_dir_all(&folder).expect("removed");
     }
@@ -164,7 +164,8 @@ mod tests {
     #[test]
     fn another_format_is_refused_and_nothing_is_touched() {
         for (name, file, text, found) in [
-            ("newer", FORMAT_FILE, "2\n", "format 2,"),
+            ("newer", FORMAT_FILE, "3\n", "format 3,"),
+            ("older", FORMAT_FILE, "1\n", "format 1,"),
             ("earlier", "links.secret", "s", "format of an earlier build,"),
         ] {
             let folder = folder(name);
@@ -173,7 +174,7 @@ mod tests {
             let before = entries(&folder);
             let Err(error) = DataDir::open(&folder) else { panic!("{name} is opened") };
             let message = error.to_string();
-            assert!(message.contains(found) && message.contains("needs format 1"), "{message}");
+            assert!(message.contains(found) && message.contains("needs format 2"), "{message}");
             assert_eq!(entries(&folder), before, "{name}");
             fs::remove_dir_all(&folder).expect("removed");
         }

@@ -73,6 +73,7 @@ mod tests {
             fee: Decimal::new(2, 0),
             fee_bp: 10,
             tick_sequence: 1,
+            tick_index: 0,
             tick_price: Decimal::new(4_000, 0),
             tick_at: Timestamp::EPOCH,
             at: Timestamp::EPOCH,

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, mem};
 
 use events::{Price, Symbol, Timestamp, Venue};
+use market_data::TickPosition;
 use uuid::Uuid;
 
 use crate::{rows::PriceRow, trigger_book::TriggerBook};
@@ -12,7 +13,7 @@ use crate::{rows::PriceRow, trigger_book::TriggerBook};
 pub(super) struct Quote {
     pub(super) price: Price,
     pub(super) at: Timestamp,
-    pub(super) sequence: u64,
+    pub(super) position: TickPosition,
 }
 
 /// A symbol at all its venues.
@@ -36,11 +37,11 @@ struct VenueMarket {
 impl SymbolMarket {
     /// Restores the saved price of a venue.
     pub(super) fn restore(&mut self, row: PriceRow) {
-        let PriceRow { symbol: _, venue, is_primary, price, at, sequence } = row;
+        let PriceRow { symbol: _, venue, is_primary, price, at, position } = row;
         if is_primary {
             self.primary = Some(venue.clone());
         }
-        self.venues.entry(venue).or_default().latest = Some(Quote { price, at, sequence });
+        self.venues.entry(venue).or_default().latest = Some(Quote { price, at, position });
     }
 
     /// Returns the newest price at the venue of an order, or at the primary venue for an order that names none.
@@ -85,9 +86,9 @@ impl SymbolMarket {
             if !mem::take(&mut market.is_unsaved) {
                 return None;
             }
-            let Quote { price, at, sequence } = market.latest?;
+            let Quote { price, at, position } = market.latest?;
             let (symbol, is_primary) = (symbol.clone(), primary == Some(venue));
-            Some(PriceRow { symbol, venue: venue.clone(), is_primary, price, at, sequence })
+            Some(PriceRow { symbol, venue: venue.clone(), is_primary, price, at, position })
         });
         rows.collect()
     }

@@ -12,10 +12,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use events::{
     AlertFired, Asset, DepositRequested, OrderCancelRequested, OrderPlaced, OrderRequest, OrderStatus, OrderUpdated,
-    OutboundMessage, Period, RejectReason, Symbol, Tick, Timestamp, TradeSettled,
+    OutboundMessage, Period, RejectReason, Symbol, Timestamp, TradeSettled,
     order::AlertTrigger,
     order_request::{OrderKind, TimeInForce},
 };
+use market_data::StoredTick;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -171,7 +172,7 @@ impl OrderBook {
         std::mem::take(&mut self.events)
     }
 
-    /// Records that a message of stream `TICKS` is applied, also one that is no tick, so that the sequence that a decision
+    /// Records that a message of stream `TICKS` is applied, also one that has no ticks, so that the sequence that a decision
     /// names does not depend on restarts.
     pub fn advance_ticks(&mut self, sequence: u64) {
         self.last_tick = sequence;
@@ -182,22 +183,28 @@ impl OrderBook {
     ///
     /// A tick that is older than the newest of its symbol at its venue is late and changes nothing. A tick from further in the future than a
     /// price may be old is an error of its venue; it changes nothing, because it would make every other price look old.
-    pub fn apply_tick(&mut self, tick: &Tick, sequence: u64, stored_at: Timestamp) {
-        self.advance_ticks(sequence);
+    pub fn apply_tick(&mut self, tick: &StoredTick<'_>, stored_at: Timestamp) {
+        self.advance_ticks(tick.position.sequence);
         if tick.at > stored_at.after(self.policy.max_price_age) {
             return;
         }
-        let quote = Quote { price: tick.price, at: tick.at, sequence };
-        if !self.markets.entry(tick.symbol.clone()).or_default().apply(&tick.venue, quote) {
+        let quote = Quote { price: tick.price, at: tick.at, position: tick.position };
+        if !self.markets.contains_key(tick.symbol) {
+            self.markets.insert(tick.symbol.clone(), SymbolMarket::default());
+        }
+        let Some(market) = self.markets.get_mut(tick.symbol) else { return };
+        if !market.apply(tick.venue, quote) {
             return;
         }
-        self.unsaved.prices.insert(tick.symbol.clone());
+        if !self.unsaved.prices.contains(tick.symbol) {
+            self.unsaved.prices.insert(tick.symbol.clone());
+        }
         self.newest_at = self.newest_at.max(tick.at);
         self.expire_awaiting_alert();
         if self.is_stale(quote, stored_at) {
             return;
         }
-        let reached = self.markets.get_mut(&tick.symbol).map(|market| market.take_reached(&tick.venue, tick.price));
+        let reached = self.markets.get_mut(tick.symbol).map(|market| market.take_reached(tick.venue, tick.price));
         for order in reached.unwrap_or_default() {
             if let Some(open) = self.take_open(order) {
                 self.fill_open(open, Ok(quote), tick.at);

@@ -8,6 +8,7 @@ use events::{
     order::AlertTrigger,
 };
 use ledger::order_book::{OrderBook, OrderEvent, PriceAge};
+use market_data::StoredTick;
 use rust_decimal::Decimal;
 use serde_json::json;
 use uuid::Uuid;
@@ -198,7 +199,7 @@ fn a_late_tick_and_one_from_the_future_change_nothing() {
     harness.tick("5200", 10);
     harness.tick("4000", 9);
     let future = crate::harness::tick("BTC-USD", "1", 10_000);
-    harness.book.apply_tick(&future, 4, second(11));
+    harness.book.apply_tick(&StoredTick::of(&future, "1", 4, 0), second(11));
     let order = harness.place(json!({ "side": "sell", "type": "limit", "size": "1", "price": "5200" }));
     assert_eq!(harness.status(order), (Filled, None));
 }

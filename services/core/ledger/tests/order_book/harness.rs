@@ -12,6 +12,7 @@ use ledger::{
     amounts::Rates,
     order_book::{OrderBook, OrderEvent, Policy, PriceAge},
 };
+use market_data::StoredTick;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -63,7 +64,7 @@ pub(crate) fn alert(rule_id: Uuid) -> AlertFired {
     let alert = json!({
         "id": format!("{rule_id}-1"), "rule_id": rule_id, "number": 1, "symbol": "BTC-USD", "venue": "test",
         "condition": {"price": {"above": "1"}}, "fired_at": second(2), "price": "5000", "reference_price": null,
-        "reference_at": null, "change_percent": null, "stream_sequence": 1, "targets": [],
+        "reference_at": null, "change_percent": null, "trade_id": "1", "stream_sequence": 1, "stream_index": 0, "targets": [],
     });
     serde_json::from_value(alert).expect("an alert")
 }
@@ -125,14 +126,16 @@ impl Harness {
     /// Applies a tick that was made at one time and stored at another.
     pub(crate) fn tick_stored(&mut self, symbol: &str, price: &str, at: i64, stored_at: i64) {
         self.ticks += 1;
-        self.book.apply_tick(&tick(symbol, price, at), self.ticks, second(stored_at));
+        let tick = tick(symbol, price, at);
+        self.book.apply_tick(&StoredTick::of(&tick, "1", self.ticks, 0), second(stored_at));
         self.save();
     }
 
     /// Applies a tick of BTC-USD at a venue.
     pub(crate) fn tick_at(&mut self, venue: &str, price: &str, at: i64) {
         self.ticks += 1;
-        self.book.apply_tick(&tick_at(venue, "BTC-USD", price, at), self.ticks, second(at));
+        let tick = tick_at(venue, "BTC-USD", price, at);
+        self.book.apply_tick(&StoredTick::of(&tick, "1", self.ticks, 0), second(at));
         self.save();
     }
 

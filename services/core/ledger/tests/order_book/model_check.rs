@@ -7,6 +7,7 @@ use events::{
     Timestamp, order::AlertTrigger,
 };
 use ledger::order_book::OrderBook;
+use market_data::StoredTick;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rust_decimal::Decimal;
 use serde_json::json;
@@ -183,7 +184,9 @@ impl Run {
             Step::Place(order, stored_at) => self.book.place(order.clone(), *stored_at),
             Step::Cancel(request) => self.book.cancel(request),
             Step::Alert(alert, stored_at) => self.book.apply_alert(alert, *stored_at),
-            Step::Tick(tick, sequence, stored_at) => self.book.apply_tick(tick, *sequence, *stored_at),
+            Step::Tick(tick, sequence, stored_at) => {
+                self.book.apply_tick(&StoredTick::of(tick, "1", *sequence, 0), *stored_at);
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use events::Tick;
 use ledger::rows::{OrderState, TradeRow, TransferRow};
-use market_data::TickFilter;
+use market_data::{StoredTick, TickFilter};
 use proptest::{prelude::*, sample::Index};
 use serde_json::json;
 
@@ -41,9 +41,11 @@ fn run(steps: &[Step], with_repeats: bool) -> (Vec<TradeRow>, Vec<OrderState>, V
     let (mut harness, mut filter, mut saved) = (Harness::funded(), TickFilter::default(), Vec::new());
     let (mut ticks, mut at): (Vec<Tick>, _) = (Vec::new(), 1);
     let apply = |harness: &mut Harness, filter: &mut TickFilter, ticks: &[Tick], index: usize| {
-        if filter.admits(&ticks[index], &index.to_string()) {
-            // The first tick of the harness is number 1.
-            harness.book.apply_tick(&ticks[index], index as u64 + 2, ticks[index].at);
+        // The first tick of the harness is number 1.
+        let id = index.to_string();
+        let tick = StoredTick::of(&ticks[index], &id, index as u64 + 2, 0);
+        if filter.admits(&tick) {
+            harness.book.apply_tick(&tick, tick.at);
             harness.save();
         }
     };

@@ -11,6 +11,7 @@ use ledger::{
     order_book::{OrderBook, Policy},
     rows::TradeRow,
 };
+use market_data::StoredTick;
 use proptest::prelude::*;
 use rust_decimal::{Decimal, RoundingStrategy};
 use uuid::Uuid;
@@ -51,7 +52,8 @@ impl Trader {
         for (number, asset) in [(1, "USD"), (2, "BTC")] {
             book.apply_deposit(&deposit(number, ADA, asset, "1000000000")).expect("posted");
         }
-        book.apply_tick(&tick("BTC-USD", &price.to_string(), 0), 1, second(0));
+        let tick = tick("BTC-USD", &price.to_string(), 0);
+        book.apply_tick(&StoredTick::of(&tick, "1", 1, 0), second(0));
         store.save(book.take_changes());
         Self { book, store, orders: 0 }
     }

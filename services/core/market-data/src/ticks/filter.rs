@@ -7,9 +7,11 @@
 //!
 //! The history does not use this filter, because it keeps late ticks: its unique key recognises repeats of any age.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use events::{Symbol, Tick, Timestamp, Venue};
+use events::{Symbol, Timestamp, Venue};
+
+use crate::ticks::stored::StoredTick;
 
 /// The most ticks of one market and one instant that are distinguished. Ticks beyond are not admitted: which of them are repeats
 /// could not be said.
@@ -103,7 +105,7 @@ pub struct SkippedTicks {
 
 impl SkippedTicks {
     /// The words that stand for the reasons in metrics, also for those of a [`crate::TickRefusal`].
-    pub const REASONS: [&str; 5] = ["repeat", "late", "crowded", "future", "id"];
+    pub const REASONS: [&str; 6] = ["repeat", "late", "crowded", "future", "id", "malformed"];
 
     /// Counts a tick, and returns true when it is admitted.
     pub fn count(&mut self, admission: Admission) -> bool {
@@ -143,9 +145,16 @@ pub struct MarketTicks {
 /// The newest ticks of all markets.
 #[derive(Debug, Default)]
 pub struct TickFilter {
-    markets: HashMap<Symbol, BTreeMap<Venue, NewestTicks>>,
-    changed: BTreeSet<(Symbol, Venue)>,
+    markets: HashMap<Symbol, BTreeMap<Venue, FilteredMarket>>,
+    /// The markets that have changed since they were taken, each once.
+    changed: Vec<(Symbol, Venue)>,
     skipped: SkippedTicks,
+}
+
+#[derive(Debug)]
+struct FilteredMarket {
+    newest: NewestTicks,
+    is_changed: bool,
 }
 
 impl TickFilter {
@@ -153,34 +162,36 @@ impl TickFilter {
     pub fn restore(saved: Vec<MarketTicks>) -> Self {
         let mut filter = Self::default();
         for MarketTicks { symbol, venue, at, ids } in saved {
-            filter.markets.entry(symbol).or_default().insert(venue, NewestTicks::restore(at, ids));
+            let newest = NewestTicks::restore(at, ids);
+            filter.markets.entry(symbol).or_default().insert(venue, FilteredMarket { newest, is_changed: false });
         }
         filter
     }
 
     /// Returns true when a tick is new and not older than the newest of its market.
-    pub fn admits(&mut self, tick: &Tick, id: &str) -> bool {
-        let admission = match self.markets.get_mut(&tick.symbol).and_then(|venues| venues.get_mut(&tick.venue)) {
-            Some(newest) => newest.admit(tick.at, id),
-            None => {
-                let venues = self.markets.entry(tick.symbol.clone()).or_default();
-                venues.insert(tick.venue.clone(), NewestTicks::new(tick.at, id));
-                Admission::New
-            }
+    pub fn admits(&mut self, tick: &StoredTick<'_>) -> bool {
+        let market = self.markets.get_mut(tick.symbol).and_then(|venues| venues.get_mut(tick.venue));
+        let Some(market) = market else {
+            let market = FilteredMarket { newest: NewestTicks::new(tick.at, tick.id), is_changed: true };
+            self.markets.entry(tick.symbol.clone()).or_default().insert(tick.venue.clone(), market);
+            self.changed.push((tick.symbol.clone(), tick.venue.clone()));
+            return true;
         };
-        let is_new = self.skipped.count(admission);
-        if is_new {
-            self.changed.insert((tick.symbol.clone(), tick.venue.clone()));
+        let is_new = self.skipped.count(market.newest.admit(tick.at, tick.id));
+        if is_new && !std::mem::replace(&mut market.is_changed, true) {
+            self.changed.push((tick.symbol.clone(), tick.venue.clone()));
         }
         is_new
     }
 
-    /// Takes the markets that have changed since the last call, to be saved.
+    /// Takes the markets that have changed since the last call, to be saved, in the order of symbols and venues.
     pub fn take_changes(&mut self) -> Vec<MarketTicks> {
-        let changed = std::mem::take(&mut self.changed).into_iter();
-        let saved = changed.filter_map(|(symbol, venue)| {
-            let newest = self.markets.get(&symbol)?.get(&venue)?;
-            Some(MarketTicks { at: newest.at(), ids: newest.ids(), symbol, venue })
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        let saved = changed.into_iter().filter_map(|(symbol, venue)| {
+            let market = self.markets.get_mut(&symbol)?.get_mut(&venue)?;
+            market.is_changed = false;
+            Some(MarketTicks { at: market.newest.at(), ids: market.newest.ids(), symbol, venue })
         });
         saved.collect()
     }
@@ -193,7 +204,12 @@ impl TickFilter {
 
 #[cfg(test)]
 mod tests {
-    use events::tick::{TickKind, TickSource};
+    use std::collections::BTreeMap;
+
+    use events::{
+        Tick,
+        tick::{TickKind, TickSource},
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -213,6 +229,10 @@ mod tests {
             kind: TickKind::Trade,
             source: TickSource::File,
         }
+    }
+
+    fn admits(filter: &mut TickFilter, tick: &Tick, id: &str) -> bool {
+        filter.admits(&StoredTick::of(tick, id, 1, 0))
     }
 
     #[test]
@@ -248,20 +268,20 @@ mod tests {
     #[test]
     fn markets_do_not_affect_each_other_and_only_changed_ones_are_saved() {
         let mut filter = TickFilter::default();
-        assert!(filter.admits(&tick("one", 5), "a") && filter.admits(&tick("two", 3), "a"));
+        assert!(admits(&mut filter, &tick("one", 5), "a") && admits(&mut filter, &tick("two", 3), "a"));
         assert_eq!(filter.take_changes().len(), 2);
-        assert!(!filter.admits(&tick("one", 5), "a") && !filter.admits(&tick("one", 4), "b"));
+        assert!(!admits(&mut filter, &tick("one", 5), "a") && !admits(&mut filter, &tick("one", 4), "b"));
         assert_eq!(filter.take_changes(), []);
         let skipped = filter.take_skipped();
         assert_eq!((skipped, skipped.total()), (SkippedTicks { repeated: 1, late: 1, crowded: 0 }, 2));
-        assert!(filter.admits(&tick("two", 3), "b"));
+        assert!(admits(&mut filter, &tick("two", 3), "b"));
         let saved = filter.take_changes();
         assert_eq!(
             saved.iter().map(|market| (market.venue.as_str(), market.ids.len())).collect::<Vec<_>>(),
             [("two", 2)]
         );
         let mut restored = TickFilter::restore(saved);
-        assert!(!restored.admits(&tick("two", 3), "a") && restored.admits(&tick("two", 3), "c"));
+        assert!(!admits(&mut restored, &tick("two", 3), "a") && admits(&mut restored, &tick("two", 3), "c"));
     }
 
     proptest! {
@@ -285,14 +305,14 @@ mod tests {
                 with_repeats.insert(place + 1, (behind, original, &ticks[original].1));
             }
             let mut plain = TickFilter::default();
-            let expected: Vec<_> = ticks.iter().filter(|(n, tick)| plain.admits(tick, &n.to_string())).map(|(n, _)| *n).collect();
+            let expected: Vec<_> = ticks.iter().filter(|(n, tick)| admits(&mut plain, tick, &n.to_string())).map(|(n, _)| *n).collect();
             let (mut filter, mut saved, mut admitted) = (TickFilter::default(), BTreeMap::new(), Vec::new());
             for (index, (_, number, tick)) in with_repeats.into_iter().enumerate() {
                 if index % restart_every == 0 {
                     saved.extend(filter.take_changes().into_iter().map(|market| (market.venue.clone(), market)));
                     filter = TickFilter::restore(saved.values().cloned().collect());
                 }
-                if filter.admits(tick, &number.to_string()) {
+                if admits(&mut filter, tick, &number.to_string()) {
                     admitted.push(number);
                 }
             }

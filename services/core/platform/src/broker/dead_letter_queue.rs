@@ -32,12 +32,12 @@ pub async fn list(broker: &Broker) -> Result<Vec<DeadLetterEntry>, ServiceError>
 /// Publishes the message of a dead letter again to its subject, then deletes the dead letter.
 ///
 /// The message keeps its `ce-id`, by which consumers recognise a repeat; only `Nats-Msg-Id` is new, because the broker would
-/// drop the message as a duplicate. Replaying again after a failure in between publishes the message once.
+/// drop the message as a duplicate. A rejected tick is published as a page of this tick alone. Replaying again after a failure in between publishes the message once.
 pub async fn replay(broker: &Broker, entry: &DeadLetterEntry) -> Result<(), ServiceError> {
     let dead_letter =
         entry.dead_letter.as_ref().map_err(|error| ServiceError::permanent("replay a dead letter", error.clone()))?;
     let body = dead_letter.body.bytes().map_err(|error| ServiceError::permanent("read a dead letter's body", error))?;
-    let id = format!("replay-{}-{}", dead_letter.stream, dead_letter.sequence);
+    let id = format!("replay-{}", dead_letter.identity());
     // The broker's own headers describe the first publish: its message id, and its place in an atomic batch.
     // A dead letter that somebody has made by hand may have headers that cannot be sent.
     let is_sendable = |name: &str, value: &str| name.parse::<HeaderName>().is_ok() && !value.contains(['\r', '\n']);

@@ -17,8 +17,9 @@ use crate::{
     runtime::error::error_chain,
 };
 
-/// The number of messages of one pull request; the client asks again when half of them have arrived.
-const PULL_MESSAGES: usize = 4_000;
+/// The number of messages of one pull request; the client asks again when half of them have arrived. With those, 750 messages
+/// may have arrived and not be read: 48 MiB of the largest ones.
+const PULL_MESSAGES: usize = 500;
 /// The time after which an unanswered pull request is renewed; in between the broker sends heartbeats. A leader that is paused
 /// leaves a request behind, which takes the messages of the next leader until it expires.
 const PULL_EXPIRES: Duration = Duration::from_secs(4);

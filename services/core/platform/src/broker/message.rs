@@ -47,15 +47,29 @@ pub enum DecodeError {
 impl Message {
     /// Decodes the event in the body.
     pub fn event<E: Event>(&self) -> Result<E, DecodeError> {
+        self.read(E::TYPE, |body| serde_json::from_slice(body))
+    }
+
+    /// Decodes the body, which must be that of an event of this class, in another form than the event's.
+    pub fn read<T>(
+        &self,
+        class: &'static str,
+        read: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+    ) -> Result<T, DecodeError> {
         if let Some(reason) = &self.unreadable {
             return Err(DecodeError::Unreadable(reason.clone()));
         }
-        if let Some(class) = self.header(CE_TYPE)
-            && class != E::TYPE
+        if let Some(found) = self.header(CE_TYPE)
+            && found != class
         {
-            return Err(DecodeError::Type(class.to_owned(), E::TYPE));
+            return Err(DecodeError::Type(found.to_owned(), class));
         }
-        serde_json::from_slice(&self.body).map_err(|error| DecodeError::Body(error, E::TYPE))
+        read(&self.body).map_err(|error| DecodeError::Body(error, class))
+    }
+
+    /// Returns the body as it came.
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// Returns the event's class and major version, for streams that carry several.
@@ -85,6 +99,7 @@ impl Message {
             service: service.to_owned(),
             stream: stream.to_owned(),
             sequence: self.sequence,
+            index: None,
             subject: self.subject.clone(),
             headers: headers
                 .flat_map(|(name, values)| values.iter().map(move |value| (name.to_string(), value.to_string())))
@@ -111,7 +126,7 @@ fn bounded_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use events::Tick;
+    use events::TickPage;
 
     use super::*;
 
@@ -125,7 +140,7 @@ mod tests {
             body: Bytes::from_static(br#"{"kind":"\u0000"}"#),
             unreadable: None,
         };
-        let reason = message.event::<Tick>().expect_err("no tick");
+        let reason = message.event::<TickPage>().expect_err("no page");
         assert!(reason.to_string().contains('\0'), "{reason}");
         let dead_letter = message.dead_letter("history-writer", "TICKS", &reason);
         assert!(dead_letter.reason.contains(r"\u{0}") && !dead_letter.reason.contains('\0'), "{}", dead_letter.reason);

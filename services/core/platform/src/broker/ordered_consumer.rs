@@ -39,6 +39,9 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
 /// The time for which a batch is filled while more messages are pending at the broker.
 const LINGER: Duration = Duration::from_millis(25);
 
+/// The bytes of messages after which a batch is full, whatever their number.
+const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+
 /// The time between acknowledgements, and the number of messages after which one is sent earlier: for each the broker writes
 /// the consumer's state to disk.
 const ACKNOWLEDGE_EVERY: Duration = Duration::from_millis(500);
@@ -53,6 +56,8 @@ pub struct Batch {
     pub last: u64,
     /// The reply subject that acknowledges the batch.
     ack: String,
+    /// The bytes of the messages' bodies.
+    pub(super) bytes: usize,
 }
 
 /// A durable consumer that is read in stream order, without gaps or repeats.
@@ -262,7 +267,7 @@ impl OrderedConsumer {
     async fn collect(&mut self, most: usize) -> Result<(), Failure> {
         self.stream.verify().map_err(Failure::EndRun)?;
         let mut deadline = None;
-        while self.batch.messages.len() < most {
+        while self.batch.messages.len() < most && self.batch.bytes < MAX_BATCH_BYTES {
             let Some(open) = self.open.as_mut() else {
                 return Err(Failure::Reopen("the consumer is not open".into()));
             };
@@ -336,6 +341,7 @@ impl OrderedConsumer {
         let (sequence, stored_at) = (message.sequence, Some(message.stored_at));
         self.position = StreamPosition { sequence, stored_at, ..self.position };
         self.batch.last = sequence;
+        self.batch.bytes += message.body.len();
         self.batch.messages.push(message);
     }
 }

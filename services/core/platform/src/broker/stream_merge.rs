@@ -28,6 +28,8 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// The number of messages of one input that may wait for another input, roughly. It is less than `max_ack_pending`, or the
 /// broker would stop delivering.
 const MAX_WAITING: usize = 10_000;
+/// The bytes of messages of one input that may wait for another input, roughly.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// The number of messages of a batch of one input. A batch is acknowledged as a whole, so `MAX_WAITING` and one batch
 /// together must be less than `max_ack_pending` too.
 const MAX_BATCH: usize = 4_000;
@@ -42,6 +44,8 @@ struct Input {
     consumer: OrderedConsumer,
     /// The messages that wait, each with its merge time.
     waiting: VecDeque<(Timestamp, Message)>,
+    /// The bytes of their bodies.
+    waiting_bytes: usize,
     /// The batches that are not acknowledged, without their messages.
     batches: VecDeque<Batch>,
     /// The stream sequence of the last message received.
@@ -55,6 +59,7 @@ impl Input {
     fn push(&mut self, mut batch: Batch) {
         for message in std::mem::take(&mut batch.messages) {
             self.newest = self.newest.max(message.stored_at);
+            self.waiting_bytes += message.body.len();
             self.waiting.push_back((self.newest, message));
         }
         self.received = batch.last;
@@ -92,7 +97,7 @@ impl Input {
     /// nothing is missing, which is [`Timestamp::LAST`] when all was received.
     async fn receive(&mut self, last_stored_sequence: u64, most: usize) -> Result<Timestamp, ServiceError> {
         while self.received < last_stored_sequence {
-            if self.waiting.len() >= MAX_WAITING {
+            if self.waiting.len() >= MAX_WAITING || self.waiting_bytes >= MAX_WAITING_BYTES {
                 // The stream may hold more messages of the newest microsecond.
                 let complete_until = Timestamp::from_micros(self.newest.micros() - 1).unwrap_or_default();
                 return Ok(if self.has_up_to(complete_until) { complete_until } else { self.newest });
@@ -118,6 +123,7 @@ impl StreamMerge {
             received: consumer.last(),
             consumer,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             batches: VecDeque::new(),
             newest: Timestamp::EPOCH,
         };
@@ -181,7 +187,10 @@ impl StreamMerge {
                 .map(|(index, _)| index)
         };
         while let Some(index) = oldest(&self.inputs) {
-            taken.extend(self.inputs[index].waiting.pop_front().map(|(_, message)| (index, message)));
+            let input = &mut self.inputs[index];
+            let Some((_, message)) = input.waiting.pop_front() else { break };
+            input.waiting_bytes -= message.body.len();
+            taken.push((index, message));
         }
         taken
     }

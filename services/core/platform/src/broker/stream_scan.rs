@@ -1,4 +1,4 @@
-//! Reading the stored messages of a stream one by one, by the broker's API and without a consumer.
+//! Reading a stream without a consumer of its own: its stored messages one by one, by the broker's API, and what it stores.
 //!
 //! The client library ends its connection when a message is delivered whose subject or headers it cannot read, and again
 //! each time that the message is delivered. The API gives headers and bodies as bytes: here such a message is read like any
@@ -9,6 +9,10 @@ use std::ops::{Bound, RangeBounds};
 use async_nats::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
+    jetstream::consumer::{
+        DeliverPolicy,
+        pull::{OrderedConfig, OrderedError},
+    },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use events::Timestamp;
@@ -46,6 +50,37 @@ pub async fn messages<'a>(
     let wanted = state.first_sequence.max(first).max(1)..=state.last_sequence.min(last);
     let message = move |seq| async move { read(broker, stream, Which::At { seq }).await.transpose() };
     Ok(futures::stream::iter(wanted).map(message).buffered(CONCURRENT_READS).filter_map(std::future::ready).boxed())
+}
+
+/// Returns the messages of a stream on the subjects of `filter` as they are stored, from now on or from a time on. The stream
+/// ends with an error when the broker has gone for long.
+pub async fn follow(
+    broker: &Broker,
+    stream: &str,
+    filter: &str,
+    since: Option<Timestamp>,
+) -> Result<BoxStream<'static, Result<Message, ServiceError>>, ServiceError> {
+    let what = format!("read stream {stream}; it needs `tickbell streams apply`");
+    let failed = |error: async_nats::Error| ServiceError::transient(what.clone(), error);
+    let found = broker.jetstream().get_stream(stream).await.map_err(|error| failed(error.into()))?;
+    let deliver_policy = match since {
+        Some(since) => DeliverPolicy::ByStartTime { start_time: since.datetime() },
+        None => DeliverPolicy::New,
+    };
+    let config = OrderedConfig { filter_subject: filter.to_owned(), deliver_policy, ..OrderedConfig::default() };
+    let consumer = found.create_consumer(config).await.map_err(|error| failed(error.into()))?;
+    let messages = consumer.messages().await.map_err(|error| failed(error.into()))?;
+    let stream = stream.to_owned();
+    let read = move |next: Result<async_nats::jetstream::Message, _>| {
+        let failed = |error: async_nats::Error| ServiceError::transient(format!("read stream {stream}"), error);
+        let message = next.map_err(|error: OrderedError| failed(error.into()))?;
+        let info = message.info().map_err(failed)?;
+        let (sequence, stored_at) = (info.stream_sequence, Timestamp::from(info.published));
+        let message = message.message;
+        let (subject, headers, body) = (message.subject.to_string(), message.headers, message.payload);
+        Ok(Message { subject, sequence, stored_at, headers, body, unreadable: None })
+    };
+    Ok(messages.map(read).boxed())
 }
 
 /// The message of a stream that is asked for.
@@ -177,8 +212,8 @@ mod tests {
 
     #[test]
     fn headers_are_read_or_refused_with_a_reason() {
-        let good = decode("ticks.test.SPY", b"NATS/1.0\r\nce-id: 5\r\nce-type:tick.v1\r\nlong: a\r\n  b\r\n\r\n");
-        assert_eq!((good.id(), good.class(), &good.unreadable), (Some("5"), "tick.v1", &None));
+        let good = decode("ticks.test.SPY", b"NATS/1.0\r\nce-id: 5\r\nce-type:ticks.v1\r\nlong: a\r\n  b\r\n\r\n");
+        assert_eq!((good.id(), good.class(), &good.unreadable), (Some("5"), "ticks.v1", &None));
         assert!(decode("ticks.test.SPY", b"").unreadable.is_none(), "a message need not have headers");
         for (subject, headers, reason) in [
             ("ticks", b"NATS/1.0\r\nce-id: \xff\r\n\r\n".as_slice(), "not UTF-8"),

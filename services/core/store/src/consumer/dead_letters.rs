@@ -2,7 +2,7 @@
 
 use events::DeadLetter;
 
-use crate::{Error, Tx, bigint, outbox};
+use crate::{Error, Tx, bigint, outbox, smallint};
 
 /// Registers the counters of dead letters and refused batches at 0, because a rate does not show the step from no counter
 /// to 1.
@@ -16,11 +16,12 @@ pub fn register_metrics(service: &'static str) {
 pub async fn add(tx: &mut Tx, service: &'static str, dead_letters: &[DeadLetter]) -> Result<(), Error> {
     for dead_letter in dead_letters {
         let first = sqlx::query(
-            "INSERT INTO dead_letters (stream, sequence, service, reason) VALUES ($1, $2, $3, $4)
+            "INSERT INTO dead_letters (stream, sequence, index, service, reason) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT DO NOTHING",
         )
         .bind(&dead_letter.stream)
         .bind(bigint(dead_letter.sequence))
+        .bind(dead_letter.index.map(smallint))
         .bind(service)
         .bind(&dead_letter.reason)
         .execute(&mut **tx)
@@ -32,6 +33,7 @@ pub async fn add(tx: &mut Tx, service: &'static str, dead_letters: &[DeadLetter]
                 service,
                 stream = dead_letter.stream,
                 sequence = dead_letter.sequence,
+                index = dead_letter.index,
                 subject = dead_letter.subject,
                 reason = dead_letter.reason,
                 "recorded a dead letter; see `tickbell dlq list`"

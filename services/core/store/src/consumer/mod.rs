@@ -9,3 +9,4 @@ pub mod position;
 pub mod runner;
 pub mod service;
 mod stall;
+mod work;

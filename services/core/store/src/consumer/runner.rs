@@ -29,30 +29,34 @@
 //! recovery path: where the database refuses a batch because of what a message says, or the message makes the program panic,
 //! [`ConsumerRun::run`] itself opens the new run, with smaller batches, until the message is found (`narrowing.rs`).
 
-use std::{collections::VecDeque, convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin};
+use std::{convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin};
 
 use events::{DeadLetter, Timestamp};
 use futures::{FutureExt, future::OptionFuture};
 use platform::{
     Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge, StreamPosition,
     broker::stream_position::{self, Resumption},
-    runtime::error::error_chain,
+    runtime::{backoff::backoff, error::error_chain},
     telemetry::gauge::set_gauge,
 };
-use tokio::time::{Instant, Interval, interval, timeout_at};
+use tokio::time::{Instant, Interval, interval, sleep, timeout_at};
 use tracing::warn;
 
 use crate::{
     Error, Store,
     consumer::{
         lease,
-        narrowing::{Contents, Narrowing},
+        narrowing::{Contents, ItemKey, Narrowing},
         position::Advance,
         service::{Commit, ConsumerName, ConsumerService, Decided, Plan, Publish},
         stall::Pending,
+        work::{Arrived, Work},
     },
     outbox::relay,
 };
+
+/// How often a run is opened anew that has failed while a bad message was looked for.
+const REOPEN_ATTEMPTS: usize = 8;
 
 /// Waits for the leadership of `service` and runs `work` until it ends or the leadership is lost.
 pub async fn lead<T>(
@@ -80,14 +84,14 @@ pub struct ConsumerRun<'a, S: ConsumerService> {
     /// The position of each consumer at the end of the last batch, which is committed or being committed.
     positions: Vec<StreamPosition>,
     narrowing: Narrowing,
-    /// The messages of the batch that is being decided or was decided last.
+    /// The items of the batch that is being decided or was decided last.
     deciding: Contents,
-    /// The messages that the streams have returned beyond the limit of a batch.
-    surplus: VecDeque<(usize, Message)>,
+    /// The messages that the streams have returned beyond the batch.
+    arrived: Arrived,
     pending: Pending,
 }
 
-/// The failure of a run, and the batch that failed; of no messages when it was no batch.
+/// The failure of a run, and the batch that failed; of no items when it was no batch.
 struct Failure {
     error: ServiceError,
     batch: Contents,
@@ -105,6 +109,8 @@ struct Batch<E> {
     dead_letters: Vec<DeadLetter>,
     progress: Vec<Option<Progress>>,
     messages: usize,
+    /// The last item, where it is not the last one of its message.
+    part: Option<ItemKey>,
     began: Instant,
 }
 
@@ -122,6 +128,8 @@ struct Committed<T> {
     progress: Vec<Option<Progress>>,
     publishes: bool,
     messages: usize,
+    contents: Contents,
+    part: Option<ItemKey>,
     began: Instant,
 }
 
@@ -148,13 +156,14 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let waiting: Vec<u64> = (0..positions.len()).map(|index| streams.lag(index)).collect();
         service.opened(&mut state, &waiting);
         let narrowing = Narrowing::new(plan.batch, plan.on_broken_constraint);
-        let (deciding, surplus, pending) = (Contents::default(), VecDeque::new(), Pending::default());
-        Ok(Self { service, store, broker, plan, state, streams, positions, narrowing, deciding, surplus, pending })
+        let (deciding, arrived, pending) = (Contents::default(), Arrived::default(), Pending::default());
+        Ok(Self { service, store, broker, plan, state, streams, positions, narrowing, deciding, arrived, pending })
     }
 
     /// Processes messages until a failure that opening the run anew does not mend. `check` fails while messages wait and no
     /// batch is finished.
     pub async fn run(mut self, check: &Check) -> Result<Infallible, ServiceError> {
+        let mut failures = 0;
         loop {
             let stalls = self.pending.report(check);
             // Boxed, as the opening below: this future would else be too large for the stack of a thread.
@@ -168,21 +177,62 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 Ok(Err(failure)) => failure,
                 Err(panic) => Failure { error: Error::panicked(&*panic).into(), batch: self.deciding },
             };
-            let (ServiceError::Transient(_, cause) | ServiceError::Permanent(_, cause)) = &error;
-            let Some(refusal) = cause.downcast_ref().and_then(Error::refusal) else { return Err(error) };
-            let reason = format!("the message was refused: {}", error_chain(&error));
-            if !self.narrowing.refuse(refusal, batch, reason) {
-                return Err(error);
+            let (service, ServiceError::Transient(_, cause) | ServiceError::Permanent(_, cause)) =
+                (self.plan.service, &error);
+            match cause.downcast_ref().and_then(Error::refusal) {
+                Some(refusal) => {
+                    let reason = format!("the message was refused: {}", error_chain(&error));
+                    if !self.narrowing.refuse(refusal, batch, reason) {
+                        return Err(error);
+                    }
+                    metrics::counter!("tickbell_batches_refused_total", "service" => service).increment(1);
+                    let (items, limit) = (batch.items, self.narrowing.limit());
+                    warn!(
+                        service,
+                        items,
+                        limit,
+                        error = error_chain(&error),
+                        "a batch was refused; restoring the state"
+                    );
+                    failures = 0;
+                }
+                // What is known of the bad message would be lost with this run.
+                None if self.narrowing.is_narrowed() && failures < REOPEN_ATTEMPTS && is_transient(&error) => {
+                    warn!(
+                        service,
+                        error = error_chain(&error),
+                        "failed while looking for a bad message; restoring the state"
+                    );
+                    failures += 1;
+                }
+                None => return Err(error),
             }
-            let service = self.plan.service;
-            metrics::counter!("tickbell_batches_refused_total", "service" => service).increment(1);
-            let (messages, limit) = (batch.messages, self.narrowing.limit());
-            warn!(service, messages, limit, error = error_chain(&error), "a batch was refused; restoring the state");
             let Self { service, store, broker, plan, narrowing, streams, .. } = self;
             // What the broker delivers to these would be missing in the new ones.
             drop(streams);
-            self = Self { narrowing, ..Box::pin(Self::open(service, store, broker, plan)).await? };
+            self = Self { narrowing, ..Self::reopen(service, store, broker, plan).await? };
         }
+    }
+
+    /// Opens a run, and tries again for a while: a message that cannot be delivered, which ends the connection, may be close
+    /// behind the one that was refused.
+    async fn reopen(
+        service: &'a S,
+        store: &'a Store,
+        broker: &'a Broker,
+        plan: Plan,
+    ) -> Result<ConsumerRun<'a, S>, ServiceError> {
+        for wait in backoff().take(REOPEN_ATTEMPTS) {
+            match Box::pin(Self::open(service, store, broker, plan.clone())).await {
+                Err(error) if is_transient(&error) => {
+                    let (service, error) = (plan.service, error_chain(&error));
+                    warn!(service, error, wait_ms = wait.as_millis() as u64, "cannot restore the state, retrying");
+                }
+                opened => return opened,
+            }
+            sleep(wait).await;
+        }
+        Box::pin(Self::open(service, store, broker, plan)).await
     }
 
     /// Processes batch after batch, up to the acknowledgement. Messages that arrive during a commit form the next
@@ -198,7 +248,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 commit.set(None.into());
                 self.finish(committed?).await?;
             }
-            let messages = tokio::select! {
+            tokio::select! {
                 Some(committed) = &mut commit => {
                     commit.set(None.into());
                     self.finish(committed?).await?;
@@ -208,10 +258,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                     self.service.maintain(&mut self.state).await?;
                     continue;
                 }
-                messages = self.next(self.narrowing.limit()) => messages?,
-            };
+                received = self.receive() => received?,
+            }
             self.pending.began();
-            let decided = self.decide(messages, gather_until).await;
+            let decided = self.decide(gather_until).await;
             let batch = decided.map_err(|error| Failure { error, batch: self.deciding })?;
             gather_until = batch.began + self.plan.gather;
             if let Some(committed) = commit.as_mut().await {
@@ -231,42 +281,33 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         (0..self.positions.len()).map(|consumer| self.streams.lag(consumer)).sum()
     }
 
-    /// Waits for the next messages: about `most`, and not more once batches are narrowed. The future is cancel safe.
-    async fn next(&mut self, most: usize) -> Result<Vec<(usize, Message)>, ServiceError> {
-        if self.surplus.is_empty() {
-            let mut messages = self.streams.next(most).await?;
-            if !self.narrowing.is_narrowed() {
-                return Ok(messages);
-            }
-            let last = messages.len().min(most);
-            self.surplus.extend(messages.drain(last..));
-            return Ok(messages);
+    /// Waits until messages have arrived. The future is cancel safe.
+    async fn receive(&mut self) -> Result<(), ServiceError> {
+        if self.arrived.is_empty() {
+            self.arrived.extend(self.streams.next(self.narrowing.limit()).await?);
         }
-        Ok(self.surplus.drain(..self.surplus.len().min(most)).collect())
+        Ok(())
     }
 
-    /// Decides these messages and those that arrive until `gather_until`. Each is decided when it arrives, so that no
-    /// burst of work delays other tasks of the process.
-    async fn decide(
-        &mut self,
-        messages: Vec<(usize, Message)>,
-        gather_until: Instant,
-    ) -> Result<Batch<S::Effects>, ServiceError> {
+    /// Decides the messages that have arrived, and those that arrive until `gather_until`. Each is decided when it arrives, so
+    /// that no burst of work delays other tasks of the process.
+    async fn decide(&mut self, gather_until: Instant) -> Result<Batch<S::Effects>, ServiceError> {
         let mut batch = Batch {
-            decided: Decided { effects: S::Effects::default(), events: Vec::new() },
+            decided: Decided { effects: S::Effects::default(), events: Vec::new(), rejected_items: Vec::new() },
             dead_letters: Vec::new(),
             progress: vec![None; self.positions.len()],
             messages: 0,
+            part: None,
             began: Instant::now(),
         };
         self.deciding = Contents::default();
-        self.decide_messages(messages, &mut batch).await?;
-        while !self.plan.gather.is_zero() && batch.messages < self.narrowing.limit() {
-            let limit = self.narrowing.limit() - batch.messages;
-            match timeout_at(gather_until, self.next(limit)).await {
-                Ok(messages) => self.decide_messages(messages?, &mut batch).await?,
+        self.decide_arrived(&mut batch).await?;
+        while !self.plan.gather.is_zero() && batch.part.is_none() && self.deciding.items < self.narrowing.limit() {
+            match timeout_at(gather_until, self.receive()).await {
+                Ok(received) => received?,
                 Err(_) => break,
             }
+            self.decide_arrived(&mut batch).await?;
         }
         self.service.finish(&mut self.state, &mut batch.decided);
         if !self.plan.gather.is_zero() {
@@ -275,38 +316,44 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         Ok(batch)
     }
 
-    async fn decide_messages(
-        &mut self,
-        messages: Vec<(usize, Message)>,
-        batch: &mut Batch<S::Effects>,
-    ) -> Result<(), ServiceError> {
-        self.deciding.messages += messages.len();
-        self.deciding.last = messages.last().map(|(consumer, message)| (*consumer, message.sequence));
-        let decode =
-            |(consumer, message): &(usize, Message)| match self.narrowing.rejection((*consumer, message.sequence)) {
-                Some(reason) => Err(reason.to_owned()),
-                None => self.service.decode(*consumer, message).map_err(|reason| reason.to_string()),
-            };
-        let events: Vec<_> = messages.iter().map(decode).collect();
-        let readable: Vec<_> = events.iter().filter_map(|event| event.as_ref().ok()).collect();
+    async fn decide_arrived(&mut self, batch: &mut Batch<S::Effects>) -> Result<(), ServiceError> {
+        let most = self.narrowing.limit() - self.deciding.items.min(self.narrowing.limit());
+        let works = self.arrived.take(self.service, &self.narrowing, most, &mut self.deciding);
+        let readable: Vec<_> = works.iter().filter_map(|work| work.event.as_ref().ok()).collect();
         self.service.prepare(&mut self.state, &readable).await?;
-        batch.messages += messages.len();
-        for ((consumer, message), event) in messages.iter().zip(events) {
+        batch.messages += works.len();
+        for Work { consumer, message, event, items, is_item, ends } in works {
             let event_time = event.as_ref().ok().and_then(|event| self.service.event_time(event));
-            let before = batch.progress[*consumer].and_then(|progress| progress.event_time);
-            let (sequence, stored_at) = (message.sequence, message.stored_at);
-            batch.progress[*consumer] = Some(Progress { sequence, stored_at, event_time: event_time.or(before) });
-            self.service.observe(&mut self.state, *consumer, message);
+            if ends {
+                let before = batch.progress[consumer].and_then(|progress| progress.event_time);
+                let (sequence, stored_at) = (message.sequence, message.stored_at);
+                batch.progress[consumer] = Some(Progress { sequence, stored_at, event_time: event_time.or(before) });
+            }
+            batch.part = if ends { None } else { self.deciding.last };
+            self.service.observe(&mut self.state, consumer, &message);
             let decided = event.and_then(|event| {
-                let decided = self.service.decide(&mut self.state, event, message, &mut batch.decided);
+                let decided = self.service.decide(&mut self.state, event, &message, &mut batch.decided);
                 decided.map_err(|reason| reason.to_string())
             });
+            for (item, reason) in batch.decided.rejected_items.drain(..) {
+                batch.dead_letters.push(self.dead_letter(consumer, &message, Some(item), &reason));
+            }
             if let Err(reason) = decided {
-                let stream = self.streams.stream(*consumer);
-                batch.dead_letters.push(message.dead_letter(self.plan.service, stream, &reason));
+                let item = is_item.then_some(items.start);
+                batch.dead_letters.push(self.dead_letter(consumer, &message, item, &reason));
             }
         }
         Ok(())
+    }
+
+    /// Makes the dead letter of a message, or of one item of it.
+    fn dead_letter(&self, consumer: usize, message: &Message, item: Option<usize>, reason: &str) -> DeadLetter {
+        let dead_letter = message.dead_letter(self.plan.service, self.streams.stream(consumer), &reason);
+        let body = item.and_then(|item| Some((u16::try_from(item).ok()?, self.service.item(message, item)?)));
+        match body {
+            Some((index, page)) => dead_letter.of_tick(index, &page),
+            None => dead_letter,
+        }
     }
 
     /// Starts the commit of a batch, after which the next batch may be decided.
@@ -314,7 +361,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         &mut self,
         batch: Batch<S::Effects>,
     ) -> impl Future<Output = Result<Committed<S::Saved>, Failure>> + use<S> {
-        let Batch { decided: Decided { effects, events }, dead_letters, progress, messages, began } = batch;
+        let Batch { decided: Decided { effects, events, .. }, dead_letters, progress, messages, part, began } = batch;
         let mut advances = Vec::with_capacity(progress.len());
         for (index, progress) in progress.iter().enumerate() {
             if let Some(Progress { sequence, stored_at, event_time }) = *progress {
@@ -322,6 +369,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 let from = mem::replace(&mut self.positions[index], to);
                 let consumer = self.plan.consumers[index].clone();
                 advances.push(Advance { consumer, from, to, last_event_at: event_time });
+            } else if part.is_some_and(|part| part.consumer == index) {
+                // A part of a message moves nothing. The position is the fence all the same.
+                let (consumer, position) = (self.plan.consumers[index].clone(), self.positions[index]);
+                advances.push(Advance { consumer, from: position, to: position, last_event_at: None });
             }
         }
         let publishes = !events.is_empty() || !dead_letters.is_empty();
@@ -330,15 +381,15 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let contents = self.deciding;
         async move {
             let saved = saving.await.map_err(|error| Failure { error: error.into(), batch: contents })?;
-            Ok(Committed { saved, progress, publishes, messages, began })
+            Ok(Committed { saved, progress, publishes, messages, contents, part, began })
         }
     }
 
     /// Publishes and acknowledges a committed batch.
     async fn finish(&mut self, committed: Committed<S::Saved>) -> Result<(), ServiceError> {
-        let Committed { saved, progress, publishes, messages, began } = committed;
+        let Committed { saved, progress, publishes, messages, contents, part, began } = committed;
         self.service.committed(&mut self.state, saved);
-        self.narrowing.committed(messages);
+        self.narrowing.committed(contents.items, part);
         if publishes && self.plan.publish == Publish::BeforeAcknowledge {
             relay::publish_pending(self.store, self.plan.service, self.broker).await?;
         }
@@ -385,6 +436,10 @@ async fn resume<S: ConsumerService>(
         );
     }
     Ok(position)
+}
+
+fn is_transient(error: &ServiceError) -> bool {
+    matches!(error, ServiceError::Transient(..))
 }
 
 /// Waits for the next tick of an interval, or forever if there is no interval.

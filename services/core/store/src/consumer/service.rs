@@ -5,7 +5,7 @@
 //! `restore`, `opened`; then for each batch
 //! `decode` of all messages, `prepare`, `observe` and `decide` of each message, `finish`, `commit`, `committed`.
 
-use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Display, future::Future, ops::Range, sync::Arc, time::Duration};
 
 use events::{DeadLetter, OutboundMessage, Timestamp};
 use futures::future::BoxFuture;
@@ -75,6 +75,21 @@ pub trait ConsumerService: Sync {
     /// Decodes a message of the consumer with this index.
     fn decode(&self, consumer: usize, message: &Message) -> Result<Self::Event, Self::Reject>;
 
+    /// Returns the number of items of an event, each of which can be given up alone: the ticks of a page. Items are what a batch
+    /// is measured in.
+    fn items(&self, _event: &Self::Event) -> usize {
+        1
+    }
+
+    /// Drops the items of an event that are outside of a range. Deciding an event part by part must have the effect of
+    /// deciding it whole, also when a part is repeated.
+    fn keep(&self, _event: &mut Self::Event, _items: &Range<usize>) {}
+
+    /// Returns the body of a message that has one item of this one alone; none where a message has no items.
+    fn item(&self, _message: &Message, _item: usize) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Returns the event's own time, if it has one.
     fn event_time(&self, event: &Self::Event) -> Option<Timestamp>;
 
@@ -125,6 +140,8 @@ pub struct Decided<E> {
     pub effects: E,
     /// The events that are published after the commit.
     pub events: Vec<OutboundMessage>,
+    /// The items of the event that can never be applied, and why. The others are.
+    pub rejected_items: Vec<(usize, String)>,
 }
 
 /// The content of one transaction.
@@ -172,7 +189,7 @@ pub struct Plan {
     /// The durable consumers. Of two messages that were stored in the same microsecond, that of the first one goes
     /// first.
     pub consumers: Vec<ConsumerName>,
-    /// The approximate number of messages in one transaction.
+    /// The approximate number of items in one transaction: of ticks and other messages.
     pub batch: usize,
     /// The time after the start of a batch within which further messages are gathered into one next batch.
     pub gather: Duration,

@@ -4,4 +4,5 @@ pub mod candles;
 pub mod instruments;
 pub mod partitions;
 pub mod queries;
+mod tick_rows;
 pub mod ticks;

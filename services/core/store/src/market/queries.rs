@@ -1,9 +1,10 @@
 //! The gateway's queries over market data: latest prices, ticks and candles.
 
-use events::{Interval, Price, Size, Symbol, Timestamp, Venue};
+use events::{Interval, Price, Size, Symbol, Timestamp, Venue, tick::TickKind};
+pub use market_data::TickPosition;
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{Error, Store, bigint, optional_price, optional_size, pg::row};
+use crate::{Error, Store, bigint, market::ticks, optional_price, optional_size, pg::row, smallint};
 
 /// The newest price of a symbol at its primary venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,16 +28,16 @@ pub struct TickRecord {
     pub venue: Venue,
     /// The trade's id, which is unique within the venue and symbol.
     pub trade_id: String,
-    /// The sequence of the tick in stream `TICKS`.
-    pub sequence: u64,
+    /// The position of the tick in stream `TICKS`.
+    pub position: TickPosition,
     /// The price in the quote asset.
     pub price: Price,
     /// The traded amount in the base asset, where the source reports it.
     pub size: Option<Size>,
     /// The time of the tick.
     pub at: Timestamp,
-    /// The kind of the tick: `trade`, `quote` or `poll`.
-    pub kind: String,
+    /// The kind of the tick.
+    pub kind: TickKind,
 }
 
 /// A candle of one instrument.
@@ -44,13 +45,13 @@ pub struct TickRecord {
 pub struct Candle {
     /// The start of the candle's interval.
     pub start: Timestamp,
-    /// The first price in order of (time, sequence).
+    /// The first price in order of (time, position).
     pub open: Price,
     /// The highest price.
     pub high: Price,
     /// The lowest price.
     pub low: Price,
-    /// The last price in order of (time, sequence).
+    /// The last price in order of (time, position).
     pub close: Price,
     /// The exact sum of the sizes, in the base asset, as decimal text: it may have more digits than a `Decimal`.
     pub volume: String,
@@ -85,12 +86,12 @@ pub struct Range {
 pub struct TickCursor {
     /// The time of the last tick that was listed.
     pub at: Timestamp,
-    /// The sequence of that tick.
-    pub sequence: u64,
+    /// The position of that tick.
+    pub position: TickPosition,
 }
 
 /// Returns how many ticks of a venue, whose times are within a span, were stored from the messages behind `after` up to `until`.
-/// A tick that the history had before has the sequence of its first message.
+/// A tick that the history had before has the sequence of its first page.
 pub async fn count_ticks(
     store: &Store,
     venue: &Venue,
@@ -120,25 +121,25 @@ const LATEST: &str = "
     LEFT JOIN LATERAL (
         SELECT price, at FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
             AND at >= latest.at - interval '25 hours'
-        ORDER BY at DESC, sequence DESC LIMIT 1) AS day_ago ON true
+        ORDER BY at DESC, sequence DESC, index DESC LIMIT 1) AS day_ago ON true
     ORDER BY symbol LIMIT $3";
 
 /// Reads the ticks of each instrument with one index scan, and merges at most `limit` rows of each.
 const HISTORY_ASCENDING: &str = "
     SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
-        SELECT trade_id, sequence, price, size, at, kind FROM ticks
-        WHERE instrument_id = instrument.id AND at >= $3 AND at < $4 AND (at, sequence) > ($3, $5)
-        ORDER BY at, sequence LIMIT $6) AS tick
+        SELECT trade_id, sequence, index, price, size, at, kind FROM ticks
+        WHERE instrument_id = instrument.id AND at >= $3 AND at < $4 AND (at, sequence, index) > ($3, $5, $7)
+        ORDER BY at, sequence, index LIMIT $6) AS tick
     WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
-    ORDER BY at, sequence LIMIT $6";
+    ORDER BY at, sequence, index LIMIT $6";
 /// Reads the same as [`HISTORY_ASCENDING`], newest first.
 const HISTORY_DESCENDING: &str = "
     SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
-        SELECT trade_id, sequence, price, size, at, kind FROM ticks
-        WHERE instrument_id = instrument.id AND at >= $3 AND at <= $4 AND (at, sequence) < ($4, $5)
-        ORDER BY at DESC, sequence DESC LIMIT $6) AS tick
+        SELECT trade_id, sequence, index, price, size, at, kind FROM ticks
+        WHERE instrument_id = instrument.id AND at >= $3 AND at <= $4 AND (at, sequence, index) < ($4, $5, $7)
+        ORDER BY at DESC, sequence DESC, index DESC LIMIT $6) AS tick
     WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
-    ORDER BY at DESC, sequence DESC LIMIT $6";
+    ORDER BY at DESC, sequence DESC, index DESC LIMIT $6";
 
 /// Reads the candles of one instrument: the given venue's, or the primary venue's.
 const CANDLES: &str = "
@@ -179,7 +180,7 @@ async fn find_latest(
     rows.iter().map(read_latest).collect()
 }
 
-/// Returns the ticks of a symbol behind `cursor`, in order of (time, sequence).
+/// Returns the ticks of a symbol behind `cursor`, in order of (time, position).
 pub async fn list_ticks(
     store: &Store,
     symbol: &Symbol,
@@ -189,20 +190,22 @@ pub async fn list_ticks(
 ) -> Result<Vec<TickRecord>, Error> {
     let from = range.from.unwrap_or(Timestamp::EPOCH);
     let to = range.to.unwrap_or(Timestamp::LAST);
-    // A sequence of 0 lies before every tick of its time, which includes `from` and excludes `to`.
-    let (query, from, to, sequence) = match (order, cursor) {
-        (SortOrder::Ascending, None) => (HISTORY_ASCENDING, from, to, 0),
-        (SortOrder::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.sequence),
-        (SortOrder::Descending, None) => (HISTORY_DESCENDING, from, to, 0),
-        (SortOrder::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.sequence),
+    // The first position lies before every tick of its time, which includes `from` and excludes `to`.
+    let first = TickPosition::default();
+    let (query, from, to, position) = match (order, cursor) {
+        (SortOrder::Ascending, None) => (HISTORY_ASCENDING, from, to, first),
+        (SortOrder::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.position),
+        (SortOrder::Descending, None) => (HISTORY_DESCENDING, from, to, first),
+        (SortOrder::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.position),
     };
     let rows = sqlx::query(query)
         .bind(symbol.as_str())
         .bind(range.venue.as_ref().map(Venue::as_str))
         .bind(from.datetime())
         .bind(to.datetime())
-        .bind(bigint(sequence))
+        .bind(bigint(position.sequence))
         .bind(range.limit)
+        .bind(smallint(position.index))
         .fetch_all(store.pool())
         .await?;
     rows.iter().map(read_tick).collect()
@@ -246,12 +249,12 @@ fn read_latest(row: &PgRow) -> Result<Latest, Error> {
 fn read_tick(row: &PgRow) -> Result<TickRecord, Error> {
     Ok(TickRecord {
         venue: venue(row)?,
-        trade_id: row.try_get("trade_id")?,
-        sequence: row.try_get::<i64, _>("sequence")? as u64,
+        trade_id: ticks::trade_id(row)?,
+        position: ticks::position(row)?,
         price: Price::new(row.try_get("price")?)?,
         size: optional_size(row.try_get("size")?)?,
         at: time(row, "at")?,
-        kind: row.try_get("kind")?,
+        kind: ticks::kind(row)?,
     })
 }
 

@@ -2,58 +2,65 @@
 
 use std::collections::HashSet;
 
-use events::Tick;
-use market_data::{InstrumentId, MarketTicks, StoredTick};
-use sqlx::postgres::PgRow;
+use events::tick::TickKind;
+use market_data::{MarketTicks, TickPosition};
+use sqlx::{Row, postgres::PgRow};
 
-use crate::{Error, Store, Tx, bigint, pg::row};
+pub use super::tick_rows::NumberedTick;
+use super::tick_rows::{self, column_id, full_id, kind_char, source_char};
+use crate::{Error, Store, Tx, bigint, pg::row, smallint};
 
-/// Inserts the ticks that are not stored yet and returns their sequences.
-pub async fn add(tx: &mut Tx, ticks: &[(InstrumentId, StoredTick)]) -> Result<HashSet<u64>, Error> {
-    let column = |name: fn(&Tick) -> serde_json::Value| -> Vec<String> {
-        ticks.iter().map(|(_, stored)| name(&stored.tick).as_str().unwrap_or_default().to_owned()).collect()
-    };
-    let kinds = column(|tick| serde_json::to_value(tick.kind).unwrap_or_default());
-    let sources = column(|tick| serde_json::to_value(tick.source).unwrap_or_default());
-    let added: Vec<i64> = sqlx::query_scalar(
-        "INSERT INTO ticks (instrument_id, at, trade_id, sequence, price, size, kind, source, received_at)
-         SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::numeric[], $6::numeric[],
-                              $7::text[], $8::text[], $9::timestamptz[])
-         ON CONFLICT DO NOTHING RETURNING sequence",
-    )
-    .bind(ticks.iter().map(|(instrument, _)| *instrument).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| stored.tick.at.datetime()).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| stored.trade_id.as_str()).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| bigint(stored.sequence)).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| stored.tick.price.decimal()).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| stored.tick.size.map(|size| size.decimal())).collect::<Vec<_>>())
-    .bind(kinds)
-    .bind(sources)
-    .bind(ticks.iter().map(|(_, stored)| stored.tick.received_at.datetime()).collect::<Vec<_>>())
-    .fetch_all(&mut **tx)
-    .await?;
-    Ok(added.into_iter().map(|sequence| sequence as u64).collect())
+/// Appends ticks, none of which is stored or appears twice. Each must be in a month that has a partition.
+pub async fn append(tx: &mut Tx, ticks: &[NumberedTick<'_>]) -> Result<(), Error> {
+    let mut copy = tx.copy_in_raw(tick_rows::COPY).await?;
+    copy.send(tick_rows::encode(ticks)).await?;
+    copy.finish().await?;
+    Ok(())
 }
 
-/// Returns the sequences of those ticks that are stored under another time within a second around: a venue's two interfaces
+/// Inserts the ticks that are not stored yet and returns their positions.
+pub async fn add(tx: &mut Tx, ticks: &[NumberedTick<'_>]) -> Result<HashSet<TickPosition>, Error> {
+    let added = sqlx::query(
+        "INSERT INTO ticks (instrument_id, at, trade_id, sequence, index, price, size, kind, source, received_at)
+         SELECT * FROM unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::smallint[], $6::numeric[],
+                              $7::numeric[], $8::\"char\"[], $9::\"char\"[], $10::timestamptz[])
+         ON CONFLICT DO NOTHING RETURNING sequence, index",
+    )
+    .bind(column(ticks, |tick| tick.0))
+    .bind(column(ticks, |tick| tick.1.at.datetime()))
+    .bind(ticks.iter().map(|(_, tick)| column_id(tick)).collect::<Vec<_>>())
+    .bind(column(ticks, |tick| bigint(tick.1.position.sequence)))
+    .bind(column(ticks, |tick| smallint(tick.1.position.index)))
+    .bind(column(ticks, |tick| tick.1.price.decimal()))
+    .bind(column(ticks, |tick| tick.1.size.map(|size| size.decimal())))
+    .bind(column(ticks, |tick| kind_char(tick.1.kind)))
+    .bind(column(ticks, |tick| source_char(tick.1.source)))
+    .bind(column(ticks, |tick| tick.1.received_at.datetime()))
+    .fetch_all(&mut **tx)
+    .await?;
+    added.iter().map(position).collect()
+}
+
+/// Returns the positions of those ticks that are stored under another time within a second around: a venue's two interfaces
 /// may report one trade with times of different precision.
-pub async fn stored_nearby(tx: &mut Tx, ticks: &[(InstrumentId, StoredTick)]) -> Result<HashSet<u64>, Error> {
-    let stored: Vec<i64> = sqlx::query_scalar(
+pub async fn stored_nearby(tx: &mut Tx, ticks: &[NumberedTick<'_>]) -> Result<HashSet<TickPosition>, Error> {
+    let stored = sqlx::query(
         // The limit makes the planner look at the few ticks around each one, whatever it believes about the table.
-        "SELECT new.sequence FROM unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[])
-             AS new (instrument_id, at, trade_id, sequence)
+        "SELECT new.sequence, new.index FROM unnest($1::int[], $2::timestamptz[], $3::text[], $4::bigint[], $5::smallint[])
+             AS new (instrument_id, at, trade_id, sequence, index)
          CROSS JOIN LATERAL (SELECT FROM ticks there
              WHERE there.instrument_id = new.instrument_id AND there.trade_id = new.trade_id
                  AND there.at BETWEEN new.at - interval '1 second' AND new.at + interval '1 second'
              LIMIT 1) AS found",
     )
-    .bind(ticks.iter().map(|(instrument, _)| *instrument).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| stored.tick.at.datetime()).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| stored.trade_id.as_str()).collect::<Vec<_>>())
-    .bind(ticks.iter().map(|(_, stored)| bigint(stored.sequence)).collect::<Vec<_>>())
+    .bind(column(ticks, |tick| tick.0))
+    .bind(column(ticks, |tick| tick.1.at.datetime()))
+    .bind(ticks.iter().map(|(_, tick)| column_id(tick)).collect::<Vec<_>>())
+    .bind(column(ticks, |tick| bigint(tick.1.position.sequence)))
+    .bind(column(ticks, |tick| smallint(tick.1.position.index)))
     .fetch_all(&mut **tx)
     .await?;
-    Ok(stored.into_iter().map(|sequence| sequence as u64).collect())
+    stored.iter().map(position).collect()
 }
 
 /// Returns the newest time of each market, without the ids of its ticks.
@@ -72,21 +79,45 @@ pub async fn newest(store: &Store) -> Result<Vec<MarketTicks>, Error> {
     rows.fetch_all(store.pool()).await?.iter().map(read).collect()
 }
 
-/// Makes each tick the latest of its instrument, unless the stored one is newer by time and sequence.
-pub async fn merge_latest(tx: &mut Tx, newest: &[(InstrumentId, StoredTick)]) -> Result<(), Error> {
+/// Makes each tick the latest of its instrument, unless the stored one is newer by time and position.
+pub async fn merge_latest(tx: &mut Tx, newest: &[NumberedTick<'_>]) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO latest_prices AS there (instrument_id, price, size, at, sequence)
-         SELECT * FROM unnest($1::int[], $2::numeric[], $3::numeric[], $4::timestamptz[], $5::bigint[])
-         ON CONFLICT (instrument_id) DO UPDATE
-             SET price = EXCLUDED.price, size = EXCLUDED.size, at = EXCLUDED.at, sequence = EXCLUDED.sequence
-             WHERE (there.at, there.sequence) < (EXCLUDED.at, EXCLUDED.sequence)",
+        "INSERT INTO latest_prices AS there (instrument_id, price, size, at, sequence, index)
+         SELECT * FROM unnest($1::int[], $2::numeric[], $3::numeric[], $4::timestamptz[], $5::bigint[], $6::smallint[])
+         ON CONFLICT (instrument_id) DO UPDATE SET price = EXCLUDED.price, size = EXCLUDED.size, at = EXCLUDED.at,
+                 sequence = EXCLUDED.sequence, index = EXCLUDED.index
+             WHERE (there.at, there.sequence, there.index) < (EXCLUDED.at, EXCLUDED.sequence, EXCLUDED.index)",
     )
-    .bind(newest.iter().map(|(instrument, _)| *instrument).collect::<Vec<_>>())
-    .bind(newest.iter().map(|(_, stored)| stored.tick.price.decimal()).collect::<Vec<_>>())
-    .bind(newest.iter().map(|(_, stored)| stored.tick.size.map(|size| size.decimal())).collect::<Vec<_>>())
-    .bind(newest.iter().map(|(_, stored)| stored.tick.at.datetime()).collect::<Vec<_>>())
-    .bind(newest.iter().map(|(_, stored)| bigint(stored.sequence)).collect::<Vec<_>>())
+    .bind(column(newest, |tick| tick.0))
+    .bind(column(newest, |tick| tick.1.price.decimal()))
+    .bind(column(newest, |tick| tick.1.size.map(|size| size.decimal())))
+    .bind(column(newest, |tick| tick.1.at.datetime()))
+    .bind(column(newest, |tick| bigint(tick.1.position.sequence)))
+    .bind(column(newest, |tick| smallint(tick.1.position.index)))
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+fn column<T>(ticks: &[NumberedTick<'_>], value: impl Fn(&NumberedTick<'_>) -> T) -> Vec<T> {
+    ticks.iter().map(value).collect()
+}
+
+/// Reads the id of a tick from its row, which also has its time.
+pub(crate) fn trade_id(row: &PgRow) -> Result<String, Error> {
+    Ok(full_id(row.try_get("trade_id")?, row::time(row, "at")?))
+}
+
+/// Reads the position of a row in stream `TICKS`.
+pub(crate) fn position(row: &PgRow) -> Result<TickPosition, Error> {
+    let (sequence, index): (i64, i16) = (row.try_get("sequence")?, row.try_get("index")?);
+    Ok(TickPosition { sequence: sequence as u64, index: index as u16 })
+}
+
+/// Reads column `kind`.
+pub(crate) fn kind(row: &PgRow) -> Result<TickKind, Error> {
+    let found: i8 = row.try_get("kind")?;
+    let kinds = [TickKind::Trade, TickKind::Quote, TickKind::Poll];
+    let kind = kinds.into_iter().find(|kind| kind_char(*kind) == found);
+    Ok(kind.ok_or_else(|| sqlx::Error::Decode(format!("kind {found} is unknown").into()))?)
 }

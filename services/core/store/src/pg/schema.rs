@@ -16,7 +16,7 @@ use crate::{Error, Store, pg::session};
 
 /// The format number of the schema that this build reads and writes. Format 1 was never released: its databases have
 /// eight migrations and no table `schema_format`.
-pub const SCHEMA_FORMAT: i32 = 2;
+pub const SCHEMA_FORMAT: i32 = 3;
 
 /// The number of the migration that creates the schema.
 const INITIAL: i64 = 1;

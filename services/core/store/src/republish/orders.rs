@@ -110,8 +110,20 @@ fn placed(row: &PgRow) -> Result<OutboundMessage, Error> {
 }
 
 fn settled(row: &PgRow) -> Result<OutboundMessage, Error> {
-    let Trade { order_id, posting_id, symbol, side, size, price, quote_amount, fee, tick_sequence, tick_price, at } =
-        trade(row)?;
+    let Trade {
+        order_id,
+        posting_id,
+        symbol,
+        side,
+        size,
+        price,
+        quote_amount,
+        fee,
+        tick_sequence,
+        tick_index,
+        tick_price,
+        at,
+    } = trade(row)?;
     let (id, user_id) = (TradeSettled::id_of(order_id), row.try_get("user_id")?);
     let settled = TradeSettled {
         id,
@@ -124,6 +136,7 @@ fn settled(row: &PgRow) -> Result<OutboundMessage, Error> {
         quote_amount,
         fee,
         tick_sequence,
+        tick_index,
         tick_price,
         posting_id,
         at,

@@ -7,7 +7,7 @@ use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppre
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use crate::{Error, Store, Tx, bigint, optional_price, pg::row};
+use crate::{Error, Store, Tx, bigint, market::ticks, optional_price, pg::row, smallint};
 
 /// Forgets the saved sequences of stream `TICKS`, because another message than before has each number. A rule that a tick was
 /// evaluated against since it became active remains so, and a rule that waits for its first tick waits on.
@@ -154,9 +154,10 @@ async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
     }
     sqlx::query(
         "INSERT INTO firings (rule_id, number, symbol, venue, fired_at, price, reference_price, reference_at,
-                              change_percent, sequence, suppressed)
+                              change_percent, trade_id, sequence, index, suppressed)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::numeric[],
-                              $7::numeric[], $8::timestamptz[], $9::numeric[], $10::bigint[], $11::text[])",
+                              $7::numeric[], $8::timestamptz[], $9::numeric[], $10::text[], $11::bigint[], $12::smallint[],
+                              $13::text[])",
     )
     .bind(firings.iter().map(|firing| firing.rule_id).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| firing.number).collect::<Vec<_>>())
@@ -167,7 +168,9 @@ async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
     .bind(firings.iter().map(|firing| firing.reference.map(|(price, _)| price.decimal())).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| firing.reference.map(|(_, at)| at.datetime())).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| firing.change_percent).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| bigint(firing.sequence)).collect::<Vec<_>>())
+    .bind(firings.iter().map(|firing| firing.trade_id.as_str()).collect::<Vec<_>>())
+    .bind(firings.iter().map(|firing| bigint(firing.position.sequence)).collect::<Vec<_>>())
+    .bind(firings.iter().map(|firing| smallint(firing.position.index)).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| firing.suppressed.map(Suppression::as_str)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
@@ -238,7 +241,8 @@ pub(crate) fn firing(row: &PgRow) -> Result<Firing, Error> {
         price: Price::new(row.try_get("price")?)?,
         reference: reference(row)?,
         change_percent: row.try_get("change_percent")?,
-        sequence: row.try_get::<i64, _>("sequence")? as u64,
+        trade_id: row.try_get("trade_id")?,
+        position: ticks::position(row)?,
         suppressed: row.try_get::<Option<&str>, _>("suppressed")?.and_then(Suppression::parse),
     })
 }

@@ -232,6 +232,7 @@ fn trade(found: &PgRow) -> Result<TradeRow, Error> {
         fee: found.try_get("fee")?,
         fee_bp: found.try_get("fee_bp")?,
         tick_sequence: found.try_get("tick_sequence")?,
+        tick_index: found.try_get("tick_index")?,
         tick_price: found.try_get("tick_price")?,
         tick_at: row::time(found, "tick_at")?,
         at: row::time(found, "at")?,

@@ -68,7 +68,7 @@ pub struct OrderState {
     pub reason: Option<RejectReason>,
     /// The asset and the amount that the open order holds.
     pub held: Option<(Asset, Amount)>,
-    /// The sequence of the last tick that was applied before the decision; 0 before the first.
+    /// The sequence of the last page of ticks that was applied before the decision; 0 before the first.
     pub tick_sequence: u64,
     /// The time of the last decision.
     pub updated_at: Timestamp,
@@ -136,7 +136,7 @@ pub struct OrderFilter {
 macro_rules! decision_columns {
     () => {
         "s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at, t.order_id,
-         t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence, t.tick_price, t.at"
+         t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence, t.tick_index, t.tick_price, t.at"
     };
 }
 

@@ -25,8 +25,10 @@ pub struct Trade {
     pub quote_amount: Amount,
     /// The fee in the quote asset.
     pub fee: Amount,
-    /// The sequence of the tick that priced the trade.
+    /// The sequence of the page that has the tick that priced the trade.
     pub tick_sequence: u64,
+    /// The index of that tick in its page.
+    pub tick_index: u16,
     /// The price of that tick.
     pub tick_price: Price,
     /// The time at which the settler decided the trade.
@@ -65,6 +67,7 @@ pub(crate) fn trade(row: &PgRow) -> Result<Trade, Error> {
         quote_amount: Amount::new(row.try_get("quote_amount")?)?,
         fee: Amount::new(row.try_get("fee")?)?,
         tick_sequence: row.try_get::<i64, _>("tick_sequence")? as u64,
+        tick_index: row.try_get::<i16, _>("tick_index")? as u16,
         tick_price: Price::new(row.try_get("tick_price")?)?,
         at: row::time(row, "at")?,
     })

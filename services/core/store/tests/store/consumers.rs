@@ -91,6 +91,7 @@ async fn a_message_becomes_one_dead_letter_in_whichever_service() {
             service: service.into(),
             stream: "TICKS".into(),
             sequence: 7,
+            index: None,
             subject: "ticks.x".into(),
             headers: Vec::new(),
             body: Body::Text("{".into()),

@@ -1,8 +1,13 @@
 //! Tests of the price history: partitions, ticks, latest prices and candles.
 
-use events::{Interval, Tick};
+use std::collections::HashSet;
+
+use events::{
+    Interval, Tick,
+    tick::{TickKind, TickSource},
+};
 use market_data::{
-    InstrumentId, Month, StoredTick,
+    InstrumentId, Month, StoredTick, TickPosition,
     candles::{CandleEdge, PartialCandle},
 };
 use rust_decimal::Decimal;
@@ -19,8 +24,14 @@ use crate::{
 
 const ALL: Range = Range { venue: None, from: None, to: None, limit: 100 };
 
-fn stored(sequence: u64, tick: Tick) -> StoredTick {
-    StoredTick { tick, trade_id: sequence.to_string(), sequence }
+/// Returns the second tick of a page, whose sequence is also its id. It lives to the end of the process, like the closures of
+/// transactions may.
+fn stored(sequence: u64, tick: Tick) -> StoredTick<'static> {
+    StoredTick::of(Box::leak(Box::new(tick)), sequence.to_string().leak(), sequence, 1)
+}
+
+fn positions<const N: usize>(sequences: [u64; N]) -> HashSet<TickPosition> {
+    sequences.map(|sequence| TickPosition { sequence, index: 1 }).into()
 }
 
 /// Returns a database with this month's partition and one instrument.
@@ -89,11 +100,72 @@ async fn a_repeated_tick_is_stored_once_and_pages_follow_each_other() {
     let range = Range { limit: 2, ..ALL };
     for (order, expected) in [(SortOrder::Ascending, [1, 2, 3]), (SortOrder::Descending, [3, 2, 1])] {
         let first = queries::list_ticks(store, btc, &range, order, None).await.expect("a page");
-        let cursor = first.last().map(|tick| TickCursor { at: tick.at, sequence: tick.sequence });
+        let cursor = first.last().map(|tick| TickCursor { at: tick.at, position: tick.position });
         let second = queries::list_ticks(store, btc, &range, order, cursor).await.expect("a page");
-        let sequences: Vec<u64> = first.iter().chain(&second).map(|tick| tick.sequence).collect();
+        let sequences: Vec<u64> = first.iter().chain(&second).map(|tick| tick.position.sequence).collect();
         assert_eq!(sequences, expected);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ticks_of_one_time_are_listed_in_the_order_of_their_page() {
+    let (database, instrument) = quoted().await;
+    let with = |sequence, index, id| StoredTick {
+        id,
+        position: TickPosition { sequence, index },
+        ..stored(sequence, tick(1, "coinbase", "5000"))
+    };
+    let new = [with(2, 0, "d"), with(1, 1, "c"), with(1, 10, "a"), with(1, 2, "b")].map(|tick| (instrument, tick));
+    let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &new).await }));
+    assert_eq!(added.await.expect("positions").len(), 4);
+    let (range, mut cursor, mut ids) = (Range { limit: 1, ..ALL }, None, Vec::new());
+    loop {
+        let order = SortOrder::Ascending;
+        let page = queries::list_ticks(&database.store, &symbol("BTC-USD"), &range, order, cursor).await;
+        let Some(tick) = page.expect("a page").pop() else { break };
+        cursor = Some(TickCursor { at: tick.at, position: tick.position });
+        ids.push(tick.trade_id);
+    }
+    assert_eq!(ids, ["c", "b", "a", "d"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_appended_is_what_is_inserted() {
+    let (database, instrument) = quoted().await;
+    let ticks = |first: u64| {
+        let prices = [
+            "0.000000000000000001",
+            "1",
+            "167.4100",
+            "9999.9999",
+            "68000",
+            "100000000.50",
+            "79228162514264.3375935439503",
+        ];
+        let ticks =
+            (first..).zip(prices).map(|(sequence, amount)| stored(sequence, tick(sequence as i64, "coinbase", amount)));
+        let with = |(number, tick): (usize, StoredTick<'static>)| match number {
+            0 => StoredTick { size: None, kind: TickKind::Poll, source: TickSource::Backfill, ..tick },
+            1 => StoredTick { id: "é/\"1\"/𝄞", kind: TickKind::Quote, source: TickSource::File, ..tick },
+            2 => StoredTick { size: Some("0".parse().expect("a size")), source: TickSource::Simulator, ..tick },
+            _ => tick,
+        };
+        ticks.enumerate().map(with).map(|tick| (instrument, tick)).collect::<Vec<_>>()
+    };
+    let (appended, inserted, again) = (ticks(1), ticks(101), ticks(1));
+    let work = database.transaction(move |tx| {
+        Box::pin(async move {
+            ticks::append(tx, &appended).await?;
+            Ok((ticks::add(tx, &inserted).await?.len(), ticks::add(tx, &again).await?.len()))
+        })
+    });
+    assert_eq!(work.await.expect("they are stored"), (7, 0));
+    let rows = "SELECT (SELECT string_agg(r, ';' ORDER BY r) FROM (SELECT (extract(epoch FROM at - $1) - shift, extract(epoch FROM received_at - $1) - shift,
+        sequence - shift, index, kind, source, price, size, CASE WHEN trade_id ~ '^[0-9]+$' THEN (trade_id::bigint - shift)::text ELSE trade_id END)::text AS r
+        FROM ticks WHERE sequence > shift AND sequence < shift + 50) AS rows) FROM (VALUES (0), (100)) AS shifts (shift)";
+    let rows = rows.replace("$1", "timestamptz 'epoch'");
+    let distinct: (i64,) = database.row(&format!("SELECT count(DISTINCT r) FROM ({rows}) AS found (r)")).await;
+    assert_eq!(distinct.0, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,13 +174,10 @@ async fn a_tick_is_found_under_its_id_within_a_second_around() {
     let other = database
         .transaction(|tx| Box::pin(async move { instruments::add(tx, &symbol("BTC-USD"), &venue("kraken")).await }));
     let other = other.await.expect("a number");
-    let with = |sequence, seconds, trade_id: &str| StoredTick {
-        trade_id: trade_id.into(),
-        ..stored(sequence, tick(seconds, "coinbase", "5000"))
-    };
+    let with = |sequence, seconds, id| StoredTick { id, ..stored(sequence, tick(seconds, "coinbase", "5000")) };
     let first = [(instrument, with(1, 10, "a"))];
     let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &first).await }));
-    assert_eq!(added.await.expect("sequences"), [1].into());
+    assert_eq!(added.await.expect("positions"), positions([1]));
     let late = [
         (instrument, with(2, 9, "a")),
         (instrument, with(3, 11, "a")),
@@ -118,7 +187,7 @@ async fn a_tick_is_found_under_its_id_within_a_second_around() {
         (other, with(7, 10, "a")),
     ];
     let found = database.transaction(move |tx| Box::pin(async move { ticks::stored_nearby(tx, &late).await }));
-    assert_eq!(found.await.expect("sequences"), [2, 3].into());
+    assert_eq!(found.await.expect("positions"), positions([2, 3]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +242,8 @@ async fn parts_of_a_candle_merge_in_any_order() {
     let (database, instrument) = quoted().await;
     let start = at(0).floor(Interval::ALL[0]);
     let part = |seconds, sequence, amount: &str, volume: &str| {
-        let edge = CandleEdge { at: at(seconds), sequence, price: price(amount) };
+        let position = TickPosition { sequence, index: 0 };
+        let edge = CandleEdge { at: at(seconds), position, price: price(amount) };
         PartialCandle {
             instrument,
             interval: Interval::ALL[0],

@@ -64,8 +64,8 @@ fn rule_state(number: u128, revision: i64, status: &str) -> String {
 
 fn firing(rule: u128, number: i64, suppressed: &str) -> String {
     format!(
-        "INSERT INTO firings (rule_id, number, symbol, venue, fired_at, price, sequence, suppressed)
-         VALUES ({}, {number}, 'BTC-USD', 'test', '2018-04-05', 5000, 7, {suppressed});",
+        "INSERT INTO firings (rule_id, number, symbol, venue, fired_at, price, trade_id, sequence, index, suppressed)
+         VALUES ({}, {number}, 'BTC-USD', 'test', '2018-04-05', 5000, 'a trade', 7, 3, {suppressed});",
         uuid(rule)
     )
 }
@@ -151,7 +151,8 @@ async fn a_firing_is_missing_until_somebody_is_notified_of_it() {
     assert_eq!(found(&database, EventKind::Firings).await, ["1-1"]);
     let events = republish::find_without_effect(&database.store, EventKind::Firings).await.expect("events");
     let body: serde_json::Value = serde_json::from_slice(&events[0].body).expect("JSON");
-    assert_eq!((&body["price"], &body["stream_sequence"]), (&"5000".into(), &7.into()));
+    assert_eq!((&body["price"], &body["trade_id"]), (&"5000".into(), &"a trade".into()));
+    assert_eq!((&body["stream_sequence"], &body["stream_index"]), (&7.into(), &3.into()));
     assert_eq!(body["targets"], serde_json::json!([{ "channel": "email", "address": "ada@example.com" }]));
 }
 
@@ -268,7 +269,7 @@ async fn news_of_an_order_are_missing_until_its_owner_is_notified() {
     let trade = |number: u128| {
         format!(
             "INSERT INTO posting_batches (first_posting, last_posting) VALUES ({number}, {number});
-             INSERT INTO trades VALUES ({}, {number}, '{ada}', 'BTC-USD', 'buy', 1, 4000, 4000, 4, 10, 7, 4000,
+             INSERT INTO trades VALUES ({}, {number}, '{ada}', 'BTC-USD', 'buy', 1, 4000, 4000, 4, 10, 7, 3, 4000,
                  '2018-04-05', '2018-04-05', '\\x01');",
             uuid(number)
         )

@@ -1,6 +1,9 @@
 //! Sample values for the tests.
 
-use events::{OrderRequest, Price, Rule, Symbol, Tick, Timestamp, Venue};
+use events::{
+    OrderRequest, Price, Rule, Symbol, Tick, Timestamp, Venue,
+    tick::{TickKind, TickSource},
+};
 use serde_json::json;
 use store::{
     Store,
@@ -35,9 +38,16 @@ pub(crate) fn price(text: &str) -> Price {
 }
 
 pub(crate) fn tick(seconds: i64, venue: &str, amount: &str) -> Tick {
-    let tick = json!({ "venue": venue, "symbol": "BTC-USD", "price": amount, "size": "1", "at": at(seconds),
-        "received_at": at(seconds), "kind": "trade", "source": "live" });
-    serde_json::from_value(tick).expect("a tick")
+    Tick {
+        venue: crate::samples::venue(venue),
+        symbol: symbol("BTC-USD"),
+        price: price(amount),
+        size: Some("1".parse().expect("a size")),
+        at: at(seconds),
+        received_at: at(seconds),
+        kind: TickKind::Trade,
+        source: TickSource::Live,
+    }
 }
 
 pub(crate) fn rule(number: u128, email: &str) -> Rule {

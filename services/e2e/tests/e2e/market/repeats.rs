@@ -1,7 +1,7 @@
 //! Ticks that the broker stores again after it has forgotten their ids, and ticks that nobody may use.
 
 use e2e::{Api, System, api::Alert, tape};
-use events::{OutboundMessage, Tick, Timestamp, envelope::NATS_MSG_ID};
+use events::{OutboundMessage, Tick, TickPage, Timestamp, envelope::NATS_MSG_ID};
 use platform::clock;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use reqwest::Method;
@@ -32,30 +32,40 @@ fn repeat(message: &OutboundMessage, number: usize) -> OutboundMessage {
 }
 
 /// A part of a walk in which many ticks have one time and some are late, with ids of the venue.
-fn walk(symbol: &str, part: usize, start: Timestamp) -> Vec<OutboundMessage> {
+fn walk(symbol: &str, part: usize, start: Timestamp) -> Vec<(Tick, String)> {
     let mut random = StdRng::seed_from_u64(part as u64);
     let (mut cents, mut millis) = (10_000_i64, 0);
     let tick = |number: usize| {
         cents = (cents + random.random_range(-150..=150)).clamp(9_000, 11_000);
         millis += [0, 0, 0, 1, 2, -1][random.random_range(0..6)];
         let price = format!("{}.{:02}", cents / 100, cents % 100);
-        tick_at(symbol, millis_after(start, millis), &price).to_message(&number.to_string())
+        (tick_at(symbol, millis_after(start, millis), &price), number.to_string())
     };
     (part * TICKS..(part + 1) * TICKS).map(tick).collect()
 }
 
-/// Returns the last part of the stream with repeats of all that came before it, and of its own at random places.
-fn with_repeats(all: &[OutboundMessage]) -> Vec<OutboundMessage> {
+/// Returns the last part of the ticks with repeats of all that came before it, and of its own at random places, cut into pages
+/// anywhere.
+fn with_repeats(all: &[(Tick, String)]) -> Vec<OutboundMessage> {
     let begin = all.len() - TICKS;
     let mut random = StdRng::seed_from_u64(begin as u64);
     // After a restart, only what was saved can tell these from new ticks.
-    let mut messages: Vec<_> = all[..begin].iter().map(|message| repeat(message, begin)).collect();
+    let mut ticks = all[..begin].to_vec();
     for index in begin..all.len() {
-        messages.push(all[index].clone());
-        for number in 0..random.random_range(0..3) {
-            let original = random.random_range(index.saturating_sub(5)..=index);
-            messages.push(repeat(&all[original], 1_000 * index + number));
+        ticks.push(all[index].clone());
+        for _ in 0..random.random_range(0..3) {
+            ticks.push(all[random.random_range(index.saturating_sub(5)..=index)].clone());
         }
+    }
+    let (mut messages, mut rest) = (Vec::new(), ticks.as_slice());
+    while !rest.is_empty() {
+        let (page, behind) = rest.split_at(random.random_range(1..=40).min(rest.len()));
+        let mut ticks = page.iter().cloned();
+        let (tick, id) = ticks.next().expect("a tick");
+        let mut page = TickPage::of(tick, id);
+        ticks.for_each(|(tick, id)| page.push(tick, id));
+        messages.push(repeat(&page.to_message(), begin + messages.len()));
+        rest = behind;
     }
     messages
 }
@@ -157,7 +167,7 @@ async fn the_last_second_of_a_recording_published_again_after_a_restart_changes_
 }
 
 #[tokio::test]
-async fn repeats_anywhere_in_the_stream_change_nothing_also_across_restarts() {
+async fn pages_cut_anywhere_and_repeats_change_nothing_also_across_restarts() {
     let mut system = System::start().await;
     let token = trader(&system).await;
     let mut alerts = Vec::new();
@@ -170,7 +180,8 @@ async fn repeats_anywhere_in_the_stream_change_nothing_also_across_restarts() {
     for part in 0..3 {
         // The times are those of now, because a price that is too old fills nothing.
         let start = millis_after(clock::now(), -500);
-        system.publish(&walk(SYMBOLS[0], part, start)).await;
+        let alone: Vec<_> = walk(SYMBOLS[0], part, start).iter().map(|(tick, id)| tick.to_message(id)).collect();
+        system.publish(&alone).await;
         published.extend(walk(SYMBOLS[1], part, start));
         system.publish(&with_repeats(&published)).await;
         system.wait_until_processed().await;

@@ -1,6 +1,6 @@
 //! A message that can never be a tick becomes one dead letter, and can be replayed.
 
-use e2e::{System, tape};
+use e2e::{Database, System, tape};
 use events::{OutboundMessage, envelope::NATS_MSG_ID};
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     let items = listed(&system).await;
     let reasons: Vec<_> = items.iter().map(|item| item["dead_letter"]["reason"].as_str().expect("a reason")).collect();
     assert_eq!(items.len(), 3, "three services read the ticks, and each message has one dead letter: {items:?}");
-    assert!(reasons[0].contains("not a tick.v1") && reasons[1].contains("tock.v1"), "{reasons:?}");
+    assert!(reasons[0].contains("not a ticks.v1") && reasons[1].contains("tock.v1"), "{reasons:?}");
     assert!(reasons[2].contains(r"\u{0}"), "a NUL, which PostgreSQL refuses, is escaped: {reasons:?}");
     assert!(items.iter().all(|item| item["dead_letter"]["subject"] == "ticks.test.BTC-USD"), "{items:?}");
     assert!(
@@ -65,5 +65,102 @@ async fn an_unreadable_message_is_dead_lettered_once_and_blocks_nothing() {
     );
     let missing = system.run(&["dlq", "replay", &number]).await;
     assert_eq!(missing.status.code(), Some(1), "a number that is not listed cannot be replayed");
+    system.stop().await;
+}
+
+/// A page of ticks of BTC-USD: seconds after midnight, prices as JSON, and sequence numbers as ids.
+fn page(ticks: &[(u32, &str)]) -> Vec<u8> {
+    let tick = |(second, price): &(u32, &str)| {
+        format!(r#"{{"id":"{second}","at":"2018-04-05T00:00:{second:02}Z","price":{price},"size":"1"}}"#)
+    };
+    let ticks: Vec<String> = ticks.iter().map(tick).collect();
+    let head =
+        r#""venue":"test","symbol":"BTC-USD","kind":"trade","source":"live","received_at":"2018-04-05T00:00:00Z""#;
+    format!("{{{head},\"ticks\":[{}]}}", ticks.join(",")).into_bytes()
+}
+
+#[tokio::test]
+async fn a_bad_tick_of_a_page_is_given_up_alone_and_replayed_as_a_page_of_one() {
+    let mut system = System::start().await;
+    let rule = json!({ "symbol": "BTC-USD", "condition": { "change": { "percent": "5", "since": "previous" } } });
+    let alert = system.api.subscribe(rule).await;
+    system.wait_until_processed().await;
+    let ticks = [(1, r#""100""#), (2, r#""-1""#), (3, r#""110""#), (4, "null"), (5, r#""100""#)];
+    system.publish(&[raw("page-1", Some("ticks.v1"), page(&ticks))]).await;
+    system.wait_until_processed().await;
+
+    let ids = async |system: &System| -> Vec<String> {
+        system.api.history("BTC-USD", "asc", 10).await.into_iter().map(|tick| tick.trade_id).collect()
+    };
+    assert_eq!(ids(&system).await, ["1", "3", "5"]);
+    let fired: Vec<_> =
+        system.api.firings(&alert).await.into_iter().map(|f| (f.stream_sequence, f.stream_index)).collect();
+    assert_eq!(fired, [(1, 2), (1, 4)]);
+    let items = listed(&system).await;
+    let places: Vec<_> =
+        items.iter().map(|item| (&item["dead_letter"]["sequence"], &item["dead_letter"]["index"])).collect();
+    assert_eq!(places, [(&json!(1), &json!(1)), (&json!(1), &json!(3))], "each once, whoever reads it: {items:?}");
+    for (item, tick) in items.iter().zip([ticks[1], ticks[3]]) {
+        let dead_letter = &item["dead_letter"];
+        let body = String::from_utf8(page(&[tick])).expect("text");
+        assert_eq!((&dead_letter["body"]["text"], &dead_letter["service"]), (&json!(body), &json!("history-writer")));
+        assert!(
+            dead_letter["reason"].as_str().is_some_and(|reason| reason.starts_with("it is not a tick: ")),
+            "{item}"
+        );
+    }
+
+    let output = system.run(&["dlq", "replay", "--all"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    system.wait_until_processed().await;
+    let again = listed(&system).await;
+    let places: Vec<_> =
+        again.iter().map(|item| (&item["dead_letter"]["sequence"], &item["dead_letter"]["index"])).collect();
+    assert_eq!(places, [(&json!(2), &json!(0)), (&json!(3), &json!(0))], "pages of one tick: {again:?}");
+    assert_eq!(ids(&system).await.len(), 3);
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_tick_that_the_database_refuses_costs_only_itself() {
+    let mut system = System::start().await;
+    system.publish(&[raw("page-0", Some("ticks.v1"), page(&[(1, r#""100""#)]))]).await;
+    system.wait_until_processed().await;
+    let database = Database::of(&system);
+    database.value("ALTER TABLE ticks ADD CONSTRAINT no_bad_luck CHECK (price NOT IN (13, 17))");
+    let price = |second: u32| match second {
+        13 | 17 => format!("\"{second}\""),
+        _ => "\"100\"".to_owned(),
+    };
+    let prices: Vec<(u32, String)> = (2..40).map(|second| (second, price(second))).collect();
+    let ticks: Vec<(u32, &str)> = prices.iter().map(|(second, price)| (*second, price.as_str())).collect();
+    system.publish(&[raw("page-1", Some("ticks.v1"), page(&ticks))]).await;
+    system.wait_until_processed().await;
+
+    let ids: Vec<u32> = system
+        .api
+        .history("BTC-USD", "asc", 50)
+        .await
+        .iter()
+        .map(|tick| tick.trade_id.parse().expect("a number"))
+        .collect();
+    assert!(ids.into_iter().eq((1..40).filter(|second| ![13, 17].contains(second))));
+    let candles = system.api.candles("BTC-USD", "1d").await;
+    assert_eq!(candles.iter().map(|candle| candle.trades).sum::<i64>(), 37, "each tick once");
+    let items = listed(&system).await;
+    let refused: Vec<_> = items.iter().map(|item| item["dead_letter"]["index"].as_u64()).collect();
+    assert_eq!(refused, [Some(11), Some(15)], "{items:?}");
+    assert!(
+        items
+            .iter()
+            .all(|item| item["dead_letter"]["reason"].as_str().is_some_and(|reason| reason.contains("no_bad_luck")))
+    );
+
+    database.value("ALTER TABLE ticks DROP CONSTRAINT no_bad_luck");
+    let output = system.run(&["dlq", "replay", "--all"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    system.wait_until_processed().await;
+    assert_eq!(system.api.history("BTC-USD", "asc", 50).await.len(), 39);
+    assert!(listed(&system).await.is_empty());
     system.stop().await;
 }

@@ -16,7 +16,7 @@ const SPEED: &str = "100x";
 /// The outcome of a run, which must not depend on interruptions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The firings of each rule, without the ids, which differ from run to run.
+    /// The firings of each rule, without what differs from run to run.
     firings: Vec<Vec<Firing>>,
     /// The number of ticks that are stored of each symbol.
     stored: Vec<usize>,
@@ -92,6 +92,8 @@ pub(crate) async fn outcome(system: &System, alerts: &[Alert]) -> Outcome {
         for firing in &mut of_rule {
             assert_eq!(firing.id, format!("{}-{}", alert.id, firing.number));
             (firing.id, firing.rule_id) = Default::default();
+            // How the ticks are cut into pages differs too.
+            (firing.stream_sequence, firing.stream_index) = Default::default();
         }
         firings.push(of_rule);
     }

@@ -117,8 +117,13 @@ pub(crate) struct Firing {
     /// The change in percent, rounded half-even to 4 decimal places; null for a `price` condition.
     #[schema(value_type = Option<String>, example = "5.0140")]
     change_percent: Option<Decimal>,
-    /// The sequence of the tick in the stream `TICKS`.
+    /// The id of the tick.
+    #[schema(example = "123456")]
+    trade_id: String,
+    /// The sequence in the stream `TICKS` of the page that has the tick.
     stream_sequence: u64,
+    /// The index of the tick in its page.
+    stream_index: u16,
     /// The reason why nobody was notified; null when somebody was.
     #[schema(value_type = Option<String>, example = "cooldown")]
     suppressed: Option<&'static str>,
@@ -137,7 +142,9 @@ impl From<::rules::Firing> for Firing {
             reference_price: firing.reference.map(|(price, _)| price),
             reference_at: firing.reference.map(|(_, at)| at),
             change_percent: firing.change_percent,
-            stream_sequence: firing.sequence,
+            trade_id: firing.trade_id,
+            stream_sequence: firing.position.sequence,
+            stream_index: firing.position.index,
             suppressed: firing.suppressed.map(Suppression::as_str),
         }
     }

@@ -48,7 +48,7 @@ pub(crate) struct Order {
     held: Option<HeldFunds>,
     /// The trade, once the order is filled.
     trade: Option<Trade>,
-    /// The sequence in the stream `TICKS` of the last tick that was applied before the status was decided; null before.
+    /// The sequence in the stream `TICKS` of the last page that was applied before the status was decided; null before.
     tick_sequence: Option<u64>,
     placed_at: Timestamp,
     /// The time of the event that decided the status; null before.

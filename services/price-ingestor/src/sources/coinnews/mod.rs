@@ -19,7 +19,10 @@ use reqwest::Url;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
-use crate::{publisher::Publisher, sources::RunMode};
+use crate::{
+    publisher::Publisher,
+    sources::{RunMode, with_derived_id},
+};
 use client::Client;
 use poller::Poller;
 pub use settings::{HistoryPolicy, Settings};
@@ -68,7 +71,8 @@ async fn poll(poller: &mut Poller<'_>, publisher: &mut Publisher) -> Result<(), 
     let mut round = poller.start_round().await?;
     let published_before = publisher.summary().published;
     while let Some(ticks) = round.next_ticks().await {
-        publisher.publish(&parse::messages(&ticks)).await?;
+        // A coin has one price at a time, so that none is the second of equal ones.
+        publisher.publish(ticks.into_iter().map(with_derived_id)).await?;
     }
     publisher.count_rounded(round.rounded());
     let (coins, failures) = round.counts();

@@ -3,17 +3,10 @@
 use std::collections::BTreeMap;
 
 use events::{
-    OutboundMessage, Price, Symbol, Tick, Timestamp, Venue,
+    Price, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
 use market_data::coinnews::{HistoryEntry, Quote};
-
-use crate::publisher::tick_message;
-
-/// Makes the messages of ticks. A coin has one price at a time, so that none is the second of equal ones.
-pub(super) fn messages(ticks: &[Tick]) -> Vec<OutboundMessage> {
-    ticks.iter().map(|tick| tick_message(tick, &tick.derived_trade_id())).collect()
-}
 
 /// A coin and what is already published of it.
 pub(super) struct KnownCoin<'coin> {

@@ -22,7 +22,6 @@ use reqwest::Url;
 
 use super::{
     client::Client,
-    parse::messages,
     poller::{Poller, assign_symbols, symbol},
     settings::{HistoryPolicy, Settings},
 };
@@ -56,12 +55,12 @@ fn poller<'settings>(url: &Url, settings: &'settings Settings) -> Poller<'settin
     Poller::new(client, settings, Venue::parse("coinnews").expect("a venue"), MaxAhead::DEFAULT)
 }
 
-/// Polls once; returns the ids and prices of the messages.
+/// Polls once; returns the ids and prices of the ticks.
 async fn poll(poller: &mut Poller<'_>) -> Result<Vec<String>, ServiceError> {
     let mut published = Vec::new();
     let mut round = poller.start_round().await?;
     while let Some(ticks) = round.next_ticks().await {
-        let prices = messages(&ticks).into_iter().zip(&ticks).map(|(message, tick)| (message.id, tick.price));
+        let prices = ticks.iter().map(|tick| (tick.derived_trade_id(), tick.price));
         published.extend(prices.map(|(id, price)| format!("{id} {price}")));
     }
     round.finish()?;
@@ -78,8 +77,7 @@ async fn the_first_poll_publishes_the_history_and_the_second_only_new_prices() {
     let settings = Settings::default();
     let mut poller = poller(&serve(bodies).await, &settings);
     let first = poll(&mut poller).await.expect("a poll");
-    let expected =
-        ["coinnews:BTC-USD:1685599966000000/500.25//0 500.25", "coinnews:BTC-USD:1685600146450100/499//0 499"];
+    let expected = ["1685599966000000/500.25//0 500.25", "1685600146450100/499//0 499"];
     assert_eq!(first, expected);
     assert_eq!(poll(&mut poller).await.expect("a poll"), Vec::<String>::new());
 }
@@ -140,7 +138,7 @@ async fn one_coins_failure_does_not_stop_the_others() {
     let bodies = [("/api/data", coins), ("/api/data/bitcoin", BITCOIN), ("/api/data/garbage", "<html>")];
     let settings = Settings { history: HistoryPolicy::Never, ..Settings::default() };
     let published = poll(&mut poller(&serve(bodies).await, &settings)).await.expect("a poll");
-    assert_eq!(published, ["coinnews:BTC-USD:1685600146450100/499//0 499"]);
+    assert_eq!(published, ["1685600146450100/499//0 499"]);
 }
 
 #[tokio::test]

@@ -21,10 +21,17 @@ use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::warn;
 
-/// The number of lines in a batch: as many messages as the broker takes in one atomic batch.
-const BATCH_LINES: usize = 1_000;
-/// The most batches that are decoded ahead of the publisher.
-const MAX_BATCHES_AHEAD: usize = 4;
+/// The number of lines of a file that are decoded together: enough for full pages where a few symbols take turns.
+const FILE_LINES: usize = 10_000;
+/// The most batches of a file that are decoded ahead of the publisher.
+const FILE_BATCHES_AHEAD: usize = 1;
+/// The most lines of a pipe that are decoded ahead of the publisher. Each is handed over at once: the next may be long in coming.
+const PIPE_LINES_AHEAD: usize = 10_000;
+/// The most ticks that are published together. With those that are decoded ahead, there are at most three times as many in memory,
+/// of a few hundred bytes each.
+const MAX_TICKS: usize = 10_000;
+/// The number of lines from which it is decided whether the newest one is first.
+const ORDER_LINES: usize = 1_000;
 /// The number of refused lines that are logged one by one; later ones are only counted.
 const MAX_LOGGED_LINES: u64 = 20;
 /// The most symbols whose rounded prices are logged.
@@ -50,9 +57,9 @@ impl Job {
     }
 }
 
-/// The ticks of some lines of the file, converted to `T`.
-pub(crate) struct Batch<T> {
-    pub(crate) items: Vec<T>,
+/// The ticks of some lines of the file, with their ids.
+pub(crate) struct Batch {
+    pub(crate) ticks: Vec<(Tick, String)>,
     /// The number of lines that are not published.
     pub(crate) refused: u64,
     /// The number of ticks that have fewer digits than the file.
@@ -63,35 +70,56 @@ pub(crate) struct Batch<T> {
     pub(crate) bytes_read: u64,
 }
 
-/// The thread that reads and decodes, seen from the publisher.
-pub(crate) struct DecoderThread<T> {
-    thread: JoinHandle<Result<(), ServiceError>>,
-    batches: mpsc::Receiver<Batch<T>>,
+impl Batch {
+    fn append(&mut self, mut next: Self) {
+        self.ticks.append(&mut next.ticks);
+        self.refused += next.refused;
+        self.rounded += next.rounded;
+        self.bytes_read = next.bytes_read;
+        self.times = match (self.times, next.times) {
+            (Some((from, to)), Some((oldest, newest))) => Some((from.min(oldest), to.max(newest))),
+            (times, next) => times.or(next),
+        };
+    }
 }
 
-impl<T: Send + 'static> DecoderThread<T> {
-    /// Starts to decode; `convert` gets each tick and its trade id.
-    pub(crate) fn start(job: Job, convert: fn(Tick, String) -> T) -> Self {
-        let (sender, batches) = mpsc::channel(MAX_BATCHES_AHEAD);
+/// The thread that reads and decodes, seen from the publisher.
+pub(crate) struct DecoderThread {
+    thread: JoinHandle<Result<(), ServiceError>>,
+    batches: mpsc::Receiver<Batch>,
+}
+
+impl DecoderThread {
+    /// Starts to decode.
+    pub(crate) fn start(job: Job) -> Self {
+        let is_file = job.path.as_ref().is_some_and(|path| path.is_file());
+        let (sender, batches) = mpsc::channel(if is_file { FILE_BATCHES_AHEAD } else { PIPE_LINES_AHEAD });
         let task = DecodeTask {
             job,
-            convert,
+            lines: if is_file { FILE_LINES } else { 1 },
             ids: TickIds::default(),
             accepted: 0,
             refused: 0,
             refused_ahead: 0,
             first_refusal: None,
             rounded_symbols: HashSet::new(),
+            first_times: Vec::new(),
         };
         Self { thread: tokio::task::spawn_blocking(move || task.run(&sender)), batches }
     }
 
-    /// Returns the next batch; `None` when the file has ended or failed, or after shutdown.
-    pub(crate) async fn next_batch(&mut self, shutdown: &Shutdown) -> Option<Batch<T>> {
-        tokio::select! {
-            batch = self.batches.recv() => batch,
-            () = shutdown.cancelled() => None,
+    /// Returns what was decoded; `None` when the file has ended or failed, or after shutdown.
+    pub(crate) async fn next_batch(&mut self, shutdown: &Shutdown) -> Option<Batch> {
+        let mut batch = tokio::select! {
+            batch = self.batches.recv() => batch?,
+            () = shutdown.cancelled() => return None,
+        };
+        while batch.ticks.len() < MAX_TICKS
+            && let Ok(next) = self.batches.try_recv()
+        {
+            batch.append(next);
         }
+        Some(batch)
     }
 
     /// Returns the error of the thread when the file was not read to its end, or has nothing in it.
@@ -119,9 +147,10 @@ enum Refusal {
 }
 
 /// The work of the decoder's thread.
-struct DecodeTask<T> {
+struct DecodeTask {
     job: Job,
-    convert: fn(Tick, String) -> T,
+    /// The number of lines that are handed over together.
+    lines: usize,
     ids: TickIds,
     accepted: u64,
     refused: u64,
@@ -130,22 +159,26 @@ struct DecodeTask<T> {
     first_refusal: Option<String>,
     /// The symbols of which it is logged that digits were cut.
     rounded_symbols: HashSet<Symbol>,
+    /// The times of the first ticks, in their order.
+    first_times: Vec<Timestamp>,
 }
 
-impl<T> DecodeTask<T> {
+impl DecodeTask {
     /// Decodes the file to its end, or until nobody receives the batches any more.
-    fn run(mut self, batches: &mpsc::Sender<Batch<T>>) -> Result<(), ServiceError> {
+    fn run(mut self, batches: &mpsc::Sender<Batch>) -> Result<(), ServiceError> {
         let bytes_read = Arc::new(AtomicU64::new(0));
         let mut recording = self.open(&bytes_read)?;
-        let mut is_first = true;
         loop {
-            let (mut batch, times, end) = self.decode_batch(&mut recording);
+            let (mut batch, end) = self.decode_batch(&mut recording);
             // A tick that was published late cannot be published again in its order: it would be a repeat.
-            if std::mem::take(&mut is_first) && is_newest_first(times.iter().copied()) {
-                return Err(self.newest_first());
+            if self.first_times.len() < ORDER_LINES {
+                let times = batch.ticks.iter().map(|(tick, _)| tick.at);
+                self.first_times.extend(times.take(ORDER_LINES - self.first_times.len()));
+                if is_newest_first(self.first_times.iter().copied()) {
+                    return Err(self.newest_first());
+                }
             }
             batch.bytes_read = bytes_read.load(Ordering::Relaxed);
-            batch.times = times.iter().min().copied().zip(times.iter().max().copied());
             // The channel is closed after a failed publish or a shutdown, which the publisher reports.
             if batches.blocking_send(batch).is_err() {
                 return Ok(());
@@ -174,20 +207,16 @@ impl<T> DecodeTask<T> {
         recording.map_err(|error| self.service_error(error))
     }
 
-    /// Decodes the next lines. Returns also the times of the ticks in their order, and the result of the file when it has ended.
-    fn decode_batch(
-        &mut self,
-        recording: &mut Recording,
-    ) -> (Batch<T>, Vec<Timestamp>, Option<Result<(), RecordingError>>) {
+    /// Decodes the next lines. Returns also the result of the file when it has ended.
+    fn decode_batch(&mut self, recording: &mut Recording) -> (Batch, Option<Result<(), RecordingError>>) {
         let received_at = clock::now();
-        let items = Vec::with_capacity(BATCH_LINES);
-        let mut batch = Batch { items, refused: 0, rounded: 0, times: None, bytes_read: 0 };
-        let mut times = Vec::with_capacity(BATCH_LINES);
-        for _ in 0..BATCH_LINES {
+        let ticks = Vec::with_capacity(self.lines);
+        let mut batch = Batch { ticks, refused: 0, rounded: 0, times: None, bytes_read: 0 };
+        for _ in 0..self.lines {
             let RecordingLine { number, trade } = match recording.next_line() {
                 Ok(Some(line)) => line,
-                Ok(None) => return (batch, times, Some(Ok(()))),
-                Err(error) => return (batch, times, Some(Err(error))),
+                Ok(None) => return (batch, Some(Ok(()))),
+                Err(error) => return (batch, Some(Err(error))),
             };
             let was_rounded = trade.as_ref().is_ok_and(|trade| trade.was_rounded);
             match self.tick(trade, received_at) {
@@ -197,8 +226,9 @@ impl<T> DecodeTask<T> {
                         self.log_rounded(&tick, number);
                     }
                     self.accepted += 1;
-                    times.push(tick.at);
-                    batch.items.push((self.convert)(tick, id));
+                    let (from, to) = batch.times.unwrap_or((tick.at, tick.at));
+                    batch.times = Some((from.min(tick.at), to.max(tick.at)));
+                    batch.ticks.push((tick, id));
                 }
                 Err(refusal) => {
                     batch.refused += 1;
@@ -206,7 +236,7 @@ impl<T> DecodeTask<T> {
                 }
             }
         }
-        (batch, times, None)
+        (batch, None)
     }
 
     fn tick(

@@ -8,16 +8,12 @@ mod settings;
 
 use std::time::Duration;
 
-use events::{OutboundMessage, Tick};
+use events::Tick;
 use market_data::{ReplayClock, ReplaySpeed};
 use platform::{ServiceError, Shutdown, clock};
 use tokio::time::Instant;
 
-use crate::{
-    progress::Progress,
-    publisher::{Publisher, tick_message},
-    sources::Speed,
-};
+use crate::{progress::Progress, publisher::Publisher, sources::Speed};
 pub(crate) use decode::Job;
 use decode::{Batch, DecoderThread};
 pub use settings::Settings;
@@ -36,11 +32,10 @@ pub(crate) async fn run(
 }
 
 async fn publish_unpaced(publisher: &mut Publisher, job: Job, shutdown: &Shutdown) -> Result<(), ServiceError> {
-    // The decoder's thread also makes the messages, which leaves the publisher's thread time to publish.
     let mut progress = Progress::new(job.path.as_deref(), job.name());
-    let mut decoder = DecoderThread::<OutboundMessage>::start(job, |tick, id| tick_message(&tick, &id));
-    while let Some(batch) = decoder.next_batch(shutdown).await {
-        publisher.publish(&batch.items).await?;
+    let mut decoder = DecoderThread::start(job);
+    while let Some(mut batch) = decoder.next_batch(shutdown).await {
+        publisher.publish(batch.ticks.drain(..)).await?;
         count(publisher, &batch);
         progress.update(batch.bytes_read, publisher.summary());
     }
@@ -54,11 +49,11 @@ async fn publish_paced(
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
     let mut progress = Progress::new(job.path.as_deref(), job.name());
-    let mut decoder = DecoderThread::<(Tick, String)>::start(job, |tick, id| (tick, id));
+    let mut decoder = DecoderThread::start(job);
     let started = Instant::now();
     let mut clock = None;
     while let Some(batch) = decoder.next_batch(shutdown).await {
-        let mut pending = batch.items.as_slice();
+        let mut pending = batch.ticks.as_slice();
         while let Some((next, _)) = pending.first() {
             let clock = *clock.get_or_insert(ReplayClock { speed, start: next.at });
             tokio::select! {
@@ -66,8 +61,8 @@ async fn publish_paced(
                 () = shutdown.cancelled() => return Ok(()),
             }
             let (due, later) = pending.split_at(count_due(clock, pending, started.elapsed()));
-            publisher.publish(&messages_received_now(due)).await?;
-            progress.update_partial(batch.bytes_read, later.len(), batch.items.len(), publisher.summary());
+            publisher.publish(received_now(due)).await?;
+            progress.update_partial(batch.bytes_read, later.len(), batch.ticks.len(), publisher.summary());
             pending = later;
         }
         count(publisher, &batch);
@@ -76,7 +71,7 @@ async fn publish_paced(
     decoder.finish(shutdown).await
 }
 
-fn count<T>(publisher: &mut Publisher, batch: &Batch<T>) {
+fn count(publisher: &mut Publisher, batch: &Batch) {
     publisher.count_refused(batch.refused);
     publisher.count_rounded(batch.rounded);
     if let Some((oldest, newest)) = batch.times {
@@ -84,10 +79,10 @@ fn count<T>(publisher: &mut Publisher, batch: &Batch<T>) {
     }
 }
 
-/// Makes the messages of due ticks. A replayed tick counts as received when it is due, not when it was read ahead.
-fn messages_received_now(due: &[(Tick, String)]) -> Vec<OutboundMessage> {
+/// Returns due ticks as received now: a replayed tick counts as received when it is due, not when it was read ahead.
+fn received_now(due: &[(Tick, String)]) -> impl Iterator<Item = (Tick, String)> {
     let received_at = clock::now();
-    due.iter().map(|(tick, id)| tick_message(&Tick { received_at, ..tick.clone() }, id)).collect()
+    due.iter().map(move |(tick, id)| (Tick { received_at, ..tick.clone() }, id.clone()))
 }
 
 /// Returns how many of the ticks are due; at least one, because the caller has waited for the first.

@@ -56,10 +56,13 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
 
 fn to_line(entry: &DeadLetterEntry) -> String {
     match &entry.dead_letter {
-        Ok(dead) => format!(
-            "{}  {}  {} #{} on {}  rejected by {}: {}",
-            entry.sequence, dead.at, dead.stream, dead.sequence, dead.subject, dead.service, dead.reason
-        ),
+        Ok(dead) => {
+            let index = dead.index.map(|index| format!(":{index}")).unwrap_or_default();
+            format!(
+                "{}  {}  {} #{}{index} on {}  rejected by {}: {}",
+                entry.sequence, dead.at, dead.stream, dead.sequence, dead.subject, dead.service, dead.reason
+            )
+        }
         Err(error) => format!("{}  cannot be read: {error}", entry.sequence),
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{PgExecutor, Postgres, QueryBuilder, query_builder::Separated, types::
 use crate::{
     Error, bigint,
     consumer::position::{self, Advance},
-    outbox,
+    outbox, smallint,
 };
 
 /// The statement that is being written, with its bound values.
@@ -100,7 +100,7 @@ impl Statement {
     fn add_orders(&mut self, changes: &Changes) {
         let Changes { orders, trades, .. } = changes;
         let into = "trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, fee_bp,
-                            tick_sequence, tick_price, tick_at, at, hash)";
+                            tick_sequence, tick_index, tick_price, tick_at, at, hash)";
         self.insert("traded", into, "", |columns| {
             columns
                 .push_bind(column(trades, |trade| trade.order_id))
@@ -114,6 +114,7 @@ impl Statement {
                 .push_bind(column(trades, |trade| trade.fee))
                 .push_bind(column(trades, |trade| trade.fee_bp))
                 .push_bind(column(trades, |trade| trade.tick_sequence))
+                .push_bind(column(trades, |trade| trade.tick_index))
                 .push_bind(column(trades, |trade| trade.tick_price))
                 .push_bind(column(trades, |trade| trade.tick_at.datetime()))
                 .push_bind(column(trades, |trade| trade.at.datetime()))
@@ -147,15 +148,18 @@ impl Statement {
     }
 
     fn add_prices(&mut self, prices: &[PriceRow]) {
-        let newer = "ON CONFLICT (symbol, venue) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence";
-        self.insert("priced", "settlement_prices (symbol, venue, is_primary, price, at, sequence)", newer, |columns| {
+        let newer = "ON CONFLICT (symbol, venue) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence,
+            index = EXCLUDED.index";
+        let into = "settlement_prices (symbol, venue, is_primary, price, at, sequence, index)";
+        self.insert("priced", into, newer, |columns| {
             columns
                 .push_bind(column(prices, |price| price.symbol.as_str()))
                 .push_bind(column(prices, |price| price.venue.as_str()))
                 .push_bind(column(prices, |price| price.is_primary))
                 .push_bind(column(prices, |price| price.price.decimal()))
                 .push_bind(column(prices, |price| price.at.datetime()))
-                .push_bind(column(prices, |price| bigint(price.sequence)));
+                .push_bind(column(prices, |price| bigint(price.position.sequence)))
+                .push_bind(column(prices, |price| smallint(price.position.index)));
         });
     }
 

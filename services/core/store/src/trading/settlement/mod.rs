@@ -16,6 +16,7 @@ use self::batch_statement::Statement;
 use crate::{
     Error, Store, Tx,
     consumer::{dead_letters, service::Commit},
+    market::ticks,
     outbox,
     pg::{pool::Connection, progress, row, transaction::in_task},
     trading::{assets, order_waiters::SETTLED},
@@ -75,7 +76,7 @@ pub async fn connect(store: &Store) -> Result<SettlementConnection, Error> {
 
 /// Forgets the saved sequences of stream `TICKS`, because another message than before has each number.
 pub async fn forget_sequences(tx: &mut Tx) -> Result<(), Error> {
-    sqlx::query("UPDATE settlement_prices SET sequence = 0").execute(&mut **tx).await?;
+    sqlx::query("UPDATE settlement_prices SET sequence = 0, index = 0").execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -191,7 +192,7 @@ fn price(row: &PgRow) -> Result<PriceRow, Error> {
         is_primary: row.try_get("is_primary")?,
         price: Price::new(row.try_get("price")?)?,
         at: row::time(row, "at")?,
-        sequence: row.try_get::<i64, _>("sequence")? as u64,
+        position: ticks::position(row)?,
     })
 }
 

@@ -117,7 +117,7 @@ async fn a_market_is_not_silent_while_the_engine_is_behind_the_history() {
     let database = Database::new().await;
     add_rule(&database, 1, |_| {}).await;
     let has_ticked = "INSERT INTO instruments (symbol, venue, is_primary) VALUES ('BTC-USD', 'coinbase', true);
-        INSERT INTO latest_prices SELECT id, 5000, NULL, '2031-01-01', 9 FROM instruments";
+        INSERT INTO latest_prices SELECT id, 5000, NULL, '2031-01-01', 9, 0 FROM instruments";
     assert_eq!(silent(&database).await.len(), 1, "nobody has quoted it");
     database.run(has_ticked).await;
     assert_eq!(silent(&database).await.len(), 0, "the engine has not seen the first tick yet");

@@ -2,6 +2,7 @@
 
 use ::rules::{Changes, ExpiredSamples, Firing, MarketState, RuleState, Sample, Suppression};
 use events::{RuleStatus, rule::RuleChange};
+use market_data::TickPosition;
 use rust_decimal::Decimal;
 use store::rules::{self, NewRule, engine_state};
 
@@ -50,7 +51,8 @@ fn firing(number: i64) -> Firing {
         price: price("5000"),
         reference: Some((price("4000"), at(1))),
         change_percent: Some(Decimal::from(25)),
-        sequence: 9,
+        trade_id: "8".into(),
+        position: TickPosition { sequence: 9, index: 4 },
         suppressed: (number == 2).then_some(Suppression::Cooldown),
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use events::{Amount, Asset, OrderPlaced, OrderStatus, OutboundMessage, Price, Venue};
 use ledger::rows::{AccountRow, Changes, OrderState, PostingRow, PriceRow, TradeRow, TransferRow};
-use market_data::MarketTicks;
+use market_data::{MarketTicks, TickPosition};
 use platform::StreamPosition;
 use rust_decimal::Decimal;
 use store::{
@@ -103,7 +103,7 @@ pub(crate) fn opened(user: Uuid) -> Commit<Changes> {
             is_primary: true,
             price: Price::new(Decimal::from(4000)).expect("a price"),
             at: at(0),
-            sequence: 9,
+            position: TickPosition { sequence: 9, index: 4 },
         }],
         markets: vec![market(&["7", "8"])],
     };
@@ -139,6 +139,7 @@ pub(crate) fn filled(user: Uuid) -> Commit<Changes> {
             fee: Decimal::ZERO,
             fee_bp: 10,
             tick_sequence: 9,
+            tick_index: 4,
             tick_price: Decimal::from(4000),
             tick_at: at(0),
             at: at(1),
@@ -191,12 +192,12 @@ async fn a_batch_is_restored_as_it_was_committed() {
     assert_eq!(balances, [-1000, 600, 400].map(Decimal::from));
     assert_eq!(restored.open[0].0, state(ada, 1, OrderStatus::Open, 400));
     assert_eq!(restored.open[0].1, Some(order(1, ada).terms));
-    assert_eq!((restored.prices.len(), restored.prices[0].sequence), (1, 9));
+    assert_eq!((restored.prices.len(), restored.prices[0].position.sequence), (1, 9));
     assert_eq!(restored.markets, [market(&["7", "8"])]);
     assert!(!restored.assets.is_empty());
     let forget = database.transaction(|tx| Box::pin(async move { settlement::forget_sequences(tx).await }));
     forget.await.expect("they are forgotten");
-    assert_eq!(settlement::load(store).await.expect("a state").prices[0].sequence, 0);
+    assert_eq!(settlement::load(store).await.expect("a state").prices[0].position, TickPosition::default());
     let requested = settlement::find_deposits(store, &[DEPOSIT, id(9)]).await.expect("deposits");
     assert_eq!(requested.iter().map(|deposit| (deposit.id, deposit.user_id)).collect::<Vec<_>>(), [(DEPOSIT, ada)]);
     let mut settled = settlement::find_settled(store, &[ORDER, id(8)], &[DEPOSIT, id(9)]).await.expect("ids");

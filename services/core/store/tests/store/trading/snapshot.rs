@@ -94,7 +94,7 @@ async fn a_trade_whose_tick_is_not_in_the_history_is_listed() {
     };
     let day = at(0).to_string();
     let tick = |instrument: u8, price: u16| {
-        format!("INSERT INTO ticks VALUES ({instrument}, '{day}', '{price}', 9, {price}, NULL, 'trade', 'file', now())")
+        format!("INSERT INTO ticks VALUES ('{day}', now(), 9, {instrument}, 0, 't', 'f', {price}, NULL, '{price}')")
     };
     for (change, expected) in [
         ("SELECT 1".to_owned(), 0), // There is no history.

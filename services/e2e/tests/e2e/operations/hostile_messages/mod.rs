@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use e2e::{Alert, Api, Database, RawNats, Status, System, tape, wait_until};
 use events::{
-    AlertFired, DepositRequested, Event, OrderCancelRequested, OrderPlaced, OrderUpdated, RuleChanged, Tick,
+    AlertFired, DepositRequested, Event, OrderCancelRequested, OrderPlaced, OrderUpdated, RuleChanged, TickPage,
     TradeSettled, UserNoticed,
 };
 use futures::TryStreamExt;
@@ -51,7 +51,7 @@ async fn publish_every_class(system: &System, token: &str) -> Vec<Class> {
     system.api.call(token, Method::DELETE, &path).await;
     system.wait_until_processed().await;
     vec![
-        newest::<Tick>(system, "TICKS").await,
+        newest::<TickPage>(system, "TICKS").await,
         newest::<RuleChanged>(system, "RULES").await,
         newest::<AlertFired>(system, "ALERTS").await,
         newest::<OrderPlaced>(system, "ORDERS").await,
