@@ -4,5 +4,6 @@ pub mod asset;
 mod decimal_text;
 pub mod money;
 pub mod quotes;
+mod rfc3339;
 pub mod symbol;
 pub mod time;

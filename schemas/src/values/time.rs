@@ -2,10 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
+
+use super::rfc3339;
 
 /// Text that is not a timestamp, period or interval.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
@@ -77,6 +79,9 @@ impl From<DateTime<Utc>> for Timestamp {
 impl FromStr for Timestamp {
     type Err = TimeError;
     fn from_str(text: &str) -> Result<Self, TimeError> {
+        if let Some(micros) = rfc3339::parse_plain(text.as_bytes()) {
+            return Self::from_micros(micros);
+        }
         let time = DateTime::parse_from_rfc3339(text).map_err(|_| TimeError::Timestamp)?;
         Self::from_micros(time.timestamp_micros())
     }
@@ -84,7 +89,8 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.datetime().to_rfc3339_opts(SecondsFormat::Micros, true))
+        let text = rfc3339::write(self.0);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
