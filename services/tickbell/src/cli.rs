@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        operations::{dlq, doctor, healthcheck, migrate, smoke, status, streams},
+        operations::{dlq, doctor, healthcheck, migrate, smoke, status, streams, ticks},
         person,
         trading::{accounts, ledger, orders},
     },
@@ -46,6 +46,9 @@ enum Command {
     /// List dead letters (messages that could not be processed) and publish them again
     #[command(subcommand)]
     Dlq(dlq::Command),
+    /// Show the ticks of the stream
+    #[command(subcommand)]
+    Ticks(ticks::Command),
     /// Check the broker, the database, the streams and the services, with a remedy for each problem
     Doctor(OutputOptions),
     /// Place, list, show and cancel orders over the API
@@ -79,6 +82,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Streams(command) => streams::run(&options, command).await,
         Command::Status(output) => status::run(&options, &output).await,
         Command::Dlq(command) => dlq::run(&options, command).await,
+        Command::Ticks(command) => ticks::run(&options, command).await,
         Command::Doctor(output) => doctor::run(&options, &output).await,
         Command::Orders(command) => orders::run(&options, command).await,
         Command::Accounts(command) => accounts::run(&options, command).await,

@@ -2,12 +2,18 @@
 
 use std::{
     io::{self, ErrorKind, Write},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// The first error of standard output. Commands print their answer line by line, often after something has been done that
 /// cannot be undone, so the error does not stop them: [`finish`] reports it at the end.
 static FIRST_ERROR: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// Whether the reader of standard output has gone away.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
 
 /// Prints a line of the command's answer on standard output.
 pub(crate) fn print(line: &str) {
@@ -20,11 +26,16 @@ pub(crate) fn finish() -> io::Result<()> {
     FIRST_ERROR.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
 }
 
+/// Returns whether the reader of standard output has gone away, or it failed: a command without an end then ends.
+pub(crate) fn is_closed() -> bool {
+    IS_CLOSED.load(Ordering::Relaxed)
+}
+
 /// Notes the outcome of a write to standard output.
 pub(crate) fn record(outcome: io::Result<()>) {
-    if let Err(error) = outcome
-        && error.kind() != ErrorKind::BrokenPipe
-    {
+    let Err(error) = outcome else { return };
+    IS_CLOSED.store(true, Ordering::Relaxed);
+    if error.kind() != ErrorKind::BrokenPipe {
         FIRST_ERROR.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 }

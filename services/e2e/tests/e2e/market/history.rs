@@ -1,11 +1,16 @@
 //! Candles and history.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
 use e2e::{System, api::Candle, tape};
 use events::{OutboundMessage, Tick, envelope::NATS_MSG_ID};
+use platform::clock;
 use rust_decimal::Decimal;
 use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    time::timeout,
+};
 
 fn decimal(text: &str) -> Decimal {
     text.parse().expect("a number")
@@ -131,5 +136,44 @@ async fn the_change_of_a_day_is_not_measured_over_a_hole() {
     let found = latest().await;
     assert_eq!(found["change_24h_percent"], "10.0000", "{found}");
     assert_eq!(found["change_24h_since"], "2024-10-04T00:00:00.000000Z", "{found}");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn the_ticks_of_the_stream_are_shown_one_a_line() {
+    let mut system = System::start().await;
+    let ticks = [("test", "BTC-USD", "100"), ("other", "BTC-USD", "101"), ("test", "BRK.B", "102")]
+        .map(|(venue, symbol, price)| tape::message(&tape::tick(venue, symbol, "00:00:01", price)));
+    system.publish(&ticks).await;
+    for (arguments, expected) in [
+        (&["BTC-USD", "--since", "1h"][..], &[" test BTC-USD 100 1 ", " other BTC-USD 101 1 "][..]),
+        (&["BRK.B", "--since", "2018-04-05T00:00:00Z", "--json"], &["\"symbol\":\"BRK.B\""]),
+    ] {
+        let mut command = tokio::process::Command::from(system.tickbell());
+        command.args(["ticks", "tail"]).args(arguments).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut tail = command.spawn().expect("it starts");
+        let mut lines = BufReader::new(tail.stdout.take().expect("a pipe")).lines();
+        for part in expected {
+            let line = timeout(Duration::from_secs(30), lines.next_line()).await.expect("in time").expect("text");
+            assert!(line.as_ref().is_some_and(|line| line.contains(part)), "{line:?} has no {part}");
+        }
+        // It goes on with what comes until nobody reads the lines.
+        drop(lines);
+        let wait_for_end = async {
+            loop {
+                system
+                    .publish(&[tape::message(&Tick {
+                        at: clock::now(),
+                        ..tape::tick("test", arguments[0], "00:00:02", "103")
+                    })])
+                    .await;
+                if let Ok(ended) = timeout(Duration::from_millis(200), tail.wait()).await {
+                    return ended.expect("a status");
+                }
+            }
+        };
+        let status = timeout(Duration::from_secs(30), wait_for_end).await.expect("it ends");
+        assert!(status.success(), "{status}");
+    }
     system.stop().await;
 }

@@ -7,3 +7,4 @@ pub(crate) mod migrate;
 pub(crate) mod smoke;
 pub(crate) mod status;
 pub(crate) mod streams;
+pub(crate) mod ticks;
