@@ -21,13 +21,13 @@ pub const SERVICE: &str = "alert-engine";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The maximum number of ticks per transaction, 1 to 20000.
+    /// The number of ticks after which a transaction takes no further page of them, 1 to 20000.
     pub batch: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { batch: 5_000 }
+        Self { batch: 10_000 }
     }
 }
 

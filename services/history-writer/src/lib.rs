@@ -22,7 +22,7 @@ pub const SERVICE: &str = "history-writer";
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The maximum number of ticks per transaction, 1 to 20000.
+    /// The number of ticks after which a transaction takes no further page of them, 1 to 20000.
     pub batch: usize,
     /// The number of days after which ticks are dropped, a whole month's partition at a time, 0 to 36500; 0 keeps all ticks.
     /// Candles are never dropped.
@@ -31,7 +31,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { batch: 5_000, retention_days: 0 }
+        Self { batch: 20_000, retention_days: 0 }
     }
 }
 
