@@ -95,6 +95,7 @@ bench: tools ## measure the rule engine, the pipeline beside a bare client, orde
 	cargo build --profile dist --locked -p tickbell -p benches
 	cargo bench --locked -p benches --bench rules
 	target/dist/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
+	target/dist/latency
 	target/dist/settle
 	target/dist/overload
 
