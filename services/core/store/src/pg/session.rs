@@ -15,8 +15,8 @@ use tokio::time::timeout;
 /// The statements that set all of them, which are sent in one message.
 const STATEMENTS: &str = concat!(
     "SET timezone = 'UTC';",
-    // The server closes a connection that was left inside a transaction after this long.
-    "SET idle_in_transaction_session_timeout = '30s';",
+    // The server closes a connection that was left inside a transaction after this long, as by a machine that has vanished.
+    "SET idle_in_transaction_session_timeout = '5s';",
     // By these the server notices that this process has vanished, and ends what it does for it.
     "SET tcp_keepalives_idle = '5s';",
     "SET tcp_keepalives_interval = '1s';",

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use platform::{Health, Shutdown};
-use store::{Error, Settings, Store};
+use store::{Error, Settings, Store, Tx};
 use tokio::time::timeout;
 
 use crate::{
@@ -74,6 +75,45 @@ async fn nothing_waits_for_ever_for_a_connection_that_is_dead_and_not_closed() {
     let ((ended, ()), ()) = tokio::join!(transaction, others);
     let failed = ended.expect("the transaction ends").expect_err("it cannot be committed");
     assert!(failed.is_transient(), "{failed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_transaction_waits_for_the_locks_of_a_client_that_has_vanished() {
+    let database = Database::new().await;
+    let proxy = Proxy::start(SERVER.socket()).await;
+    let (vanishing, store) = (connect(&[&proxy], &database.name).await, database.store.clone());
+    store.transaction(|tx| run(tx, "CREATE TABLE counted AS SELECT 0 AS number")).await.expect("created");
+    for last in ["SELECT 1", "COPY counted FROM STDIN"] {
+        let (locked, has_locked) = tokio::sync::oneshot::channel();
+        let holder = vanishing.clone();
+        let holds = tokio::spawn(async move {
+            let lock = holder.transaction(move |tx| {
+                Box::pin(async move {
+                    sqlx::query("UPDATE counted SET number = number + 1").execute(&mut **tx).await?;
+                    let _copy = match last.strip_prefix("COPY") {
+                        Some(_) => Some(tx.copy_in_raw(last).await?),
+                        None => None,
+                    };
+                    let _ = locked.send(());
+                    std::future::pending::<()>().await;
+                    Ok(())
+                })
+            });
+            lock.await
+        });
+        has_locked.await.expect("it holds the lock");
+        proxy.freeze();
+        let next = store.transaction(|tx| run(tx, "UPDATE counted SET number = number + 10"));
+        timeout(HEALED_WITHIN, next).await.expect(last).expect("the lock is free");
+        holds.abort();
+    }
+}
+
+fn run<'tx>(tx: &'tx mut Tx, statement: &'static str) -> BoxFuture<'tx, Result<(), Error>> {
+    Box::pin(async move {
+        sqlx::query(statement).execute(&mut **tx).await?;
+        Ok(())
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

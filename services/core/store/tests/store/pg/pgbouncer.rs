@@ -101,7 +101,7 @@ async fn a_pooler_that_leaves_each_client_its_connection_changes_nothing() {
             Ok::<_, Error>(settings)
         })
     });
-    assert_eq!(settings.await.expect("they are set"), ["off", "30s", "5s"]);
+    assert_eq!(settings.await.expect("they are set"), ["off", "5s", "5s"]);
     store.close().await;
 }
 
