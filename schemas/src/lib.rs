@@ -15,6 +15,7 @@ mod values;
 pub use envelope::{Event, OutboundMessage};
 pub use events::{
     alert::{self, AlertFired},
+    candle::{self, CandleClosed},
     dead_letter::{self, DeadLetter},
     delivery::{self, Channel, DeliveryUpdated, Outcome, Target},
     order::{self, DepositRequested, OrderCancelRequested, OrderPlaced},

@@ -4,8 +4,8 @@
 use std::{fs, path::PathBuf};
 
 use events::{
-    AlertFired, DeadLetter, DeliveryUpdated, DepositRequested, Event, OrderCancelRequested, OrderPlaced, OrderUpdated,
-    RuleChanged, TickPage, TradeSettled, UserNoticed, envelope::schema_uri,
+    AlertFired, CandleClosed, DeadLetter, DeliveryUpdated, DepositRequested, Event, OrderCancelRequested, OrderPlaced,
+    OrderUpdated, RuleChanged, TickPage, TradeSettled, UserNoticed, envelope::schema_uri,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use serde_json::Value;
 macro_rules! for_each_event {
     ($check:ident) => {
         $check::<TickPage>();
+        $check::<CandleClosed>();
         $check::<RuleChanged>();
         $check::<AlertFired>();
         $check::<DeliveryUpdated>();

@@ -1,6 +1,7 @@
 //! The events that services exchange, one file for each subject.
 
 pub mod alert;
+pub mod candle;
 pub mod dead_letter;
 pub mod delivery;
 pub mod order;

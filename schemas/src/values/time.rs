@@ -63,6 +63,11 @@ impl Timestamp {
         (then >= 0).then(|| Self(then - then % grain.micros()))
     }
 
+    /// Returns the RFC 3339 text of the time, which is ASCII.
+    pub fn to_text(self) -> [u8; 27] {
+        rfc3339::write(self.0)
+    }
+
     /// Returns the start of the UTC interval that contains the time.
     pub fn floor(self, interval: Interval) -> Self {
         Self(self.0 - self.0 % interval.span().micros())
@@ -89,7 +94,7 @@ impl FromStr for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = rfc3339::write(self.0);
+        let text = self.to_text();
         f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }

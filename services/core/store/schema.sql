@@ -314,12 +314,15 @@ CREATE TABLE public.candles (
     close_sequence bigint NOT NULL,
     close_index smallint NOT NULL,
     volume numeric NOT NULL,
-    trades bigint NOT NULL
+    trades bigint NOT NULL,
+    revision bigint DEFAULT 0 NOT NULL
 );
 
 COMMENT ON TABLE public.candles IS 'Candles by the time that their interval starts. Open and close are the first and last tick by (time, sequence, index), so that late ticks correct a candle in any order.';
 
 COMMENT ON COLUMN public.candles.trades IS 'The number of ticks.';
+
+COMMENT ON COLUMN public.candles.revision IS 'The number of ticks that have changed the candle after its close, 0 where none came late.';
 
 CREATE TABLE public.channel_states (
     channel text NOT NULL,
@@ -477,10 +480,13 @@ CREATE TABLE public.latest_prices (
     size numeric,
     at timestamp with time zone NOT NULL,
     sequence bigint NOT NULL,
-    index smallint NOT NULL
+    index smallint NOT NULL,
+    late_ticks bigint DEFAULT 0 NOT NULL
 );
 
 COMMENT ON TABLE public.latest_prices IS 'The newest tick of each instrument by (at, sequence, index).';
+
+COMMENT ON COLUMN public.latest_prices.late_ticks IS 'The number of ticks that have changed a candle of the instrument after its close. While it stays, so do all candles that end by column at.';
 
 CREATE TABLE public.leases (
     service text NOT NULL,

@@ -3,6 +3,7 @@
 
 mod auth;
 mod http;
+mod market;
 mod outbox_relay;
 mod pages;
 mod request;
@@ -10,9 +11,10 @@ mod routes;
 mod settings;
 mod state;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
+use market_data::MaxAhead;
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
 use store::{Store, notifications::outages, trading::order_waiters::OrderWaiters};
 use tokio::net::TcpListener;
@@ -22,6 +24,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     auth::password::Passwords,
     http::middleware::{close_when_draining, with_middleware},
+    market::{candle_pages::CandlePages, latest_prices::LatestPrices, progress_reads::ProgressReads, streams::Memory},
     state::{AppState, SharedState},
 };
 
@@ -36,16 +39,22 @@ pub struct Gateway {
     drain: Duration,
     store: Store,
     order_waiters: OrderWaiters,
+    progress: Arc<ProgressReads>,
+    latest_prices: Arc<LatestPrices>,
+    candle_pages: Arc<CandlePages>,
+    max_ahead: MaxAhead,
     broker: Broker,
     check: Check,
     mail: Check,
 }
 
 impl Gateway {
-    /// Binds the address, so that a caller knows the port before anything is served. Fails permanently when a setting is
+    /// Binds the address, so that a caller knows the port before anything is served. No tick is shown that is further ahead than
+    /// `max_ahead`. Fails permanently when a setting is
     /// out of range or the address is taken.
     pub async fn bind(
         settings: Settings,
+        max_ahead: MaxAhead,
         links: Links,
         store: Store,
         broker: Broker,
@@ -60,7 +69,9 @@ impl Gateway {
         let check = health.check("gateway");
         // Without mail everything else still works, and all gateways would be unready at once.
         let mail = health.optional_check(outages::CHECK);
-        let order_waiters = OrderWaiters::default();
+        let (order_waiters, progress) = (OrderWaiters::default(), Arc::<ProgressReads>::default());
+        let candle_pages = Arc::new(CandlePages::new(settings.candle_memory_bytes));
+        let latest_prices = Arc::<LatestPrices>::default();
         let state = AppState::new(SharedState {
             store: store.clone(),
             order_waiters: order_waiters.clone(),
@@ -70,12 +81,30 @@ impl Gateway {
             request_time: Duration::from_secs(settings.request_timeout_seconds),
             passwords: Passwords::new(settings.passwords_at_once),
             session_days: settings.session_days,
+            progress: Arc::clone(&progress),
+            latest_prices: Arc::clone(&latest_prices),
+            candle_pages: Arc::clone(&candle_pages),
             trusted_proxies: settings.trusted_proxies,
         });
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
         let router = with_middleware(router, &settings, reads_at_once(store.max_connections()));
         let [lame_duck, drain] = [settings.lame_duck_seconds, settings.drain_seconds].map(Duration::from_secs);
-        Ok(Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail })
+        Ok(Self {
+            listener,
+            address,
+            router,
+            lame_duck,
+            drain,
+            store,
+            order_waiters,
+            progress,
+            latest_prices,
+            candle_pages,
+            max_ahead,
+            broker,
+            check,
+            mail,
+        })
     }
 
     /// Returns the address that it listens on.
@@ -86,7 +115,9 @@ impl Gateway {
     /// Serves requests and relays the events that they commit, until shutdown. Then it reports that it is not ready, goes
     /// on serving while the load balancer learns of it, and finishes the requests that have begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServiceError> {
-        let Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail } = self;
+        let Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail, .. } = self;
+        let Self { progress, latest_prices, candle_pages, max_ahead, .. } = self;
+        let memory = Memory { prices: &latest_prices, candle_pages: &candle_pages, max_ahead };
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(axum::middleware::from_fn_with_state(shutdown.clone(), close_when_draining));
         let close = Shutdown::new();
@@ -106,10 +137,12 @@ impl Gateway {
             close.cancel();
             Ok::<_, ServiceError>(())
         };
-        // The waiters run as long as there are requests: some wait until their order is settled.
+        // These run as long as there are requests: some wait until their order is settled, others to learn how far a market is.
         tokio::select! {
             ended = async { tokio::try_join!(serve, relay_then_drain) } => ended.map(|_| ()),
             never = order_waiters.run(&store) => match never {},
+            never = progress.run(&store) => match never {},
+            never = memory.follow(&broker, &store) => match never {},
             never = outages::watch(&store, &mail) => match never {},
         }
     }

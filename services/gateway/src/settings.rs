@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_orders_in_flight: usize,
     /// The number of requests that wait for the settler at a time (`Prefer: wait`), 1 to 100000; more are answered at once.
     pub max_order_waits: usize,
+    /// The memory in bytes for pages of candles that have closed, 0 to 4294967296; with 0 each page is read from the database.
+    pub candle_memory_bytes: usize,
     /// The time in seconds, 0 to 300, during which the gateway is not ready and still serves requests after it was asked to
     /// stop: as long as a load balancer needs to notice.
     pub lame_duck_seconds: u64,
@@ -98,6 +100,7 @@ impl Default for Settings {
             max_in_flight: 512,
             max_orders_in_flight: 128,
             max_order_waits: 1_024,
+            candle_memory_bytes: 32 * 1024 * 1024,
             lame_duck_seconds: 0,
             drain_seconds: 5,
         }
@@ -115,6 +118,7 @@ impl Settings {
         require_range("gateway.max_in_flight", self.max_in_flight, 1, 100_000)?;
         require_range("gateway.max_orders_in_flight", self.max_orders_in_flight, 1, 100_000)?;
         require_range("gateway.max_order_waits", self.max_order_waits, 1, 100_000)?;
+        require_range("gateway.candle_memory_bytes", self.candle_memory_bytes, 0, 4_294_967_296)?;
         require_range("gateway.lame_duck_seconds", self.lame_duck_seconds, 0, 300)?;
         require_range("gateway.drain_seconds", self.drain_seconds, 0, 300)?;
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
@@ -158,6 +162,10 @@ mod tests {
         );
         check(Settings { max_order_waits: 0, ..Settings::default() }, "gateway.max_order_waits = 0");
         check(Settings { trusted_proxies: 11, ..Settings::default() }, "gateway.trusted_proxies = 11");
+        check(
+            Settings { candle_memory_bytes: 4_294_967_297, ..Settings::default() },
+            "gateway.candle_memory_bytes = 4294967297",
+        );
         check(Settings { max_body_bytes: 1, ..Settings::default() }, "gateway.max_body_bytes = 1");
         for bad in ["example.com", "https://", "https://example.com/", "https://exa mple.com"] {
             check(Settings { cors_origins: vec![bad.into()], ..Settings::default() }, bad);

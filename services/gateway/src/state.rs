@@ -1,4 +1,4 @@
-//! The state that all request handlers share: the database, signed links, password hashing and limits.
+//! The state that all request handlers share: the database, market data in memory, signed links, password hashing and limits.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -7,6 +7,7 @@ use store::{Store, trading::order_waiters::OrderWaiters};
 
 use crate::{
     auth::password::Passwords,
+    market::{candle_pages::CandlePages, latest_prices::LatestPrices, progress_reads::ProgressReads},
     settings::{Confirmation, OrdersFromAlerts},
 };
 
@@ -39,6 +40,11 @@ pub(crate) struct SharedState {
     pub(crate) passwords: Passwords,
     /// The number of days that a session lasts.
     pub(crate) session_days: u16,
+    /// The questions of requests about how far markets are.
+    pub(crate) progress: Arc<ProgressReads>,
+    pub(crate) latest_prices: Arc<LatestPrices>,
+    /// Pages of candles that have closed.
+    pub(crate) candle_pages: Arc<CandlePages>,
     /// The number of proxies in front of the gateway.
     pub(crate) trusted_proxies: usize,
 }

@@ -1,4 +1,4 @@
-//! How ticks become rows of history, candles and latest prices.
+//! How ticks become rows of history, candles and latest prices, and candles that have closed become events.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -8,11 +8,14 @@ use std::{
 };
 
 use events::{
-    Event, Interval, Symbol, TickPage, Timestamp, Venue,
+    CandleClosed, Event, Interval, Symbol, TickPage, Timestamp, Venue,
     tick::{TickSource, page_of_one},
 };
 use futures::future::BoxFuture;
-use market_data::{InstrumentId, MaxAhead, Month, StoredPage, StoredTick, TickFilter, candles::fold};
+use market_data::{
+    InstrumentId, MaxAhead, Month, StoredPage, StoredTick, TickFilter, TickPosition,
+    candles::{self as fold, LateTick, PartialCandle},
+};
 use platform::{Broker, Check, DecodeError, Message, ServiceError};
 use store::{
     Error, Store, Tx,
@@ -21,9 +24,11 @@ use store::{
         service::{Commit, ConsumerService, Decided, Plan},
     },
     market::{
-        candles, instruments,
+        candles::{self, CandleKey},
+        instruments,
         ticks::{self, NumberedTick},
     },
+    outbox,
 };
 use tracing::{debug, warn};
 
@@ -67,6 +72,20 @@ struct State {
     filter: TickFilter,
     /// The newest time of each market that was stored before the run.
     stored_until: HashMap<(Symbol, Venue), Timestamp>,
+    /// The newest time of each instrument that is stored: candles that end by then have closed.
+    closed_until: Arc<ClosedUntil>,
+}
+
+type ClosedUntil = HashMap<InstrumentId, Timestamp>;
+
+/// What a batch has saved that the next ones must know.
+struct Saved {
+    /// The instruments that are new.
+    instruments: Instruments,
+    /// The instruments that have a newer tick.
+    closed_until: ClosedUntil,
+    /// The number of events that were added to the outbox.
+    events: usize,
 }
 
 /// What is known of a tick before it is saved.
@@ -84,16 +103,18 @@ impl ConsumerService for HistoryWriter {
     type Event = StoredPage;
     type State = State;
     type Effects = Effects;
-    type Saved = Instruments;
+    type Saved = Saved;
     type Reject = DecodeError;
 
     async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {
         let partitions = Partitions::open(&self.store, self.retention_days).await?;
         let instruments = Arc::new(instruments::list(&self.store).await?);
         let newest = ticks::newest(&self.store).await?;
-        let stored_until =
+        let stored_until: HashMap<_, _> =
             newest.iter().map(|market| ((market.symbol.clone(), market.venue.clone()), market.at)).collect();
-        Ok(State { partitions, instruments, filter: TickFilter::restore(newest), stored_until })
+        let numbers = stored_until.iter().filter_map(|(market, at)| Some((*instruments.get(market)?, *at)));
+        let closed_until = Arc::new(numbers.collect());
+        Ok(State { partitions, instruments, filter: TickFilter::restore(newest), stored_until, closed_until })
     }
 
     fn decode(&self, _consumer: usize, message: &Message) -> Result<StoredPage, DecodeError> {
@@ -146,6 +167,12 @@ impl ConsumerService for HistoryWriter {
         let is_backfilled = page.head().source == TickSource::Backfill;
         let arrival = |tick: StoredTick<'_>| {
             let is_in_order = state.filter.admits(&tick);
+            if !is_in_order
+                && let Some(newest) = state.filter.newest(&market.0, &market.1)
+                && fold::is_late(tick.at, newest)
+            {
+                effects.late.insert(tick.position, newest);
+            }
             if (!is_in_order || is_backfilled) && !tick.has_time_in_id() {
                 Arrival::OutOfOrder
             } else if is_in_order && stored_until.is_none_or(|until| tick.at > until) {
@@ -161,21 +188,27 @@ impl ConsumerService for HistoryWriter {
 
     fn finish(&self, state: &mut State, decided: &mut Decided<Effects>) {
         decided.effects.instruments = Arc::clone(&state.instruments);
+        decided.effects.closed_until = Arc::clone(&state.closed_until);
     }
 
     async fn maintain(&self, state: &mut State) -> Result<(), ServiceError> {
         Ok(state.partitions.maintain(&self.store).await?)
     }
 
-    fn commit(&self, _state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Instruments, Error>> {
+    fn commit(&self, _state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Saved, Error>> {
         let store = self.store.clone();
         Box::pin(async move { commit.in_transaction(&store, |tx, effects| Box::pin(save(tx, effects))).await })
     }
 
-    fn committed(&self, state: &mut State, saved: Instruments) {
-        if !saved.is_empty() {
-            Arc::make_mut(&mut state.instruments).extend(saved);
+    fn has_added_events(&self, saved: &Saved) -> bool {
+        saved.events > 0
+    }
+
+    fn committed(&self, state: &mut State, saved: Saved) {
+        if !saved.instruments.is_empty() {
+            Arc::make_mut(&mut state.instruments).extend(saved.instruments);
         }
+        Arc::make_mut(&mut state.closed_until).extend(saved.closed_until);
     }
 }
 
@@ -184,9 +217,12 @@ impl ConsumerService for HistoryWriter {
 struct Effects {
     /// The pages, with what is known of each of their ticks.
     pages: Vec<(StoredPage, Vec<Arrival>)>,
+    /// The ticks that came after a candle of theirs had closed, and the newest time of their market then.
+    late: HashMap<TickPosition, Timestamp>,
     /// The number of ticks of months that were dropped.
     dropped: BTreeMap<Month, u64>,
     instruments: Arc<Instruments>,
+    closed_until: Arc<ClosedUntil>,
 }
 
 /// The rows of a batch.
@@ -197,9 +233,10 @@ struct Rows<'page> {
     out_of_order: Vec<NumberedTick<'page>>,
 }
 
-/// Saves the ticks that are not stored yet, with their candles and latest prices, and returns the instruments that are new.
-async fn save(tx: &mut Tx, effects: Effects) -> Result<Instruments, Error> {
-    let Effects { pages, dropped, instruments } = effects;
+/// Saves the ticks that are not stored yet, with their candles and latest prices, and adds the candles that have closed to the
+/// outbox.
+async fn save(tx: &mut Tx, effects: Effects) -> Result<Saved, Error> {
+    let Effects { pages, late, dropped, instruments, closed_until: before } = effects;
     count_dropped(&dropped);
     let mut added_instruments = Instruments::new();
     let Rows { new, unknown, out_of_order } = numbered(tx, &pages, &instruments, &mut added_instruments).await?;
@@ -226,9 +263,57 @@ async fn save(tx: &mut Tx, effects: Effects) -> Result<Instruments, Error> {
     }
     metrics::counter!("tickbell_ticks_repeated_total").increment(repeated as u64);
     metrics::counter!("tickbell_ticks_kept_total").increment(rows.len() as u64);
-    candles::merge(tx, &fold(rows.iter().copied())).await?;
-    ticks::merge_latest(tx, &newest_per_instrument(&rows)).await?;
-    Ok(added_instruments)
+    let mut folded = fold::fold(rows.iter().copied());
+    let late = if late.is_empty() { Vec::new() } else { late_ticks(&rows, &late) };
+    fold::count_late(&mut folded, late.iter().copied());
+    candles::merge(tx, &folded).await?;
+    let newest = newest_per_instrument(&rows);
+    ticks::merge_latest(tx, &newest).await?;
+    if !late.is_empty() {
+        ticks::count_late(tx, &late_per_instrument(&late)).await?;
+    }
+    let newer = newest.iter().map(|(instrument, tick)| (*instrument, tick.at));
+    let newer = newer.filter(|(instrument, at)| before.get(instrument).is_none_or(|before| before < at));
+    let closed_until: ClosedUntil = newer.collect();
+    let closed = closed_candles(&folded, &before, &closed_until);
+    let mut events = Vec::new();
+    if !closed.is_empty() {
+        events.extend(candles::closed(tx, &closed).await?.iter().map(CandleClosed::to_message));
+        outbox::add_without_notify(tx, SERVICE, &events).await?;
+    }
+    Ok(Saved { instruments: added_instruments, closed_until, events: events.len() })
+}
+
+/// Returns the candles that a batch has closed, and those that had closed and that it has changed, each once, in order.
+///
+/// A candle that it has closed without a tick in it is the one of the newest tick before the batch: those between have no tick.
+fn closed_candles(folded: &[PartialCandle], before: &ClosedUntil, newer: &ClosedUntil) -> Vec<CandleKey> {
+    let newest = |instrument| newer.get(&instrument).or_else(|| before.get(&instrument)).copied();
+    let changed = folded.iter().map(|candle| (candle.instrument, candle.interval, candle.start));
+    let open = newer.keys().filter_map(|instrument| Some((*instrument, *before.get(instrument)?)));
+    let open =
+        open.flat_map(|(instrument, at)| Interval::ALL.map(|interval| (instrument, interval, at.floor(interval))));
+    let is_closed = |(instrument, interval, start): &CandleKey| {
+        newest(*instrument).is_some_and(|newest| fold::is_closed(*interval, *start, newest))
+    };
+    changed.chain(open).filter(is_closed).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// Returns those rows that came after a candle of theirs had closed.
+fn late_ticks(rows: &[NumberedTick<'_>], late: &HashMap<TickPosition, Timestamp>) -> Vec<LateTick> {
+    let late = |(instrument, tick): &NumberedTick<'_>| {
+        let newest = *late.get(&tick.position)?;
+        Some(LateTick { instrument: *instrument, at: tick.at, newest })
+    };
+    rows.iter().filter_map(late).collect()
+}
+
+fn late_per_instrument(late: &[LateTick]) -> Vec<(InstrumentId, i64)> {
+    let mut counts: BTreeMap<InstrumentId, i64> = BTreeMap::new();
+    for tick in late {
+        *counts.entry(tick.instrument).or_default() += 1;
+    }
+    counts.into_iter().collect()
 }
 
 /// Adds the number of its instrument to each tick. An instrument that is quoted for the first time gets one, and is added to
@@ -308,4 +393,56 @@ fn newest_per_instrument<'page>(rows: &[NumberedTick<'page>]) -> Vec<NumberedTic
         }
     }
     newest.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_micros(minute * 60_000_000).expect("a time")
+    }
+
+    /// Returns the parts of candles that ticks at these minutes make.
+    fn folded(minutes: &[i64]) -> Vec<PartialCandle> {
+        let tick = |minute: &i64| events::Tick {
+            venue: Venue::parse("test").expect("a venue"),
+            symbol: Symbol::parse("SPY").expect("a symbol"),
+            price: "5".parse().expect("a price"),
+            size: None,
+            at: at(*minute),
+            received_at: at(*minute),
+            kind: events::tick::TickKind::Trade,
+            source: TickSource::File,
+        };
+        let ticks: Vec<_> = minutes.iter().map(tick).collect();
+        fold::fold(ticks.iter().map(|tick| (1, StoredTick::of(tick, "7", 1, 0))))
+    }
+
+    #[test]
+    fn a_candle_closes_once_and_is_closed_again_when_a_late_tick_changes_it() {
+        let (one, five, quarter) = (Interval::Minute, Interval::FiveMinutes, Interval::FifteenMinutes);
+        // The newest minute before the batch, the minutes of its ticks, and the candles that are closed then.
+        for (before, minutes, expected) in [
+            (None, &[60][..], &[][..]),
+            (None, &[60, 61], &[(one, 60)]),
+            (Some(60), &[60], &[]),
+            (Some(60), &[61], &[(one, 60)]),
+            // Nothing was traded between.
+            (Some(60), &[67], &[(one, 60), (five, 60)]),
+            (Some(61), &[67, 75], &[(one, 61), (one, 67), (five, 60), (five, 65), (quarter, 60)]),
+            // Late, alone and with another that closes.
+            (Some(64), &[61], &[(one, 61)]),
+            (Some(64), &[61, 65], &[(one, 61), (one, 64), (five, 60)]),
+            (Some(66), &[61], &[(one, 61), (five, 60)]),
+        ] {
+            let before: ClosedUntil = before.map(|minute| (1, at(minute))).into_iter().collect();
+            let newest = at(*minutes.iter().max().expect("a tick"));
+            let newer = Some((1, newest)).filter(|(_, newest)| before.get(&1).is_none_or(|before| before < newest));
+            let found = closed_candles(&folded(minutes), &before, &newer.into_iter().collect());
+            let expected: Vec<CandleKey> =
+                expected.iter().map(|(interval, start)| (1, *interval, at(*start))).collect();
+            assert_eq!(found, expected, "{minutes:?} behind {before:?}");
+        }
+    }
 }

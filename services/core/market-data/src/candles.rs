@@ -32,6 +32,48 @@ pub struct PartialCandle {
     pub volume: Volume,
     /// The number of ticks.
     pub trades: i64,
+    /// The number of those that came after the candle had closed.
+    pub late: i64,
+}
+
+/// A tick that came after candles had closed that it belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LateTick {
+    /// The instrument of the tick.
+    pub instrument: InstrumentId,
+    /// The time of the tick.
+    pub at: Timestamp,
+    /// The newest time of its market when it came.
+    pub newest: Timestamp,
+}
+
+/// Returns whether a candle has closed: its market has a tick that is not before its end.
+pub fn is_closed(interval: Interval, start: Timestamp, newest: Timestamp) -> bool {
+    start.after(interval.span()) <= newest
+}
+
+/// Returns whether a tick comes after the shortest of its candles has closed, and so maybe others.
+pub fn is_late(at: Timestamp, newest: Timestamp) -> bool {
+    is_closed(Interval::ALL[0], at.floor(Interval::ALL[0]), newest)
+}
+
+/// Counts late ticks in the partial candles that had closed before them. The candles are what [`fold`] has made of these ticks
+/// among others.
+///
+/// What is late follows from the order of the stream alone, so that the count is the same however ticks are cut into batches.
+pub fn count_late(candles: &mut [PartialCandle], ticks: impl IntoIterator<Item = LateTick>) {
+    for LateTick { instrument, at, newest } in ticks {
+        for interval in Interval::ALL {
+            let start = at.floor(interval);
+            let key = (instrument, interval, start);
+            let found = candles.binary_search_by_key(&key, |candle| (candle.instrument, candle.interval, candle.start));
+            if let Ok(index) = found
+                && is_closed(interval, start, newest)
+            {
+                candles[index].late += 1;
+            }
+        }
+    }
 }
 
 /// The tick that opens or closes a candle.
@@ -86,6 +128,7 @@ fn first(instrument: InstrumentId, interval: Interval, start: Timestamp, stored:
         close: edge,
         volume: size(stored),
         trades: 1,
+        late: 0,
     }
 }
 
@@ -159,6 +202,27 @@ mod tests {
             ["2.00 3.00 0.50 3.00 0.0650 4", "0.10 0.10 0.10 0.10 0.0010 1"]
         );
         assert_eq!(display(&candles, Interval::Day), ["2.00 3.00 0.10 0.10 0.0660 5"]);
+    }
+
+    #[test]
+    fn a_tick_is_late_for_the_candles_that_have_closed_before_it() {
+        let minute = |minute: i64| Timestamp::from_micros(minute * 60_000_000).expect("a time");
+        for (at, newest, closed) in [
+            (minute(61), minute(62), &[Interval::Minute][..]),
+            (minute(61), minute(64), &[Interval::Minute]),
+            (minute(61), minute(65), &[Interval::Minute, Interval::FiveMinutes]),
+            (minute(61), minute(120), &Interval::ALL[..4]),
+            (minute(61), minute(2 * 1_440), &Interval::ALL),
+            (minute(61), minute(61), &[]),
+        ] {
+            let mut candles = fold(&[(at.micros() / 1_000_000, 1, 0, 5), (0, 2, 0, 5)]);
+            assert_eq!(is_late(at, newest), !closed.is_empty());
+            count_late(&mut candles, [LateTick { instrument: 1, at, newest }]);
+            let late = candles.iter().filter(|candle| candle.late == 1).map(|candle| (candle.interval, candle.start));
+            let expected = closed.iter().map(|interval| (*interval, at.floor(*interval)));
+            assert!(late.eq(expected), "{at} behind {newest}");
+        }
+        count_late(&mut [], [LateTick { instrument: 1, at: minute(0), newest: minute(9) }]);
     }
 
     proptest! {

@@ -131,9 +131,12 @@ CREATE TABLE latest_prices (
     size          numeric,
     at            timestamptz NOT NULL,
     sequence      bigint      NOT NULL,
-    index         smallint    NOT NULL
+    index         smallint    NOT NULL,
+    late_ticks    bigint      NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE latest_prices IS 'The newest tick of each instrument by (at, sequence, index).';
+COMMENT ON COLUMN latest_prices.late_ticks IS
+    'The number of ticks that have changed a candle of the instrument after its close. While it stays, so do all candles that end by column at.';
 
 CREATE TABLE candles (
     instrument_id    integer     NOT NULL REFERENCES instruments,
@@ -151,11 +154,13 @@ CREATE TABLE candles (
     close_index      smallint    NOT NULL,
     volume           numeric     NOT NULL,
     trades           bigint      NOT NULL,
+    revision         bigint      NOT NULL DEFAULT 0,
     PRIMARY KEY (instrument_id, interval_seconds, start)
 );
 COMMENT ON TABLE candles IS
     'Candles by the time that their interval starts. Open and close are the first and last tick by (time, sequence, index), so that late ticks correct a candle in any order.';
 COMMENT ON COLUMN candles.trades IS 'The number of ticks.';
+COMMENT ON COLUMN candles.revision IS 'The number of ticks that have changed the candle after its close, 0 where none came late.';
 
 -- A partition can be created and dropped by its table's owner alone. The history-writer may call these functions instead of
 -- owning the table: they handle the months of this one table and nothing else.

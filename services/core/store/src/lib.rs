@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use events::{Asset, Price, Size, money::AmountError};
+use events::{Asset, Price, money::AmountError};
 use metrics::Counter;
 use platform::{Check, ServiceError, Shutdown};
 use rust_decimal::Decimal;
@@ -42,6 +42,7 @@ use crate::{
     },
 };
 
+pub use market::numeric::Numeric;
 pub use pg::{
     schema::{SCHEMA_FORMAT, WrongSchemaFormat},
     transaction::Tx,
@@ -327,10 +328,6 @@ async fn first_connection(hosts: &Hosts, deadline: tokio::time::Instant) -> Resu
 
 fn optional_price(value: Option<Decimal>) -> Result<Option<Price>, AmountError> {
     value.map(Price::new).transpose()
-}
-
-fn optional_size(value: Option<Decimal>) -> Result<Option<Size>, AmountError> {
-    value.map(Size::new).transpose()
 }
 
 /// Converts a sequence, a `u64` on the wire, to a `bigint`. JetStream counts from 1 and does not reach 2⁶³.

@@ -8,3 +8,4 @@ pub(crate) mod problem;
 pub(crate) mod request_identity;
 pub(crate) mod request_log;
 pub(crate) mod security_headers;
+pub(crate) mod validators;

@@ -26,6 +26,6 @@ pub(crate) fn add(headers: &mut HeaderMap, policy: HeaderValue) {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    // Prices change every moment, and new alerts come with tokens.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // New alerts come with tokens, and accounts are nobody else's business. What may be kept says so itself.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
 }

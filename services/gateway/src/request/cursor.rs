@@ -6,7 +6,7 @@
 use std::str::FromStr;
 
 use events::{Symbol, Timestamp};
-use store::market::queries::{TickCursor, TickPosition};
+use store::market::tick_list::{TickCursor, TickPosition};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},

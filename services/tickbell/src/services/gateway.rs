@@ -36,6 +36,6 @@ fn run(context: Context, broker: Broker, store: Store) -> Task {
 /// Binds the gateway's address, so that the caller knows its port before the gateway answers.
 pub(crate) async fn bind(context: Context, broker: Broker, store: Store) -> anyhow::Result<::gateway::Gateway> {
     let Context { settings, health, metrics, .. } = context;
-    let links = Links::new(&settings.links)?;
-    Ok(::gateway::Gateway::bind(settings.gateway, links, store, broker, health, metrics).await?)
+    let (links, max_ahead) = (Links::new(&settings.links)?, settings.ticks.max_ahead());
+    Ok(::gateway::Gateway::bind(settings.gateway, max_ahead, links, store, broker, health, metrics).await?)
 }

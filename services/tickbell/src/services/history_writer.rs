@@ -10,7 +10,7 @@ pub(super) const SERVICE: Service = Service {
     name: "history-writer",
     about: "Write price history and candles",
     flags: &[],
-    publishes: &["dlq.history-writer"],
+    publishes: &["candles.>", "dlq.history-writer"],
     consumers: &["history-writer"],
     in_up: InUp::Yes,
     validate: |settings| settings.history.validate(),

@@ -184,6 +184,11 @@ impl TickFilter {
         is_new
     }
 
+    /// Returns the newest time of a market; none before its first tick.
+    pub fn newest(&self, symbol: &Symbol, venue: &Venue) -> Option<Timestamp> {
+        Some(self.markets.get(symbol)?.get(venue)?.newest.at())
+    }
+
     /// Takes the markets that have changed since the last call, to be saved, in the order of symbols and venues.
     pub fn take_changes(&mut self) -> Vec<MarketTicks> {
         let mut changed = std::mem::take(&mut self.changed);

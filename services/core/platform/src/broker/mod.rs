@@ -200,6 +200,14 @@ impl Broker {
         }
     }
 
+    /// Waits until the present connection is replaced by another. What was to be delivered on it may be lost.
+    pub async fn reconnected(&self) {
+        if self.connections().changed().await.is_err() {
+            // The client is gone, and nothing replaces it.
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Returns a receiver that sees each connection from now on.
     pub(crate) fn connections(&self) -> watch::Receiver<u64> {
         let mut connections = self.connections.clone();

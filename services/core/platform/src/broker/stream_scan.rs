@@ -52,6 +52,12 @@ pub async fn messages<'a>(
     Ok(futures::stream::iter(wanted).map(message).buffered(CONCURRENT_READS).filter_map(std::future::ready).boxed())
 }
 
+/// Returns the sequence of the last message of a stream on the subjects of `filter`; none where there is none.
+pub async fn last_sequence(broker: &Broker, stream: &str, filter: &str) -> Result<Option<u64>, ServiceError> {
+    let last = read(broker, stream, Which::Last { last_by_subj: filter }).await?;
+    Ok(last.map(|message| message.sequence))
+}
+
 /// Returns the messages of a stream on the subjects of `filter` as they are stored, from now on or from a time on. The stream
 /// ends with an error when the broker has gone for long.
 pub async fn follow(

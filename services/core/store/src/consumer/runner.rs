@@ -388,6 +388,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
     /// Publishes and acknowledges a committed batch.
     async fn finish(&mut self, committed: Committed<S::Saved>) -> Result<(), ServiceError> {
         let Committed { saved, progress, publishes, messages, contents, part, began } = committed;
+        let publishes = publishes || self.service.has_added_events(&saved);
         self.service.committed(&mut self.state, saved);
         self.narrowing.committed(contents.items, part);
         if publishes && self.plan.publish == Publish::BeforeAcknowledge {

@@ -129,6 +129,11 @@ pub trait ConsumerService: Sync {
         commit: Commit<Self::Effects>,
     ) -> BoxFuture<'static, Result<Self::Saved, Error>>;
 
+    /// Returns whether the transaction of a commit has added events of its own to the outbox.
+    fn has_added_events(&self, _saved: &Self::Saved) -> bool {
+        false
+    }
+
     /// Updates the state after a commit.
     fn committed(&self, _state: &mut Self::State, _saved: Self::Saved) {}
 }

@@ -1,14 +1,16 @@
-//! The gateway's queries over market data: latest prices, ticks and candles.
+//! Queries over market data: latest prices, and how many ticks there are.
 
-use events::{Interval, Price, Size, Symbol, Timestamp, Venue, tick::TickKind};
-pub use market_data::TickPosition;
+use events::{Period, Price, Symbol, Timestamp, Venue};
+use market_data::{InstrumentId, TickPosition};
 use sqlx::{Row, postgres::PgRow};
 
-use crate::{Error, Store, bigint, market::ticks, optional_price, optional_size, pg::row, smallint};
+use crate::{Error, Store, bigint, market::ticks, optional_price, pg::row};
 
 /// The newest price of a symbol at its primary venue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latest {
+    /// The number of the instrument.
+    pub instrument: InstrumentId,
     /// The symbol that is quoted.
     pub symbol: Symbol,
     /// The symbol's primary venue.
@@ -17,77 +19,10 @@ pub struct Latest {
     pub price: Price,
     /// The time of the tick.
     pub at: Timestamp,
-    /// The last price that was between 24 and 25 hours older, and its time; none where the history has no such price.
-    pub day_ago: Option<(Price, Timestamp)>,
-}
-
-/// A stored tick.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TickRecord {
-    /// The venue that quoted the price.
-    pub venue: Venue,
-    /// The trade's id, which is unique within the venue and symbol.
-    pub trade_id: String,
     /// The position of the tick in stream `TICKS`.
     pub position: TickPosition,
-    /// The price in the quote asset.
-    pub price: Price,
-    /// The traded amount in the base asset, where the source reports it.
-    pub size: Option<Size>,
-    /// The time of the tick.
-    pub at: Timestamp,
-    /// The kind of the tick.
-    pub kind: TickKind,
-}
-
-/// A candle of one instrument.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candle {
-    /// The start of the candle's interval.
-    pub start: Timestamp,
-    /// The first price in order of (time, position).
-    pub open: Price,
-    /// The highest price.
-    pub high: Price,
-    /// The lowest price.
-    pub low: Price,
-    /// The last price in order of (time, position).
-    pub close: Price,
-    /// The exact sum of the sizes, in the base asset, as decimal text: it may have more digits than a `Decimal`.
-    pub volume: String,
-    /// The number of ticks.
-    pub trades: i64,
-}
-
-/// The sort order of a list by time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SortOrder {
-    /// The oldest entry comes first.
-    Ascending,
-    /// The newest entry comes first.
-    Descending,
-}
-
-/// The requested part of a symbol's history.
-#[derive(Debug, Clone)]
-pub struct Range {
-    /// The venue; `None` means the ticks of all venues, or the candles of the primary venue.
-    pub venue: Option<Venue>,
-    /// The start of the range, inclusive.
-    pub from: Option<Timestamp>,
-    /// The end of the range, exclusive.
-    pub to: Option<Timestamp>,
-    /// The largest number of entries.
-    pub limit: i64,
-}
-
-/// A position in a list of ticks, just behind one of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TickCursor {
-    /// The time of the last tick that was listed.
-    pub at: Timestamp,
-    /// The position of that tick.
-    pub position: TickPosition,
+    /// The last price that was between 24 and 25 hours older, and its time; none where the history has no such price.
+    pub day_ago: Option<(Price, Timestamp)>,
 }
 
 /// Returns how many ticks of a venue, whose times are within a span, were stored from the messages behind `after` up to `until`.
@@ -113,8 +48,8 @@ pub async fn count_ticks(
 }
 
 /// Finds the newest price of every primary instrument and the price 24 hours before it, each with one index lookup.
-const LATEST: &str = "
-    SELECT symbol, venue, latest.price, latest.at, day_ago.price AS day_ago_price, day_ago.at AS day_ago_at
+pub const LATEST: &str = "
+    SELECT instrument.id, symbol, venue, latest.price, latest.at, latest.sequence, latest.index, day_ago.price AS day_ago_price, day_ago.at AS day_ago_at
     FROM (SELECT id, symbol, venue FROM instruments
           WHERE is_primary AND ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
@@ -123,31 +58,6 @@ const LATEST: &str = "
             AND at >= latest.at - interval '25 hours'
         ORDER BY at DESC, sequence DESC, index DESC LIMIT 1) AS day_ago ON true
     ORDER BY symbol LIMIT $3";
-
-/// Reads the ticks of each instrument with one index scan, and merges at most `limit` rows of each.
-const HISTORY_ASCENDING: &str = "
-    SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
-        SELECT trade_id, sequence, index, price, size, at, kind FROM ticks
-        WHERE instrument_id = instrument.id AND at >= $3 AND at < $4 AND (at, sequence, index) > ($3, $5, $7)
-        ORDER BY at, sequence, index LIMIT $6) AS tick
-    WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
-    ORDER BY at, sequence, index LIMIT $6";
-/// Reads the same as [`HISTORY_ASCENDING`], newest first.
-const HISTORY_DESCENDING: &str = "
-    SELECT venue, tick.* FROM instruments instrument CROSS JOIN LATERAL (
-        SELECT trade_id, sequence, index, price, size, at, kind FROM ticks
-        WHERE instrument_id = instrument.id AND at >= $3 AND at <= $4 AND (at, sequence, index) < ($4, $5, $7)
-        ORDER BY at DESC, sequence DESC, index DESC LIMIT $6) AS tick
-    WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
-    ORDER BY at DESC, sequence DESC, index DESC LIMIT $6";
-
-/// Reads the candles of one instrument: the given venue's, or the primary venue's.
-const CANDLES: &str = "
-    SELECT start, open, high, low, close, volume::text AS volume, trades FROM candles
-    WHERE instrument_id = (SELECT id FROM instruments
-                           WHERE symbol = $1 AND (venue = $2 OR ($2::text IS NULL AND is_primary)))
-        AND interval_seconds = $3 AND start >= $4 AND start < $5
-    ORDER BY start LIMIT $6";
 
 /// Returns whether any venue has quoted a symbol.
 pub async fn is_quoted(store: &Store, symbol: &Symbol) -> Result<bool, Error> {
@@ -165,6 +75,69 @@ pub async fn list_latest(store: &Store, after: Option<&Symbol>, limit: i64) -> R
     find_latest(store, None, after, limit).await
 }
 
+/// The most prices that [`DayAgo`] has behind the first one.
+const LATER_PRICES: i64 = 64;
+
+/// What the changes of a market within 24 hours are measured from, for its present price and for the next ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DayAgo {
+    /// Prices with their times, oldest first, without a gap.
+    pub prices: Vec<(Timestamp, Price)>,
+    /// The time before which a newest price must be to be measured from these.
+    pub until: Timestamp,
+}
+
+impl DayAgo {
+    /// Returns the last price that was between 24 and 25 hours before a newest price. The error says that this is not known.
+    pub fn reference(&self, newest: Timestamp) -> Result<Option<(Price, Timestamp)>, UnknownReference> {
+        if newest >= self.until {
+            return Err(UnknownReference);
+        }
+        let (last, first) = (newest.micros() - Period::DAY.micros(), newest.micros() - OLDEST_REFERENCE.micros());
+        let behind = self.prices.partition_point(|(at, _)| at.micros() <= last);
+        let found = self.prices[..behind].last().filter(|(at, _)| at.micros() >= first);
+        Ok(found.map(|(at, price)| (*price, *at)))
+    }
+}
+
+/// The price of a day ago is not among those that were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownReference;
+
+/// The age of the oldest price that a change of a day is measured from.
+const OLDEST_REFERENCE: Period = Period::seconds(25 * 3_600);
+
+/// Reads the last price up to a time, of the hour before, and the prices of the hour behind.
+const DAY_AGO: &str = "
+    SELECT price, at FROM (
+        (SELECT price, at, sequence, index FROM ticks
+         WHERE instrument_id = $1 AND at <= $2 AND at >= $2 - interval '1 hour'
+         ORDER BY at DESC, sequence DESC, index DESC LIMIT 1)
+        UNION ALL
+        (SELECT price, at, sequence, index FROM ticks
+         WHERE instrument_id = $1 AND at > $2 AND at < $2 + interval '1 hour'
+         ORDER BY at, sequence, index LIMIT $3)) AS found
+    ORDER BY at, sequence, index";
+
+/// Returns what changes of an instrument are measured from whose newest price is at `newest` or somewhat later.
+pub async fn day_ago(store: &Store, instrument: InstrumentId, newest: Timestamp) -> Result<DayAgo, Error> {
+    let Ok(then) = Timestamp::from_micros(newest.micros() - Period::DAY.micros()) else {
+        let until = newest.after(Period::SECOND);
+        return Ok(DayAgo { prices: Vec::new(), until });
+    };
+    let query = sqlx::query(DAY_AGO).bind(instrument).bind(then.datetime()).bind(LATER_PRICES);
+    let rows = query.fetch_all(store.pool()).await?;
+    let read = |row: &PgRow| Ok::<_, Error>((time(row, "at")?, Price::new(row.try_get("price")?)?));
+    let prices = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let later = prices.iter().filter(|(at, _)| *at > then).count();
+    let until = match prices.last() {
+        // Others may follow that have the time of the last one.
+        Some((last, _)) if later as i64 == LATER_PRICES => last.after(Period::DAY),
+        _ => newest.after(Period::HOUR),
+    };
+    Ok(DayAgo { prices, until })
+}
+
 async fn find_latest(
     store: &Store,
     only: Option<&Symbol>,
@@ -180,56 +153,6 @@ async fn find_latest(
     rows.iter().map(read_latest).collect()
 }
 
-/// Returns the ticks of a symbol behind `cursor`, in order of (time, position).
-pub async fn list_ticks(
-    store: &Store,
-    symbol: &Symbol,
-    range: &Range,
-    order: SortOrder,
-    cursor: Option<TickCursor>,
-) -> Result<Vec<TickRecord>, Error> {
-    let from = range.from.unwrap_or(Timestamp::EPOCH);
-    let to = range.to.unwrap_or(Timestamp::LAST);
-    // The first position lies before every tick of its time, which includes `from` and excludes `to`.
-    let first = TickPosition::default();
-    let (query, from, to, position) = match (order, cursor) {
-        (SortOrder::Ascending, None) => (HISTORY_ASCENDING, from, to, first),
-        (SortOrder::Ascending, Some(cursor)) => (HISTORY_ASCENDING, cursor.at.max(from), to, cursor.position),
-        (SortOrder::Descending, None) => (HISTORY_DESCENDING, from, to, first),
-        (SortOrder::Descending, Some(cursor)) => (HISTORY_DESCENDING, from, cursor.at.min(to), cursor.position),
-    };
-    let rows = sqlx::query(query)
-        .bind(symbol.as_str())
-        .bind(range.venue.as_ref().map(Venue::as_str))
-        .bind(from.datetime())
-        .bind(to.datetime())
-        .bind(bigint(position.sequence))
-        .bind(range.limit)
-        .bind(smallint(position.index))
-        .fetch_all(store.pool())
-        .await?;
-    rows.iter().map(read_tick).collect()
-}
-
-/// Returns the candles of a symbol that start within the range, oldest first.
-pub async fn list_candles(
-    store: &Store,
-    symbol: &Symbol,
-    interval: Interval,
-    range: &Range,
-) -> Result<Vec<Candle>, Error> {
-    let rows = sqlx::query(CANDLES)
-        .bind(symbol.as_str())
-        .bind(range.venue.as_ref().map(Venue::as_str))
-        .bind(interval.span().as_seconds() as i32)
-        .bind(range.from.unwrap_or(Timestamp::EPOCH).datetime())
-        .bind(range.to.unwrap_or(Timestamp::LAST).datetime())
-        .bind(range.limit)
-        .fetch_all(store.pool())
-        .await?;
-    rows.iter().map(read_candle).collect()
-}
-
 fn venue(row: &PgRow) -> Result<Venue, Error> {
     Ok(Venue::parse(row.try_get("venue")?).map_err(|error| sqlx::Error::Decode(error.into()))?)
 }
@@ -243,30 +166,39 @@ fn read_latest(row: &PgRow) -> Result<Latest, Error> {
     let price = Price::new(row.try_get("price")?)?;
     let day_ago_price = optional_price(row.try_get("day_ago_price")?)?;
     let day_ago = day_ago_price.zip(row::optional_time(row, "day_ago_at")?);
-    Ok(Latest { symbol, venue: venue(row)?, price, at: time(row, "at")?, day_ago })
-}
-
-fn read_tick(row: &PgRow) -> Result<TickRecord, Error> {
-    Ok(TickRecord {
+    Ok(Latest {
+        instrument: row.try_get("id")?,
+        symbol,
         venue: venue(row)?,
-        trade_id: ticks::trade_id(row)?,
-        position: ticks::position(row)?,
-        price: Price::new(row.try_get("price")?)?,
-        size: optional_size(row.try_get("size")?)?,
+        price,
         at: time(row, "at")?,
-        kind: ticks::kind(row)?,
+        position: ticks::position(row)?,
+        day_ago,
     })
 }
 
-fn read_candle(row: &PgRow) -> Result<Candle, Error> {
-    let price = |column: &str| -> Result<Price, Error> { Ok(Price::new(row.try_get(column)?)?) };
-    Ok(Candle {
-        start: time(row, "start")?,
-        open: price("open")?,
-        high: price("high")?,
-        low: price("low")?,
-        close: price("close")?,
-        volume: row.try_get("volume")?,
-        trades: row.try_get("trades")?,
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_measured_from_the_last_price_that_is_24_to_25_hours_older() {
+        const HOUR: i64 = 3_600;
+        let at = |seconds: i64| Timestamp::from_micros((1_900_000_000 + seconds) * 1_000_000).expect("a time");
+        let price = |text: &str| text.parse::<Price>().expect("a price");
+        let prices = vec![(at(0), price("1")), (at(10), price("2")), (at(10), price("3")), (at(20), price("4"))];
+        let day_ago = DayAgo { prices, until: at(26 * HOUR) };
+        for (newest, expected) in [
+            (24 * HOUR - 1, Ok(None)),
+            (24 * HOUR, Ok(Some(("1", 0)))),
+            (24 * HOUR + 9, Ok(Some(("1", 0)))),
+            (24 * HOUR + 10, Ok(Some(("3", 10)))),
+            (25 * HOUR + 20, Ok(Some(("4", 20)))),
+            (25 * HOUR + 21, Ok(None)),
+            (26 * HOUR, Err(UnknownReference)),
+        ] {
+            let expected = expected.map(|found| found.map(|(text, seconds)| (price(text), at(seconds))));
+            assert_eq!(day_ago.reference(at(newest)), expected, "{newest}");
+        }
+    }
 }

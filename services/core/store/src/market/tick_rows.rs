@@ -1,6 +1,6 @@
 //! The rows of table `ticks` in the binary format of COPY (<https://www.postgresql.org/docs/current/sql-copy.html>).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use events::{
     Timestamp,
@@ -62,12 +62,30 @@ pub(super) fn column_id<'page>(tick: &StoredTick<'page>) -> Cow<'page, str> {
     }
 }
 
+/// The id of a tick as its row has it: the time that it begins with is that of the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ColumnId<'row> {
+    /// The microseconds since 1970 that the id begins with, where it is derived from the time.
+    pub micros: Option<i64>,
+    /// The rest of the id.
+    pub rest: &'row str,
+}
+
+impl fmt::Display for ColumnId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(micros) = self.micros {
+            write!(f, "{micros}")?;
+        }
+        f.write_str(self.rest)
+    }
+}
+
 /// Returns the id of a tick from column `trade_id`.
-pub(super) fn full_id(column: &str, at: Timestamp) -> String {
+pub(super) fn full_id(column: &str, at: Timestamp) -> ColumnId<'_> {
     match column.strip_prefix('/') {
-        Some(id) if id.starts_with('/') => id.to_owned(),
-        Some(_) => format!("{}{column}", at.micros()),
-        None => column.to_owned(),
+        Some(id) if id.starts_with('/') => ColumnId { micros: None, rest: id },
+        Some(_) => ColumnId { micros: Some(at.micros()), rest: column },
+        None => ColumnId { micros: None, rest: column },
     }
 }
 
@@ -163,7 +181,7 @@ mod tests {
             ("1000000/", "/"),
         ] {
             let stored = column_id(&StoredTick::of(&tick, id, 1, 0)).into_owned();
-            assert_eq!((stored.as_str(), full_id(&stored, at).as_str()), (column, id));
+            assert_eq!((stored.as_str(), full_id(&stored, at).to_string().as_str()), (column, id));
         }
     }
 

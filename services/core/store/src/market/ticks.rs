@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use events::tick::TickKind;
-use market_data::{MarketTicks, TickPosition};
+use market_data::{InstrumentId, MarketTicks, TickPosition};
 use sqlx::{Row, postgres::PgRow};
 
 pub use super::tick_rows::NumberedTick;
-use super::tick_rows::{self, column_id, full_id, kind_char, source_char};
+use super::tick_rows::{self, column_id, kind_char, source_char};
 use crate::{Error, Store, Tx, bigint, pg::row, smallint};
 
 /// Appends ticks, none of which is stored or appears twice. Each must be in a month that has a partition.
@@ -99,13 +99,22 @@ pub async fn merge_latest(tx: &mut Tx, newest: &[NumberedTick<'_>]) -> Result<()
     Ok(())
 }
 
-fn column<T>(ticks: &[NumberedTick<'_>], value: impl Fn(&NumberedTick<'_>) -> T) -> Vec<T> {
-    ticks.iter().map(value).collect()
+/// Adds to the number of late ticks of instruments, each of which has a latest price.
+pub async fn count_late(tx: &mut Tx, late: &[(InstrumentId, i64)]) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE latest_prices SET late_ticks = late_ticks + late.count
+         FROM unnest($1::int[], $2::bigint[]) AS late (instrument_id, count)
+         WHERE latest_prices.instrument_id = late.instrument_id",
+    )
+    .bind(late.iter().map(|(instrument, _)| *instrument).collect::<Vec<_>>())
+    .bind(late.iter().map(|(_, count)| *count).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
-/// Reads the id of a tick from its row, which also has its time.
-pub(crate) fn trade_id(row: &PgRow) -> Result<String, Error> {
-    Ok(full_id(row.try_get("trade_id")?, row::time(row, "at")?))
+fn column<T>(ticks: &[NumberedTick<'_>], value: impl Fn(&NumberedTick<'_>) -> T) -> Vec<T> {
+    ticks.iter().map(value).collect()
 }
 
 /// Reads the position of a row in stream `TICKS`.
@@ -114,10 +123,9 @@ pub(crate) fn position(row: &PgRow) -> Result<TickPosition, Error> {
     Ok(TickPosition { sequence: sequence as u64, index: index as u16 })
 }
 
-/// Reads column `kind`.
-pub(crate) fn kind(row: &PgRow) -> Result<TickKind, Error> {
-    let found: i8 = row.try_get("kind")?;
+/// Returns the kind of which column `kind` has the letter.
+pub(crate) fn kind(found: i8) -> Result<TickKind, Error> {
     let kinds = [TickKind::Trade, TickKind::Quote, TickKind::Poll];
     let kind = kinds.into_iter().find(|kind| kind_char(*kind) == found);
-    Ok(kind.ok_or_else(|| sqlx::Error::Decode(format!("kind {found} is unknown").into()))?)
+    Ok(kind.ok_or_else(|| row::unreadable(format!("kind {found} is unknown")))?)
 }

@@ -6,7 +6,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
-use sqlx::PgConnection;
+use sqlx::{
+    Executor, PgConnection, Postgres,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -18,7 +22,7 @@ use crate::{
 };
 
 /// The share of a process's connections that may wait here is one of this many; all others stay in the pool.
-const CONNECTIONS_PER_HOT_ONE: usize = 8;
+const CONNECTIONS_PER_HOT_ONE: usize = 4;
 
 /// The idle connections with the time of each one's last use, the one that was used last at the end.
 type Stack = Vec<(Instant, Connection)>;
@@ -58,6 +62,11 @@ impl HotConnections {
 }
 
 impl Store {
+    /// Returns the rows of one query on the path of a request, as [`Store::on_hot_connection`] does.
+    pub(crate) async fn fetch_hot(&self, query: Query<'static, Postgres, PgArguments>) -> Result<Vec<PgRow>, Error> {
+        self.on_hot_connection(|connection| Box::pin(async move { Ok(connection.fetch_all(query).await?) })).await
+    }
+
     /// Runs one statement on the path of a request, on a connection that was used a moment ago if there is one. The
     /// connection serves the next statement only after this one has succeeded.
     pub(crate) async fn on_hot_connection<T, S>(&self, statement: S) -> Result<T, Error>

@@ -9,6 +9,11 @@ pub(crate) fn time(row: &PgRow, column: &str) -> Result<Timestamp, Error> {
     Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
 }
 
+/// Reads a column by its index, which costs less than by its name, in a list of many rows.
+pub(crate) fn indexed_time(row: &PgRow, column: usize) -> Result<Timestamp, Error> {
+    Ok(row.try_get::<chrono::DateTime<chrono::Utc>, _>(column)?.into())
+}
+
 pub(crate) fn optional_time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, Error> {
     Ok(row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>(column)?.map(Timestamp::from))
 }

@@ -12,8 +12,11 @@ use market_data::{
 };
 use rust_decimal::Decimal;
 use store::market::{
-    candles, instruments, partitions,
-    queries::{self, Range, SortOrder, TickCursor},
+    candle_list::{self, CandleRange},
+    candles, instruments,
+    markets::{self, MarketProgress},
+    partitions, queries,
+    tick_list::{self, SortOrder, TickCursor, TickRange},
     ticks,
 };
 
@@ -22,7 +25,7 @@ use crate::{
     samples::{at, price, symbol, tick, venue},
 };
 
-const ALL: Range = Range { venue: None, from: None, to: None, limit: 100 };
+const ALL: TickRange = TickRange { venue: None, from: None, to: None, limit: 100 };
 
 /// Returns the second tick of a page, whose sequence is also its id. It lives to the end of the process, like the closures of
 /// transactions may.
@@ -97,12 +100,14 @@ async fn a_repeated_tick_is_stored_once_and_pages_follow_each_other() {
     }
     let other = queries::count_ticks(store, &venue("kraken"), (at(1), at(3)), (0, 3)).await.expect("a count");
     assert_eq!(other, 0);
-    let range = Range { limit: 2, ..ALL };
+    let range = TickRange { limit: 2, ..ALL };
     for (order, expected) in [(SortOrder::Ascending, [1, 2, 3]), (SortOrder::Descending, [3, 2, 1])] {
-        let first = queries::list_ticks(store, btc, &range, order, None).await.expect("a page");
-        let cursor = first.last().map(|tick| TickCursor { at: tick.at, position: tick.position });
-        let second = queries::list_ticks(store, btc, &range, order, cursor).await.expect("a page");
-        let sequences: Vec<u64> = first.iter().chain(&second).map(|tick| tick.position.sequence).collect();
+        let first = tick_list::read(store, btc, &range, order, None).await.expect("a page");
+        let last = first.iter().last().expect("a tick").expect("it can be read");
+        let cursor = Some(TickCursor { at: last.at, position: last.position });
+        let second = tick_list::read(store, btc, &range, order, cursor).await.expect("a page");
+        let ticks = first.iter().chain(second.iter()).map(|tick| tick.expect("it can be read"));
+        let sequences: Vec<u64> = ticks.map(|tick| tick.position.sequence).collect();
         assert_eq!(sequences, expected);
     }
 }
@@ -118,13 +123,15 @@ async fn ticks_of_one_time_are_listed_in_the_order_of_their_page() {
     let new = [with(2, 0, "d"), with(1, 1, "c"), with(1, 10, "a"), with(1, 2, "b")].map(|tick| (instrument, tick));
     let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &new).await }));
     assert_eq!(added.await.expect("positions").len(), 4);
-    let (range, mut cursor, mut ids) = (Range { limit: 1, ..ALL }, None, Vec::new());
+    let (range, mut cursor, mut ids) = (TickRange { limit: 1, ..ALL }, None, Vec::new());
     loop {
         let order = SortOrder::Ascending;
-        let page = queries::list_ticks(&database.store, &symbol("BTC-USD"), &range, order, cursor).await;
-        let Some(tick) = page.expect("a page").pop() else { break };
+        let page = tick_list::read(&database.store, &symbol("BTC-USD"), &range, order, cursor).await;
+        let page = page.expect("a page");
+        let Some(tick) = page.iter().next() else { break };
+        let tick = tick.expect("it can be read");
         cursor = Some(TickCursor { at: tick.at, position: tick.position });
-        ids.push(tick.trade_id);
+        ids.push(tick.trade_id.to_string());
     }
     assert_eq!(ids, ["c", "b", "a", "d"]);
 }
@@ -254,6 +261,7 @@ async fn parts_of_a_candle_merge_in_any_order() {
             close: edge,
             volume: volume.parse::<Decimal>().expect("a size").into(),
             trades: 1,
+            late: i64::from(sequence == 1),
         }
     };
     let parts =
@@ -262,10 +270,88 @@ async fn parts_of_a_candle_merge_in_any_order() {
         let merged = database.transaction(move |tx| Box::pin(async move { candles::merge(tx, &[part]).await }));
         merged.await.expect("it is merged");
     }
-    let found = queries::list_candles(&database.store, &symbol("BTC-USD"), Interval::ALL[0], &ALL).await;
-    let found = found.expect("candles");
-    let [candle] = found.as_slice() else { panic!("{found:?}") };
-    let prices = [candle.open, candle.high, candle.low, candle.close];
-    assert_eq!(prices, ["5", "7", "5", "6"].map(price));
-    assert_eq!((candle.volume.as_str(), candle.trades), ("100000000000000.000000000000001", 3));
+    let range = CandleRange { instrument, interval: Interval::ALL[0], from: start, to: at(60), limit: 9 };
+    let found = candle_list::read(&database.store, range).await.expect("candles");
+    let candle = found.iter().next().expect("a candle").expect("it can be read");
+    let numbers = [candle.open, candle.high, candle.low, candle.close, candle.volume].map(|number| number.to_string());
+    assert_eq!(numbers, ["5", "7", "5", "6", "100000000000000.000000000000001"]);
+    assert_eq!((found.len(), candle.start, candle.trades), (1, start, 3));
+    let keys = [(instrument, Interval::ALL[0], start), (instrument, Interval::ALL[1], start)];
+    let closed = database.transaction(move |tx| Box::pin(async move { candles::closed(tx, &keys).await }));
+    let closed = closed.await.expect("events");
+    let [event] = closed.as_slice() else { panic!("{closed:?}") };
+    assert_eq!(
+        (event.symbol.as_str(), event.venue.as_str(), event.interval),
+        ("BTC-USD", "coinbase", Interval::ALL[0])
+    );
+    assert_eq!([event.open, event.high, event.low, event.close], ["5", "7", "5", "6"].map(price));
+    assert_eq!((event.volume.as_str(), event.trades, event.revision), ("100000000000000.000000000000001", 3, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_progress_of_markets_is_that_of_their_newest_and_late_ticks() {
+    let (database, instrument) = quoted().await;
+    let btc = (symbol("BTC-USD"), None);
+    let progress =
+        |newest_at, late_ticks| MarketProgress { instrument, venue: venue("coinbase"), newest_at, late_ticks };
+    let read = || async { markets::progress(&database.store, std::slice::from_ref(&btc)).await.expect("an answer") };
+    assert_eq!(read().await, [Some(progress(None, 0))]);
+    let newest = [(instrument, stored(1, tick(10, "coinbase", "5000")))];
+    let work = database.transaction(move |tx| {
+        Box::pin(async move {
+            ticks::merge_latest(tx, &newest).await?;
+            ticks::count_late(tx, &[(instrument, 2)]).await?;
+            ticks::count_late(tx, &[(instrument, 3), (instrument + 1, 7)]).await
+        })
+    });
+    work.await.expect("they are counted");
+    let newer = [(instrument, stored(2, tick(20, "coinbase", "5000")))];
+    let merged = database.transaction(move |tx| Box::pin(async move { ticks::merge_latest(tx, &newer).await }));
+    merged.await.expect("it is merged");
+    assert_eq!(read().await, [Some(progress(Some(at(20)), 5))]);
+    let asked = [
+        (symbol("ETH-USD"), None),
+        (symbol("BTC-USD"), Some(venue("coinbase"))),
+        (symbol("BTC-USD"), Some(venue("binance"))),
+        btc.clone(),
+    ];
+    let found = markets::progress(&database.store, &asked).await.expect("an answer");
+    let expected = Some(progress(Some(at(20)), 5));
+    assert_eq!(found, [None, expected.clone(), None, expected]);
+}
+
+/// Numbers of each size are written as PostgreSQL itself writes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_a_row_has_the_text_that_the_database_gives_it() {
+    let (database, instrument) = quoted().await;
+    let numbers = [
+        "0.000000000000000001",
+        "1",
+        "9999",
+        "10000",
+        "10001.00010000",
+        "99999999999999.99",
+        "0.10",
+        "0.0001000",
+        "123456789012345678901234567890.000000000000000000000000000001",
+        "100000000",
+        "20000.5",
+        "0.00010001",
+    ];
+    for (minute, number) in numbers.iter().enumerate() {
+        let row = format!(
+            "INSERT INTO candles (instrument_id, interval_seconds, start, open, open_at, open_sequence, open_index, high, low,
+                 close, close_at, close_sequence, close_index, volume, trades)
+             VALUES ({instrument}, 60, timestamptz 'epoch' + interval '{minute} minutes', {number}, 'epoch', 1, 1, {number}, 1,
+                 1, 'epoch', 1, 1, {number}, 1) RETURNING 1"
+        );
+        let _: (i32,) = database.row(&row).await;
+    }
+    let range =
+        CandleRange { instrument, interval: Interval::ALL[0], from: events::Timestamp::EPOCH, to: at(0), limit: 99 };
+    let found = candle_list::read(&database.store, range).await.expect("candles");
+    let written: Vec<_> = found.iter().map(|candle| candle.expect("it can be read").volume.to_string()).collect();
+    assert_eq!(written, numbers);
+    let texts: (Vec<String>,) = database.row("SELECT array_agg(volume::text ORDER BY start) FROM candles").await;
+    assert_eq!(texts.0, numbers);
 }

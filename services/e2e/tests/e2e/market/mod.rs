@@ -1,5 +1,6 @@
 //! Prices: their history, candles, repeats, recorded files, and the coinnews source.
 
+mod candle_memory;
 mod coinnews;
 mod history;
 mod recordings;

@@ -1,16 +1,25 @@
 //! `/v1/prices`: the latest prices, the price history, and candles.
 
+mod json;
+
 use std::str::FromStr;
 
-use axum::{Json, extract::State};
-use events::{Interval, Price, Size, Symbol, Timestamp, Venue, money::change_percent};
-use rust_decimal::Decimal;
-use serde::Serialize;
-use store::market::queries::{self, Candle, Latest, Range, SortOrder, TickCursor, TickRecord};
+use axum::{extract::State, response::Response};
+use events::{Interval, Symbol, Timestamp, Venue};
+use store::market::{
+    candle_list::{self, CandleRange, CandleRows},
+    queries,
+    tick_list::{self, SortOrder, TickRange},
+};
 use utoipa::{IntoParams, ToSchema};
 
+use self::json::{CandleView, Tick};
 use crate::{
-    http::problem::{Problem, ProblemKind, ProblemResponses},
+    http::{
+        problem::{Problem, ProblemKind, ProblemResponses},
+        validators::{IfNoneMatch, NotModified, Tagged},
+    },
+    market::{candle_pages::PageKey, latest_prices::LatestPrice},
     request::{
         cursor::{CandleCursor, HistoryCursor, ListCursor, PriceCursor},
         extract::SymbolPath,
@@ -20,81 +29,6 @@ use crate::{
     routes::page::Page,
     state::AppState,
 };
-
-/// The latest price of a symbol, at its primary venue.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LatestPrice {
-    symbol: Symbol,
-    venue: Venue,
-    price: Price,
-    /// The time of the tick.
-    at: Timestamp,
-    /// The change in percent since the last price that was between 24 and 25 hours older, to 4 decimal places; null when none
-    /// is known.
-    #[schema(value_type = Option<String>, example = "-1.2345")]
-    change_24h_percent: Option<Decimal>,
-    /// The time of the price that the change is measured from; null when none is known.
-    change_24h_since: Option<Timestamp>,
-}
-
-impl From<Latest> for LatestPrice {
-    fn from(latest: Latest) -> Self {
-        let Latest { symbol, venue, price, at, day_ago } = latest;
-        let change_24h_percent = day_ago.map(|(reference, _)| change_percent(price, reference));
-        Self { symbol, venue, price, at, change_24h_percent, change_24h_since: day_ago.map(|(_, at)| at) }
-    }
-}
-
-/// A tick of one venue.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Tick {
-    venue: Venue,
-    /// The time of the tick.
-    at: Timestamp,
-    price: Price,
-    /// The traded quantity in the base asset; null for quotes and polls.
-    size: Option<Size>,
-    /// `trade`, `quote` or `poll`.
-    #[schema(example = "trade")]
-    kind: &'static str,
-    /// The trade id of the venue, or one that is derived from time, price and size.
-    #[schema(example = "123456")]
-    trade_id: String,
-    /// The sequence in the stream `TICKS` of the page that has the tick.
-    stream_sequence: u64,
-    /// The index of the tick in its page.
-    stream_index: u16,
-}
-
-impl From<TickRecord> for Tick {
-    fn from(TickRecord { venue, trade_id, position, price, size, at, kind }: TickRecord) -> Self {
-        let (stream_sequence, stream_index) = (position.sequence, position.index);
-        Self { venue, at, price, size, kind: kind.as_str(), trade_id, stream_sequence, stream_index }
-    }
-}
-
-/// A candle: the ticks of one interval.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Candle)]
-pub(crate) struct CandleView {
-    /// The start of the interval, in UTC.
-    start: Timestamp,
-    open: Price,
-    high: Price,
-    low: Price,
-    close: Price,
-    /// The exact sum of the traded quantities, in the base asset.
-    #[schema(example = "12.5")]
-    volume: String,
-    /// The number of ticks.
-    trades: i64,
-}
-
-impl From<Candle> for CandleView {
-    fn from(Candle { start, open, high, low, close, volume, trades }: Candle) -> Self {
-        Self { start, open, high, low, close, volume, trades }
-    }
-}
 
 /// The filter of a list of ticks.
 #[derive(IntoParams)]
@@ -203,35 +137,47 @@ fn after_candle(ListCursor(start): CandleCursor) -> Timestamp {
 ///
 /// The answer has the latest price of every symbol at its primary venue, sorted by symbol.
 #[utoipa::path(
-    get, path = "/v1/prices", tag = "prices", operation_id = "list_prices", params(ListQuery<PriceCursor>),
-    responses((status = 200, body = Page<LatestPrice>), ProblemResponses),
+    get, path = "/v1/prices", tag = "prices", operation_id = "list_prices", params(ListQuery<PriceCursor>, IfNoneMatch),
+    responses((status = 200, body = Page<LatestPrice>), NotModified, ProblemResponses),
 )]
 pub(crate) async fn list(
     State(state): State<AppState>,
     QueryParams(list): QueryParams<ListQuery<PriceCursor>>,
-) -> Result<Json<Page<LatestPrice>>, Problem> {
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
     let after = list.cursor.as_ref().map(|ListCursor(symbol)| symbol);
     let prices = queries::list_latest(&state.store, after, i64::from(list.limit) + 1).await?;
-    Ok(Json(Page::new(prices, list.limit, |latest| -> PriceCursor { ListCursor(latest.symbol.clone()) })))
+    let page: Page<LatestPrice> =
+        Page::new(prices, list.limit, |latest| -> PriceCursor { ListCursor(latest.symbol.clone()) });
+    Ok(Tagged::of(&page)?.answer(&condition))
 }
 
 /// Get the latest price of a symbol
 ///
-/// The price is that of the symbol's primary venue.
+/// The price is that of the symbol's primary venue. It may be shown before the price history has it.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}", tag = "prices", operation_id = "get_price",
-    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD")),
-    responses((status = 200, body = LatestPrice), ProblemResponses),
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), IfNoneMatch),
+    responses((status = 200, body = LatestPrice), NotModified, ProblemResponses),
 )]
 pub(crate) async fn show(
     State(state): State<AppState>,
     SymbolPath(symbol): SymbolPath,
     QueryParams(()): QueryParams<()>,
-) -> Result<Json<LatestPrice>, Problem> {
-    match queries::latest(&state.store, &symbol).await? {
-        Some(latest) => Ok(Json(latest.into())),
-        None => Err(not_quoted(&state, &symbol).await?),
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
+    let prices = &state.latest_prices;
+    if let Some(page) = prices.answer(&symbol) {
+        return Ok(page.answer(&condition));
     }
+    let following = prices.following();
+    let Some(latest) = queries::latest(&state.store, &symbol).await? else {
+        return Err(not_quoted(&state, &symbol).await?);
+    };
+    let Some(following) = following else { return Ok(Tagged::of(&LatestPrice::from(latest))?.answer(&condition)) };
+    let latest = prices.newest(following, latest);
+    let day_ago = queries::day_ago(&state.store, latest.instrument, latest.at).await?;
+    Ok(prices.keep(following, latest, day_ago)?.answer(&condition))
 }
 
 /// List the price history of a symbol
@@ -240,22 +186,21 @@ pub(crate) async fn show(
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/history", tag = "prices", operation_id = "list_history",
     params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), HistoryFilter,
-        ListQuery<HistoryCursor>),
-    responses((status = 200, body = Page<Tick>), ProblemResponses),
+        ListQuery<HistoryCursor>, IfNoneMatch),
+    responses((status = 200, body = Page<Tick>), NotModified, ProblemResponses),
 )]
 pub(crate) async fn history(
     State(state): State<AppState>,
     SymbolPath(symbol): SymbolPath,
     QueryParams(query): QueryParams<HistoryQuery>,
-) -> Result<Json<Page<Tick>>, Problem> {
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
     let HistoryQuery { filter: HistoryFilter { venue, from, to, order }, list } = query;
-    let range = Range { venue, from, to, limit: i64::from(list.limit) + 1 };
+    let range = TickRange { venue, from, to, limit: i64::from(list.limit) + 1 };
     let cursor = list.cursor.map(|ListCursor(cursor)| cursor);
-    let ticks = queries::list_ticks(&state.store, &symbol, &range, order, cursor).await?;
+    let ticks = tick_list::read(&state.store, &symbol, &range, order, cursor).await?;
     require_quoted(&state, &symbol, ticks.is_empty()).await?;
-    let cursor_behind =
-        |tick: &TickRecord| -> HistoryCursor { ListCursor(TickCursor { at: tick.at, position: tick.position }) };
-    Ok(Json(Page::new(ticks, list.limit, cursor_behind)))
+    Ok(Tagged::new(json::page(ticks.iter(), list.limit)?).answer(&condition))
 }
 
 /// List the candles of a symbol
@@ -264,19 +209,44 @@ pub(crate) async fn history(
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/candles", tag = "prices", operation_id = "list_candles",
     params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), CandleFilter,
-        ListQuery<CandleCursor>),
-    responses((status = 200, body = Page<CandleView>), ProblemResponses),
+        ListQuery<CandleCursor>, IfNoneMatch),
+    responses((status = 200, body = Page<CandleView>), NotModified, ProblemResponses),
 )]
 pub(crate) async fn candles(
     State(state): State<AppState>,
     SymbolPath(symbol): SymbolPath,
     QueryParams((filter, list)): QueryParams<(CandleFilter, ListQuery<CandleCursor>)>,
-) -> Result<Json<Page<CandleView>>, Problem> {
+    condition: IfNoneMatch,
+) -> Result<Response, Problem> {
     let CandleFilter { interval, venue, from, to } = filter;
-    let range = Range { venue, from: from.max(list.cursor.map(after_candle)), to, limit: i64::from(list.limit) + 1 };
-    let candles = queries::list_candles(&state.store, &symbol, interval, &range).await?;
-    require_quoted(&state, &symbol, candles.is_empty()).await?;
-    Ok(Json(Page::new(candles, list.limit, |candle| -> CandleCursor { ListCursor(candle.start) })))
+    let from = from.max(list.cursor.map(after_candle)).unwrap_or(Timestamp::EPOCH);
+    let key = PageKey::new(interval, from, to.unwrap_or(Timestamp::LAST), list.limit);
+    let Some(market) = state.progress.read((symbol.clone(), venue)).await? else {
+        require_quoted(&state, &symbol, true).await?;
+        return Ok(Tagged::new(json::page(CandleRows::default().iter(), list.limit)?).answer(&condition));
+    };
+    if let Some(page) = state.candle_pages.get(market.instrument, &key, market.late_ticks) {
+        return Ok(page.answer(&condition));
+    }
+    let PageKey { from, to, limit, .. } = key;
+    let range = CandleRange { instrument: market.instrument, interval, from, to, limit: i64::from(limit) + 1 };
+    let candles = candle_list::read(&state.store, range).await?;
+    let page = Tagged::new(json::page(candles.iter(), limit)?);
+    if let Some(newest_at) = market.newest_at
+        && has_closed(&candles, &key, newest_at)?
+    {
+        state.candle_pages.keep((&symbol, &market.venue), market.instrument, key, market.late_ticks, page.clone());
+    }
+    Ok(page.answer(&condition))
+}
+
+/// Returns whether every interval of a page has closed: its market has a tick that is not before its end. Nothing but a late tick
+/// changes the page then.
+fn has_closed(candles: &CandleRows, key: &PageKey, newest_at: Timestamp) -> Result<bool, Problem> {
+    let open = newest_at.floor(key.interval);
+    let is_full = candles.len() > usize::from(key.limit);
+    let last = if is_full { candles.iter().nth(usize::from(key.limit) - 1).transpose()? } else { None };
+    Ok(key.to <= open || last.is_some_and(|last| last.start < open))
 }
 
 /// Distinguishes a symbol without prices in a range from one that no venue has quoted; the store is only asked when

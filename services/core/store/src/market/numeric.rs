@@ -1,0 +1,144 @@
+//! Numbers of type `numeric` as the database sends them, written as text digit by digit.
+
+use std::fmt;
+
+use sqlx::{Row, ValueRef, postgres::PgRow};
+
+use crate::{Error, pg::row};
+
+/// The bytes in front of the digits: their number, the power of the first one, the sign, and the number of decimal places.
+const HEADER: usize = 8;
+const POSITIVE: u16 = 0x0000;
+const NEGATIVE: u16 = 0x4000;
+
+/// A number of a row. It has as many digits as the database has, which may be more than a `Decimal` has room for.
+#[derive(Debug, Clone, Copy)]
+pub struct Numeric<'row> {
+    is_negative: bool,
+    /// The power of 10,000 of the first digit.
+    weight: i16,
+    /// The number of decimal places.
+    scale: u16,
+    /// The digits to the base of 10,000, two bytes each.
+    digits: &'row [u8],
+}
+
+impl<'row> Numeric<'row> {
+    /// Reads the number of a column, which is not null.
+    pub(crate) fn read(row: &'row PgRow, column: usize) -> Result<Self, Error> {
+        let number = Self::read_optional(row, column)?;
+        Ok(number.ok_or_else(|| row::unreadable(format!("column {column} is null")))?)
+    }
+
+    /// Reads the number of a column; none where it is null.
+    pub(crate) fn read_optional(row: &'row PgRow, column: usize) -> Result<Option<Self>, Error> {
+        let value = row.try_get_raw(column)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        let bytes = value.as_bytes().map_err(row::unreadable)?;
+        Ok(Some(Self::from_wire(bytes).ok_or_else(|| row::unreadable("it is no finite number in binary format"))?))
+    }
+
+    /// Reads the binary format of the wire; none for NaN, infinity and what is no number.
+    pub fn from_wire(bytes: &'row [u8]) -> Option<Self> {
+        let (header, digits) = bytes.split_at_checked(HEADER)?;
+        let field = |index: usize| [header[2 * index], header[2 * index + 1]];
+        let (count, sign) = (u16::from_be_bytes(field(0)), u16::from_be_bytes(field(2)));
+        let is_number = [POSITIVE, NEGATIVE].contains(&sign) && digits.len() == 2 * usize::from(count);
+        is_number.then(|| Self {
+            is_negative: sign == NEGATIVE,
+            weight: i16::from_be_bytes(field(1)),
+            scale: u16::from_be_bytes(field(3)),
+            digits,
+        })
+    }
+
+    /// Appends the decimal text, with all decimal places that the database has.
+    pub fn write_to(&self, text: &mut Vec<u8>) {
+        if self.is_negative {
+            text.push(b'-');
+        }
+        if self.weight < 0 {
+            text.push(b'0');
+        }
+        for power in (0..=self.weight).rev() {
+            let group = four_digits(self.group(power));
+            let zeros = group.iter().take_while(|digit| **digit == b'0').count();
+            let leading = if power == self.weight { zeros.min(3) } else { 0 };
+            text.extend_from_slice(&group[leading..]);
+        }
+        let mut places = usize::from(self.scale);
+        if places > 0 {
+            text.push(b'.');
+        }
+        for power in (i16::MIN..0).rev() {
+            if places == 0 {
+                break;
+            }
+            let count = places.min(4);
+            text.extend_from_slice(&four_digits(self.group(power))[..count]);
+            places -= count;
+        }
+    }
+
+    /// Returns the digit to the base of 10,000 at a power.
+    fn group(&self, power: i16) -> u16 {
+        let index = i32::from(self.weight) - i32::from(power);
+        let pair = usize::try_from(index).ok().and_then(|index| self.digits.get(2 * index..2 * index + 2));
+        pair.map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
+    }
+}
+
+impl fmt::Display for Numeric<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.write_to(&mut text);
+        f.write_str(&String::from_utf8_lossy(&text))
+    }
+}
+
+fn four_digits(group: u16) -> [u8; 4] {
+    [group / 1_000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| b'0' + digit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes count, weight, sign, scale and digits as the wire has them.
+    fn bytes(parts: &[u16]) -> Vec<u8> {
+        parts.iter().flat_map(|part| part.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn a_number_is_written_with_all_its_places() {
+        let minus = |weight: i16| weight as u16;
+        for (parts, text) in [
+            (&[0, 0, 0, 0][..], "0"),
+            (&[0, 0, 0, 2], "0.00"),
+            (&[1, 0, 0, 0, 1], "1"),
+            (&[2, 0, 0, 2, 167, 4100], "167.41"),
+            (&[2, 0, 0, 4, 167, 4100], "167.4100"),
+            (&[1, 0, 0, 6, 167], "167.000000"),
+            (&[2, 1, 0, 0, 6, 8000], "68000"),
+            (&[1, 1, 0, 0, 1], "10000"),
+            (&[4, 2, 0, 1, 1, 0, 0, 5000], "100000000.5"),
+            (&[1, minus(-1), 0, 4, 123], "0.0123"),
+            (&[1, minus(-2), 0, 5, 1000], "0.00001"),
+            (&[1, minus(-5), 0, 18, 100], "0.000000000000000001"),
+            (&[2, 0, NEGATIVE, 4, 1, 2345], "-1.2345"),
+            (&[8, 3, 0, 15, 100, 0, 0, 0, 0, 0, 0, 10], "100000000000000.000000000000001"),
+        ] {
+            let bytes = bytes(parts);
+            assert_eq!(Numeric::from_wire(&bytes).expect(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_finite_number_is_refused() {
+        for parts in [&[][..], &[0, 0, 0xC000, 0], &[0, 0, 0xD000, 0], &[2, 0, 0, 0, 1], &[0, 0, 0, 0, 1]] {
+            assert!(Numeric::from_wire(&bytes(parts)).is_none(), "{parts:?}");
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! The latest prices, which the gateway keeps current from the stream of ticks.
+//!
+//! The history has the price of each symbol, and what its change is measured from. Once it was read, a newer tick replaces the
+//! price: from the stream, before the history has it. While the stream is not followed, nothing is served from here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use events::{Price, Symbol, Timestamp, Venue, money::change_percent};
+use market_data::{StoredPage, StoredTick, TickFilter, TickPosition};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use store::market::queries::{DayAgo, Latest};
+use utoipa::ToSchema;
+
+use crate::http::{problem::Problem, validators::Tagged};
+
+/// The most symbols whose answer is in memory, with about 3 KiB each. Those beyond are read from the history.
+const MOST_SYMBOLS: usize = 10_000;
+
+/// The latest price of a symbol, at its primary venue.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LatestPrice {
+    symbol: Symbol,
+    venue: Venue,
+    price: Price,
+    /// The time of the tick.
+    at: Timestamp,
+    /// The change in percent since the last price that was between 24 and 25 hours older, to 4 decimal places; null when none
+    /// is known.
+    #[schema(value_type = Option<String>, example = "-1.2345")]
+    change_24h_percent: Option<Decimal>,
+    /// The time of the price that the change is measured from; null when none is known.
+    change_24h_since: Option<Timestamp>,
+}
+
+impl From<Latest> for LatestPrice {
+    fn from(latest: Latest) -> Self {
+        let Latest { symbol, venue, price, at, day_ago, .. } = latest;
+        let change_24h_percent = day_ago.map(|(reference, _)| change_percent(price, reference));
+        Self { symbol, venue, price, at, change_24h_percent, change_24h_since: day_ago.map(|(_, at)| at) }
+    }
+}
+
+/// The prices that are known, or none while the stream is not followed.
+#[derive(Debug, Default)]
+pub(crate) struct LatestPrices(Mutex<Prices>);
+
+#[derive(Debug, Default)]
+struct Prices {
+    is_current: bool,
+    /// Counts how often all was forgotten.
+    generation: u64,
+    /// Tells which ticks are repeated or late.
+    filter: TickFilter,
+    /// The newest tick of each market since the stream is followed.
+    newest: HashMap<Symbol, BTreeMap<Venue, Newest>>,
+    /// The symbols that were asked for.
+    answers: HashMap<Symbol, Answer>,
+}
+
+/// A time since which the stream is followed without a gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Following(u64);
+
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    price: Price,
+    at: Timestamp,
+    position: TickPosition,
+}
+
+#[derive(Debug)]
+struct Answer {
+    latest: Latest,
+    day_ago: DayAgo,
+    /// The body, until the price changes.
+    page: Option<Tagged>,
+}
+
+impl LatestPrices {
+    /// Returns the answer about a symbol, if it is known without the history.
+    pub(crate) fn answer(&self, symbol: &Symbol) -> Option<Tagged> {
+        let mut prices = self.lock();
+        if !prices.is_current {
+            return None;
+        }
+        prices.answers.get_mut(symbol)?.page()
+    }
+
+    /// Returns what must be known before the history is read, so that no tick is missing between the history and the stream; none
+    /// while the stream is not followed.
+    pub(crate) fn following(&self) -> Option<Following> {
+        let prices = self.lock();
+        prices.is_current.then_some(Following(prices.generation))
+    }
+
+    /// Returns what the stream has newer than the history's latest price.
+    pub(crate) fn newest(&self, following: Following, latest: Latest) -> Latest {
+        let prices = self.lock();
+        match prices.newest.get(&latest.symbol).and_then(|venues| venues.get(&latest.venue)) {
+            Some(newest) if prices.generation == following.0 => newer(latest, *newest),
+            _ => latest,
+        }
+    }
+
+    /// Answers with a latest price that [`LatestPrices::newest`] has returned, and keeps the answer. `day_ago` was read for it.
+    pub(crate) fn keep(&self, following: Following, latest: Latest, day_ago: DayAgo) -> Result<Tagged, Problem> {
+        let mut answer = Answer { latest, day_ago, page: None };
+        let page = answer.page().ok_or_else(|| Problem::internal("the day before a price was not read".into()))?;
+        let mut prices = self.lock();
+        let Prices { generation, newest, answers, .. } = &mut *prices;
+        let symbol = answer.latest.symbol.clone();
+        if *generation == following.0 && (answers.len() < MOST_SYMBOLS || answers.contains_key(&symbol)) {
+            // The stream may have gone on meanwhile.
+            if let Some(newest) = newest.get(&symbol).and_then(|venues| venues.get(&answer.latest.venue)) {
+                answer.replace(*newest);
+            }
+            answers.insert(symbol, answer);
+        }
+        Ok(page)
+    }
+
+    /// Takes the ticks of a page.
+    pub(crate) fn apply(&self, page: &StoredPage) {
+        let mut prices = self.lock();
+        let prices = &mut *prices;
+        let Some(last) = page.ticks().filter(|tick| prices.filter.admits(tick)).last() else { return };
+        let StoredTick { symbol, venue, price, at, position, .. } = last;
+        let newest = Newest { price, at, position };
+        match prices.newest.get_mut(symbol).and_then(|venues| venues.get_mut(venue)) {
+            Some(known) => *known = newest,
+            None => _ = prices.newest.entry(symbol.clone()).or_default().insert(venue.clone(), newest),
+        }
+        if let Some(answer) = prices.answers.get_mut(symbol)
+            && answer.latest.venue == *venue
+        {
+            answer.replace(newest);
+        }
+    }
+
+    /// Serves from memory from now on: all ticks that the history lacked have been applied.
+    pub(crate) fn set_current(&self) {
+        self.lock().is_current = true;
+    }
+
+    /// Forgets all, because ticks may be missed from now on.
+    pub(crate) fn clear(&self) {
+        let mut prices = self.lock();
+        *prices = Prices { generation: prices.generation + 1, ..Prices::default() };
+    }
+
+    /// Forgets the answers about a symbol: a late tick may be what its change is measured from.
+    pub(crate) fn forget(&self, symbol: &Symbol) {
+        self.lock().answers.remove(symbol);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Prices> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    fn replace(&mut self, newest: Newest) {
+        let before = self.latest.position;
+        self.latest = newer(self.latest.clone(), newest);
+        if self.latest.position != before {
+            self.page = None;
+        }
+    }
+
+    /// Returns the body; none when the price of a day ago must be read anew.
+    fn page(&mut self) -> Option<Tagged> {
+        if self.page.is_none() {
+            let day_ago = self.day_ago.reference(self.latest.at).ok()?;
+            let latest = Latest { day_ago, ..self.latest.clone() };
+            self.page = Tagged::of(&LatestPrice::from(latest)).ok();
+        }
+        self.page.clone()
+    }
+}
+
+fn newer(latest: Latest, Newest { price, at, position }: Newest) -> Latest {
+    if (at, position) <= (latest.at, latest.position) {
+        return latest;
+    }
+    Latest { price, at, position, ..latest }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use market_data::MaxAhead;
+
+    use super::*;
+    use crate::http::validators::IfNoneMatch;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(1_900_000_000_000_000 + second * 1_000_000).expect("a time")
+    }
+
+    fn symbol() -> Symbol {
+        Symbol::parse("BTC-USD").expect("a symbol")
+    }
+
+    /// Makes a page of ticks, each of a second and with a price.
+    fn page(venue: &str, sequence: u64, ticks: &[(i64, &str)]) -> StoredPage {
+        let tick = |(index, (second, price)): (usize, &(i64, &str))| serde_json::json!({"id": format!("{sequence}-{index}"), "at": at(*second), "price": price, "size": null});
+        let ticks: Vec<_> = ticks.iter().enumerate().map(tick).collect();
+        let body = serde_json::json!({
+            "venue": venue, "symbol": "BTC-USD", "kind": "trade", "source": "live", "received_at": at(0), "ticks": ticks
+        });
+        let body = body.to_string();
+        StoredPage::read(body.as_bytes(), sequence, at(1_000_000), MaxAhead::DEFAULT).expect("a page")
+    }
+
+    /// Returns what the history has.
+    fn latest(second: i64, sequence: u64, price: &str) -> Latest {
+        Latest {
+            instrument: 1,
+            symbol: symbol(),
+            venue: Venue::parse("coinbase").expect("a venue"),
+            price: price.parse().expect("a price"),
+            at: at(second),
+            position: TickPosition { sequence, index: 0 },
+            day_ago: None,
+        }
+    }
+
+    fn day_ago(prices: &[(i64, &str)], until: i64) -> DayAgo {
+        let price = |(second, text): &(i64, &str)| (at(second - 86_400), text.parse().expect("a price"));
+        DayAgo { prices: prices.iter().map(price).collect(), until: at(until) }
+    }
+
+    async fn body(page: Option<Tagged>) -> Option<serde_json::Value> {
+        let body = to_bytes(page?.answer(&IfNoneMatch::default()).into_body(), 1 << 20).await.expect("a body");
+        Some(serde_json::from_slice(&body).expect("JSON"))
+    }
+
+    /// The price, and what it has changed by, of the answer from memory.
+    async fn answered(prices: &LatestPrices) -> Option<(String, Option<String>)> {
+        let body = body(prices.answer(&symbol())).await?;
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        Some((text("price").expect("a price"), text("change_24h_percent")))
+    }
+
+    fn current() -> (LatestPrices, Following) {
+        let prices = LatestPrices::default();
+        prices.set_current();
+        let following = prices.following().expect("the stream is followed");
+        (prices, following)
+    }
+
+    #[tokio::test]
+    async fn a_tick_of_the_stream_replaces_the_price_of_the_history_when_it_is_newer() {
+        let (prices, following) = current();
+        assert_eq!(answered(&prices).await, None, "nobody has asked yet");
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[(0, "50")], 60)).expect("an answer");
+        assert_eq!(answered(&prices).await, Some(("100".into(), Some("100.0000".into()))));
+        for (sequence, venue, ticks, expected) in [
+            (6, "coinbase", &[(9, "1")][..], "100"),
+            (7, "kraken", &[(20, "2")], "100"),
+            (4, "coinbase", &[(10, "3")], "100"),
+            (8, "coinbase", &[(10, "101")], "101"),
+            (9, "coinbase", &[(12, "102"), (13, "103"), (11, "4")], "103"),
+        ] {
+            prices.apply(&page(venue, sequence, ticks));
+            assert_eq!(answered(&prices).await.map(|(price, _)| price).as_deref(), Some(expected), "{sequence}");
+        }
+        // A repeat of a page changes nothing.
+        prices.apply(&page("coinbase", 8, &[(10, "101")]));
+        assert_eq!(answered(&prices).await.map(|(price, _)| price).as_deref(), Some("103"));
+    }
+
+    #[tokio::test]
+    async fn a_price_that_the_history_does_not_have_yet_is_shown() {
+        let (prices, following) = current();
+        prices.apply(&page("coinbase", 9, &[(20, "110")]));
+        let newest = prices.newest(following, latest(10, 5, "100"));
+        assert_eq!((newest.at, newest.price.to_string().as_str()), (at(20), "110"));
+        // The stream goes on while the history is read.
+        prices.apply(&page("coinbase", 10, &[(30, "120")]));
+        let answer = prices.keep(following, newest, day_ago(&[(0, "50")], 60)).expect("an answer");
+        assert_eq!(body(Some(answer)).await.expect("a body")["price"], "110");
+        assert_eq!(answered(&prices).await.map(|(price, _)| price).as_deref(), Some("120"));
+    }
+
+    #[tokio::test]
+    async fn the_change_is_measured_from_the_price_of_a_day_before_or_read_anew() {
+        let (prices, following) = current();
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[(0, "50"), (15, "200")], 60)).expect("an answer");
+        prices.apply(&page("coinbase", 6, &[(15, "100")]));
+        assert_eq!(answered(&prices).await, Some(("100".into(), Some("-50.0000".into()))));
+        prices.apply(&page("coinbase", 7, &[(60, "100")]));
+        assert_eq!(answered(&prices).await, None, "what it is measured from is not known");
+        prices.keep(following, latest(60, 7, "100"), day_ago(&[], 120)).expect("an answer");
+        assert_eq!(answered(&prices).await, Some(("100".into(), None)));
+        prices.forget(&symbol());
+        assert_eq!(answered(&prices).await, None);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_answered_from_memory_while_the_stream_is_not_followed() {
+        let (prices, following) = current();
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[], 60)).expect("an answer");
+        prices.clear();
+        assert_eq!((answered(&prices).await, prices.following()), (None, None));
+        prices.set_current();
+        // The history was read before: a tick may be missing between it and the stream.
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[], 60)).expect("an answer");
+        assert_eq!(answered(&prices).await, None);
+        prices.apply(&page("coinbase", 9, &[(20, "110")]));
+        assert_eq!(prices.newest(following, latest(10, 5, "100")).at, at(10));
+    }
+}

@@ -1,0 +1,108 @@
+//! What the gateway reads from streams: ticks, for the latest prices, and candles that late ticks have changed.
+
+use std::{convert::Infallible, time::Duration};
+
+use events::{CandleClosed, Event, TickPage, Timestamp};
+use futures::StreamExt;
+use market_data::{MaxAhead, StoredPage};
+use platform::{
+    Broker, Message, ServiceError,
+    broker::stream_scan,
+    runtime::{backoff::backoff, error::error_chain},
+};
+use store::{Store, consumer::position};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, warn};
+
+use crate::market::{candle_pages::CandlePages, latest_prices::LatestPrices};
+
+const TICKS: (&str, &str) = ("TICKS", "ticks.>");
+const CANDLES: (&str, &str) = ("CANDLES", "candles.>");
+/// The consumer of the history, behind whose position the stream is read.
+const HISTORY: &str = "history-writer";
+
+/// The time without a connection after which prices are those of the history: other gateways and the history-writer may go on.
+const LOST_AFTER: Duration = Duration::from_millis(500);
+
+/// What is kept in memory.
+pub(crate) struct Memory<'a> {
+    pub(crate) prices: &'a LatestPrices,
+    pub(crate) candle_pages: &'a CandlePages,
+    pub(crate) max_ahead: MaxAhead,
+}
+
+impl Memory<'_> {
+    /// Keeps the memory current for ever. While the broker is away, the prices are those of the history.
+    pub(crate) async fn follow(&self, broker: &Broker, store: &Store) -> Infallible {
+        let lost = || ServiceError::transient("follow the ticks", "the connection to the broker was lost");
+        let mut waits = backoff();
+        loop {
+            broker.connected().await;
+            let began = Instant::now();
+            let ended = tokio::select! {
+                ended = self.follow_connection(broker, store) => ended,
+                () = broker.reconnected() => Err(lost()),
+                () = broker.disconnected_for(LOST_AFTER) => Err(lost()),
+            };
+            self.prices.clear();
+            let Err(error) = ended;
+            let wait = waits.next().unwrap_or_default();
+            if began.elapsed() > wait {
+                waits = backoff();
+            }
+            warn!(
+                error = error_chain(&error),
+                "the latest prices are those of the history until ticks can be followed again"
+            );
+            sleep(wait).await;
+        }
+    }
+
+    /// Reads the ticks that the history lacks, and then those that come.
+    async fn follow_connection(&self, broker: &Broker, store: &Store) -> Result<Infallible, ServiceError> {
+        let history = position::read(store, HISTORY).await?;
+        let since = history.and_then(|position| position.stored_at).unwrap_or(Timestamp::EPOCH);
+        let mut candles = stream_scan::follow(broker, CANDLES.0, CANDLES.1, None).await?;
+        let mut ticks = stream_scan::follow(broker, TICKS.0, TICKS.1, Some(since)).await?;
+        let last = stream_scan::last_sequence(broker, TICKS.0, TICKS.1).await?;
+        let mut is_current = last.is_none();
+        if is_current {
+            self.prices.set_current();
+        }
+        let ended = |stream: &str| ServiceError::transient(format!("read stream {stream}"), "it ended");
+        loop {
+            tokio::select! {
+                message = ticks.next() => {
+                    let message = message.ok_or_else(|| ended(TICKS.0))??;
+                    self.apply_ticks(&message);
+                    if !is_current && last.is_none_or(|last| message.sequence >= last) {
+                        is_current = true;
+                        self.prices.set_current();
+                    }
+                }
+                message = candles.next() => self.apply_candle(&message.ok_or_else(|| ended(CANDLES.0))??),
+            }
+        }
+    }
+
+    /// A message that cannot be read is given up by the history-writer, and so are the ticks that nobody may use.
+    fn apply_ticks(&self, message: &Message) {
+        let (sequence, stored_at) = (message.sequence, message.stored_at);
+        match message.read(TickPage::TYPE, |body| StoredPage::read(body, sequence, stored_at, self.max_ahead)) {
+            Ok(page) => self.prices.apply(&page),
+            Err(error) => debug!(sequence, %error, "skipped a message that is no page of ticks"),
+        }
+    }
+
+    fn apply_candle(&self, message: &Message) {
+        match message.event::<CandleClosed>() {
+            Ok(candle) if candle.revision > 0 => {
+                let CandleClosed { venue, symbol, interval, start, .. } = candle;
+                self.prices.forget(&symbol);
+                self.candle_pages.drop_changed(&(symbol, venue), interval, start);
+            }
+            Ok(_) => {}
+            Err(error) => debug!(sequence = message.sequence, %error, "skipped a message that is no candle"),
+        }
+    }
+}
