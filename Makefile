@@ -91,13 +91,14 @@ check-cluster: ## walk the runbook on a control plane of Kubernetes (its first b
 	infra/local/cluster-tools
 	$(PYTHON)/python infra/checks/cluster_check
 
-bench: tools ## measure the rule engine, the pipeline beside a bare client, orders beside bare SQL, and overload
+bench: tools ## measure the rule engine, the pipeline beside a bare client, orders and reads beside bare SQL, and overload
 	cargo build --profile dist --locked -p tickbell -p benches
 	cargo bench --locked -p benches --bench rules
 	target/dist/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
 	target/dist/latency
 	target/dist/settle
 	target/dist/overload
+	target/dist/reads
 
 tools: ## install what a run needs and this machine lacks
 	infra/local/tools run

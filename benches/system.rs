@@ -67,6 +67,11 @@ impl System {
         Ok(system)
     }
 
+    /// Returns the folder, which is removed at the end.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub(crate) fn nats(&self) -> &str {
         &self.env["NATS_URL"]
     }
