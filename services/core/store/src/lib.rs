@@ -42,7 +42,7 @@ use crate::{
     },
 };
 
-pub use market::numeric::Numeric;
+pub use market::numeric::{NoFiniteNumber, Numeric};
 pub use pg::{
     schema::{SCHEMA_FORMAT, WrongSchemaFormat},
     transaction::Tx,

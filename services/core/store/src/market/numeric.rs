@@ -37,11 +37,10 @@ impl<'row> Numeric<'row> {
             return Ok(None);
         }
         let bytes = value.as_bytes().map_err(row::unreadable)?;
-        Ok(Some(Self::from_wire(bytes).ok_or_else(|| row::unreadable("it is no finite number in binary format"))?))
+        Ok(Some(Self::try_from(bytes).map_err(row::unreadable)?))
     }
 
-    /// Reads the binary format of the wire; none for NaN, infinity and what is no number.
-    pub fn from_wire(bytes: &'row [u8]) -> Option<Self> {
+    fn parse(bytes: &'row [u8]) -> Option<Self> {
         let (header, digits) = bytes.split_at_checked(HEADER)?;
         let field = |index: usize| [header[2 * index], header[2 * index + 1]];
         let (count, sign) = (u16::from_be_bytes(field(0)), u16::from_be_bytes(field(2)));
@@ -90,6 +89,20 @@ impl<'row> Numeric<'row> {
     }
 }
 
+/// The bytes are NaN, infinity or no number.
+#[derive(Debug, thiserror::Error, Clone, Copy, PartialEq, Eq)]
+#[error("it is no finite number in binary format")]
+pub struct NoFiniteNumber;
+
+impl<'row> TryFrom<&'row [u8]> for Numeric<'row> {
+    type Error = NoFiniteNumber;
+
+    /// Reads the binary format of the wire.
+    fn try_from(bytes: &'row [u8]) -> Result<Self, NoFiniteNumber> {
+        Self::parse(bytes).ok_or(NoFiniteNumber)
+    }
+}
+
 impl fmt::Display for Numeric<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = Vec::new();
@@ -131,14 +144,14 @@ mod tests {
             (&[8, 3, 0, 15, 100, 0, 0, 0, 0, 0, 0, 10], "100000000000000.000000000000001"),
         ] {
             let bytes = bytes(parts);
-            assert_eq!(Numeric::from_wire(&bytes).expect(text).to_string(), text);
+            assert_eq!(Numeric::try_from(bytes.as_slice()).expect(text).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_no_finite_number_is_refused() {
         for parts in [&[][..], &[0, 0, 0xC000, 0], &[0, 0, 0xD000, 0], &[2, 0, 0, 0, 1], &[0, 0, 0, 0, 1]] {
-            assert!(Numeric::from_wire(&bytes(parts)).is_none(), "{parts:?}");
+            assert!(Numeric::try_from(bytes(parts).as_slice()).is_err(), "{parts:?}");
         }
     }
 }

@@ -11,13 +11,17 @@ use market_data::{
     candles::{CandleEdge, PartialCandle},
 };
 use rust_decimal::Decimal;
-use store::market::{
-    candle_list::{self, CandleRange},
-    candles, instruments,
-    markets::{self, MarketProgress},
-    partitions, queries,
-    tick_list::{self, SortOrder, TickCursor, TickRange},
-    ticks,
+use store::{
+    Numeric,
+    market::{
+        candle_list::{self, CandleRange},
+        candles, instruments,
+        markets::{self, MarketProgress},
+        partitions,
+        queries::{self, UnknownReference},
+        tick_list::{self, SortOrder, TickCursor, TickRange},
+        ticks,
+    },
 };
 
 use crate::{
@@ -241,6 +245,9 @@ async fn a_day_is_measured_from_the_newest_price_that_is_24_to_25_hours_older() 
         added.await.expect("it is added");
         let found = queries::latest(&database.store, &symbol("BTC-USD")).await.expect("an answer").expect("a price");
         assert_eq!(found.day_ago, expected.map(|age: i64| (price("100"), at(-age))), "after one that is {age} s older");
+        let day_ago = queries::day_ago(&database.store, instrument, at(0)).await.expect("an answer");
+        assert_eq!(day_ago.reference(at(0)), Ok(found.day_ago));
+        assert_eq!(day_ago.until, at(HOUR));
     }
 }
 
@@ -320,6 +327,22 @@ async fn the_progress_of_markets_is_that_of_their_newest_and_late_ticks() {
     assert_eq!(found, [None, expected.clone(), None, expected]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_later_prices_are_measured_from_is_read_ahead_up_to_a_number() {
+    const DAY: i64 = 86_400;
+    let (database, instrument) = quoted().await;
+    partitions::create(&database.store, Month::of(at(-DAY))).await.expect("a partition");
+    let prices = (0..100).map(|second| (instrument, stored(1 + second as u64, tick(second - DAY, "coinbase", "100"))));
+    let prices: Vec<_> = prices.collect();
+    let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &prices).await }));
+    added.await.expect("they are added");
+    let day_ago = queries::day_ago(&database.store, instrument, at(0)).await.expect("an answer");
+    for second in 0..64 {
+        assert_eq!(day_ago.reference(at(second)), Ok(Some((price("100"), at(second - DAY)))));
+    }
+    assert_eq!(day_ago.reference(at(64)), Err(UnknownReference), "more of that time may follow");
+}
+
 /// Numbers of each size are written as PostgreSQL itself writes them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_of_a_row_has_the_text_that_the_database_gives_it() {
@@ -350,7 +373,12 @@ async fn a_number_of_a_row_has_the_text_that_the_database_gives_it() {
     let range =
         CandleRange { instrument, interval: Interval::ALL[0], from: events::Timestamp::EPOCH, to: at(0), limit: 99 };
     let found = candle_list::read(&database.store, range).await.expect("candles");
-    let written: Vec<_> = found.iter().map(|candle| candle.expect("it can be read").volume.to_string()).collect();
+    let text = |number: Numeric| {
+        let mut text = Vec::new();
+        number.write_to(&mut text);
+        String::from_utf8(text).expect("ASCII")
+    };
+    let written: Vec<_> = found.iter().map(|candle| text(candle.expect("it can be read").volume)).collect();
     assert_eq!(written, numbers);
     let texts: (Vec<String>,) = database.row("SELECT array_agg(volume::text ORDER BY start) FROM candles").await;
     assert_eq!(texts.0, numbers);

@@ -206,7 +206,7 @@ mod tests {
             .collect();
         let header = [digits.len() as u16, (whole.len() / 4 - 1) as u16, 0, fraction.len() as u16];
         let bytes: Vec<u8> = header.iter().chain(&digits).flat_map(|part| part.to_be_bytes()).collect();
-        Numeric::from_wire(bytes.leak()).expect(text)
+        Numeric::try_from(&*bytes.leak()).expect(text)
     }
 
     fn at(second: i64) -> Timestamp {
