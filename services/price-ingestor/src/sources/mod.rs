@@ -3,6 +3,7 @@
 //! Each source is a module with a function `run`, which publishes until its prices end or the process is asked to stop.
 
 pub mod coinnews;
+pub mod exchange;
 pub mod recording;
 pub mod simulator;
 

@@ -1,0 +1,70 @@
+//! The JSON of Bitstamp.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// What a message may be.
+#[derive(Deserialize)]
+pub(super) struct Envelope<'frame> {
+    #[serde(borrow)]
+    pub(super) event: Cow<'frame, str>,
+    #[serde(borrow, default)]
+    pub(super) channel: Cow<'frame, str>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<&'frame RawValue>,
+}
+
+/// A message of a channel `live_trades_<pair>`.
+#[derive(Deserialize)]
+pub(super) struct Push<'frame> {
+    #[serde(borrow)]
+    pub(super) channel: Cow<'frame, str>,
+    #[serde(borrow)]
+    pub(super) data: Trade<'frame>,
+}
+
+/// A trade. `price` and `amount` are floats; their texts are exact.
+#[derive(Deserialize)]
+pub(super) struct Trade<'frame> {
+    pub(super) id: u64,
+    #[serde(borrow)]
+    pub(super) price_str: Cow<'frame, str>,
+    #[serde(borrow)]
+    pub(super) amount_str: Cow<'frame, str>,
+    #[serde(borrow)]
+    pub(super) microtimestamp: Cow<'frame, str>,
+}
+
+/// An error.
+#[derive(Deserialize)]
+pub(super) struct Failure {
+    #[serde(default)]
+    pub(super) code: Option<i64>,
+    pub(super) message: String,
+}
+
+/// A pair of the list, like `{"name": "BTC/USD", "url_symbol": "btcusd", "trading": "Enabled"}`.
+#[derive(Deserialize)]
+pub(super) struct Pair<'body> {
+    #[serde(borrow)]
+    pub(super) name: Cow<'body, str>,
+    #[serde(borrow)]
+    pub(super) url_symbol: Cow<'body, str>,
+    #[serde(borrow)]
+    pub(super) trading: Cow<'body, str>,
+}
+
+/// A past trade, whose time has whole seconds.
+#[derive(Deserialize)]
+pub(super) struct PastTrade<'body> {
+    #[serde(borrow)]
+    pub(super) tid: &'body RawValue,
+    #[serde(borrow)]
+    pub(super) price: &'body RawValue,
+    #[serde(borrow)]
+    pub(super) amount: &'body RawValue,
+    #[serde(borrow)]
+    pub(super) date: &'body RawValue,
+}

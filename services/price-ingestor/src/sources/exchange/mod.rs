@@ -1,0 +1,18 @@
+//! Live prices of exchanges.
+//!
+//! [`adapter::Adapter`] is what a venue has to say about itself; each venue has a folder of a fixed shape. No exchange is
+//! reachable from our tests: recordings and a server of our own stand in.
+
+pub mod adapter;
+mod binance;
+mod bitstamp;
+mod bybit;
+mod coinbase;
+mod coinbase_advanced;
+mod fields;
+mod kraken;
+pub mod message;
+mod okx;
+#[cfg(test)]
+mod shown;
+pub mod venues;

@@ -1,0 +1,71 @@
+//! From a frame of OKX to what it says.
+
+use std::borrow::Cow;
+
+use super::messages::{Envelope, Push, Trade};
+use crate::sources::exchange::{
+    fields::{TradeFields, id_text, leading_text, unix_text},
+    message::{DecodeError, Message, Refusal, TradeId, VenueTrade},
+};
+
+const TRADES: &str = "trades";
+/// The most fills that one message may stand for; more are taken for an error of the venue.
+const MAX_COUNT: u64 = 1_000_000;
+
+pub(super) fn decode<'frame>(
+    frame: &'frame str,
+    trades: &mut Vec<VenueTrade<'frame>>,
+) -> Result<Message<'frame>, DecodeError> {
+    // The answer to our `ping` is no JSON.
+    if frame == "pong" {
+        return Ok(Message::Heartbeat(None));
+    }
+    let channel = frame.trim_ascii_start().strip_prefix(r#"{"arg":"#).and_then(|rest| leading_text(rest, "channel"));
+    if let Some(channel) = channel
+        && !frame.contains(r#""event""#)
+    {
+        return if channel == TRADES { decode_trades(frame, trades) } else { Ok(Message::Skipped) };
+    }
+    let Envelope { event, arg, code, msg } = serde_json::from_str(frame)?;
+    let reason = || {
+        let (code, msg) = (code.as_deref().unwrap_or("unknown"), msg.as_deref().unwrap_or("it gives no reason"));
+        Cow::Owned(format!("{msg} (code {code})"))
+    };
+    match (event.as_deref(), arg) {
+        (Some("subscribe"), Some(arg)) if arg.channel == TRADES => Ok(Message::Subscribed(vec![arg.inst_id])),
+        (Some("error"), arg) => {
+            let product = arg.map(|arg| arg.inst_id).filter(|product| !product.is_empty());
+            Ok(Message::Refused(Refusal { product, request: None, reason: reason() }))
+        }
+        // Code 64008: the connection is cut in 30 to 60 seconds.
+        (Some("notice"), _) => Ok(Message::Closing(reason())),
+        (None, Some(arg)) if arg.channel == TRADES => decode_trades(frame, trades),
+        _ => Ok(Message::Skipped),
+    }
+}
+
+fn decode_trades<'frame>(
+    frame: &'frame str,
+    trades: &mut Vec<VenueTrade<'frame>>,
+) -> Result<Message<'frame>, DecodeError> {
+    let Push { data } = serde_json::from_str(frame)?;
+    let first = trades.len();
+    for message in data {
+        trades.push(trade(message)?);
+    }
+    trades[first..].sort_by_key(VenueTrade::number);
+    Ok(Message::Trades)
+}
+
+/// Reads a trade, live or of a page.
+pub(super) fn trade(message: Trade<'_>) -> Result<VenueTrade<'_>, DecodeError> {
+    let Trade { inst_id: product, trade_id, px, sz, ts, count } = message;
+    let last = id_text("tradeId", &trade_id)?;
+    let fills = if count.is_empty() { 1 } else { id_text("count", &count)? };
+    let first = match fills {
+        1..=MAX_COUNT if fills <= last + 1 => last - (fills - 1),
+        _ => return Err(DecodeError::value("count", &count, "must be at least 1 and no more than its tradeId")),
+    };
+    let (id, at) = (TradeId::Numbers { first, last }, unix_text("ts", &ts, 1_000)?);
+    TradeFields { product, id, price: ("px", &px), size: ("sz", &sz), at }.trade()
+}
