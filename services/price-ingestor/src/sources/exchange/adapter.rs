@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use events::{Symbol, Timestamp};
+use reqwest::Url;
 
 use super::message::{DecodeError, Message, VenueTrade};
 
@@ -13,6 +14,11 @@ use super::message::{DecodeError, Message, VenueTrade};
 pub trait Adapter: Send + Sync {
     /// Returns the limits and habits of the venue.
     fn profile(&self) -> &'static Profile;
+
+    /// Returns the whole address of the live messages, of the one that the settings name.
+    fn socket_url(&self, base: &Url) -> Url {
+        base.clone()
+    }
 
     /// Decodes a frame. Its trades are added to `trades`, oldest first. After an error `trades` may hold some of them, which
     /// must not be used.

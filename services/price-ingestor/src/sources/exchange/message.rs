@@ -26,6 +26,14 @@ pub struct VenueTrade<'frame> {
 }
 
 impl VenueTrade<'_> {
+    /// Returns the first of the numbers that the trade stands for, and 0 for one that has a name.
+    pub(crate) fn first_number(&self) -> u64 {
+        match self.id {
+            TradeId::Numbers { first, .. } => first,
+            TradeId::Name(_) => 0,
+        }
+    }
+
     /// Returns the number of the trade, and 0 for one that has a name.
     pub(crate) fn number(&self) -> u64 {
         match self.id {

@@ -11,6 +11,8 @@ mod tests;
 
 use std::time::Duration;
 
+use reqwest::Url;
+
 use super::{
     adapter::{Action, Adapter, KeepAlive, Product, Profile, Request, TradeIds, TradePage, Window},
     message::{DecodeError, Message, VenueTrade},
@@ -60,6 +62,10 @@ const US: Profile = Profile {
 impl Adapter for Binance {
     fn profile(&self) -> &'static Profile {
         self.profile
+    }
+
+    fn socket_url(&self, base: &Url) -> Url {
+        subscribe::socket_url(base)
     }
 
     fn decode<'frame>(

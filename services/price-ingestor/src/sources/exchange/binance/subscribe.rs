@@ -1,8 +1,18 @@
 //! What is sent to Binance. The address is that of combined streams, whose messages name their stream first.
 
+use reqwest::Url;
 use serde_json::json;
 
 use crate::sources::exchange::adapter::{Action, Request};
+
+/// Returns the address of combined streams, unless the settings name a path.
+pub(super) fn socket_url(base: &Url) -> Url {
+    let mut url = base.clone();
+    if matches!(base.path(), "" | "/") {
+        url.set_path("/stream");
+    }
+    url
+}
 
 /// The most streams of one request, which keeps it far below the largest message that the venue takes.
 const MAX_STREAMS: usize = 200;

@@ -1,0 +1,218 @@
+//! The continuity of a venue whose trades have consecutive numbers: all numbers up to the last one are published, in a gap,
+//! or given up.
+
+use events::Timestamp;
+
+use super::{
+    Admission, Checkpoint, FillOutcome, Missing, Origin,
+    gap::{GapReason, GapReport, GapState, StoredGap},
+};
+
+/// The most holes of one gap; the next hole begins another one.
+const MAX_HOLES: usize = 1_000;
+/// The most gaps of one symbol at a time. Beyond them the newest one grows.
+const MAX_GAPS: usize = 1_000;
+
+/// See [`super::Continuity`].
+#[derive(Debug, Clone, Default)]
+pub struct IdContinuity {
+    /// The first number that this process has seen; 0 after a restart, when everything before is settled.
+    start: u64,
+    last: Option<(u64, Timestamp)>,
+    /// The gaps that are not final, oldest first. Only the newest one may be open-ended.
+    gaps: Vec<StoredGap>,
+    /// The number that the last heartbeat named.
+    heard: u64,
+    reports: Vec<GapReport>,
+}
+
+impl IdContinuity {
+    pub(super) fn restore(Checkpoint { last_id, last_at, gaps }: Checkpoint) -> Self {
+        let gaps =
+            gaps.into_iter().map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, ..gap }).collect();
+        let last = last_id.map(|id| (id, last_at));
+        let mut restored = Self { start: 0, last, gaps, heard: 0, reports: Vec::new() };
+        restored.disconnect(GapReason::Down);
+        restored
+    }
+
+    pub(super) fn admit(&mut self, first: u64, last: u64, at: Timestamp, origin: Origin) -> Admission {
+        let Some((newest, newest_at)) = self.last else {
+            self.start = first;
+            self.last = Some((last, at));
+            return Admission::New;
+        };
+        if first > newest {
+            return self.advance(newest, newest_at, (first, last), at, origin);
+        }
+        if last > newest {
+            // A message that stands for several trades, of which some are published: the others are asked for one by one.
+            self.miss((newest + 1, last), newest_at, at);
+            self.last = Some((last, at.max(newest_at)));
+            return Admission::Repeat;
+        }
+        if last < self.start && origin == Origin::Live {
+            // The messages of a new feed arrive in another order than the trades.
+            if last + 1 < self.start {
+                self.miss((last + 1, self.start - 1), at, newest_at);
+            }
+            self.start = first;
+            return Admission::New;
+        }
+        self.fill(first, last)
+    }
+
+    /// Moves the last number on, over what is missing before a trade.
+    fn advance(
+        &mut self,
+        newest: u64,
+        newest_at: Timestamp,
+        (first, last): (u64, u64),
+        at: Timestamp,
+        origin: Origin,
+    ) -> Admission {
+        let has_open_end = self.gaps.last().is_some_and(|gap| gap.is_open_ended);
+        if origin == Origin::Rest && !has_open_end {
+            // The connection will bring it: the venue's two interfaces are not equally fast.
+            return Admission::Repeat;
+        }
+        if first > newest + 1 {
+            self.miss((newest + 1, first - 1), newest_at, at);
+        }
+        if let Some(gap) = self.gaps.last_mut().filter(|gap| gap.is_open_ended) {
+            match origin {
+                Origin::Rest => gap.filled += 1,
+                Origin::Live => {
+                    gap.is_open_ended = false;
+                    gap.to = Some(at);
+                }
+            }
+        }
+        self.last = Some((last, at.max(newest_at)));
+        self.finish_where_nothing_is_missing();
+        Admission::New
+    }
+
+    /// Adds missing numbers to the newest gap, or begins one.
+    fn miss(&mut self, (first, last): (u64, u64), from: Timestamp, to: Timestamp) {
+        let is_full = self.gaps.len() >= MAX_GAPS;
+        if let Some(gap) = self.gaps.last_mut()
+            && (gap.is_open_ended || is_full || gap.state == GapState::Open && gap.missing.len() < MAX_HOLES)
+        {
+            gap.missing.insert(first, last);
+            gap.from = gap.from.min(from);
+            gap.to = Some(gap.to.map_or(to, |known| known.max(to)));
+            return;
+        }
+        let mut gap = StoredGap::open_ended(first, from, GapReason::MissedIds);
+        gap.missing.insert(first, last);
+        (gap.is_open_ended, gap.to) = (false, Some(to));
+        self.reports.push(gap.report((Some(first), Some(last))));
+        self.gaps.push(gap);
+    }
+
+    fn fill(&mut self, first: u64, last: u64) -> Admission {
+        let Some(gap) = self.gaps.iter_mut().find_map(|gap| gap.missing.remove(first, last).then_some(gap)) else {
+            return Admission::Repeat;
+        };
+        gap.filled += 1;
+        self.finish_where_nothing_is_missing();
+        Admission::New
+    }
+
+    fn finish_where_nothing_is_missing(&mut self) {
+        let Self { gaps, reports, .. } = self;
+        gaps.retain_mut(|gap| {
+            let is_done = gap.missing.is_empty() && !gap.is_open_ended;
+            if is_done {
+                gap.state = GapState::Filled;
+                reports.push(gap.report((Some(gap.lower_bound), None)));
+            }
+            !is_done
+        });
+    }
+
+    pub(super) fn hear_last(&mut self, id: u64) {
+        let heard = std::mem::replace(&mut self.heard, id);
+        if let Some((newest, at)) = self.last
+            && heard > newest
+        {
+            self.miss((newest + 1, heard), at, at);
+            self.last = Some((heard, at));
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, reason: GapReason) {
+        let Some((newest, at)) = self.last else { return };
+        // The next connection has its own heartbeats.
+        self.heard = 0;
+        match self.gaps.last_mut().filter(|gap| gap.is_open_ended) {
+            Some(gap) => gap.was_cut_again = gap.state == GapState::Filling,
+            None => {
+                let gap = StoredGap::open_ended(newest + 1, at, reason);
+                self.reports.push(gap.report((Some(newest + 1), None)));
+                self.gaps.push(gap);
+            }
+        }
+    }
+
+    pub(super) fn next_open(&self, is_live: bool) -> Option<&StoredGap> {
+        self.gaps.iter().find(|gap| gap.waits(is_live))
+    }
+
+    pub(super) fn begin_filling(&mut self, is_live: bool) -> Option<Missing> {
+        let gap = self.gaps.iter_mut().find(|gap| gap.waits(is_live))?;
+        gap.state = GapState::Filling;
+        let missing = missing(gap);
+        self.reports.push(gap.report((missing.first_id, missing.last_id)));
+        Some(missing)
+    }
+
+    pub(super) fn still_missing(&self, gap: u64) -> Option<Missing> {
+        self.gaps.iter().find(|other| other.lower_bound == gap).map(missing)
+    }
+
+    pub(super) fn end_filling(&mut self, gap: u64, outcome: FillOutcome) {
+        let Some(at) = self.gaps.iter().position(|other| other.lower_bound == gap && !other.is_final()) else { return };
+        let gap = &mut self.gaps[at];
+        if gap.is_open_ended && std::mem::take(&mut gap.was_cut_again) {
+            gap.state = GapState::Open;
+            return;
+        }
+        if gap.is_open_ended && outcome == FillOutcome::NotOffered {
+            // The first live trade will say how far it goes.
+            gap.state = GapState::Open;
+            return;
+        }
+        if gap.is_open_ended {
+            gap.is_open_ended = false;
+            gap.to = self.last.map(|(_, at)| at);
+        }
+        if !gap.missing.is_empty() {
+            gap.state = GapState::Unfillable;
+            self.reports.push(gap.report((gap.missing.first(), gap.missing.last())));
+            self.gaps.remove(at);
+        }
+        self.finish_where_nothing_is_missing();
+    }
+
+    pub(super) fn take_reports(&mut self) -> Vec<GapReport> {
+        std::mem::take(&mut self.reports)
+    }
+
+    pub(super) fn checkpoint(&self) -> Option<Checkpoint> {
+        let (last_id, last_at) = self.last?;
+        Some(Checkpoint { last_id: Some(last_id), last_at, gaps: self.gaps.clone() })
+    }
+
+    pub(super) fn open_gaps(&self) -> usize {
+        self.gaps.len()
+    }
+}
+
+fn missing(gap: &StoredGap) -> Missing {
+    let last_id = if gap.is_open_ended { None } else { gap.missing.last() };
+    let first_id = gap.missing.first().or(Some(gap.lower_bound));
+    let to = gap.to.filter(|_| !gap.is_open_ended);
+    Missing { gap: gap.lower_bound, first_id, last_id, from: gap.from, to }
+}

@@ -1,0 +1,210 @@
+//! A symbol that is followed: its continuity, its state, and the filling of its gaps.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use events::{
+    Price, Size, Tick, Timestamp,
+    tick::{TickKind, TickSource},
+};
+use tokio::time::Instant;
+
+use super::{FeedConfig, FeedEvent, FeedState};
+use crate::sources::exchange::{
+    adapter::Product,
+    continuity::{Admission, Continuity, FillOutcome, GapReason, Missing, Origin},
+    message::TradeId,
+};
+
+/// A symbol is stale when it is silent for this many of its usual pauses, and longer than the settings say.
+const STALE_PAUSES: u32 = 50;
+/// The first and the longest wait before the trades of a gap are asked for again.
+const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
+/// The most answers in a row that cannot be read before the gap counts as not offered.
+const MAX_UNREADABLE: u32 = 10;
+
+/// A trade, live or past.
+pub(super) struct Trade<'trade> {
+    pub(super) id: &'trade TradeId<'static>,
+    pub(super) price: Price,
+    pub(super) size: Size,
+    pub(super) at: Timestamp,
+    pub(super) origin: Origin,
+    pub(super) source: TickSource,
+}
+
+/// The filling of a gap.
+#[derive(Debug, Clone, Copy)]
+struct Filling {
+    gap: u64,
+    is_running: bool,
+    failures: u32,
+    unreadable: u32,
+    retry_at: Instant,
+}
+
+/// A symbol of a feed.
+pub(super) struct Followed {
+    pub(super) product: Product,
+    pub(super) continuity: Continuity,
+    /// The connections on which it is subscribed.
+    connections: BTreeSet<u64>,
+    state: Option<FeedState>,
+    filling: Option<Filling>,
+    last_trade_at: Instant,
+    /// The usual time between two trades.
+    usual_pause: Duration,
+    is_checkpointed: bool,
+}
+
+impl Followed {
+    pub(super) fn new(product: Product, continuity: Continuity) -> Self {
+        Self {
+            product,
+            continuity,
+            connections: BTreeSet::new(),
+            state: None,
+            filling: None,
+            last_trade_at: Instant::now(),
+            usual_pause: Duration::ZERO,
+            is_checkpointed: true,
+        }
+    }
+
+    /// Returns whether trades arrive as they happen.
+    pub(super) fn is_live(&self) -> bool {
+        !self.connections.is_empty()
+    }
+
+    /// Admits a trade: adds its tick, unless it is a repeat, and what it says about gaps.
+    pub(super) fn admit(&mut self, trade: &Trade<'_>, config: &FeedConfig, events: &mut Vec<FeedEvent>) {
+        let Trade { id, price, size, at, origin, source } = trade;
+        let admission = self.continuity.admit(id, *at, *origin);
+        if *origin == Origin::Live {
+            self.note_pause(Instant::now());
+            self.change_state(FeedState::Live, events);
+        }
+        if admission == Admission::New {
+            self.is_checkpointed = false;
+            let (symbol, received_at) = (self.product.symbol.clone(), (config.clock)());
+            if config.max_ahead.check(*at, received_at).is_err() {
+                events.push(FeedEvent::FromTheFuture(symbol));
+            } else {
+                let (venue, kind, size) = (config.venue.clone(), TickKind::Trade, Some(*size));
+                let tick = Tick { venue, symbol, price: *price, size, at: *at, received_at, kind, source: *source };
+                events.push(FeedEvent::Tick(tick, id.to_string()));
+            }
+        }
+        self.report(events);
+    }
+
+    fn note_pause(&mut self, now: Instant) {
+        let pause = now - self.last_trade_at;
+        self.usual_pause = if self.usual_pause.is_zero() { pause } else { (self.usual_pause * 7 + pause) / 8 };
+        self.last_trade_at = now;
+    }
+
+    /// Notes the number of the last trade, as a heartbeat names it.
+    pub(super) fn hear_last(&mut self, id: u64, events: &mut Vec<FeedEvent>) {
+        self.continuity.hear_last(id);
+        self.report(events);
+    }
+
+    /// Notes that a connection has subscribed it.
+    pub(super) fn subscribed(&mut self, connection: u64, events: &mut Vec<FeedEvent>) {
+        self.connections.insert(connection);
+        self.last_trade_at = Instant::now();
+        self.change_state(FeedState::Live, events);
+    }
+
+    /// Notes that a connection no longer brings its trades. Where it was the last one, a gap opens.
+    pub(super) fn unsubscribed(&mut self, connection: u64, reason: GapReason, why: &str, events: &mut Vec<FeedEvent>) {
+        let was_live = self.connections.remove(&connection);
+        if !self.connections.is_empty() {
+            return;
+        }
+        if was_live {
+            self.continuity.disconnect(reason);
+            self.report(events);
+        }
+        if !matches!(self.state, Some(FeedState::Refused(_))) {
+            self.change_state(FeedState::Reconnecting(why.to_owned()), events);
+        }
+    }
+
+    /// Notes that the venue refuses it.
+    pub(super) fn refused(&mut self, connection: u64, why: &str, events: &mut Vec<FeedEvent>) {
+        self.change_state(FeedState::Refused(why.to_owned()), events);
+        self.unsubscribed(connection, GapReason::Disconnected, why, events);
+    }
+
+    /// Becomes stale when the time for it has come.
+    pub(super) fn check_staleness(&mut self, now: Instant, stale_after: Duration, events: &mut Vec<FeedEvent>) {
+        let limit = stale_after.max(self.usual_pause * STALE_PAUSES);
+        if self.state == Some(FeedState::Live) && now > self.last_trade_at + limit {
+            self.change_state(FeedState::Stale, events);
+        }
+    }
+
+    fn change_state(&mut self, state: FeedState, events: &mut Vec<FeedEvent>) {
+        if self.state.as_ref() != Some(&state) {
+            events.push(FeedEvent::State(self.product.symbol.clone(), state.clone()));
+            self.state = Some(state);
+        }
+    }
+
+    fn report(&mut self, events: &mut Vec<FeedEvent>) {
+        let reports = self.continuity.take_reports();
+        self.is_checkpointed &= reports.is_empty();
+        events.extend(reports.into_iter().map(|report| FeedEvent::Gap(self.product.symbol.clone(), report)));
+    }
+
+    /// Adds what is to be stored, where it has changed.
+    pub(super) fn checkpoint(&mut self, events: &mut Vec<FeedEvent>) {
+        if !std::mem::replace(&mut self.is_checkpointed, true)
+            && let Some(checkpoint) = self.continuity.checkpoint()
+        {
+            events.push(FeedEvent::Checkpoint(self.product.symbol.clone(), checkpoint));
+        }
+    }
+
+    /// Returns what to ask for now, if anything. It then counts as being asked for.
+    pub(super) fn next_fill(&mut self, now: Instant, events: &mut Vec<FeedEvent>) -> Option<Missing> {
+        if let Some(filling) = &mut self.filling {
+            if filling.is_running || now < filling.retry_at {
+                return None;
+            }
+            filling.is_running = true;
+            let missing = self.continuity.still_missing(filling.gap);
+            if missing.is_none() {
+                // Live trades have filled it meanwhile.
+                self.filling = None;
+            }
+            return missing;
+        }
+        let is_live = self.is_live();
+        let missing = self.continuity.begin_filling(is_live)?;
+        self.filling = Some(Filling { gap: missing.gap, is_running: true, failures: 0, unreadable: 0, retry_at: now });
+        self.report(events);
+        Some(missing)
+    }
+
+    /// Notes that all that the venue offers of a gap has arrived.
+    pub(super) fn filled(&mut self, gap: u64, outcome: FillOutcome, events: &mut Vec<FeedEvent>) {
+        self.filling = None;
+        self.continuity.end_filling(gap, outcome);
+        self.report(events);
+    }
+
+    /// Notes that a gap could not be asked for. It is asked for again after a growing wait.
+    pub(super) fn fill_failed(&mut self, gap: u64, is_readable: bool, events: &mut Vec<FeedEvent>) {
+        let Some(filling) = &mut self.filling else { return };
+        filling.unreadable = if is_readable { 0 } else { filling.unreadable + 1 };
+        if filling.unreadable >= MAX_UNREADABLE {
+            return self.filled(gap, FillOutcome::NotOffered, events);
+        }
+        let (first, longest) = RETRY_WAITS;
+        filling.is_running = false;
+        filling.retry_at = Instant::now() + first.saturating_mul(1 << filling.failures.min(16)).min(longest);
+        filling.failures += 1;
+    }
+}

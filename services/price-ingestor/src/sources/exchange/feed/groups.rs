@@ -1,0 +1,136 @@
+//! The connections of a feed. A venue limits the products of one connection, so that they are divided into groups; each group
+//! has one connection, and two while it is replaced: the new one is subscribed before the old one is left, so that no trade
+//! falls between them.
+
+use rand::{SeedableRng, rngs::StdRng};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::FeedConfig;
+use crate::sources::exchange::connection::{Attempts, Connection, ConnectionEvent, Dialer, EndReason};
+
+/// A connection that runs.
+struct Running {
+    number: u64,
+    leave: CancellationToken,
+    /// Whether its end is near, so that another one takes its place.
+    is_ending: bool,
+}
+
+/// The connections of some products.
+struct Group {
+    products: Vec<String>,
+    current: Option<Running>,
+    next: Option<Running>,
+}
+
+/// All connections of a feed.
+pub(super) struct Groups {
+    config: FeedConfig,
+    dialer: Dialer,
+    events: mpsc::Sender<ConnectionEvent>,
+    groups: Vec<Group>,
+    attempts: Attempts,
+    random: StdRng,
+    next_number: u64,
+    tasks: JoinSet<()>,
+}
+
+impl Groups {
+    /// Divides products into groups. Nothing is connected before [`Groups::start`].
+    pub(super) fn new(
+        config: &FeedConfig,
+        dialer: Dialer,
+        products: &[String],
+        events: mpsc::Sender<ConnectionEvent>,
+    ) -> Self {
+        let chunks = products.chunks(config.adapter.profile().max_products);
+        let groups = chunks.map(|products| Group { products: products.to_vec(), current: None, next: None }).collect();
+        let timing = &config.timing;
+        let attempts = Attempts::new(timing.first_wait, timing.longest_wait, timing.connects_per_minute);
+        let random = StdRng::from_rng(&mut rand::rng());
+        let config = config.clone();
+        Self { config, dialer, events, groups, attempts, random, next_number: 1, tasks: JoinSet::new() }
+    }
+
+    /// Connects all groups.
+    pub(super) fn start(&mut self) {
+        for group in 0..self.groups.len() {
+            let running = self.connect(group);
+            self.groups[group].current = Some(running);
+        }
+    }
+
+    /// Notes that all of a connection's products are subscribed. Where it takes the place of another, that one is left.
+    pub(super) fn settled(&mut self, number: u64) {
+        self.attempts.succeeded();
+        let Some(group) = self.groups.iter_mut().find(|group| is(&group.next, number)) else { return };
+        let old = std::mem::replace(&mut group.current, group.next.take());
+        if let Some(old) = old {
+            info!(venue = %self.config.venue, old = old.number, new = number, "replaced a connection");
+            old.leave.cancel();
+        }
+    }
+
+    /// Notes that a connection will end soon: another one takes its place.
+    pub(super) fn ending(&mut self, number: u64, reason: &str) {
+        let Some(at) = self.groups.iter().position(|group| is(&group.current, number)) else { return };
+        if let Some(current) = &mut self.groups[at].current {
+            current.is_ending = true;
+        }
+        if self.groups[at].next.is_none() {
+            info!(venue = %self.config.venue, connection = number, reason, "a connection ends soon, replacing it");
+            let running = self.connect(at);
+            self.groups[at].next = Some(running);
+        }
+    }
+
+    /// Notes that a connection has ended, and connects again where it was needed.
+    pub(super) fn ended(&mut self, number: u64, reason: &EndReason) {
+        while self.tasks.try_join_next().is_some() {}
+        if let Some(at) = self.groups.iter().position(|group| is(&group.current, number)) {
+            warn!(venue = %self.config.venue, connection = number, ?reason, "a connection has ended");
+            let next = self.groups[at].next.take();
+            let running = next.unwrap_or_else(|| self.connect(at));
+            self.groups[at].current = Some(running);
+        } else if let Some(at) = self.groups.iter().position(|group| is(&group.next, number)) {
+            debug!(venue = %self.config.venue, connection = number, ?reason, "a connection could not take another's place");
+            let still_needed = self.groups[at].current.as_ref().is_some_and(|current| current.is_ending);
+            let running = still_needed.then(|| self.connect(at));
+            self.groups[at].next = running;
+        }
+    }
+
+    /// Leaves all connections and waits for their end. The caller goes on to receive their events meanwhile.
+    pub(super) async fn leave(mut self) {
+        for running in self.groups.iter().flat_map(|group| group.current.iter().chain(&group.next)) {
+            running.leave.cancel();
+        }
+        drop(self.events);
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn connect(&mut self, group: usize) -> Running {
+        let number = self.next_number;
+        self.next_number += 1;
+        let leave = CancellationToken::new();
+        let connection = Connection {
+            number,
+            adapter: self.config.adapter,
+            dialer: self.dialer.clone(),
+            url: self.config.adapter.socket_url(&self.config.ws_url),
+            products: self.groups[group].products.clone(),
+            timing: self.config.timing.clone(),
+            events: self.events.clone(),
+            leave: leave.clone(),
+        };
+        let start = self.attempts.next(Instant::now(), &mut self.random);
+        self.tasks.spawn(connection.run(start));
+        Running { number, leave, is_ending: false }
+    }
+}
+
+fn is(running: &Option<Running>, number: u64) -> bool {
+    running.as_ref().is_some_and(|running| running.number == number)
+}
