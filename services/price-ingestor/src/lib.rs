@@ -1,4 +1,4 @@
-//! Publishes prices as ticks, from a simulator, from recordings, or from the coinnews API.
+//! Publishes prices as ticks, from exchanges, from a simulator, from recordings, or from the coinnews API.
 //!
 //! A source makes [`events::Tick`]s, and [`publisher`] publishes them. The service stores no position and has no
 //! database: the id of a tick is derived from its cause, so that a tick that is read twice is stored once. To recover,
@@ -9,22 +9,42 @@ mod publisher;
 pub mod sources;
 
 use events::Venue;
+use futures::future::try_join_all;
 use market_data::MaxAhead;
-use platform::{Broker, Check, ServiceError, Shutdown, settings::SettingsError};
-use serde::Deserialize;
+use platform::{Broker, Check, ServiceError, Shutdown, clock, settings::SettingsError};
+use serde::{Deserialize, Deserializer, de};
 use tracing::info;
 
 use publisher::Publisher;
 pub use publisher::Summary;
-use sources::{RunMode, coinnews, recording, simulator};
+use sources::{
+    RunMode, coinnews,
+    exchange::{
+        self,
+        feed::FeedConfig,
+        settings::{FollowedSymbols, VenueUrl, VenuesSettings},
+        venues::{ExchangeName, venue},
+    },
+    readiness::{Readiness, SourceReadiness},
+    recording, simulator,
+};
 pub use sources::{Source, Speed};
 
 /// Section `price_ingestor` of the settings.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The source of prices: `simulator`, `file:PATH`, `-` for standard input, or `coinnews:URL`.
+    /// The source of prices: `simulator`, `file:PATH`, `-` for standard input, `coinnews:URL`, or the name of an exchange.
     pub source: Source,
+    /// Several sources, which take the place of `source`.
+    pub sources: Vec<Source>,
+    /// The symbols that are followed at the exchanges, like `BTC-USD,ETH-USD`.
+    pub symbols: FollowedSymbols,
+    /// The addresses of a server that stands in for an exchange.
+    #[serde(deserialize_with = "optional_venue_url")]
+    pub venue_url: Option<VenueUrl>,
+    /// How each exchange is followed.
+    pub venues: VenuesSettings,
     /// The speed of a recording: `max`, or a factor of the recorded speed like `60x`.
     pub speed: Speed,
     /// The venue that ticks are published under; by default the name of the source.
@@ -42,19 +62,61 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the venue that ticks are published under.
+    /// Returns the venue that the ticks of the first source are published under.
     pub fn venue(&self) -> Venue {
-        self.venue.clone().unwrap_or_else(|| self.source.venue())
+        self.venue_of(&self.sources()[0])
+    }
+
+    /// Returns the sources, of which there is at least one.
+    pub fn sources(&self) -> Vec<Source> {
+        if self.sources.is_empty() { vec![self.source.clone()] } else { self.sources.clone() }
+    }
+
+    fn venue_of(&self, source: &Source) -> Venue {
+        self.venue.clone().unwrap_or_else(|| source.venue())
     }
 
     /// Checks the ranges of all values. The error names the key, the value and the range.
     pub fn validate(&self) -> Result<(), SettingsError> {
         self.simulator.validate()?;
-        self.coinnews.validate()
+        self.coinnews.validate()?;
+        exchange::settings::validate(&self.venues)?;
+        let sources = self.sources();
+        for (at, source) in sources.iter().enumerate() {
+            if sources[..at].iter().any(|other| self.venue_of(other) == self.venue_of(source)) {
+                let venue = self.venue_of(source);
+                return Err(SettingsError(format!(
+                    "price_ingestor.sources has two sources whose ticks have the venue {venue}: name each exchange once, and \
+                     leave price_ingestor.venue out where there are several"
+                )));
+            }
+            if let Source::Exchange(name) = source {
+                self.feed_config(*name, MaxAhead::DEFAULT)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn feed_config(&self, name: ExchangeName, max_ahead: MaxAhead) -> Result<FeedConfig, SettingsError> {
+        let adapter = venue(name.as_str()).ok_or_else(|| SettingsError(format!("{} is no exchange", name.as_str())))?;
+        let shared = exchange::settings::Shared {
+            symbols: &self.symbols,
+            venue_url: self.venue_url.as_ref(),
+            venues: &self.venues,
+            max_ahead,
+            clock: clock::now,
+        };
+        exchange::settings::feed_config(adapter, self.venue_of(&Source::Exchange(name)), &shared)
     }
 }
 
-/// Publishes the ticks of the source. Returns when a recording is published and acknowledged, when the one poll or step
+/// Reads the addresses of a server; an empty text is none.
+fn optional_venue_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<VenueUrl>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
+}
+
+/// Publishes the ticks of all sources. Returns when a recording is published and acknowledged, when the one poll or step
 /// of `once` is done, or after `shutdown`. A tick whose time is more than `max_ahead` after the clock is refused.
 ///
 /// While the broker is away the source waits. The error is permanent when an operator has to act: a file cannot be
@@ -67,26 +129,49 @@ pub async fn run(
     max_ahead: MaxAhead,
     shutdown: Shutdown,
 ) -> Result<Summary, ServiceError> {
-    let venue = settings.venue();
-    let mode = if settings.once { RunMode::Once } else { RunMode::Continuous };
-    let mut publisher = Publisher::new(broker, venue);
-    info!(source = %settings.source, venue = %publisher.venue(), "publishing prices");
+    let sources = settings.sources();
+    let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+    let readiness = Readiness::new(check, &names);
+    let runs = sources.into_iter().zip(names).map(|(source, name)| {
+        let publisher = Publisher::new(broker.clone(), settings.venue_of(&source));
+        run_source(publisher, source, readiness.source(name), &settings, max_ahead, &shutdown)
+    });
+    // The first failure ends the others, so that the process is started again as a whole.
+    let summaries = try_join_all(runs).await?;
+    Ok(summaries.into_iter().reduce(Summary::merge).unwrap_or_default())
+}
 
-    let result = match &settings.source {
+/// Publishes the ticks of one source.
+async fn run_source(
+    mut publisher: Publisher,
+    source: Source,
+    readiness: SourceReadiness,
+    settings: &Settings,
+    max_ahead: MaxAhead,
+    shutdown: &Shutdown,
+) -> Result<Summary, ServiceError> {
+    let mode = if settings.once { RunMode::Once } else { RunMode::Continuous };
+    info!(%source, venue = %publisher.venue(), "publishing prices");
+
+    let result = match &source {
         Source::Simulator => {
-            check.ready();
-            simulator::run(&mut publisher, &settings.simulator, mode, &shutdown).await
+            readiness.ready();
+            simulator::run(&mut publisher, &settings.simulator, mode, shutdown).await
         }
         Source::File(_) | Source::StandardInput => {
-            check.ready();
-            let path = if let Source::File(path) = &settings.source { Some(path.clone()) } else { None };
+            readiness.ready();
+            let path = if let Source::File(path) = &source { Some(path.clone()) } else { None };
             let options = settings.file.options();
             let job = recording::Job { path, options, venue: publisher.venue().clone(), max_ahead };
-            recording::run(&mut publisher, job, settings.speed, &shutdown).await
+            recording::run(&mut publisher, job, settings.speed, shutdown).await
         }
         Source::Coinnews(url) => {
-            coinnews::run(&mut publisher, &check, url, &settings.coinnews, max_ahead, mode, &shutdown).await
+            coinnews::run(&mut publisher, &readiness, url, &settings.coinnews, max_ahead, mode, shutdown).await
         }
+        Source::Exchange(name) => match settings.feed_config(*name, max_ahead) {
+            Ok(config) => exchange::source::run(&mut publisher, &readiness, config, shutdown).await,
+            Err(error) => Err(ServiceError::permanent("follow an exchange", error)),
+        },
     };
 
     let summary = publisher.summary();
@@ -141,6 +226,12 @@ mod tests {
     fn a_bad_setting_is_named_with_its_value_and_what_is_allowed() {
         for (key, value, allowed) in [
             ("source", "kafka:x", "file:PATH"),
+            ("source", "coinbase", "--symbols BTC-USD"),
+            ("symbols", "BTC-USD,btc", "must be a symbol like BTC-USD"),
+            ("venue_url", "coinbase=ws://127.0.0.1:1", "like coinbase=ws://"),
+            ("venues.kraken.rest_per_second", "0", "1 to 100"),
+            ("venues.kraken.ws_url", "http://a", "wss://HOST"),
+            ("venues.kraken.stale_after", "soon", "like 500ms"),
             ("speed", "60", "like 60x"),
             ("simulator.symbols", "BTC-USD", "BTC-USD=68000"),
             ("simulator.interval", "0s", "1ms to 1h"),

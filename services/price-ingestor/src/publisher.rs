@@ -24,6 +24,22 @@ pub struct Summary {
     pub times: Option<(Timestamp, Timestamp)>,
 }
 
+impl Summary {
+    /// Returns the totals of two runs together.
+    pub(crate) fn merge(self, other: Self) -> Self {
+        let times = match (self.times, other.times) {
+            (Some((oldest, newest)), Some((from, to))) => Some((oldest.min(from), newest.max(to))),
+            (times, other) => times.or(other),
+        };
+        Self {
+            published: self.published + other.published,
+            refused: self.refused + other.refused,
+            rounded: self.rounded + other.rounded,
+            times,
+        }
+    }
+}
+
 /// Publishes the ticks of one venue.
 pub(crate) struct Publisher {
     broker: Broker,

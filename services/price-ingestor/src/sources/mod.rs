@@ -4,6 +4,7 @@
 
 pub mod coinnews;
 pub mod exchange;
+pub(crate) mod readiness;
 pub mod recording;
 pub mod simulator;
 
@@ -15,12 +16,15 @@ use reqwest::Url;
 use serde::Deserialize;
 use thiserror::Error;
 
+use exchange::venues::{ExchangeName, VENUES};
+
 /// The error for a text that is not a source or a speed.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum SourceError {
     /// The text names none of the sources.
     #[error(
-        "{0:?} is not a source: use simulator, file:PATH, - for standard input, or coinnews:URL like coinnews:http://localhost:8080"
+        "{0:?} is not a source: use simulator, file:PATH, - for standard input, coinnews:URL like coinnews:http://localhost:8080, or \
+         an exchange: {names}", names = exchange_names()
     )]
     Source(String),
     /// The text is neither `max` nor a factor.
@@ -41,6 +45,8 @@ pub enum Source {
     StandardInput,
     /// The coinnews API at this base URL, without `/api/data`.
     Coinnews(Url),
+    /// The live trades of the exchange with this name.
+    Exchange(ExchangeName),
 }
 
 /// The speed at which a recording is published.
@@ -70,6 +76,7 @@ impl Source {
             Self::Simulator => "simulator",
             Self::File(_) | Self::StandardInput => "file",
             Self::Coinnews(_) => "coinnews",
+            Self::Exchange(name) => name.as_str(),
         };
         Venue::parse(name).expect("each of the names above is a lower-case word")
     }
@@ -82,12 +89,18 @@ impl FromStr for Source {
         match text.split_once(':') {
             None if text == "simulator" => Ok(Self::Simulator),
             None if text == "-" => Ok(Self::StandardInput),
+            None => ExchangeName::parse(text).map(Self::Exchange).ok_or_else(error),
             Some(("file", "-")) => Ok(Self::StandardInput),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("coinnews", url)) => http_url(url).map(Self::Coinnews).ok_or_else(error),
             _ => Err(error()),
         }
     }
+}
+
+/// Returns the names of the exchanges, for an error.
+fn exchange_names() -> String {
+    VENUES.map(|adapter| adapter.profile().venue).join(", ")
 }
 
 /// Parses a URL of scheme HTTP or HTTPS. A URL of another scheme would fail at every poll.
@@ -111,6 +124,7 @@ impl fmt::Display for Source {
             Self::Simulator => f.write_str("simulator"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::StandardInput => f.write_str("file:-"),
+            Self::Exchange(name) => f.write_str(name.as_str()),
             // Only the host: a URL may carry a password, and this text goes to the log.
             Self::Coinnews(url) => write!(f, "coinnews:{}", url.host_str().unwrap_or_default()),
         }
@@ -148,6 +162,8 @@ mod tests {
         assert_eq!("file:C:/a:b.csv.gz".parse(), Ok(Source::File("C:/a:b.csv.gz".into())));
         let coinnews: Source = "coinnews:http://user:secret@news:8080/v2".parse().expect("a source");
         assert_eq!((coinnews.to_string().as_str(), coinnews.venue().as_str()), ("coinnews:news", "coinnews"));
+        let kraken: Source = "kraken".parse().expect("a source");
+        assert_eq!((kraken.to_string().as_str(), kraken.venue().as_str()), ("kraken", "kraken"));
         for bad in ["", "simulator:", "file:", "file", "coinnews:", "coinnews:ftp://news", "kafka:x"] {
             assert_eq!(bad.parse::<Source>(), Err(SourceError::Source(bad.to_owned())));
         }

@@ -14,14 +14,14 @@ mod settings;
 mod tests;
 
 use market_data::MaxAhead;
-use platform::{Check, ServiceError, Shutdown, runtime::error::error_chain};
+use platform::{ServiceError, Shutdown, runtime::error::error_chain};
 use reqwest::Url;
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::{
     publisher::Publisher,
-    sources::{RunMode, with_derived_id},
+    sources::{RunMode, readiness::SourceReadiness, with_derived_id},
 };
 use client::Client;
 use poller::Poller;
@@ -30,7 +30,7 @@ pub use settings::{HistoryPolicy, Settings};
 /// Polls and publishes until shutdown, or once.
 pub(crate) async fn run(
     publisher: &mut Publisher,
-    check: &Check,
+    check: &SourceReadiness,
     url: &Url,
     settings: &Settings,
     max_ahead: MaxAhead,

@@ -17,6 +17,8 @@ mod history;
 mod kraken;
 pub mod message;
 mod okx;
+pub mod settings;
 #[cfg(test)]
 mod shown;
+pub(crate) mod source;
 pub mod venues;

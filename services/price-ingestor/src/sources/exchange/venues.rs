@@ -13,3 +13,19 @@ pub const VENUES: [&dyn Adapter; 8] =
 pub fn venue(name: &str) -> Option<&'static dyn Adapter> {
     VENUES.into_iter().find(|adapter| adapter.profile().venue == name)
 }
+
+/// The name of a venue that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExchangeName(&'static str);
+
+impl ExchangeName {
+    /// Returns the name, where a venue has it.
+    pub fn parse(name: &str) -> Option<Self> {
+        venue(name).map(|adapter| Self(adapter.profile().venue))
+    }
+
+    /// Returns the name.
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}

@@ -64,8 +64,8 @@ pub(crate) enum Occurrence {
     Ending(String),
     /// A message did not parse. Only some of them are passed on.
     Bad(Option<BadMessage>),
-    /// It has ended.
-    Ended(EndReason),
+    /// It has ended. `heard_at` is when something was received last, where it was ever open.
+    Ended { reason: EndReason, heard_at: Option<Instant> },
 }
 
 /// A trade of a live message, which no longer borrows from its frame.
@@ -102,31 +102,40 @@ pub(crate) struct Connection {
     pub(crate) products: Vec<String>,
     pub(crate) timing: Timing,
     pub(crate) events: mpsc::Sender<ConnectionEvent>,
+    /// Ends the connection once something more was received. That shows that it was alive until another one took its place:
+    /// a connection that was dead in silence has lost trades that the other one has never seen.
     pub(crate) leave: CancellationToken,
+    /// Ends the connection at once.
+    pub(crate) stop: CancellationToken,
 }
 
 impl Connection {
     /// Runs the connection from `start` on, until it ends. The last event says why.
     pub(crate) async fn run(self, start: Instant) {
+        let mut heard_at = None;
         let reason = tokio::select! {
-            reason = self.connect_and_read(start) => reason,
-            () = self.leave.cancelled() => EndReason::Left,
+            reason = self.connect_and_read(start, &mut heard_at) => reason,
+            () = self.stop.cancelled() => EndReason::Left,
         };
         // The receiver is gone only where the feed has ended.
-        let _ = self.send(Occurrence::Ended(reason)).await;
+        let _ = self.send(Occurrence::Ended { reason, heard_at }).await;
     }
 
-    async fn connect_and_read(&self, start: Instant) -> EndReason {
-        sleep_until(start).await;
-        let mut socket = match self.dialer.connect(&self.url).await {
-            Ok(socket) => socket,
-            Err(error) => return EndReason::Lost(error_chain(&error)),
+    async fn connect_and_read(&self, start: Instant, heard_at: &mut Option<Instant>) -> EndReason {
+        let connected = async {
+            sleep_until(start).await;
+            self.dialer.connect(&self.url).await
+        };
+        let mut socket = tokio::select! {
+            connected = connected => match connected {
+                Ok(socket) => socket,
+                Err(error) => return EndReason::Lost(error_chain(&error)),
+            },
+            () = self.leave.cancelled() => return EndReason::Left,
         };
         let mut reader = Reader::new(self);
-        let reason = tokio::select! {
-            reason = reader.read(&mut socket) => reason,
-            () = self.leave.cancelled() => EndReason::Left,
-        };
+        let reason = reader.read(&mut socket).await;
+        *heard_at = Some(reader.heard_at);
         // A venue that does not answer is not waited for.
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, socket.close(None)).await;
         reason
@@ -175,8 +184,13 @@ impl<'connection> Reader<'connection> {
 
     async fn read(&mut self, socket: &mut Socket) -> EndReason {
         loop {
+            let is_leaving = self.connection.leave.is_cancelled();
             let result = tokio::select! {
-                frame = socket.next() => self.hear(frame).await,
+                frame = socket.next() => {
+                    let result = self.hear(frame).await;
+                    if is_leaving { result.and(Err(EndReason::Left)) } else { result }
+                }
+                () = self.connection.leave.cancelled(), if !is_leaving => Ok(()),
                 () = sleep_until(self.next_timer()) => self.on_timer(socket).await,
             };
             if let Err(reason) = result {

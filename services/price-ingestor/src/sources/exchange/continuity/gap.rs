@@ -74,6 +74,10 @@ pub struct StoredGap {
     /// Whether the connection was lost again while it was being filled.
     #[serde(default)]
     pub was_cut_again: bool,
+    /// Whether everything that the venue offers has arrived, and only the first trade after it is waited for, which says when
+    /// it ended.
+    #[serde(default)]
+    pub is_exhausted: bool,
     /// The number of trades that were filled in.
     pub filled: u64,
 }
@@ -90,6 +94,7 @@ impl StoredGap {
             reason,
             state: GapState::Open,
             was_cut_again: false,
+            is_exhausted: false,
             filled: 0,
         }
     }

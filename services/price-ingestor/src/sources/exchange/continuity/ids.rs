@@ -28,8 +28,10 @@ pub struct IdContinuity {
 
 impl IdContinuity {
     pub(super) fn restore(Checkpoint { last_id, last_at, gaps }: Checkpoint) -> Self {
-        let gaps =
-            gaps.into_iter().map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, ..gap }).collect();
+        let gaps = gaps
+            .into_iter()
+            .map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, is_exhausted: false, ..gap })
+            .collect();
         let last = last_id.map(|id| (id, last_at));
         let mut restored = Self { start: 0, last, gaps, heard: 0, reports: Vec::new() };
         restored.disconnect(GapReason::Down);
@@ -47,19 +49,19 @@ impl IdContinuity {
         }
         if last > newest {
             // A message that stands for several trades, of which some are published: the others are asked for one by one.
-            self.miss((newest + 1, last), newest_at, at);
+            self.miss((newest + 1, last), newest_at, Some(at));
             self.last = Some((last, at.max(newest_at)));
             return Admission::Repeat;
         }
         if last < self.start && origin == Origin::Live {
             // The messages of a new feed arrive in another order than the trades.
             if last + 1 < self.start {
-                self.miss((last + 1, self.start - 1), at, newest_at);
+                self.miss((last + 1, self.start - 1), at, Some(newest_at));
             }
             self.start = first;
             return Admission::New;
         }
-        self.fill(first, last)
+        self.fill(first, last, at)
     }
 
     /// Moves the last number on, over what is missing before a trade.
@@ -77,58 +79,75 @@ impl IdContinuity {
             return Admission::Repeat;
         }
         if first > newest + 1 {
-            self.miss((newest + 1, first - 1), newest_at, at);
+            self.miss((newest + 1, first - 1), newest_at, Some(at));
         }
-        if let Some(gap) = self.gaps.last_mut().filter(|gap| gap.is_open_ended) {
-            match origin {
-                Origin::Rest => gap.filled += 1,
-                Origin::Live => {
-                    gap.is_open_ended = false;
-                    gap.to = Some(at);
+        match origin {
+            Origin::Rest => {
+                if let Some(gap) = self.gaps.last_mut() {
+                    gap.filled += 1;
+                }
+            }
+            Origin::Live => {
+                for gap in self.gaps.iter_mut().filter(|gap| gap.is_open_ended || gap.to.is_none()) {
+                    (gap.is_open_ended, gap.to) = (false, Some(at.max(gap.from)));
                 }
             }
         }
         self.last = Some((last, at.max(newest_at)));
-        self.finish_where_nothing_is_missing();
+        self.conclude();
         Admission::New
     }
 
     /// Adds missing numbers to the newest gap, or begins one.
-    fn miss(&mut self, (first, last): (u64, u64), from: Timestamp, to: Timestamp) {
+    fn miss(&mut self, (first, last): (u64, u64), from: Timestamp, to: Option<Timestamp>) {
         let is_full = self.gaps.len() >= MAX_GAPS;
         if let Some(gap) = self.gaps.last_mut()
             && (gap.is_open_ended || is_full || gap.state == GapState::Open && gap.missing.len() < MAX_HOLES)
         {
             gap.missing.insert(first, last);
             gap.from = gap.from.min(from);
-            gap.to = Some(gap.to.map_or(to, |known| known.max(to)));
+            gap.to = gap.to.and_then(|known| to.map(|to| known.max(to))).or(to);
+            if std::mem::take(&mut gap.is_exhausted) {
+                gap.state = GapState::Open;
+            }
             return;
         }
         let mut gap = StoredGap::open_ended(first, from, GapReason::MissedIds);
         gap.missing.insert(first, last);
-        (gap.is_open_ended, gap.to) = (false, Some(to));
+        (gap.is_open_ended, gap.to) = (false, to);
         self.reports.push(gap.report((Some(first), Some(last))));
         self.gaps.push(gap);
     }
 
-    fn fill(&mut self, first: u64, last: u64) -> Admission {
+    fn fill(&mut self, first: u64, last: u64, at: Timestamp) -> Admission {
         let Some(gap) = self.gaps.iter_mut().find_map(|gap| gap.missing.remove(first, last).then_some(gap)) else {
             return Admission::Repeat;
         };
         gap.filled += 1;
-        self.finish_where_nothing_is_missing();
+        self.last = self.last.map(|(newest, newest_at)| (newest, newest_at.max(at)));
+        self.conclude();
         Admission::New
     }
 
-    fn finish_where_nothing_is_missing(&mut self) {
-        let Self { gaps, reports, .. } = self;
+    /// Reports the gaps of which nothing more is to be learned, and forgets them.
+    fn conclude(&mut self) {
+        let Self { gaps, reports, last, .. } = self;
         gaps.retain_mut(|gap| {
-            let is_done = gap.missing.is_empty() && !gap.is_open_ended;
-            if is_done {
-                gap.state = GapState::Filled;
-                reports.push(gap.report((Some(gap.lower_bound), None)));
+            if gap.is_open_ended {
+                return true;
             }
-            !is_done
+            if gap.missing.is_empty() {
+                gap.state = GapState::Filled;
+                gap.to = gap.to.or(last.map(|(_, at)| at));
+                reports.push(gap.report((Some(gap.lower_bound), None)));
+                return false;
+            }
+            if gap.is_exhausted && gap.to.is_some() {
+                gap.state = GapState::Unfillable;
+                reports.push(gap.report((gap.missing.first(), gap.missing.last())));
+                return false;
+            }
+            true
         });
     }
 
@@ -137,7 +156,7 @@ impl IdContinuity {
         if let Some((newest, at)) = self.last
             && heard > newest
         {
-            self.miss((newest + 1, heard), at, at);
+            self.miss((newest + 1, heard), at, None);
             self.last = Some((heard, at));
         }
     }
@@ -147,6 +166,7 @@ impl IdContinuity {
         // The next connection has its own heartbeats.
         self.heard = 0;
         match self.gaps.last_mut().filter(|gap| gap.is_open_ended) {
+            Some(gap) if gap.is_exhausted => (gap.is_exhausted, gap.state) = (false, GapState::Open),
             Some(gap) => gap.was_cut_again = gap.state == GapState::Filling,
             None => {
                 let gap = StoredGap::open_ended(newest + 1, at, reason);
@@ -184,16 +204,14 @@ impl IdContinuity {
             gap.state = GapState::Open;
             return;
         }
-        if gap.is_open_ended {
-            gap.is_open_ended = false;
-            gap.to = self.last.map(|(_, at)| at);
+        // A trade behind the last missing one says when the gap ended. Where a heartbeat has named the last missing one, the
+        // next live trade will say it.
+        let (newest, newest_at) = self.last.unzip();
+        if gap.missing.last() < newest && (gap.is_open_ended || gap.to.is_none()) {
+            (gap.is_open_ended, gap.to) = (false, newest_at);
         }
-        if !gap.missing.is_empty() {
-            gap.state = GapState::Unfillable;
-            self.reports.push(gap.report((gap.missing.first(), gap.missing.last())));
-            self.gaps.remove(at);
-        }
-        self.finish_where_nothing_is_missing();
+        gap.is_exhausted = true;
+        self.conclude();
     }
 
     pub(super) fn take_reports(&mut self) -> Vec<GapReport> {

@@ -26,8 +26,10 @@ pub struct TimeContinuity {
 
 impl TimeContinuity {
     pub(super) fn restore(Checkpoint { last_at, gaps, .. }: Checkpoint) -> Self {
-        let gaps =
-            gaps.into_iter().map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, ..gap }).collect();
+        let gaps = gaps
+            .into_iter()
+            .map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, is_exhausted: false, ..gap })
+            .collect();
         let mut restored = Self { last_at: Some(last_at), gaps, ..Self::default() };
         restored.disconnect(GapReason::Down);
         restored

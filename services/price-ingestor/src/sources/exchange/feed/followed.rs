@@ -1,6 +1,6 @@
 //! A symbol that is followed: its continuity, its state, and the filling of its gaps.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use events::{
     Price, Size, Tick, Timestamp,
@@ -8,7 +8,7 @@ use events::{
 };
 use tokio::time::Instant;
 
-use super::{FeedConfig, FeedEvent, FeedState};
+use super::{FeedConfig, FeedEvent, FeedState, Timing};
 use crate::sources::exchange::{
     adapter::Product,
     continuity::{Admission, Continuity, FillOutcome, GapReason, Missing, Origin},
@@ -17,8 +17,6 @@ use crate::sources::exchange::{
 
 /// A symbol is stale when it is silent for this many of its usual pauses, and longer than the settings say.
 const STALE_PAUSES: u32 = 50;
-/// The first and the longest wait before the trades of a gap are asked for again.
-const RETRY_WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(60));
 /// The most answers in a row that cannot be read before the gap counts as not offered.
 const MAX_UNREADABLE: u32 = 10;
 
@@ -46,8 +44,8 @@ struct Filling {
 pub(super) struct Followed {
     pub(super) product: Product,
     pub(super) continuity: Continuity,
-    /// The connections on which it is subscribed.
-    connections: BTreeSet<u64>,
+    /// The connections on which it is subscribed, and since when.
+    connections: BTreeMap<u64, Instant>,
     state: Option<FeedState>,
     filling: Option<Filling>,
     last_trade_at: Instant,
@@ -61,7 +59,7 @@ impl Followed {
         Self {
             product,
             continuity,
-            connections: BTreeSet::new(),
+            connections: BTreeMap::new(),
             state: None,
             filling: None,
             last_trade_at: Instant::now(),
@@ -111,22 +109,28 @@ impl Followed {
 
     /// Notes that a connection has subscribed it.
     pub(super) fn subscribed(&mut self, connection: u64, events: &mut Vec<FeedEvent>) {
-        self.connections.insert(connection);
+        self.connections.insert(connection, Instant::now());
         self.last_trade_at = Instant::now();
         self.change_state(FeedState::Live, events);
     }
 
-    /// Notes that a connection no longer brings its trades. Where it was the last one, a gap opens.
-    pub(super) fn unsubscribed(&mut self, connection: u64, reason: GapReason, why: &str, events: &mut Vec<FeedEvent>) {
-        let was_live = self.connections.remove(&connection);
-        if !self.connections.is_empty() {
-            return;
-        }
-        if was_live {
+    /// Notes that a connection no longer brings its trades. `alive_until` is when something was received on it last. Where no
+    /// other connection has brought the trades since then, a gap opens.
+    pub(super) fn unsubscribed(
+        &mut self,
+        connection: u64,
+        alive_until: Option<Instant>,
+        reason: GapReason,
+        why: &str,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let was_live = self.connections.remove(&connection).is_some();
+        let is_covered = self.connections.values().any(|since| alive_until.is_some_and(|until| *since <= until));
+        if was_live && !is_covered {
             self.continuity.disconnect(reason);
             self.report(events);
         }
-        if !matches!(self.state, Some(FeedState::Refused(_))) {
+        if self.connections.is_empty() && !matches!(self.state, Some(FeedState::Refused(_))) {
             self.change_state(FeedState::Reconnecting(why.to_owned()), events);
         }
     }
@@ -134,7 +138,7 @@ impl Followed {
     /// Notes that the venue refuses it.
     pub(super) fn refused(&mut self, connection: u64, why: &str, events: &mut Vec<FeedEvent>) {
         self.change_state(FeedState::Refused(why.to_owned()), events);
-        self.unsubscribed(connection, GapReason::Disconnected, why, events);
+        self.unsubscribed(connection, Some(Instant::now()), GapReason::Disconnected, why, events);
     }
 
     /// Becomes stale when the time for it has come.
@@ -196,15 +200,15 @@ impl Followed {
     }
 
     /// Notes that a gap could not be asked for. It is asked for again after a growing wait.
-    pub(super) fn fill_failed(&mut self, gap: u64, is_readable: bool, events: &mut Vec<FeedEvent>) {
+    pub(super) fn fill_failed(&mut self, gap: u64, is_readable: bool, timing: &Timing, events: &mut Vec<FeedEvent>) {
         let Some(filling) = &mut self.filling else { return };
         filling.unreadable = if is_readable { 0 } else { filling.unreadable + 1 };
         if filling.unreadable >= MAX_UNREADABLE {
             return self.filled(gap, FillOutcome::NotOffered, events);
         }
-        let (first, longest) = RETRY_WAITS;
         filling.is_running = false;
-        filling.retry_at = Instant::now() + first.saturating_mul(1 << filling.failures.min(16)).min(longest);
+        filling.retry_at =
+            Instant::now() + timing.first_wait.saturating_mul(1 << filling.failures.min(16)).min(timing.longest_wait);
         filling.failures += 1;
     }
 }

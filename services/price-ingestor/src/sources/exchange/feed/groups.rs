@@ -34,6 +34,7 @@ pub(super) struct Groups {
     attempts: Attempts,
     random: StdRng,
     next_number: u64,
+    stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
@@ -51,7 +52,17 @@ impl Groups {
         let attempts = Attempts::new(timing.first_wait, timing.longest_wait, timing.connects_per_minute);
         let random = StdRng::from_rng(&mut rand::rng());
         let config = config.clone();
-        Self { config, dialer, events, groups, attempts, random, next_number: 1, tasks: JoinSet::new() }
+        Self {
+            config,
+            dialer,
+            events,
+            groups,
+            attempts,
+            random,
+            next_number: 1,
+            stop: CancellationToken::new(),
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Connects all groups.
@@ -104,9 +115,7 @@ impl Groups {
 
     /// Leaves all connections and waits for their end. The caller goes on to receive their events meanwhile.
     pub(super) async fn leave(mut self) {
-        for running in self.groups.iter().flat_map(|group| group.current.iter().chain(&group.next)) {
-            running.leave.cancel();
-        }
+        self.stop.cancel();
         drop(self.events);
         while self.tasks.join_next().await.is_some() {}
     }
@@ -124,6 +133,7 @@ impl Groups {
             timing: self.config.timing.clone(),
             events: self.events.clone(),
             leave: leave.clone(),
+            stop: self.stop.clone(),
         };
         let start = self.attempts.next(Instant::now(), &mut self.random);
         self.tasks.spawn(connection.run(start));

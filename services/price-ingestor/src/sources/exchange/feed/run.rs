@@ -219,14 +219,14 @@ impl Feed {
             }
             Occurrence::Ending(reason) => self.groups.ending(connection, &reason),
             Occurrence::Bad(bad) => events.push(FeedEvent::BadMessage(bad)),
-            Occurrence::Ended(reason) => {
+            Occurrence::Ended { reason, heard_at } => {
                 let (gap_reason, why) = match &reason {
                     EndReason::Silent => (GapReason::Stale, "nothing was received for too long"),
                     EndReason::Lost(why) => (GapReason::Disconnected, why.as_str()),
                     EndReason::Left => (GapReason::Disconnected, "the connection was left"),
                 };
                 for followed in &mut self.followed {
-                    followed.unsubscribed(connection, gap_reason, why, events);
+                    followed.unsubscribed(connection, heard_at, gap_reason, why, events);
                 }
                 self.groups.ended(connection, &reason);
             }
@@ -271,7 +271,8 @@ impl Feed {
             PastContent::End(Err(error)) => {
                 let symbol = &followed.product.symbol;
                 warn!(venue = %self.config.venue, %symbol, error = error_chain(&error), "cannot fill a gap, retrying");
-                followed.fill_failed(gap, !matches!(error, FillError::Decode(_)), events);
+                let is_readable = !matches!(error, FillError::Decode(_));
+                followed.fill_failed(gap, is_readable, &self.config.timing, events);
             }
         }
     }

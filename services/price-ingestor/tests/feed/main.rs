@@ -1,0 +1,9 @@
+//! The feed of each venue against a server that speaks the venue's protocol, over real sockets, with faults.
+//!
+//! `SCHEDULES=500 cargo test -p price-ingestor --test feed` runs more schedules; each prints its seed when it fails, and
+//! `SEED=7` repeats one.
+
+mod market;
+mod schedules;
+mod server;
+mod venues;

@@ -1,0 +1,348 @@
+//! Random fault schedules: every trade that the server offers comes out exactly once, and every gap is reported with its true
+//! bounds and ends as it should.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use events::{Symbol, Timestamp, Venue};
+use market_data::MaxAhead;
+use platform::{Shutdown, clock};
+use price_ingestor::sources::exchange::{
+    continuity::{GapReport, GapState},
+    feed::{self, Checkpoints, FeedConfig, FeedEvent, FeedState, Timing},
+    venues::venue,
+};
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+
+use crate::{
+    market::MarketTrade,
+    server::{Command, Door, Rest, Server},
+    venues::{PROTOCOLS, Protocol, SYMBOLS},
+};
+
+/// How many schedules run without `SCHEDULES`.
+const DEFAULT_SCHEDULES: u64 = 30;
+const STEPS: u32 = 40;
+/// How long a schedule may take to become whole after its last fault.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[expect(clippy::disallowed_methods, reason = "what the command line of a test is")]
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_fails_every_trade_comes_out_once_and_every_gap_is_said() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let seeds: Vec<u64> = match variable("SEED") {
+        Some(seed) => vec![seed],
+        None => (0..variable("SCHEDULES").unwrap_or(DEFAULT_SCHEDULES)).collect(),
+    };
+    // Each schedule has a runtime of its own, so that a task that outlives it is seen.
+    let next = std::sync::Mutex::new(seeds.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.lock().expect("no panic before").next();
+                    let Some(seed) = seed else { return };
+                    let runtime =
+                        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+                    runtime.block_on(Schedule::run(seed));
+                }
+            });
+        }
+    });
+}
+
+/// What came out of a feed.
+#[derive(Default)]
+struct Output {
+    ids: BTreeMap<Symbol, Vec<u64>>,
+    reports: BTreeMap<Symbol, Vec<GapReport>>,
+    checkpoints: Checkpoints,
+    bad_messages: u64,
+    states: BTreeMap<Symbol, FeedState>,
+}
+
+impl Output {
+    fn take(&mut self, events: Vec<FeedEvent>) {
+        for event in events {
+            match event {
+                FeedEvent::Tick(tick, id) => {
+                    self.ids.entry(tick.symbol).or_default().push(id.parse().expect("a number"));
+                }
+                FeedEvent::Gap(symbol, report) => self.reports.entry(symbol).or_default().push(report),
+                FeedEvent::Checkpoint(symbol, checkpoint) => drop(self.checkpoints.insert(symbol, checkpoint)),
+                FeedEvent::BadMessage(_) => self.bad_messages += 1,
+                FeedEvent::State(symbol, state) => drop(self.states.insert(symbol, state)),
+                FeedEvent::FromTheFuture(symbol) => panic!("{symbol} from the future"),
+            }
+        }
+    }
+}
+
+/// A feed that runs.
+struct Running {
+    stop: Shutdown,
+    events: mpsc::Receiver<Vec<FeedEvent>>,
+    task: tokio::task::JoinHandle<Result<(), platform::ServiceError>>,
+}
+
+struct Schedule {
+    seed: u64,
+    random: StdRng,
+    protocol: Protocol,
+    server: Server,
+    output: Output,
+    now: i64,
+}
+
+impl Schedule {
+    async fn run(seed: u64) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let protocol = *PROTOCOLS.choose(&mut random).expect("protocols");
+        let mut tasks = JoinSet::new();
+        let server = Server::start(protocol, &mut tasks).await;
+        let now = clock::now().micros() / 1_000_000 * 1_000_000 - 3_600_000_000;
+        let mut schedule = Self { seed, random, protocol, server, output: Output::default(), now };
+        let mut running = schedule.start();
+        for _ in 0..STEPS {
+            if schedule.random.random_ratio(1, 30) {
+                schedule.stop(running).await;
+                running = schedule.start();
+            }
+            schedule.step().await;
+            let pause = Instant::now() + Duration::from_millis(schedule.random.random_range(1..25));
+            schedule.receive_until(&mut running, pause).await;
+        }
+        schedule.heal(&mut running).await;
+        schedule.stop(running).await;
+        schedule.judge();
+        tasks.shutdown().await;
+        let left = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        assert_eq!(left, 0, "seed {seed}: {left} tasks are left");
+    }
+
+    fn start(&mut self) -> Running {
+        let url = |scheme: &str, port: u16| format!("{scheme}://127.0.0.1:{port}").parse().expect("a URL");
+        let millis = Duration::from_millis;
+        let timing = Timing {
+            connect_timeout: millis(500),
+            answer_timeout: millis(300),
+            silence: millis(250),
+            max_age: self.random.random_bool(0.5).then(|| millis(300)),
+            first_wait: millis(5),
+            longest_wait: millis(50),
+            connects_per_minute: 100_000,
+            send_interval: millis(1),
+            settle: millis(self.random.random_range(5..40)),
+        };
+        let config = FeedConfig {
+            adapter: venue(self.protocol.venue()).expect("a venue"),
+            venue: Venue::parse(self.protocol.venue()).expect("a venue"),
+            symbols: SYMBOLS.map(|symbol| Symbol::parse(symbol).expect("a symbol")).to_vec(),
+            ws_url: url("ws", self.server.ws_port),
+            rest_url: url("http", self.server.rest_port),
+            rest_per_second: 1_000,
+            rest_timeout: millis(1_000),
+            stale_after: millis(100),
+            timing,
+            max_ahead: MaxAhead::DEFAULT,
+            clock: clock::now,
+        };
+        let (sender, events) = mpsc::channel(4);
+        let stop = Shutdown::new();
+        let checkpoints = self.output.checkpoints.clone();
+        let task = tokio::spawn(feed::run(config, checkpoints, sender, stop.clone()));
+        Running { stop, events, task }
+    }
+
+    async fn stop(&mut self, mut running: Running) {
+        running.stop.cancel();
+        while let Some(events) = running.events.recv().await {
+            self.output.take(events);
+        }
+        running.task.await.expect("no panic").expect("no error");
+    }
+
+    async fn receive_until(&mut self, running: &mut Running, until: Instant) {
+        while let Ok(Some(events)) = tokio::time::timeout_at(until, running.events.recv()).await {
+            self.output.take(events);
+        }
+    }
+
+    fn trades(&mut self, product: &str, count: u64) -> Vec<MarketTrade> {
+        let grain = self.protocol.grain();
+        (0..count)
+            .map(|_| {
+                self.now += self.random.random_range(1..5_000) * grain;
+                let at = self.now / grain * grain;
+                self.server.market(|market| market.trade(product, at))
+            })
+            .collect()
+    }
+
+    async fn step(&mut self) {
+        let symbol = SYMBOLS.choose(&mut self.random).expect("symbols");
+        let product = self.protocol.product(symbol);
+        match self.random.random_range(0..22) {
+            0..9 => {
+                let count = self.random.random_range(1..6);
+                let trades = self.trades(&product, count);
+                self.server.send(&product, &trades).await;
+            }
+            9 => {
+                let mut trades = self.trades(&product, 3);
+                trades.reverse();
+                for trade in trades {
+                    self.server.send(&product, &[trade]).await;
+                }
+            }
+            10 => {
+                let trades = self.trades(&product, 2);
+                self.server.send(&product, &trades).await;
+                self.server.send(&product, &trades).await;
+            }
+            // The connection loses trades.
+            11 | 12 => drop(self.trades(&product, 3)),
+            13 => {
+                // And the venue does not offer one of them.
+                let lost = self.trades(&product, 3);
+                self.server.market(|market| market.not_offered.entry(product).or_default().push(lost[1].id));
+            }
+            14 => drop(self.server.command(&Command::CutMidFrame).await),
+            15 => drop(self.server.command(&Command::Close).await),
+            16 => drop(self.server.command(&Command::Hang).await),
+            17 => {
+                let long = format!(r#"{{"type":"{}"}}"#, "x".repeat(1_000_000));
+                for text in ["{\"type\":", "", "null", "<html>", &long] {
+                    self.server.command(&Command::Text(text.to_owned())).await;
+                }
+                self.server.command(&Command::Binary(vec![0xff; 100])).await;
+            }
+            18 if self.protocol == Protocol::Binance => {
+                let shutdown = r#"{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}"#;
+                self.server.command(&Command::Text(shutdown.to_owned())).await;
+            }
+            18 | 19 => {
+                let rest = [Rest::Up, Rest::Down, Rest::TooMany, Rest::Redirect, Rest::NoJson];
+                self.server.set_rest(*rest.choose(&mut self.random).expect("some"));
+            }
+            20 => self.server.set_door(*[Door::TooMany, Door::Closed].choose(&mut self.random).expect("some")),
+            _ => {
+                self.server.set_door(Door::Open);
+                self.server.set_rest(Rest::Up);
+            }
+        }
+    }
+
+    /// Ends all faults, and waits until everything is known.
+    async fn heal(&mut self, running: &mut Running) {
+        self.server.set_door(Door::Open);
+        self.server.set_rest(Rest::Up);
+        let deadline = Instant::now() + DEADLINE;
+        let products: Vec<String> = SYMBOLS.iter().map(|symbol| self.protocol.product(symbol)).collect();
+        let mut has_traded = false;
+        let mut trade_at = Instant::now();
+        loop {
+            self.receive_until(running, Instant::now() + Duration::from_millis(10)).await;
+            let is_subscribed = products.iter().all(|product| self.server.is_subscribed(product));
+            // The market goes on: a trade that is lost with a connection is shown by the next one.
+            if is_subscribed && Instant::now() >= trade_at {
+                has_traded = true;
+                trade_at = Instant::now() + Duration::from_millis(400);
+                for product in &products {
+                    let trades = self.trades(product, 1);
+                    self.server.send(product, &trades).await;
+                }
+            }
+            if has_traded && self.unpublished().is_empty() && self.open_gaps().is_empty() {
+                return;
+            }
+            let (unpublished, open) = (self.unpublished(), self.open_gaps());
+            assert!(
+                Instant::now() < deadline,
+                "seed {}, {:?}: {unpublished:?} not published, open: {open:?}, {:?}, traded: {has_traded}, running: {}",
+                self.seed,
+                self.protocol,
+                self.output.states,
+                !running.task.is_finished()
+            );
+        }
+    }
+
+    fn published(&self, symbol: &str) -> &[u64] {
+        self.output.ids.get(&Symbol::parse(symbol).expect("a symbol")).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns the trades that the venue offers and that did not come out, from the first one on that did.
+    fn unpublished(&self) -> Vec<(&'static str, u64)> {
+        let of_symbol = |symbol: &'static str| {
+            let published: BTreeSet<u64> = self.published(symbol).iter().copied().collect();
+            let offered = self.server.market(|market| market.offered(&self.protocol.product(symbol)));
+            let first = published.first().copied().unwrap_or(u64::MAX);
+            let last = offered.last().map_or(0, |trade| trade.id);
+            let ids = offered.into_iter().map(|trade| trade.id);
+            let missing: Vec<_> =
+                ids.filter(move |id| (*id >= first || *id == last) && !published.contains(id)).collect();
+            missing.into_iter().map(move |id| (symbol, id))
+        };
+        SYMBOLS.into_iter().flat_map(of_symbol).collect()
+    }
+
+    fn open_gaps(&self) -> Vec<(Symbol, u64)> {
+        let mut open = BTreeSet::new();
+        for (symbol, reports) in &self.output.reports {
+            for report in reports {
+                let gap = (symbol.clone(), report.lower_bound);
+                match report.state {
+                    GapState::Open | GapState::Filling => drop(open.insert(gap)),
+                    GapState::Filled | GapState::Unfillable => drop(open.remove(&gap)),
+                }
+            }
+        }
+        open.into_iter().collect()
+    }
+
+    fn judge(&self) {
+        let seed = self.seed;
+        for symbol in SYMBOLS {
+            let published = self.published(symbol);
+            let once: BTreeSet<u64> = published.iter().copied().collect();
+            assert_eq!(once.len(), published.len(), "seed {seed}: a trade of {symbol} came out twice");
+            let all = self.server.market(|market| market.trades.get(&self.protocol.product(symbol)).cloned());
+            let all: BTreeMap<u64, i64> =
+                all.unwrap_or_default().into_iter().map(|trade| (trade.id, trade.at)).collect();
+            assert!(once.iter().all(|id| all.contains_key(id)), "seed {seed}: a trade that never was");
+            let reports = self.output.reports.get(&Symbol::parse(symbol).expect("a symbol"));
+            let reports = reports.map_or(&[][..], Vec::as_slice);
+            let unfillable: Vec<&GapReport> =
+                reports.iter().filter(|report| report.state == GapState::Unfillable).collect();
+            let first = once.first().copied().unwrap_or(u64::MAX);
+            for id in all.keys().filter(|id| **id > first && !once.contains(id)) {
+                let is_said =
+                    |report: &&GapReport| report.first_missing_id <= Some(*id) && report.last_missing_id >= Some(*id);
+                assert!(unfillable.iter().any(is_said), "seed {seed}: nothing says that {symbol} {id} is missing");
+            }
+            for report in reports {
+                let time = |id: u64| all.get(&id).and_then(|at| Timestamp::from_micros(*at).ok());
+                // A heartbeat may have named the trade before, which was missed too.
+                let is_seen = self.protocol != Protocol::Coinbase;
+                let before = time(report.lower_bound - 1);
+                let is_true = if is_seen { Some(report.from) == before } else { Some(report.from) <= before };
+                assert!(is_true, "seed {seed}: {report:?} after {before:?}");
+                let is_final = matches!(report.state, GapState::Unfillable | GapState::Filled);
+                assert!(!is_final || report.to >= Some(report.from), "seed {seed}: {report:?}");
+                if report.state == GapState::Unfillable {
+                    let last = report.last_missing_id.expect("ids");
+                    assert!(report.to >= time(last + 1), "seed {seed}: {report:?}");
+                    assert!(!once.contains(&report.first_missing_id.expect("ids")), "seed {seed}: {report:?}");
+                }
+            }
+        }
+    }
+}
