@@ -72,7 +72,7 @@ monitoring: tools-deploy ## regenerate the dashboards of Grafana and the alert r
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)
-	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --test recorded
+	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --test recorded --test captures
 	$(SHARED)/checks/replay
 
 test-previous: tools-test ## run the previous release's tests against this version's schema
@@ -94,6 +94,7 @@ check-cluster: ## walk the runbook on a control plane of Kubernetes (its first b
 bench: tools ## measure the rule engine, the pipeline beside a bare client, orders and reads beside bare SQL, and overload
 	cargo build --profile dist --locked -p tickbell -p benches
 	cargo bench --locked -p benches --bench rules
+	cargo bench --locked -p benches --bench decode
 	target/dist/flood --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
 	target/dist/latency
 	target/dist/settle

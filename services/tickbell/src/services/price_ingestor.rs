@@ -14,14 +14,28 @@ use crate::print::eprint;
 
 pub(super) const SERVICE: Service = Service {
     name: "price-ingestor",
-    about: "Publish ticks from the simulator, a recorded file or the coinnews API",
+    about: "Publish ticks from exchanges, the simulator, a recorded file or the coinnews API",
     flags: &[
         Flag {
             name: "source",
             setting: "price_ingestor.source",
             value: Some("SOURCE"),
-            help: "simulator, file:PATH (CSV or NDJSON, may be gzipped or zipped), - (the same on standard input) or \
-                   coinnews:URL [default: simulator]",
+            help: "simulator, file:PATH (CSV or NDJSON, may be gzipped or zipped), - (the same on standard input), \
+                   coinnews:URL, or an exchange: coinbase, coinbaseadvanced, binance, binanceus, kraken, okx, bitstamp or \
+                   bybit [default: simulator]",
+        },
+        Flag {
+            name: "symbols",
+            setting: "price_ingestor.symbols",
+            value: Some("SYMBOLS"),
+            help: "Symbols that are followed at an exchange, like BTC-USD,ETH-USD",
+        },
+        Flag {
+            name: "venue-url",
+            setting: "price_ingestor.venue_url",
+            value: Some("VENUE=WS,REST"),
+            help: "Addresses of a server that stands in for an exchange, like \
+                   coinbase=ws://127.0.0.1:9001,http://127.0.0.1:9002",
         },
         Flag {
             name: "speed",
@@ -33,7 +47,7 @@ pub(super) const SERVICE: Service = Service {
             name: "venue",
             setting: "price_ingestor.venue",
             value: Some("NAME"),
-            help: "Venue of the ticks [default: simulator, file or coinnews, by source]",
+            help: "Venue of the ticks [default: simulator, file, coinnews or the exchange, by source]",
         },
         Flag {
             name: "once",
@@ -126,7 +140,8 @@ fn run(context: Context, broker: Broker) -> Task {
             true => Some(HistoryWait::begin(&broker, &settings).await?),
             false => None,
         };
-        let (source, venue) = (settings.price_ingestor.source.to_string(), settings.price_ingestor.venue());
+        let sources: Vec<String> = settings.price_ingestor.sources().iter().map(ToString::to_string).collect();
+        let (source, venue) = (sources.join(","), settings.price_ingestor.venue());
         let max_ahead = settings.ticks.max_ahead();
         let ingest = ::price_ingestor::run(broker, check, settings.price_ingestor, max_ahead, shutdown.clone());
         let summary = ingest.await?;

@@ -28,7 +28,7 @@ pub(crate) fn read(
         return Err(SettingsError(format!("--config {}: no such file", file.display())));
     }
     let file = options.config.as_deref().unwrap_or(Path::new("tickbell.toml"));
-    let lists = &["gateway.cors_origins"];
+    let lists = &["gateway.cors_origins", "price_ingestor.sources"];
     let variables = variables(std::env::vars_os())?;
     let sources = Sources { defaults, file: Some(file), conventional, variables, flags, lists };
     let settings: Settings = load(&sources)?;

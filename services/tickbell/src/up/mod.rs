@@ -36,9 +36,15 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The arguments of the command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Arguments {
-    /// Source of the prices: simulator, file:PATH, coinnews:URL, or none [default: simulator]
+    /// Source of the prices: simulator, file:PATH, coinnews:URL, an exchange like coinbase, or none [default: simulator]
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
+    /// Symbols that are followed at an exchange, like BTC-USD,ETH-USD
+    #[arg(long, value_name = "SYMBOLS")]
+    symbols: Option<String>,
+    /// Addresses of a server that stands in for an exchange, like coinbase=ws://127.0.0.1:9001,http://127.0.0.1:9002
+    #[arg(long, value_name = "VENUE=WS,REST")]
+    venue_url: Option<String>,
     /// Address of the HTTP API [default: 127.0.0.1:8080]
     #[arg(long = "http", value_name = "ADDR")]
     http: Option<String>,
@@ -48,7 +54,12 @@ impl Arguments {
     /// Returns the settings that the arguments override.
     pub(crate) fn flags(&self) -> Vec<Pair> {
         let source = self.source.clone().filter(|_| !self.is_without_prices());
-        let given = [("price_ingestor.source", source), ("gateway.listen", self.http.clone())];
+        let given = [
+            ("price_ingestor.source", source),
+            ("price_ingestor.symbols", self.symbols.clone()),
+            ("price_ingestor.venue_url", self.venue_url.clone()),
+            ("gateway.listen", self.http.clone()),
+        ];
         given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 

@@ -40,7 +40,7 @@ pub(super) fn parse_trades<'body>(
 ) -> Result<TradePage<'body>, DecodeError> {
     let past: Vec<PastTrade> = serde_json::from_str(body)?;
     let next = match past.last() {
-        Some(last) if past.len() as u64 >= page_trades => NextPage::Cursor(last.id + 1),
+        Some(last) if past.len() as u64 >= page_trades => NextPage::Cursor(last.id.saturating_add(1)),
         _ => NextPage::End,
     };
     let trade = |PastTrade { id, price, quantity, traded_at }: PastTrade<'body>| {

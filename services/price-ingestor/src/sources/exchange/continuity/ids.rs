@@ -49,14 +49,14 @@ impl IdContinuity {
         }
         if last > newest {
             // A message that stands for several trades, of which some are published: the others are asked for one by one.
-            self.miss((newest + 1, last), newest_at, Some(at));
+            self.miss((newest.saturating_add(1), last), newest_at, Some(at));
             self.last = Some((last, at.max(newest_at)));
             return Admission::Repeat;
         }
         if last < self.start && origin == Origin::Live {
             // The messages of a new feed arrive in another order than the trades.
-            if last + 1 < self.start {
-                self.miss((last + 1, self.start - 1), at, Some(newest_at));
+            if last.saturating_add(1) < self.start {
+                self.miss((last.saturating_add(1), self.start - 1), at, Some(newest_at));
             }
             self.start = first;
             return Admission::New;
@@ -78,8 +78,8 @@ impl IdContinuity {
             // The connection will bring it: the venue's two interfaces are not equally fast.
             return Admission::Repeat;
         }
-        if first > newest + 1 {
-            self.miss((newest + 1, first - 1), newest_at, Some(at));
+        if first > newest.saturating_add(1) {
+            self.miss((newest.saturating_add(1), first - 1), newest_at, Some(at));
         }
         match origin {
             Origin::Rest => {
@@ -156,7 +156,7 @@ impl IdContinuity {
         if let Some((newest, at)) = self.last
             && heard > newest
         {
-            self.miss((newest + 1, heard), at, None);
+            self.miss((newest.saturating_add(1), heard), at, None);
             self.last = Some((heard, at));
         }
     }
@@ -169,8 +169,8 @@ impl IdContinuity {
             Some(gap) if gap.is_exhausted => (gap.is_exhausted, gap.state) = (false, GapState::Open),
             Some(gap) => gap.was_cut_again = gap.state == GapState::Filling,
             None => {
-                let gap = StoredGap::open_ended(newest + 1, at, reason);
-                self.reports.push(gap.report((Some(newest + 1), None)));
+                let gap = StoredGap::open_ended(newest.saturating_add(1), at, reason);
+                self.reports.push(gap.report((Some(newest.saturating_add(1)), None)));
                 self.gaps.push(gap);
             }
         }

@@ -63,7 +63,7 @@ pub(super) fn trade(message: Trade<'_>) -> Result<VenueTrade<'_>, DecodeError> {
     let last = id_text("tradeId", &trade_id)?;
     let fills = if count.is_empty() { 1 } else { id_text("count", &count)? };
     let first = match fills {
-        1..=MAX_COUNT if fills <= last + 1 => last - (fills - 1),
+        1..=MAX_COUNT if fills <= last.saturating_add(1) => last - (fills - 1),
         _ => return Err(DecodeError::value("count", &count, "must be at least 1 and no more than its tradeId")),
     };
     let (id, at) = (TradeId::Numbers { first, last }, unix_text("ts", &ts, 1_000)?);
