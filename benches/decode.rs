@@ -133,16 +133,16 @@ fn compare(name: &str, file: &'static str, is_bare: fn(&str) -> bool) {
 }
 
 fn main() {
-    compare(
-        "coinbase",
-        include_str!("../services/price-ingestor/testdata/coinbase/live.ndjson"),
-        parses::<CoinbaseTrade>,
-    );
-    compare(
-        "binance",
-        include_str!("../services/price-ingestor/testdata/binance/live.ndjson"),
-        parses::<BinanceMessage>,
-    );
-    compare("kraken", include_str!("../services/price-ingestor/testdata/kraken/live.ndjson"), parses::<KrakenMessage>);
-    compare("okx", include_str!("../services/price-ingestor/testdata/okx/live.ndjson"), parses::<OkxMessage>);
+    compare("coinbase", include_str!("../services/price-ingestor/testdata/coinbase/live.ndjson"), |text| {
+        parses::<CoinbaseTrade>(text)
+    });
+    compare("binance", include_str!("../services/price-ingestor/testdata/binance/live.ndjson"), |text| {
+        parses::<BinanceMessage>(text)
+    });
+    compare("kraken", include_str!("../services/price-ingestor/testdata/kraken/live.ndjson"), |text| {
+        parses::<KrakenMessage>(text)
+    });
+    compare("okx", include_str!("../services/price-ingestor/testdata/okx/live.ndjson"), |text| {
+        parses::<OkxMessage>(text)
+    });
 }

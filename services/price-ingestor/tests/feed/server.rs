@@ -78,7 +78,7 @@ struct State {
     rest: Option<Rest>,
 }
 
-/// The server.
+/// A server of one protocol.
 #[derive(Clone)]
 pub(crate) struct Server {
     protocol: Protocol,

@@ -48,7 +48,7 @@ pub trait Adapter: Send + Sync {
 /// Whether products are added to a connection or removed from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Subscribe.
+    /// Products are added to the connection.
     Subscribe,
     /// End the subscription.
     Unsubscribe,
@@ -59,7 +59,7 @@ pub enum Action {
 pub struct Request {
     /// The number of the request, which some venues repeat in their answers.
     pub number: u64,
-    /// The message.
+    /// The message as it is sent.
     pub text: String,
     /// The products whose subscription the venue confirms after it. Empty where no trades depend on the request.
     pub products: Vec<String>,
@@ -72,7 +72,7 @@ pub struct Product {
     pub name: String,
     /// The name in the paths of the REST API.
     pub rest_name: String,
-    /// Our symbol.
+    /// The symbol that we give it.
     pub symbol: Symbol,
 }
 
@@ -98,7 +98,7 @@ pub struct Window {
 pub struct TradePage<'body> {
     /// The trades, oldest first.
     pub trades: Vec<VenueTrade<'body>>,
-    /// What follows.
+    /// Where the next page begins.
     pub next: NextPage,
 }
 
@@ -144,7 +144,7 @@ pub struct Profile {
     pub ws_url: &'static str,
     /// The base address of the REST API.
     pub rest_url: &'static str,
-    /// How trades are numbered.
+    /// Whether a missing number is a missing trade.
     pub trade_ids: TradeIds,
     /// The most products of one connection.
     pub max_products: usize,

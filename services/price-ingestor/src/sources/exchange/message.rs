@@ -15,7 +15,7 @@ pub struct VenueTrade<'frame> {
     pub product: Cow<'frame, str>,
     /// The id of the trade.
     pub id: TradeId<'frame>,
-    /// The price.
+    /// The price of one unit.
     pub price: Price,
     /// The traded size.
     pub size: Size,
@@ -46,7 +46,7 @@ impl VenueTrade<'_> {
 /// The id that a venue gives to a trade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TradeId<'frame> {
-    /// Consecutive numbers. A venue may merge several fills into one message: it stands for all numbers of the range.
+    /// Consecutive numbers count the trades. A venue may merge several fills into one message: it stands for all numbers of the range.
     Numbers {
         /// The first of the numbers.
         first: u64,
@@ -73,7 +73,7 @@ impl fmt::Display for TradeId<'_> {
     }
 }
 
-/// What a frame says.
+/// What one frame of the venue says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'frame> {
     /// It carries trades that happened just now, oldest first.
@@ -97,7 +97,7 @@ pub enum Message<'frame> {
 /// The last trade of a product, as a heartbeat names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastTrade<'frame> {
-    /// The product.
+    /// The product that the heartbeat is about.
     pub product: Cow<'frame, str>,
     /// The number of its last trade.
     pub id: u64,
@@ -110,7 +110,7 @@ pub struct Refusal<'frame> {
     pub product: Option<Cow<'frame, str>>,
     /// The number of the request, where the venue repeats it.
     pub request: Option<u64>,
-    /// The reason.
+    /// The reason in the words of the venue.
     pub reason: Cow<'frame, str>,
 }
 

@@ -5,7 +5,7 @@ use super::{
     coinbase_advanced::CoinbaseAdvanced, kraken::Kraken, okx::Okx,
 };
 
-/// All venues.
+/// All venues that are known.
 pub const VENUES: [&dyn Adapter; 8] =
     [&Coinbase, &CoinbaseAdvanced, &Binance::COM, &Binance::US, &Kraken, &Okx, &Bitstamp, &Bybit];
 

@@ -55,7 +55,7 @@ pub(super) struct AggTrade<'frame> {
     pub(super) traded_at: i64,
 }
 
-/// `exchangeInfo`.
+/// The answer `exchangeInfo`, which lists all symbols.
 #[derive(Deserialize)]
 pub(super) struct ExchangeInfo<'body> {
     #[serde(borrow)]

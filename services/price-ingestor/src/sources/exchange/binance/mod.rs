@@ -24,9 +24,9 @@ pub(super) struct Binance {
 }
 
 impl Binance {
-    /// Binance.
+    /// The exchange of binance.com.
     pub(super) const COM: Self = Self { profile: &COM };
-    /// Binance.US.
+    /// The exchange of binance.us.
     pub(super) const US: Self = Self { profile: &US };
 }
 

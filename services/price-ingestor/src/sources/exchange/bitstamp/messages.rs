@@ -25,7 +25,7 @@ pub(super) struct Push<'frame> {
     pub(super) data: Trade<'frame>,
 }
 
-/// A trade. `price` and `amount` are floats; their texts are exact.
+/// A trade, whose exact amounts are the texts.
 #[derive(Deserialize)]
 pub(super) struct Trade<'frame> {
     pub(super) id: u64,
@@ -37,7 +37,7 @@ pub(super) struct Trade<'frame> {
     pub(super) microtimestamp: Cow<'frame, str>,
 }
 
-/// An error.
+/// An error, as `bts:error` carries it.
 #[derive(Deserialize)]
 pub(super) struct Failure {
     #[serde(default)]

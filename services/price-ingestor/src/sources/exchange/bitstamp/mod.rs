@@ -17,7 +17,7 @@ use super::{
     message::{DecodeError, Message, VenueTrade},
 };
 
-/// Bitstamp.
+/// Speaks the protocol of Bitstamp.
 pub(super) struct Bitstamp;
 
 const PROFILE: Profile = Profile {

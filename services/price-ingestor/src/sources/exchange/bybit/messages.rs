@@ -26,7 +26,7 @@ pub(super) struct Push<'frame> {
     pub(super) data: Vec<Trade<'frame>>,
 }
 
-/// A trade.
+/// A trade, with one letter for each field.
 #[derive(Deserialize)]
 pub(super) struct Trade<'frame> {
     #[serde(rename = "s", borrow)]

@@ -17,7 +17,7 @@ use super::{
     message::{DecodeError, Message, VenueTrade},
 };
 
-/// Bybit, spot.
+/// Speaks the protocol of Bybit for spot markets.
 pub(super) struct Bybit;
 
 const PROFILE: Profile = Profile {

@@ -52,7 +52,7 @@ pub(super) struct Channel<'frame> {
     pub(super) product_ids: Vec<Text<'frame>>,
 }
 
-/// `error`.
+/// The message `error`, which refuses a whole request.
 #[derive(Deserialize)]
 pub(super) struct Failure<'frame> {
     #[serde(borrow)]

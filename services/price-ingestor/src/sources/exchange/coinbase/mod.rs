@@ -16,7 +16,7 @@ use super::{
     message::{DecodeError, Message, VenueTrade},
 };
 
-/// Coinbase Exchange.
+/// Speaks the protocol of Coinbase Exchange.
 pub(super) struct Coinbase;
 
 const PROFILE: Profile = Profile {

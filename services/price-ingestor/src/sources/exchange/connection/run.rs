@@ -43,7 +43,7 @@ pub(crate) enum EndReason {
 pub(crate) struct ConnectionEvent {
     /// The number of the connection, which no other one of the process has.
     pub(crate) connection: u64,
-    /// What happened.
+    /// What the connection has to say.
     pub(crate) occurrence: Occurrence,
 }
 
@@ -56,12 +56,12 @@ pub(crate) enum Occurrence {
     Settled,
     /// A product is refused.
     Refused(RefusedProduct),
-    /// Trades.
+    /// Trades of one message have arrived, oldest first.
     Trades(Vec<LiveTrade>),
     /// The number of the last trade of a product.
     LastTrade { product: String, id: u64 },
     /// The venue announces the end, or the connection is about to be too old.
-    Ending(String),
+    EndAnnounced(String),
     /// A message did not parse. Only some of them are passed on.
     Bad(Option<BadMessage>),
     /// It has ended. `heard_at` is when something was received last, where it was ever open.
@@ -93,7 +93,7 @@ impl LiveTrade {
     }
 }
 
-/// One connection.
+/// One connection, before it is made.
 pub(crate) struct Connection {
     pub(crate) number: u64,
     pub(crate) adapter: &'static dyn Adapter,
@@ -232,7 +232,7 @@ impl<'connection> Reader<'connection> {
         }
         if self.old_at.is_some_and(|at| now >= at) {
             self.old_at = None;
-            self.connection.send(Occurrence::Ending("it is as old as the venue allows".to_owned())).await?;
+            self.connection.send(Occurrence::EndAnnounced("it is as old as the venue allows".to_owned())).await?;
         }
         Ok(())
     }
@@ -301,7 +301,7 @@ impl<'connection> Reader<'connection> {
                 let refused = self.subscriptions.refuse(&refusal);
                 return self.refuse(refused).await;
             }
-            Message::Closing(reason) => Occurrence::Ending(reason.into_owned()),
+            Message::Closing(reason) => Occurrence::EndAnnounced(reason.into_owned()),
             Message::Heartbeat(None) | Message::Skipped => return Ok(()),
         };
         self.connection.send(occurrence).await

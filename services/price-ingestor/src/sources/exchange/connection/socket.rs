@@ -47,7 +47,7 @@ pub(crate) enum ConnectError {
     Timeout(Duration),
 }
 
-/// Makes connections. It reads the certificate authorities of the machine once.
+/// Makes connections to one venue. It reads the certificate authorities of the machine once.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     tls: Option<TlsConnector>,
@@ -62,7 +62,7 @@ impl Dialer {
         Ok(Self { tls, timeout, max_frame_bytes })
     }
 
-    /// Connects. Redirects are not followed: a venue's address is in the settings.
+    /// Opens a WebSocket. Redirects are not followed: a venue's address is in the settings.
     pub(crate) async fn connect(&self, url: &Url) -> Result<Socket, ConnectError> {
         timeout(self.timeout, self.handshake(url)).await.map_err(|_| ConnectError::Timeout(self.timeout))?
     }

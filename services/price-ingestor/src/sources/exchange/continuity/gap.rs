@@ -46,9 +46,9 @@ pub struct GapReport {
     pub first_missing_id: Option<u64>,
     /// The last missing id; none where it is not known yet.
     pub last_missing_id: Option<u64>,
-    /// The reason.
+    /// The reason why trades were missed.
     pub reason: GapReason,
-    /// The state.
+    /// The state that it has now.
     pub state: GapState,
     /// The number of trades that were filled in.
     pub filled: u64,
@@ -67,9 +67,9 @@ pub struct StoredGap {
     pub missing: Ranges,
     /// Whether nobody listens, or nobody has since, so that its end is not known.
     pub is_open_ended: bool,
-    /// The reason.
+    /// The reason why trades were missed.
     pub reason: GapReason,
-    /// The state.
+    /// The state that it has now.
     pub state: GapState,
     /// Whether the connection was lost again while it was being filled.
     #[serde(default)]

@@ -13,7 +13,7 @@ const MAX_HOLES: usize = 1_000;
 /// The most gaps of one symbol at a time. Beyond them the newest one grows.
 const MAX_GAPS: usize = 1_000;
 
-/// See [`super::Continuity`].
+/// The continuity of one symbol whose trades are numbered.
 #[derive(Debug, Clone, Default)]
 pub struct IdContinuity {
     /// The first number that this process has seen; 0 after a restart, when everything before is settled.

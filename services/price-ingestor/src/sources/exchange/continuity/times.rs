@@ -12,7 +12,7 @@ use super::{
 /// The number of ids by which repeats are recognised.
 const MAX_RECENT: usize = 20_000;
 
-/// See [`super::Continuity`].
+/// The continuity of one symbol whose trades have names.
 #[derive(Debug, Clone, Default)]
 pub struct TimeContinuity {
     last_at: Option<Timestamp>,

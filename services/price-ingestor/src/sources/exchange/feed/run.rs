@@ -35,13 +35,13 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_PRODUCTS_WAIT: Duration = Duration::from_secs(30);
 
 /// Something about the gap of a symbol.
-struct Past {
+struct FillProgress {
     followed: usize,
     gap: u64,
-    content: PastContent,
+    content: FillContent,
 }
 
-enum PastContent {
+enum FillContent {
     Trades(Vec<PastTrade>),
     End(Result<FillOutcome, FillError>),
 }
@@ -133,7 +133,7 @@ struct Feed {
     followed: Vec<Followed>,
     by_name: BTreeMap<String, usize>,
     groups: Groups,
-    past_sender: mpsc::Sender<Past>,
+    past_sender: mpsc::Sender<FillProgress>,
     fills: JoinSet<()>,
 }
 
@@ -142,7 +142,7 @@ impl Feed {
         mut self,
         mut events: Vec<FeedEvent>,
         mut connection_events: mpsc::Receiver<ConnectionEvent>,
-        mut past: mpsc::Receiver<Past>,
+        mut past: mpsc::Receiver<FillProgress>,
         out: &mpsc::Sender<Vec<FeedEvent>>,
         shutdown: &Shutdown,
     ) {
@@ -217,7 +217,7 @@ impl Feed {
                     self.followed[*at].refused(connection, &refused.reason, events);
                 }
             }
-            Occurrence::Ending(reason) => self.groups.ending(connection, &reason),
+            Occurrence::EndAnnounced(reason) => self.groups.ending(connection, &reason),
             Occurrence::Bad(bad) => events.push(FeedEvent::BadMessage(bad)),
             Occurrence::Ended { reason, heard_at } => {
                 let (gap_reason, why) = match &reason {
@@ -253,22 +253,22 @@ impl Feed {
         }
     }
 
-    fn on_past(&mut self, Past { followed, gap, content }: Past, events: &mut Vec<FeedEvent>) {
+    fn on_past(&mut self, FillProgress { followed, gap, content }: FillProgress, events: &mut Vec<FeedEvent>) {
         let Some(followed) = self.followed.get_mut(followed) else { return };
         match content {
-            PastContent::Trades(trades) => {
+            FillContent::Trades(trades) => {
                 for PastTrade { id, price, size, at, .. } in &trades {
                     let (origin, source) = (Origin::Rest, TickSource::Backfill);
                     let trade = Trade { id, price: *price, size: *size, at: *at, origin, source };
                     followed.admit(&trade, &self.config, events);
                 }
             }
-            PastContent::End(Ok(outcome)) => followed.filled(gap, outcome, events),
-            PastContent::End(Err(FillError::Rest(error))) if error.is_final() => {
+            FillContent::End(Ok(outcome)) => followed.filled(gap, outcome, events),
+            FillContent::End(Err(FillError::Rest(error))) if error.is_final() => {
                 warn!(venue = %self.config.venue, symbol = %followed.product.symbol, error = error_chain(&error), "a gap cannot be filled");
                 followed.filled(gap, FillOutcome::NotOffered, events);
             }
-            PastContent::End(Err(error)) => {
+            FillContent::End(Err(error)) => {
                 let symbol = &followed.product.symbol;
                 warn!(venue = %self.config.venue, %symbol, error = error_chain(&error), "cannot fill a gap, retrying");
                 let is_readable = !matches!(error, FillError::Decode(_));
@@ -284,7 +284,7 @@ struct Fill {
     client: Arc<RestClient>,
     config: FeedConfig,
     product: Product,
-    sender: mpsc::Sender<Past>,
+    sender: mpsc::Sender<FillProgress>,
 }
 
 impl Fill {
@@ -294,13 +294,13 @@ impl Fill {
         let mut pages = Pages::new(&client, config.adapter, &product, missing, (config.clock)());
         loop {
             let content = match pages.next().await {
-                Ok(Ok(trades)) => PastContent::Trades(trades),
-                Ok(Err(outcome)) => PastContent::End(Ok(outcome)),
-                Err(error) => PastContent::End(Err(error)),
+                Ok(Ok(trades)) => FillContent::Trades(trades),
+                Ok(Err(outcome)) => FillContent::End(Ok(outcome)),
+                Err(error) => FillContent::End(Err(error)),
             };
-            let is_last = matches!(content, PastContent::End(_));
+            let is_last = matches!(content, FillContent::End(_));
             // The receiver is gone only where the feed has ended.
-            if sender.send(Past { followed, gap, content }).await.is_err() || is_last {
+            if sender.send(FillProgress { followed, gap, content }).await.is_err() || is_last {
                 return;
             }
         }

@@ -45,7 +45,7 @@ pub(super) struct Trades<'frame> {
     pub(super) data: Vec<Trade<'frame>>,
 }
 
-/// A trade. `side` and `ord_type` are not used.
+/// A trade of the channel.
 #[derive(Deserialize)]
 pub(super) struct Trade<'frame> {
     #[serde(borrow)]

@@ -17,7 +17,7 @@ use super::{
     message::{DecodeError, Message, VenueTrade},
 };
 
-/// Kraken.
+/// Speaks the protocol of Kraken.
 pub(super) struct Kraken;
 
 const PROFILE: Profile = Profile {

@@ -17,7 +17,7 @@ use super::{
     message::{DecodeError, Message, VenueTrade},
 };
 
-/// OKX.
+/// Speaks the protocol of OKX.
 pub(super) struct Okx;
 
 const PROFILE: Profile = Profile {
