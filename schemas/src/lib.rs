@@ -18,6 +18,7 @@ pub use events::{
     candle::{self, CandleClosed},
     dead_letter::{self, DeadLetter},
     delivery::{self, Channel, DeliveryUpdated, Outcome, Target},
+    feed::{self, FeedGap},
     order::{self, DepositRequested, OrderCancelRequested, OrderPlaced},
     order_request::{self, OrderRequest, Side},
     rule::{self, Baseline, Condition, Direction, Notify, Repeat, Rule, RuleChanged, RuleStatus},

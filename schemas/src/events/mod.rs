@@ -4,6 +4,7 @@ pub mod alert;
 pub mod candle;
 pub mod dead_letter;
 pub mod delivery;
+pub mod feed;
 pub mod order;
 pub mod order_request;
 pub mod rule;

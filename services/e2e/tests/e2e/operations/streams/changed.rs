@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 /// How long a program may take that ends by itself.
 const END: Duration = Duration::from_secs(20);
-const STREAMS: [&str; 9] = ["TICKS", "CANDLES", "RULES", "ALERTS", "ORDERS", "TRADES", "USERS", "DELIVERIES", "DLQ"];
+const STREAMS: [&str; 10] =
+    ["TICKS", "CANDLES", "FEEDS", "RULES", "ALERTS", "ORDERS", "TRADES", "USERS", "DELIVERIES", "DLQ"];
 /// The services with a stream that each of them uses.
 const SERVICES: [(&str, &str); 6] = [
     ("price-ingestor", "TICKS"),

@@ -75,7 +75,7 @@ async fn up_creates_again_what_was_deleted() {
             system.request_broker(&format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}"));
         }
     }
-    for stream in ["DELIVERIES", "DLQ"] {
+    for stream in ["DELIVERIES", "DLQ", "FEEDS"] {
         system.request_broker(&format!("$JS.API.STREAM.DELETE.{stream}"));
     }
     system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:00", "101"))]).await;
