@@ -10,7 +10,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('tickbell/roles', 0));
 DO $roles$
 DECLARE
     service_roles CONSTANT text[] := ARRAY['tickbell_alert_engine', 'tickbell_gateway', 'tickbell_history_writer',
-                                           'tickbell_notifier', 'tickbell_operator', 'tickbell_trade_settler'];
+                                           'tickbell_notifier', 'tickbell_operator', 'tickbell_price_ingestor',
+                                           'tickbell_trade_settler'];
     name text;
     grant_text text;
 BEGIN
@@ -52,6 +53,18 @@ BEGIN
         -- Publishes again what the broker has lost, and says whether mail goes out; no address.
         'SELECT ON consumer_positions, channel_states TO tickbell_gateway',
         'SELECT (status, next_attempt_at) ON deliveries TO tickbell_gateway',
+
+        -- Which symbols are followed at exchanges, and how that goes.
+        'SELECT, INSERT, UPDATE, DELETE ON feeds TO tickbell_gateway',
+        'SELECT, UPDATE (revision) ON feed_venues TO tickbell_gateway',
+        'SELECT ON feed_states, feed_gaps TO tickbell_gateway',
+
+        -- Publishes prices, and keeps what it has missed of them.
+        'SELECT, INSERT ON feeds TO tickbell_price_ingestor',
+        'SELECT, INSERT, UPDATE ON feed_venues TO tickbell_price_ingestor',
+        'SELECT, INSERT, UPDATE, DELETE ON feed_states, feed_gaps TO tickbell_price_ingestor',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_price_ingestor',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_price_ingestor',
 
         -- Judges.
         'SELECT ON rules TO tickbell_alert_engine',
@@ -98,6 +111,10 @@ BEGIN
         -- `tickbell status` and `doctor`: how far everything is.
         'SELECT ON consumer_positions, leases, outbox, deliveries, delivery_attempts, channel_states, dead_letters '
             'TO tickbell_operator',
+        -- `tickbell feeds`.
+        'SELECT, INSERT, UPDATE, DELETE ON feeds TO tickbell_operator',
+        'SELECT, UPDATE (revision) ON feed_venues TO tickbell_operator',
+        'SELECT ON feed_states, feed_gaps TO tickbell_operator',
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states, instruments, ticks, '
@@ -134,7 +151,7 @@ DROP POLICY IF EXISTS own_rows ON dead_letters;
 CREATE POLICY own_rows ON consumer_positions
     USING (consumer = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
            OR consumer LIKE replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-%');
--- The gateways that relay hold the lease gateway-outbox.
+-- The gateways that relay hold the lease gateway-outbox, and price-ingestors one for each venue.
 CREATE POLICY own_rows ON leases
     USING (service = replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-')
            OR service LIKE replace(substring(current_user FROM 'tickbell_(.*)'), '_', '-') || '-%');

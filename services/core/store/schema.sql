@@ -429,6 +429,73 @@ CREATE TABLE public.dropped_tick_months (
 
 COMMENT ON TABLE public.dropped_tick_months IS 'The months whose partition of ticks was dropped. Their ticks are in the candles, and a repeat of one could no longer be recognised: the history-writer takes none of such a month.';
 
+CREATE TABLE public.feed_gaps (
+    venue text NOT NULL COLLATE pg_catalog."C",
+    symbol text NOT NULL COLLATE pg_catalog."C",
+    lower_bound bigint NOT NULL,
+    revision integer DEFAULT 1 NOT NULL,
+    bounds text NOT NULL,
+    gap_from timestamp with time zone NOT NULL,
+    gap_to timestamp with time zone,
+    first_missing_id bigint,
+    last_missing_id bigint,
+    reason text NOT NULL,
+    state text NOT NULL,
+    filled bigint DEFAULT 0 NOT NULL,
+    document jsonb,
+    CONSTRAINT feed_gaps_bounds_check CHECK ((bounds = ANY (ARRAY['ids'::text, 'times'::text]))),
+    CONSTRAINT feed_gaps_reason_check CHECK ((reason = ANY (ARRAY['disconnected'::text, 'stale'::text, 'missed_ids'::text, 'down'::text]))),
+    CONSTRAINT feed_gaps_state_check CHECK ((state = ANY (ARRAY['open'::text, 'filling'::text, 'filled'::text, 'unfillable'::text])))
+);
+
+COMMENT ON TABLE public.feed_gaps IS 'Trades that were missed, and what became of them.';
+
+COMMENT ON COLUMN public.feed_gaps.lower_bound IS 'What the gap begins with: the first id that is missing or, where ids say nothing, a time in microseconds since 1970.';
+
+COMMENT ON COLUMN public.feed_gaps.revision IS 'Counts the reports that were published about the gap.';
+
+COMMENT ON COLUMN public.feed_gaps.document IS 'What the price-ingestor needs to go on with the gap after a restart; null once the gap is final.';
+
+CREATE TABLE public.feed_states (
+    venue text NOT NULL COLLATE pg_catalog."C",
+    symbol text NOT NULL COLLATE pg_catalog."C",
+    state text DEFAULT 'starting'::text NOT NULL,
+    detail text,
+    trades_per_minute bigint DEFAULT 0 NOT NULL,
+    last_id bigint,
+    last_at timestamp with time zone,
+    CONSTRAINT feed_states_state_check CHECK ((state = ANY (ARRAY['starting'::text, 'live'::text, 'stale'::text, 'reconnecting'::text, 'refused'::text])))
+);
+
+COMMENT ON TABLE public.feed_states IS 'How each feed is, and how far it was published. It is written after the ticks are acknowledged, so that it lags and never leads: what is fetched again is a repeat.';
+
+COMMENT ON COLUMN public.feed_states.detail IS 'Why the feed is not live, in the words of the exchange where it refuses the symbol.';
+
+COMMENT ON COLUMN public.feed_states.last_id IS 'The last id that was published or is in a gap; null where the ids of the exchange say nothing about what was missed. last_at is the time of the last trade.';
+
+CREATE TABLE public.feed_venues (
+    venue text NOT NULL COLLATE pg_catalog."C",
+    revision bigint DEFAULT 0 NOT NULL,
+    symbols text[] DEFAULT '{}'::text[] NOT NULL COLLATE pg_catalog."C",
+    reported_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.feed_venues IS 'The exchanges that price-ingestors follow. The settings name the symbols when the row is made; from then on table feeds says which are followed.';
+
+COMMENT ON COLUMN public.feed_venues.revision IS 'Counts the changes of the feeds of the exchange.';
+
+COMMENT ON COLUMN public.feed_venues.symbols IS 'What the exchange lists, in our spelling and sorted.';
+
+COMMENT ON COLUMN public.feed_venues.reported_at IS 'When the price-ingestor that follows it has saved the state of its feeds.';
+
+CREATE TABLE public.feeds (
+    venue text NOT NULL COLLATE pg_catalog."C",
+    symbol text NOT NULL COLLATE pg_catalog."C",
+    is_paused boolean DEFAULT false NOT NULL
+);
+
+COMMENT ON TABLE public.feeds IS 'The symbols that are followed at each exchange, as operators want it.';
+
 CREATE TABLE public.firings (
     rule_id uuid NOT NULL,
     number bigint NOT NULL,
@@ -902,6 +969,18 @@ ALTER TABLE ONLY public.deposits
 ALTER TABLE ONLY public.dropped_tick_months
     ADD CONSTRAINT dropped_tick_months_pkey PRIMARY KEY (first_day);
 
+ALTER TABLE ONLY public.feed_gaps
+    ADD CONSTRAINT feed_gaps_pkey PRIMARY KEY (venue, symbol, lower_bound);
+
+ALTER TABLE ONLY public.feed_states
+    ADD CONSTRAINT feed_states_pkey PRIMARY KEY (venue, symbol);
+
+ALTER TABLE ONLY public.feed_venues
+    ADD CONSTRAINT feed_venues_pkey PRIMARY KEY (venue);
+
+ALTER TABLE ONLY public.feeds
+    ADD CONSTRAINT feeds_pkey PRIMARY KEY (venue, symbol);
+
 ALTER TABLE ONLY public.firings
     ADD CONSTRAINT firings_pkey PRIMARY KEY (rule_id, number);
 
@@ -990,6 +1069,10 @@ CREATE INDEX deliveries_unsent ON public.deliveries USING btree (status) WHERE (
 
 CREATE INDEX deliveries_waiting_for_server ON public.deliveries USING btree (waits_for_server) WHERE (waits_for_server IS NOT NULL);
 
+CREATE INDEX feed_gaps_open ON public.feed_gaps USING btree (venue, symbol) WHERE (state = ANY (ARRAY['open'::text, 'filling'::text]));
+
+CREATE INDEX feed_gaps_symbol ON public.feed_gaps USING btree (symbol, venue, gap_from);
+
 CREATE UNIQUE INDEX instruments_primary ON public.instruments USING btree (symbol) WHERE is_primary;
 
 CREATE INDEX login_attempts_last ON public.login_attempts USING btree (last_failed_at);
@@ -1077,6 +1160,9 @@ ALTER TABLE ONLY public.delivery_attempts
 
 ALTER TABLE ONLY public.deposits
     ADD CONSTRAINT deposits_asset_fkey FOREIGN KEY (asset) REFERENCES public.assets(code);
+
+ALTER TABLE ONLY public.feeds
+    ADD CONSTRAINT feeds_venue_fkey FOREIGN KEY (venue) REFERENCES public.feed_venues(venue);
 
 ALTER TABLE ONLY public.firings
     ADD CONSTRAINT firings_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES public.rules(id);

@@ -6,6 +6,7 @@
 pub mod candles;
 pub mod coinnews;
 mod month;
+mod near_symbols;
 pub mod random_walk;
 pub mod recording;
 pub mod replay_pacing;
@@ -14,6 +15,7 @@ mod ticks;
 mod volume;
 
 pub use month::Month;
+pub use near_symbols::near_symbols;
 pub use random_walk::{InitialPrices, PriceBand};
 pub use recording::{LineError, ReadOptions, RecordedTrade, Recording, RecordingError, RecordingLine, ShapeError};
 pub use replay_pacing::{ReplayClock, ReplaySpeed};

@@ -185,6 +185,69 @@ BEGIN
     EXECUTE format('DROP TABLE public.%I', to_char(first_day, '"ticks_"YYYY_MM'));
 END $$;
 
+-- Feeds of exchanges ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE feed_venues (
+    venue       text        PRIMARY KEY COLLATE "C",
+    revision    bigint      NOT NULL DEFAULT 0,
+    symbols     text[]      NOT NULL DEFAULT '{}' COLLATE "C",
+    reported_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE feed_venues IS
+    'The exchanges that price-ingestors follow. The settings name the symbols when the row is made; from then on table feeds says which are followed.';
+COMMENT ON COLUMN feed_venues.revision IS 'Counts the changes of the feeds of the exchange.';
+COMMENT ON COLUMN feed_venues.symbols IS 'What the exchange lists, in our spelling and sorted.';
+COMMENT ON COLUMN feed_venues.reported_at IS 'When the price-ingestor that follows it has saved the state of its feeds.';
+
+CREATE TABLE feeds (
+    venue     text    NOT NULL COLLATE "C" REFERENCES feed_venues,
+    symbol    text    NOT NULL COLLATE "C",
+    is_paused boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (venue, symbol)
+);
+COMMENT ON TABLE feeds IS 'The symbols that are followed at each exchange, as operators want it.';
+
+CREATE TABLE feed_states (
+    venue             text        NOT NULL COLLATE "C",
+    symbol            text        NOT NULL COLLATE "C",
+    state             text        NOT NULL DEFAULT 'starting'
+                      CHECK (state IN ('starting', 'live', 'stale', 'reconnecting', 'refused')),
+    detail            text,
+    trades_per_minute bigint      NOT NULL DEFAULT 0,
+    last_id           bigint,
+    last_at           timestamptz,
+    PRIMARY KEY (venue, symbol)
+);
+COMMENT ON TABLE feed_states IS
+    'How each feed is, and how far it was published. It is written after the ticks are acknowledged, so that it lags and never leads: what is fetched again is a repeat.';
+COMMENT ON COLUMN feed_states.detail IS 'Why the feed is not live, in the words of the exchange where it refuses the symbol.';
+COMMENT ON COLUMN feed_states.last_id IS
+    'The last id that was published or is in a gap; null where the ids of the exchange say nothing about what was missed. last_at is the time of the last trade.';
+
+CREATE TABLE feed_gaps (
+    venue            text        NOT NULL COLLATE "C",
+    symbol           text        NOT NULL COLLATE "C",
+    lower_bound      bigint      NOT NULL,
+    revision         integer     NOT NULL DEFAULT 1,
+    bounds           text        NOT NULL CHECK (bounds IN ('ids', 'times')),
+    gap_from         timestamptz NOT NULL,
+    gap_to           timestamptz,
+    first_missing_id bigint,
+    last_missing_id  bigint,
+    reason           text        NOT NULL CHECK (reason IN ('disconnected', 'stale', 'missed_ids', 'down')),
+    state            text        NOT NULL CHECK (state IN ('open', 'filling', 'filled', 'unfillable')),
+    filled           bigint      NOT NULL DEFAULT 0,
+    document         jsonb,
+    PRIMARY KEY (venue, symbol, lower_bound)
+);
+CREATE INDEX feed_gaps_open ON feed_gaps (venue, symbol) WHERE state IN ('open', 'filling');
+CREATE INDEX feed_gaps_symbol ON feed_gaps (symbol, venue, gap_from);
+COMMENT ON TABLE feed_gaps IS 'Trades that were missed, and what became of them.';
+COMMENT ON COLUMN feed_gaps.lower_bound IS
+    'What the gap begins with: the first id that is missing or, where ids say nothing, a time in microseconds since 1970.';
+COMMENT ON COLUMN feed_gaps.revision IS 'Counts the reports that were published about the gap.';
+COMMENT ON COLUMN feed_gaps.document IS 'What the price-ingestor needs to go on with the gap after a restart; null once the gap is final.';
+
 -- Rules and firings ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE rules (

@@ -5,6 +5,7 @@
 //! transaction ([`Store::transaction`]).
 
 pub mod consumer;
+pub mod feeds;
 pub mod identity;
 pub mod market;
 pub mod notifications;

@@ -4,7 +4,7 @@
 //! saved twice. A lease is a row with a time at which it ends, and not a lock of a connection: the server would keep the
 //! lock of a machine that vanished for as long as it takes the connection to be alive.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use platform::{Broker, Check, ServiceError, runtime::error::error_chain};
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use crate::{Error, Store};
+use crate::{Error, Store, Tx};
 
 /// A lease ends this long after it was renewed last, by the clock of the database, in seconds.
 const DURATION_SECONDS: f64 = 5.0; // float: make_interval takes seconds as one
@@ -28,6 +28,8 @@ const TRY_EVERY: Duration = Duration::from_millis(500);
 
 /// A leader without a connection to the broker stops to lead after this time: another instance may have one.
 const LEAD_WITHOUT_BROKER: Duration = Duration::from_secs(2);
+/// So does one that goes on through outages: what it would do meanwhile waits for a broker that starts again.
+const LEAD_THROUGH_OUTAGE: Duration = Duration::from_secs(10);
 
 /// Takes a lease that is free, has ended, or is this instance's already. A commit need not reach the disk: a lease that a
 /// crash of the server loses is taken again.
@@ -63,7 +65,7 @@ const RELEASE: &str = "UPDATE leases SET expires_at = clock_timestamp()
 #[derive(Debug)]
 pub struct Lease {
     store: Store,
-    service: &'static str,
+    service: Arc<str>,
     acquired_at: DateTime<Utc>,
     renewal: JoinHandle<ServiceError>,
 }
@@ -84,8 +86,26 @@ impl Term {
     }
 }
 
+/// What a leader does while the database does not answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum DuringOutage {
+    /// It stops in time: another instance may reach the database.
+    Stop,
+    /// It goes on: what it does twice with another instance has no further effect.
+    GoOn,
+}
+
 /// Waits until this process is the leader of `service`.
-pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Result<Lease, ServiceError> {
+pub async fn acquire(store: &Store, service: &str, check: &Check) -> Result<Lease, ServiceError> {
+    acquire_for(store, service, DuringOutage::Stop, || check.standby()).await
+}
+
+async fn acquire_for(
+    store: &Store,
+    service: &str,
+    outage: DuringOutage,
+    standby: impl Fn(),
+) -> Result<Lease, ServiceError> {
     let mut waited = false;
     loop {
         let asked = Instant::now();
@@ -98,11 +118,11 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
             } else {
                 debug!(service, "acquired leadership");
             }
-            return Ok(Lease::new(store, service, term, asked));
+            return Ok(Lease::new(store, service, outage, term, asked));
         }
         if !waited {
             info!(service, "waiting for leadership; another instance is the leader");
-            check.standby();
+            standby();
             waited = true;
         }
         sleep(TRY_EVERY).await;
@@ -114,18 +134,45 @@ pub async fn acquire(store: &Store, service: &'static str, check: &Check) -> Res
 pub async fn lead<T>(
     store: &Store,
     broker: &Broker,
-    service: &'static str,
+    service: &str,
     check: &Check,
     work: impl Future<Output = Result<T, ServiceError>>,
 ) -> Result<T, ServiceError> {
+    lead_for(store, broker, service, DuringOutage::Stop, || check.standby(), work).await
+}
+
+/// Does the same for work that is harmless when two instances do it at a time: a leader goes on while the database is away, until
+/// it learns that another instance has taken the lease. `standby` is called when it begins to wait.
+pub async fn lead_through_outages<T>(
+    store: &Store,
+    broker: &Broker,
+    service: &str,
+    standby: impl Fn(),
+    work: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    lead_for(store, broker, service, DuringOutage::GoOn, standby, work).await
+}
+
+async fn lead_for<T>(
+    store: &Store,
+    broker: &Broker,
+    service: &str,
+    outage: DuringOutage,
+    standby: impl Fn(),
+    work: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    let without_broker = match outage {
+        DuringOutage::Stop => LEAD_WITHOUT_BROKER,
+        DuringOutage::GoOn => LEAD_THROUGH_OUTAGE,
+    };
     let disconnected = async || {
-        broker.disconnected_for(LEAD_WITHOUT_BROKER).await;
-        let error = format!("there has been no connection to the broker for {} s", LEAD_WITHOUT_BROKER.as_secs());
+        broker.disconnected_for(without_broker).await;
+        let error = format!("there has been no connection to the broker for {} s", without_broker.as_secs());
         ServiceError::transient(format!("cannot lead {service}"), error)
     };
     broker.connected().await;
     let mut lease = tokio::select! {
-        lease = acquire(store, service, check) => lease?,
+        lease = acquire_for(store, service, outage, standby) => lease?,
         error = disconnected() => return Err(error),
     };
     tokio::select! {
@@ -137,10 +184,17 @@ pub async fn lead<T>(
 
 /// Takes the leadership of `service` from its leader and holds it until the result is dropped, for measurements and
 /// maintenance. The former leader becomes a standby as soon as it notices.
-pub async fn seize(store: &Store, service: &'static str) -> Result<Lease, Error> {
+pub async fn seize(store: &Store, service: &str) -> Result<Lease, Error> {
     let asked = Instant::now();
     let term = take(store, service, SEIZE).await?.ok_or_else(|| Error::Database(sqlx::Error::RowNotFound))?;
-    Ok(Lease::new(store, service, term, asked))
+    Ok(Lease::new(store, service, DuringOutage::Stop, term, asked))
+}
+
+/// Fails as fenced unless this process has taken the lease of `service` last. Until the end of the transaction no other one takes it.
+pub(crate) async fn fence(tx: &mut Tx, store: &Store, service: &str) -> Result<(), Error> {
+    let held = sqlx::query_scalar::<_, bool>("SELECT true FROM leases WHERE service = $1 AND holder = $2 FOR SHARE");
+    let held = held.bind(service).bind(store.instance).fetch_optional(&mut **tx).await?;
+    held.map(|_| ()).ok_or_else(|| Error::Fenced(service.to_owned()))
 }
 
 /// Ends all leases of a process, so that other instances can lead at once.
@@ -169,17 +223,31 @@ async fn extend(store: &Store, service: &str, term: Term) -> Result<Option<Term>
 
 /// Renews the lease until another instance has taken it, or until the database has not answered for so long that another
 /// instance may. It then returns the error.
-async fn renew(store: Store, service: &'static str, mut term: Term, mut held_until: Instant) -> ServiceError {
+async fn renew(
+    store: Store,
+    service: Arc<str>,
+    outage: DuringOutage,
+    mut term: Term,
+    mut held_until: Instant,
+) -> ServiceError {
+    let service = &*service;
     let lost = format!("the leadership of {service} was lost");
     loop {
         sleep(RENEW_EVERY).await;
         let asked = Instant::now();
+        if outage == DuringOutage::GoOn {
+            held_until = asked + HOLD_FOR;
+        }
         match timeout_at(held_until, extend(&store, service, term)).await {
             Ok(Ok(Some(renewed))) => (term, held_until) = (renewed, asked + HOLD_FOR),
             Ok(Ok(None)) => {
                 let error = "another instance has taken it, or the database was put back to an older copy";
                 return ServiceError::transient(lost, error);
             }
+            Ok(Err(error)) if outage == DuringOutage::GoOn => {
+                debug!(service, error = error_chain(&error), "could not renew the leadership; going on");
+            }
+            Err(_) if outage == DuringOutage::GoOn => {}
             Ok(Err(error)) if Instant::now() < held_until => {
                 warn!(service, error = error_chain(&error), "could not renew the leadership; trying again");
             }
@@ -193,8 +261,9 @@ async fn renew(store: Store, service: &'static str, mut term: Term, mut held_unt
 }
 
 impl Lease {
-    fn new(store: &Store, service: &'static str, term: Term, asked: Instant) -> Self {
-        let renewal = tokio::spawn(renew(store.clone(), service, term, asked + HOLD_FOR));
+    fn new(store: &Store, service: &str, outage: DuringOutage, term: Term, asked: Instant) -> Self {
+        let service: Arc<str> = service.into();
+        let renewal = tokio::spawn(renew(store.clone(), Arc::clone(&service), outage, term, asked + HOLD_FOR));
         Self { store: store.clone(), service, acquired_at: term.acquired_at, renewal }
     }
 
@@ -210,12 +279,16 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.renewal.abort();
-        let (store, service, acquired_at) = (self.store.clone(), self.service, self.acquired_at);
+        let (store, service, acquired_at) = (self.store.clone(), Arc::clone(&self.service), self.acquired_at);
         tokio::spawn(async move {
-            let release = sqlx::query(RELEASE).bind(service).bind(store.instance).bind(acquired_at);
+            let release = sqlx::query(RELEASE).bind(&*service).bind(store.instance).bind(acquired_at);
             // Without a release the lease ends by itself.
             if let Err(error) = release.execute(store.pool()).await {
-                debug!(service, error = error_chain(&Error::from(error)), "could not release the leadership");
+                debug!(
+                    service = &*service,
+                    error = error_chain(&Error::from(error)),
+                    "could not release the leadership"
+                );
             }
         });
     }

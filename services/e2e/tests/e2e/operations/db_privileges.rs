@@ -4,7 +4,7 @@ use e2e::{Database, System};
 
 /// The rights of each role by table: S for SELECT, I for INSERT, U for UPDATE, D for DELETE; a small letter holds for some
 /// columns only, which [`COLUMNS`] names. A right that is not listed is refused.
-const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
+const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
     (
         "tickbell_gateway",
         &[
@@ -36,6 +36,21 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("consumer_positions", "S"),
             ("channel_states", "S"),
             ("deliveries", "s"),
+            ("feeds", "SIUD"),
+            ("feed_venues", "Su"),
+            ("feed_states", "S"),
+            ("feed_gaps", "S"),
+        ],
+    ),
+    (
+        "tickbell_price_ingestor",
+        &[
+            ("feeds", "SI"),
+            ("feed_venues", "SIU"),
+            ("feed_states", "SIUD"),
+            ("feed_gaps", "SIUD"),
+            ("leases", "SIU"),
+            ("outbox", "SID"),
         ],
     ),
     (
@@ -137,6 +152,10 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
             ("firings", "S"),
             ("batched_sources", "S"),
             ("channel_states", "S"),
+            ("feeds", "SIUD"),
+            ("feed_venues", "Su"),
+            ("feed_states", "S"),
+            ("feed_gaps", "S"),
         ],
     ),
 ];
@@ -144,6 +163,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 6] = [
 /// The columns for which the small letters hold.
 const COLUMNS: &str = "\
 tickbell_gateway deliveries SELECT next_attempt_at status
+tickbell_gateway feed_venues UPDATE revision
 tickbell_gateway users INSERT created_at email id password_hash
 tickbell_gateway users UPDATE password_hash
 tickbell_notifier password_resets SELECT id user_id
@@ -151,6 +171,7 @@ tickbell_notifier rule_states SELECT rule_id status
 tickbell_notifier rules SELECT id rule status updated_at
 tickbell_notifier sign_ups SELECT email id
 tickbell_notifier users SELECT email id
+tickbell_operator feed_venues UPDATE revision
 tickbell_operator rules SELECT created_at id revision rule status updated_at
 tickbell_operator users SELECT email id
 tickbell_trade_settler accounts INSERT asset hash id kind user_id";

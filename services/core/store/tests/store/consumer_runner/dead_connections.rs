@@ -170,3 +170,33 @@ async fn a_leader_without_a_broker_gives_its_lease_up_and_takes_none() {
     assert!(again.is_err(), "{again:?}");
     assert_eq!(database.count(HELD).await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_work_two_may_do_goes_on_while_the_database_is_away() {
+    const ENDURING: &str = "enduring";
+    let Servers { database, broker, nats: _nats } = Servers::start().await;
+    let (store, leads, check) = (&database.store, Notify::new(), check());
+    let work = async {
+        leads.notify_one();
+        std::future::pending::<Result<Infallible, ServiceError>>().await
+    };
+    let mut enduring = std::pin::pin!(lease::lead_through_outages(store, &broker, ENDURING, || {}, work));
+    let outage = async {
+        leads.notified().await;
+        let work = async {
+            database.run("ALTER TABLE leases RENAME TO leases_away").await;
+            std::future::pending::<Result<Infallible, ServiceError>>().await
+        };
+        // Another leader has stopped by then.
+        let Err(error) = lease::lead(store, &broker, SERVICE, &check, work).await;
+        assert!(error.to_string().contains("was lost"), "{error}");
+        database.run("ALTER TABLE leases_away RENAME TO leases").await;
+    };
+    tokio::select! {
+        Err(error) = &mut enduring => panic!("{error}"),
+        () = outage => {}
+    }
+    let _seized = lease::seize(store, ENDURING).await.expect("it is seized");
+    let Err(error) = timeout(RECOVERY, enduring).await.expect("in time");
+    assert!(error.to_string().contains("was lost"), "{error}");
+}
