@@ -1,9 +1,11 @@
 //! Publishes prices as ticks, from exchanges, from a simulator, from recordings, or from the coinnews API.
 //!
-//! A source makes [`events::Tick`]s, and [`publisher`] publishes them. The service stores no position and has no
-//! database: the id of a tick is derived from its cause, so that a tick that is read twice is stored once. To recover,
-//! a source starts again from its beginning.
+//! A source makes [`events::Tick`]s, and [`publisher`] publishes them. The id of a tick is derived from its cause, so that a tick
+//! that is read twice is stored once. To recover, a source starts again from its beginning. Only exchanges need the database,
+//! which has what is followed, how far it was published and what was missed; it is written after the ticks are acknowledged, and
+//! ticks are published while it is away.
 
+mod gap_relay;
 mod progress;
 mod publisher;
 pub mod sources;
@@ -13,6 +15,7 @@ use futures::future::try_join_all;
 use market_data::MaxAhead;
 use platform::{Broker, Check, ServiceError, Shutdown, clock, settings::SettingsError};
 use serde::{Deserialize, Deserializer, de};
+use store::Store;
 use tracing::info;
 
 use publisher::Publisher;
@@ -23,6 +26,7 @@ use sources::{
         self,
         feed::FeedConfig,
         settings::{FollowedSymbols, VenueUrl, VenuesSettings},
+        source::Servers,
         venues::{ExchangeName, venue},
     },
     readiness::{Readiness, SourceReadiness},
@@ -72,6 +76,11 @@ impl Settings {
         if self.sources.is_empty() { vec![self.source.clone()] } else { self.sources.clone() }
     }
 
+    /// Returns whether one of the sources is an exchange, whose feeds are rows in the database.
+    pub fn needs_database(&self) -> bool {
+        self.sources().iter().any(|source| matches!(source, Source::Exchange(_)))
+    }
+
     fn venue_of(&self, source: &Source) -> Venue {
         self.venue.clone().unwrap_or_else(|| source.venue())
     }
@@ -116,7 +125,7 @@ fn optional_venue_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(de::Error::custom) }
 }
 
-/// Publishes the ticks of all sources. Returns when a recording is published and acknowledged, when the one poll or step
+/// Publishes the ticks of all sources. Exchanges need the store. Returns when a recording is published and acknowledged, when the one poll or step
 /// of `once` is done, or after `shutdown`. A tick whose time is more than `max_ahead` after the clock is refused.
 ///
 /// While the broker is away the source waits. The error is permanent when an operator has to act: a file cannot be
@@ -124,6 +133,7 @@ fn optional_venue_url<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 /// when the one poll of `once` brought no prices. The caller logs the summary, as the last thing that it does.
 pub async fn run(
     broker: Broker,
+    store: Option<Store>,
     check: Check,
     settings: Settings,
     max_ahead: MaxAhead,
@@ -134,10 +144,18 @@ pub async fn run(
     let readiness = Readiness::new(check, &names);
     let runs = sources.into_iter().zip(names).map(|(source, name)| {
         let publisher = Publisher::new(broker.clone(), settings.venue_of(&source));
-        run_source(publisher, source, readiness.source(name), &settings, max_ahead, &shutdown)
+        let servers = store.as_ref().map(|store| Servers { broker: &broker, store });
+        run_source(publisher, source, readiness.source(name), servers, &settings, max_ahead, &shutdown)
     });
     // The first failure ends the others, so that the process is started again as a whole.
-    let summaries = try_join_all(runs).await?;
+    let runs = try_join_all(runs);
+    let summaries = match &store {
+        Some(store) if settings.needs_database() => tokio::select! {
+            summaries = runs => summaries?,
+            never = gap_relay::run(store, &broker) => match never {},
+        },
+        _ => runs.await?,
+    };
     Ok(summaries.into_iter().reduce(Summary::merge).unwrap_or_default())
 }
 
@@ -146,6 +164,7 @@ async fn run_source(
     mut publisher: Publisher,
     source: Source,
     readiness: SourceReadiness,
+    servers: Option<Servers<'_>>,
     settings: &Settings,
     max_ahead: MaxAhead,
     shutdown: &Shutdown,
@@ -168,9 +187,12 @@ async fn run_source(
         Source::Coinnews(url) => {
             coinnews::run(&mut publisher, &readiness, url, &settings.coinnews, max_ahead, mode, shutdown).await
         }
-        Source::Exchange(name) => match settings.feed_config(*name, max_ahead) {
-            Ok(config) => exchange::source::run(&mut publisher, &readiness, config, shutdown).await,
-            Err(error) => Err(ServiceError::permanent("follow an exchange", error)),
+        Source::Exchange(name) => match (settings.feed_config(*name, max_ahead), servers) {
+            (Ok(config), Some(servers)) => {
+                exchange::source::run(&mut publisher, &readiness, config, servers, shutdown).await
+            }
+            (Ok(_), None) => Err(ServiceError::permanent("follow an exchange", "it needs the database")),
+            (Err(error), _) => Err(ServiceError::permanent("follow an exchange", error)),
         },
     };
 
@@ -226,7 +248,6 @@ mod tests {
     fn a_bad_setting_is_named_with_its_value_and_what_is_allowed() {
         for (key, value, allowed) in [
             ("source", "kafka:x", "file:PATH"),
-            ("source", "coinbase", "--symbols BTC-USD"),
             ("symbols", "BTC-USD,btc", "must be a symbol like BTC-USD"),
             ("venue_url", "coinbase=ws://127.0.0.1:1", "like coinbase=ws://"),
             ("venues.kraken.rest_per_second", "0", "1 to 100"),
@@ -254,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_future_of_run_can_be_spawned() {
-        fn spawnable<T: Send>(_: impl FnOnce(Broker, Check, Settings, MaxAhead, Shutdown) -> T) {}
+        fn spawnable<T: Send>(_: impl FnOnce(Broker, Option<Store>, Check, Settings, MaxAhead, Shutdown) -> T) {}
         spawnable(run);
     }
 }

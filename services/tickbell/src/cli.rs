@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        operations::{dlq, doctor, healthcheck, migrate, smoke, status, streams, ticks},
+        operations::{dlq, doctor, feeds, healthcheck, migrate, smoke, status, streams, ticks},
         person,
         trading::{accounts, ledger, orders},
     },
@@ -49,6 +49,9 @@ enum Command {
     /// Show the ticks of the stream
     #[command(subcommand)]
     Ticks(ticks::Command),
+    /// List the symbols that are followed at exchanges and how that goes, and change which they are
+    #[command(subcommand)]
+    Feeds(feeds::Command),
     /// Check the broker, the database, the streams and the services, with a remedy for each problem
     Doctor(OutputOptions),
     /// Place, list, show and cancel orders over the API
@@ -83,6 +86,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Status(output) => status::run(&options, &output).await,
         Command::Dlq(command) => dlq::run(&options, command).await,
         Command::Ticks(command) => ticks::run(&options, command).await,
+        Command::Feeds(command) => feeds::run(&options, command).await,
         Command::Doctor(output) => doctor::run(&options, &output).await,
         Command::Orders(command) => orders::run(&options, command).await,
         Command::Accounts(command) => accounts::run(&options, command).await,

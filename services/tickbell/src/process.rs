@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The check that the database answers.
-const DATABASE: &str = "database";
+pub(crate) const DATABASE: &str = "database";
 /// The check that the database takes writes.
 pub(crate) const DATABASE_WRITES: &str = "database_writes";
 
@@ -30,20 +30,27 @@ pub(crate) async fn run(options: &GlobalOptions, service: &'static Service, flag
     let settings = settings(options, service, flags)?;
     let telemetry = telemetry::init(version::program(service.name), &settings.telemetry)?;
     let shutdown = signals::shutdown(service.drain(&settings))?;
-    let health = health(service);
+    let health = health(service, &settings);
     admin::start(settings.admin.listen, health.clone(), telemetry.metrics.clone()).await?;
     let context = Context { settings, health, metrics: telemetry.metrics.clone(), shutdown };
     match service.run {
         Run::Alone(run) => run(context).await?,
-        Run::WithBroker(run) => {
-            let broker = connect_broker(service, &context).await?;
-            run(context, broker).await?;
-        }
         Run::WithDatabase(run) | Run::WithOptionalBroker(run) => {
             let broker = connect_broker(service, &context).await?;
             let store = connect_store(service, &context).await?;
             run(context, broker, store.clone()).await?;
             store.close().await;
+        }
+        Run::WithOptionalDatabase { needs_database, run } => {
+            let broker = connect_broker(service, &context).await?;
+            let store = match needs_database(&context.settings) {
+                true => Some(connect_store(service, &context).await?),
+                false => None,
+            };
+            run(context, broker, store.clone()).await?;
+            if let Some(store) = store {
+                store.close().await;
+            }
         }
     }
     Ok(Exit::Done)
@@ -58,11 +65,11 @@ pub(crate) fn settings(options: &GlobalOptions, service: &Service, flags: Vec<Pa
 
 /// Registers the checks that every service has before the admin server starts: a check that came later would let
 /// `/readyz` answer 200 in between.
-fn health(service: &Service) -> Health {
+fn health(service: &Service, settings: &Settings) -> Health {
     let health = Health::default();
     health.check(service.name);
-    if service.run.needs_database() {
-        health.check(DATABASE);
+    if service.run.needs_database(settings) {
+        check_answers(&health, service.run);
         check_writes(&health, service.run);
     }
     health
@@ -72,7 +79,7 @@ async fn connect_broker(service: &Service, context: &Context) -> anyhow::Result<
     let Context { settings, health, shutdown, .. } = context;
     let check = match service.run {
         Run::WithOptionalBroker(_) => health.optional_check("broker"),
-        Run::Alone(_) | Run::WithBroker(_) | Run::WithDatabase(_) => health.check("broker"),
+        Run::Alone(_) | Run::WithDatabase(_) | Run::WithOptionalDatabase { .. } => health.check("broker"),
     };
     let broker = Broker::connect(&settings.nats, service.name, check, shutdown.clone()).await.map_err(unavailable)?;
     prepare_streams(&broker, settings, &[service]).await?;
@@ -87,22 +94,30 @@ async fn connect_store(service: &Service, context: &Context) -> anyhow::Result<S
         let message = format!("the database lacks {pending} migrations of this version: run `tickbell migrate`");
         return Err(Unavailable(message).into());
     }
-    watch_database(&store, context, check_writes(&context.health, service.run));
+    let (answers, writes) = (check_answers(&context.health, service.run), check_writes(&context.health, service.run));
+    watch_database(&store, context, answers, writes);
     Ok(store)
 }
 
 /// Keeps the checks of the database up to date in the background until shutdown.
-pub(crate) fn watch_database(store: &Store, context: &Context, writes: Check) {
-    let answers = context.health.check(DATABASE);
+pub(crate) fn watch_database(store: &Store, context: &Context, answers: Check, writes: Check) {
     let (store, shutdown) = (store.clone(), context.shutdown.clone());
     tokio::spawn(async move { store.watch(&answers, &writes, &shutdown).await });
+}
+
+/// Adds the check that the database answers.
+fn check_answers(health: &Health, run: Run) -> Check {
+    match run {
+        Run::WithOptionalDatabase { .. } => health.optional_check(DATABASE),
+        Run::Alone(_) | Run::WithDatabase(_) | Run::WithOptionalBroker(_) => health.check(DATABASE),
+    }
 }
 
 /// Adds the check that the database takes writes, without which queries can still be answered.
 fn check_writes(health: &Health, run: Run) -> Check {
     match run {
-        Run::WithOptionalBroker(_) => health.optional_check(DATABASE_WRITES),
-        Run::Alone(_) | Run::WithBroker(_) | Run::WithDatabase(_) => health.check(DATABASE_WRITES),
+        Run::WithOptionalBroker(_) | Run::WithOptionalDatabase { .. } => health.optional_check(DATABASE_WRITES),
+        Run::Alone(_) | Run::WithDatabase(_) => health.check(DATABASE_WRITES),
     }
 }
 

@@ -7,8 +7,17 @@ use std::{
 
 use platform::Check;
 
-/// The state of each source that has reported one: none is good, a text says what fails.
-type States = BTreeMap<String, Option<String>>;
+/// The state of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// Another instance publishes it.
+    Standby,
+    Failing(String),
+}
+
+/// The state of each source.
+type States = BTreeMap<String, State>;
 
 /// The readiness of all sources.
 #[derive(Clone)]
@@ -27,7 +36,7 @@ pub(crate) struct SourceReadiness {
 impl Readiness {
     /// Returns the readiness of a process whose sources have these names. None of them is ready.
     pub(crate) fn new(check: Check, names: &[String]) -> Self {
-        let starting = names.iter().map(|name| (name.clone(), Some("it is starting".to_owned()))).collect();
+        let starting = names.iter().map(|name| (name.clone(), State::Failing("it is starting".to_owned()))).collect();
         Self { check, states: Arc::new(Mutex::new(starting)) }
     }
 
@@ -40,22 +49,39 @@ impl Readiness {
 impl SourceReadiness {
     /// Reports that the source works.
     pub(crate) fn ready(&self) {
-        self.report(None);
+        self.set(State::Ready);
+    }
+
+    /// Reports that another instance publishes the source.
+    pub(crate) fn standby(&self) {
+        self.set(State::Standby);
     }
 
     /// Reports that the source does not work, and why.
     pub(crate) fn failing(&self, why: impl Into<String>) {
-        self.report(Some(why.into()));
+        self.set(State::Failing(why.into()));
     }
 
     /// Reports what fails; none where nothing does.
     pub(crate) fn report(&self, failure: Option<String>) {
-        let failures: Vec<String> = {
-            let mut states = self.all.states.lock().unwrap_or_else(PoisonError::into_inner);
-            states.insert(self.name.clone(), failure);
-            states.iter().filter_map(|(name, why)| Some(format!("{name}: {}", why.as_ref()?))).collect()
+        self.set(failure.map_or(State::Ready, State::Failing));
+    }
+
+    fn set(&self, state: State) {
+        let mut states = self.all.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.insert(self.name.clone(), state);
+        let failure = |(name, state): (&String, &State)| match state {
+            State::Failing(why) => Some(format!("{name}: {why}")),
+            State::Ready | State::Standby => None,
         };
-        if failures.is_empty() { self.all.check.ready() } else { self.all.check.failing(failures.join("; ")) }
+        let failures: Vec<String> = states.iter().filter_map(failure).collect();
+        if !failures.is_empty() {
+            self.all.check.failing(failures.join("; "));
+        } else if states.values().all(|state| *state == State::Standby) {
+            self.all.check.standby();
+        } else {
+            self.all.check.ready();
+        }
     }
 }
 
@@ -77,5 +103,9 @@ mod tests {
         assert!(health.is_ready());
         coinbase.failing("BTC-USD is refused");
         assert!(!health.is_ready() && format!("{:?}", health.report()).contains("coinbase: BTC-USD is refused"));
+        coinbase.standby();
+        assert!(health.is_ready() && format!("{:?}", health.report()).contains("Ready"));
+        kraken.standby();
+        assert!(health.is_ready() && format!("{:?}", health.report()).contains("Standby"));
     }
 }

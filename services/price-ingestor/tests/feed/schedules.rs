@@ -11,7 +11,7 @@ use market_data::MaxAhead;
 use platform::{Shutdown, clock};
 use price_ingestor::sources::exchange::{
     continuity::{GapReport, GapState},
-    feed::{self, Checkpoints, FeedConfig, FeedEvent, FeedState, Timing},
+    feed::{self, Checkpoints, FeedChange, FeedConfig, FeedEvent, FeedState, Timing},
     venues::venue,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
@@ -66,6 +66,7 @@ struct Output {
     checkpoints: Checkpoints,
     bad_messages: u64,
     states: BTreeMap<Symbol, FeedState>,
+    left: Vec<Symbol>,
 }
 
 impl Output {
@@ -79,6 +80,8 @@ impl Output {
                 FeedEvent::Checkpoint(symbol, checkpoint) => drop(self.checkpoints.insert(symbol, checkpoint)),
                 FeedEvent::BadMessage(_) => self.bad_messages += 1,
                 FeedEvent::State(symbol, state) => drop(self.states.insert(symbol, state)),
+                FeedEvent::Listed(symbols) => assert_eq!(symbols.len(), SYMBOLS.len()),
+                FeedEvent::Paused(symbol) | FeedEvent::Removed(symbol) => self.left.push(symbol),
                 FeedEvent::FromTheFuture(symbol) => panic!("{symbol} from the future"),
             }
         }
@@ -88,6 +91,7 @@ impl Output {
 /// A feed that runs.
 struct Running {
     stop: Shutdown,
+    changes: mpsc::Sender<FeedChange>,
     events: mpsc::Receiver<Vec<FeedEvent>>,
     task: tokio::task::JoinHandle<Result<(), platform::ServiceError>>,
 }
@@ -99,6 +103,7 @@ struct Schedule {
     server: Server,
     output: Output,
     now: i64,
+    paused: BTreeSet<Symbol>,
 }
 
 impl Schedule {
@@ -108,17 +113,22 @@ impl Schedule {
         let mut tasks = JoinSet::new();
         let server = Server::start(protocol, &mut tasks).await;
         let now = clock::now().micros() / 1_000_000 * 1_000_000 - 3_600_000_000;
-        let mut schedule = Self { seed, random, protocol, server, output: Output::default(), now };
+        let mut schedule =
+            Self { seed, random, protocol, server, output: Output::default(), now, paused: BTreeSet::new() };
         let mut running = schedule.start();
         for _ in 0..STEPS {
             if schedule.random.random_ratio(1, 30) {
                 schedule.stop(running).await;
                 running = schedule.start();
             }
+            if schedule.random.random_ratio(1, 15) {
+                schedule.pause_or_resume(&running).await;
+            }
             schedule.step().await;
             let pause = Instant::now() + Duration::from_millis(schedule.random.random_range(1..25));
             schedule.receive_until(&mut running, pause).await;
         }
+        schedule.resume_all(&running).await;
         schedule.heal(&mut running).await;
         schedule.stop(running).await;
         schedule.judge();
@@ -128,6 +138,8 @@ impl Schedule {
     }
 
     fn start(&mut self) -> Running {
+        // A process that starts follows what was paused: so far nobody reads here what operators want.
+        self.paused.clear();
         let url = |scheme: &str, port: u16| format!("{scheme}://127.0.0.1:{port}").parse().expect("a URL");
         let millis = Duration::from_millis;
         let timing = Timing {
@@ -157,8 +169,9 @@ impl Schedule {
         let (sender, events) = mpsc::channel(4);
         let stop = Shutdown::new();
         let checkpoints = self.output.checkpoints.clone();
-        let task = tokio::spawn(feed::run(config, checkpoints, sender, stop.clone()));
-        Running { stop, events, task }
+        let (change_sender, changes) = mpsc::channel(4);
+        let task = tokio::spawn(feed::run(config, checkpoints, changes, sender, stop.clone()));
+        Running { stop, changes: change_sender, events, task }
     }
 
     async fn stop(&mut self, mut running: Running) {
@@ -167,6 +180,24 @@ impl Schedule {
             self.output.take(events);
         }
         running.task.await.expect("no panic").expect("no error");
+    }
+
+    /// An operator pauses a symbol, or follows it again.
+    async fn pause_or_resume(&mut self, running: &Running) {
+        let symbol = Symbol::parse(SYMBOLS.choose(&mut self.random).expect("symbols")).expect("a symbol");
+        let change = if self.paused.remove(&symbol) {
+            FeedChange::Follow(symbol, None)
+        } else {
+            self.paused.insert(symbol.clone());
+            FeedChange::Pause(symbol)
+        };
+        running.changes.send(change).await.expect("the feed runs");
+    }
+
+    async fn resume_all(&mut self, running: &Running) {
+        for symbol in std::mem::take(&mut self.paused) {
+            running.changes.send(FeedChange::Follow(symbol, None)).await.expect("the feed runs");
+        }
     }
 
     async fn receive_until(&mut self, running: &mut Running, until: Instant) {

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
-use crate::{
+use super::{
     market::{Market, MarketTrade},
     venues::Protocol,
 };
@@ -180,8 +180,7 @@ impl Server {
             let outgoing: Vec<Message> = tokio::select! {
                 received = socket.next() => match received {
                     Some(Ok(Message::Text(text))) => {
-                        let (added, answers) = self.protocol.subscribe(text.as_str());
-                        products.extend(added);
+                        let answers = self.protocol.answer(text.as_str(), &mut products);
                         self.lock().subscribed.insert(number, products.clone());
                         answers.into_iter().map(Message::text).collect()
                     }

@@ -1,9 +1,11 @@
 //! How the server speaks: the messages of each venue, written without the code that reads them.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use crate::market::MarketTrade;
+use super::market::MarketTrade;
 
 /// A protocol that the server speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,40 +50,41 @@ impl Protocol {
         if self == Self::Binance { 1_000 } else { 1 }
     }
 
-    /// Answers a request of the client: what it subscribes, and the answers.
-    pub(crate) fn subscribe(self, request: &str) -> (Vec<String>, Vec<String>) {
+    /// Answers a request of the client, and changes what it has subscribed.
+    pub(crate) fn answer(self, request: &str, subscribed: &mut BTreeSet<String>) -> Vec<String> {
         let request: Value = serde_json::from_str(request).expect("JSON from the client");
         let texts = |value: &Value| -> Vec<String> {
             value.as_array().expect("a list").iter().map(|text| text.as_str().expect("text").to_owned()).collect()
         };
+        let mut change = |method: &Value, products: &[String]| match method.as_str().map(str::to_lowercase).as_deref() {
+            Some("subscribe") => subscribed.extend(products.iter().cloned()),
+            Some("unsubscribe") => subscribed.retain(|product| !products.contains(product)),
+            _ => panic!("a request {method}"),
+        };
         match self {
             Self::Coinbase => {
-                assert_eq!(
-                    (&request["type"], &request["channels"]),
-                    (&json!("subscribe"), &json!(["matches", "heartbeat"]))
-                );
-                let products = texts(&request["product_ids"]);
-                let channel = |name: &str| json!({ "name": name, "product_ids": products });
+                assert_eq!(request["channels"], json!(["matches", "heartbeat"]));
+                change(&request["type"], &texts(&request["product_ids"]));
+                let channel = |name: &str| json!({ "name": name, "product_ids": subscribed });
                 let answer = json!({ "type": "subscriptions", "channels": [channel("matches"), channel("heartbeat")] });
-                (products, vec![answer.to_string()])
+                vec![answer.to_string()]
             }
             Self::Binance => {
-                assert_eq!(request["method"], "SUBSCRIBE");
-                let streams = texts(&request["params"]);
-                let product = |stream: String| stream.strip_suffix("@aggTrade").expect("a stream").to_uppercase();
-                let answer = json!({ "result": null, "id": request["id"] });
-                (streams.into_iter().map(product).collect(), vec![answer.to_string()])
+                let product = |stream: &String| stream.strip_suffix("@aggTrade").expect("a stream").to_uppercase();
+                let products: Vec<String> = texts(&request["params"]).iter().map(product).collect();
+                change(&request["method"], &products);
+                vec![json!({ "result": null, "id": request["id"] }).to_string()]
             }
             Self::Kraken => {
-                assert_eq!((&request["method"], &request["params"]["channel"]), (&json!("subscribe"), &json!("trade")));
+                assert_eq!(request["params"]["channel"], "trade");
                 let products = texts(&request["params"]["symbol"]);
+                change(&request["method"], &products);
                 let answer = |product: &String| {
                     let result = json!({ "channel": "trade", "snapshot": true, "symbol": product });
-                    json!({ "method": "subscribe", "req_id": request["req_id"], "success": true, "result": result })
+                    json!({ "method": request["method"], "req_id": request["req_id"], "success": true, "result": result })
                         .to_string()
                 };
-                let answers = products.iter().map(answer).collect();
-                (products, answers)
+                products.iter().map(answer).collect()
             }
         }
     }

@@ -72,18 +72,32 @@ pub(crate) type Task = BoxFuture<'static, anyhow::Result<()>>;
 pub(crate) enum Run {
     /// It needs no other system.
     Alone(fn(Context) -> Task),
-    /// It needs the broker.
-    WithBroker(fn(Context, Broker) -> Task),
     /// It needs the broker and the database.
     WithDatabase(fn(Context, Broker, Store) -> Task),
     /// It needs the database, and stays ready while the broker is away.
     WithOptionalBroker(fn(Context, Broker, Store) -> Task),
+    /// It needs the broker and, where its settings say so, the database, without which it goes on.
+    WithOptionalDatabase {
+        /// Whether it needs the database.
+        needs_database: fn(&Settings) -> bool,
+        /// Runs the service.
+        run: fn(Context, Broker, Option<Store>) -> Task,
+    },
 }
 
 impl Run {
-    /// Whether the service needs the database, and so has an outbox in it.
-    pub(crate) const fn needs_database(self) -> bool {
-        matches!(self, Self::WithDatabase(_) | Self::WithOptionalBroker(_))
+    /// Whether the service has an outbox in the database.
+    pub(crate) const fn has_outbox(self) -> bool {
+        !matches!(self, Self::Alone(_))
+    }
+
+    /// Whether the service needs the database with these settings.
+    pub(crate) fn needs_database(self, settings: &Settings) -> bool {
+        match self {
+            Self::Alone(_) => false,
+            Self::WithDatabase(_) | Self::WithOptionalBroker(_) => true,
+            Self::WithOptionalDatabase { needs_database, .. } => needs_database(settings),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use ::price_ingestor::Summary;
 use futures::FutureExt;
 use platform::Broker;
+use store::Store;
 use tokio::time::Instant;
 use tracing::{Level, info};
 
@@ -128,10 +129,10 @@ pub(super) const SERVICE: Service = Service {
     in_up: InUp::WithPrices,
     validate: |settings| settings.price_ingestor.validate(),
     require: |_| Ok(()),
-    run: Run::WithBroker(run),
+    run: Run::WithOptionalDatabase { needs_database: |settings| settings.price_ingestor.needs_database(), run },
 };
 
-fn run(context: Context, broker: Broker) -> Task {
+fn run(context: Context, broker: Broker, store: Option<Store>) -> Task {
     let Context { settings, health, shutdown, .. } = context;
     async move {
         let check = health.check(SERVICE.name);
@@ -143,7 +144,7 @@ fn run(context: Context, broker: Broker) -> Task {
         let sources: Vec<String> = settings.price_ingestor.sources().iter().map(ToString::to_string).collect();
         let (source, venue) = (sources.join(","), settings.price_ingestor.venue());
         let max_ahead = settings.ticks.max_ahead();
-        let ingest = ::price_ingestor::run(broker, check, settings.price_ingestor, max_ahead, shutdown.clone());
+        let ingest = ::price_ingestor::run(broker, store, check, settings.price_ingestor, max_ahead, shutdown.clone());
         let summary = ingest.await?;
         let new = match wait {
             Some(wait) => wait.finish(&venue, summary.times, &shutdown).await?,

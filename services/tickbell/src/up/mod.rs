@@ -20,7 +20,7 @@ use crate::{
     exit::{Exit, unavailable},
     options::GlobalOptions,
     print::print,
-    process::{DATABASE_WRITES, prepare_streams, watch_database},
+    process::{DATABASE, DATABASE_WRITES, prepare_streams, watch_database},
     services::{Context, InUp, Run, SERVICES, Service, gateway},
     settings::{Settings, sources},
     signals, version,
@@ -166,14 +166,14 @@ async fn run_services(
         let (context, broker, store) = (context.clone(), broker.clone(), store.clone());
         let task = match service.run {
             Run::Alone(run) => run(context),
-            Run::WithBroker(run) => run(context, broker),
             Run::WithDatabase(run) | Run::WithOptionalBroker(run) => run(context, broker, store),
+            Run::WithOptionalDatabase { run, .. } => run(context, broker, Some(store)),
         };
         running.spawn(async move { (service.name, task.await) });
     }
     // The API answers queries without them.
     let writes = context.health.optional_check(DATABASE_WRITES);
-    watch_database(&store, &context, writes);
+    watch_database(&store, &context, context.health.check(DATABASE), writes);
     print(&welcome::text(&context.settings, data.path(), address));
     let drain = DRAIN + context.settings.gateway.longest_drain();
     let outcome = run_until_stopped(&context, &mut running, drain).await;

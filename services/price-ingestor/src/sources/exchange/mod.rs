@@ -17,8 +17,11 @@ mod history;
 mod kraken;
 pub mod message;
 mod okx;
+mod outlet;
+mod saving;
 pub mod settings;
 #[cfg(test)]
 mod shown;
 pub(crate) mod source;
+mod unsaved;
 pub mod venues;

@@ -162,13 +162,6 @@ pub(crate) fn feed_config(
     let default = VenueSettings::default();
     let settings = shared.venues.get(profile.venue).unwrap_or(&default);
     let symbols = if settings.symbols.is_empty() { shared.symbols } else { &settings.symbols };
-    if symbols.is_empty() {
-        return Err(SettingsError(format!(
-            "price_ingestor.symbols is empty: the source {name} needs symbols, like --symbols BTC-USD,ETH-USD, or \
-             price_ingestor.venues.{name}.symbols",
-            name = profile.venue
-        )));
-    }
     let given = shared.venue_url.filter(|given| given.venue == profile.venue);
     let ws_url = match given {
         Some(given) => given.ws_url.clone(),
@@ -255,9 +248,6 @@ mod tests {
         let config = config.expect("a feed");
         assert_eq!((config.ws_url.port(), config.rest_url.port()), (Some(9001), Some(9002)));
         assert_eq!(config.symbols.len(), 1);
-        let none = FollowedSymbols::default();
-        let error = feed_config(adapter, published_under, &shared(&none, None, &VenuesSettings::new())).err();
-        assert!(error.expect("no symbols").to_string().contains("--symbols BTC-USD"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod dlq;
 pub(crate) mod doctor;
+pub(crate) mod feeds;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
 pub(crate) mod smoke;

@@ -78,7 +78,7 @@ pub(crate) async fn read(broker: &Broker, store: &Store) -> anyhow::Result<Statu
     let declared = Topology::declared()?;
     let mut consumers = Vec::new();
     consumers.extend(unpublished(store, OPERATOR).await?);
-    for service in SERVICES.iter().filter(|service| service.run.needs_database()) {
+    for service in SERVICES.iter().filter(|service| service.run.has_outbox()) {
         let first = consumers.len();
         for name in service.consumers {
             consumers.push(consumer(broker, store, &declared, name).await?);

@@ -12,6 +12,7 @@ pub(crate) use attempts::Attempts;
 pub use bad_messages::BadMessage;
 pub(crate) use run::{Connection, ConnectionEvent, EndReason, Occurrence};
 pub(crate) use socket::Dialer;
+pub(crate) use subscriptions::WantedProduct;
 
 /// The waits of a connection. They are settings, so that a test of a silence takes no minute.
 #[derive(Debug, Clone, PartialEq, Eq)]

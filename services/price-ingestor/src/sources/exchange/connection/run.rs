@@ -7,7 +7,7 @@ use futures::{SinkExt, StreamExt};
 use platform::runtime::error::error_chain;
 use reqwest::Url;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
@@ -17,7 +17,7 @@ use super::{
     BadMessage, Timing,
     bad_messages::BadMessages,
     socket::{Dialer, Socket},
-    subscriptions::{RefusedProduct, Subscriptions},
+    subscriptions::{RefusedProduct, Subscriptions, WantedProduct},
 };
 use crate::sources::exchange::{
     adapter::{Adapter, KeepAlive},
@@ -99,7 +99,8 @@ pub(crate) struct Connection {
     pub(crate) adapter: &'static dyn Adapter,
     pub(crate) dialer: Dialer,
     pub(crate) url: Url,
-    pub(crate) products: Vec<String>,
+    /// What is to be subscribed, which changes while the connection is open.
+    pub(crate) products: watch::Receiver<Vec<WantedProduct>>,
     pub(crate) timing: Timing,
     pub(crate) events: mpsc::Sender<ConnectionEvent>,
     /// Ends the connection once something more was received. That shows that it was alive until another one took its place:
@@ -151,6 +152,7 @@ impl Connection {
 struct Reader<'connection> {
     connection: &'connection Connection,
     subscriptions: Subscriptions,
+    products: watch::Receiver<Vec<WantedProduct>>,
     bad_messages: BadMessages,
     is_settled: bool,
     /// When something was received last.
@@ -169,9 +171,12 @@ impl<'connection> Reader<'connection> {
     fn new(connection: &'connection Connection) -> Self {
         let (now, timing) = (Instant::now(), &connection.timing);
         let keep_alive_at = keep_alive(connection.adapter).map(|(_, interval)| now + interval);
+        let mut products = connection.products.clone();
+        let subscriptions = Subscriptions::new(connection.adapter, &products.borrow_and_update());
         Self {
             connection,
-            subscriptions: Subscriptions::new(connection.adapter, &connection.products),
+            subscriptions,
+            products,
             bad_messages: BadMessages::default(),
             is_settled: false,
             heard_at: now,
@@ -184,19 +189,31 @@ impl<'connection> Reader<'connection> {
 
     async fn read(&mut self, socket: &mut Socket) -> EndReason {
         loop {
-            let is_leaving = self.connection.leave.is_cancelled();
+            let (is_leaving, next_timer) = (self.connection.leave.is_cancelled(), self.next_timer());
             let result = tokio::select! {
                 frame = socket.next() => {
                     let result = self.hear(frame).await;
                     if is_leaving { result.and(Err(EndReason::Left)) } else { result }
                 }
                 () = self.connection.leave.cancelled(), if !is_leaving => Ok(()),
-                () = sleep_until(self.next_timer()) => self.on_timer(socket).await,
+                // Whoever drops the sender leaves the connection.
+                Ok(()) = self.products.changed() => {
+                    self.change_products();
+                    Ok(())
+                }
+                () = sleep_until(next_timer) => self.on_timer(socket).await,
             };
             if let Err(reason) = result {
                 return reason;
             }
         }
+    }
+
+    /// Begins to ask for products that were added, and to leave those that were removed.
+    fn change_products(&mut self) {
+        self.subscriptions.change(&self.products.borrow_and_update());
+        self.is_settled = self.subscriptions.is_settled();
+        self.answer_by = Instant::now() + self.connection.timing.answer_timeout;
     }
 
     /// Returns when there is something to do although nothing arrives.

@@ -14,6 +14,14 @@ use crate::sources::exchange::{
 /// The most times that a product is asked for on one connection.
 const MAX_ATTEMPTS: u32 = 3;
 
+/// A product of which a connection is to bring the trades.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WantedProduct {
+    pub(crate) name: String,
+    /// Counts how often the product was added: one that is removed and added again is subscribed again.
+    pub(crate) generation: u64,
+}
+
 /// A product that the venue refuses, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RefusedProduct {
@@ -25,6 +33,8 @@ pub(crate) struct RefusedProduct {
 pub(crate) struct Subscriptions {
     adapter: &'static dyn Adapter,
     next_number: u64,
+    /// The products and their generations.
+    wanted: BTreeMap<String, u64>,
     to_send: VecDeque<Request>,
     /// The requests that were sent and are not answered for all their products.
     sent: BTreeMap<u64, Vec<String>>,
@@ -34,17 +44,52 @@ pub(crate) struct Subscriptions {
 
 impl Subscriptions {
     /// Returns the subscriptions of a connection on which nothing was sent.
-    pub(crate) fn new(adapter: &'static dyn Adapter, products: &[String]) -> Self {
+    pub(crate) fn new(adapter: &'static dyn Adapter, products: &[WantedProduct]) -> Self {
         let mut subscriptions = Self {
             adapter,
             next_number: 1,
+            wanted: BTreeMap::new(),
             to_send: VecDeque::new(),
             sent: BTreeMap::new(),
             subscribed: BTreeSet::new(),
             attempts: BTreeMap::new(),
         };
-        subscriptions.request(products);
+        subscriptions.change(products);
         subscriptions
+    }
+
+    /// Ends the subscriptions of products that are not wanted any more, and asks for those that are wanted now.
+    pub(crate) fn change(&mut self, products: &[WantedProduct]) {
+        let wanted: BTreeMap<String, u64> =
+            products.iter().map(|wanted| (wanted.name.clone(), wanted.generation)).collect();
+        let before = std::mem::replace(&mut self.wanted, wanted);
+        let removed: Vec<String> = before
+            .iter()
+            .filter(|(name, generation)| self.wanted.get(*name) != Some(*generation))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let added: Vec<String> = products
+            .iter()
+            .filter(|wanted| before.get(&wanted.name) != Some(&wanted.generation))
+            .map(|wanted| wanted.name.clone())
+            .collect();
+        self.end(&removed);
+        for product in &added {
+            self.attempts.remove(product);
+        }
+        self.request(&added);
+    }
+
+    fn end(&mut self, products: &[String]) {
+        let subscribed = self.give_up(products);
+        self.to_send.iter_mut().for_each(|request| request.products.retain(|product| !products.contains(product)));
+        let names: Vec<&str> = subscribed.iter().map(String::as_str).collect();
+        if !names.is_empty() {
+            let requests = self.adapter.subscription(Action::Unsubscribe, &names, self.next_number);
+            self.next_number = requests.iter().map(|request| request.number + 1).max().unwrap_or(self.next_number);
+            // No trades depend on the answer.
+            self.to_send.extend(requests.into_iter().map(|request| Request { products: Vec::new(), ..request }));
+        }
     }
 
     fn request(&mut self, products: &[String]) {
@@ -171,8 +216,11 @@ mod tests {
     use crate::sources::exchange::venues::venue;
 
     fn subscriptions(name: &str, products: &[&str]) -> Subscriptions {
-        let products: Vec<String> = products.iter().map(|product| (*product).to_owned()).collect();
-        Subscriptions::new(venue(name).expect("a venue"), &products)
+        Subscriptions::new(venue(name).expect("a venue"), &wanted(products))
+    }
+
+    fn wanted(products: &[&str]) -> Vec<WantedProduct> {
+        products.iter().map(|product| WantedProduct { name: (*product).to_owned(), generation: 1 }).collect()
     }
 
     fn refusal(product: Option<&'static str>, request: Option<u64>, reason: &'static str) -> Refusal<'static> {
@@ -223,6 +271,26 @@ mod tests {
         assert_eq!(subscribed.confirm(["A/USD", "B/USD"]).len(), 2);
         assert_eq!(subscribed.refuse(&refusal(Some("A/USD"), None, "delisted")).len(), 1);
         assert!(subscribed.has_any() && subscribed.is_settled());
+    }
+
+    #[test]
+    fn what_is_added_and_removed_later_touches_no_other_product() {
+        let mut subscribed = subscriptions("kraken", &["A/USD", "B/USD"]);
+        send_all(&mut subscribed);
+        subscribed.confirm(["A/USD", "B/USD"]);
+        subscribed.change(&wanted(&["B/USD", "C/USD"]));
+        let sent = send_all(&mut subscribed);
+        assert!(sent.len() == 2 && sent.iter().all(|text| !text.contains("B/USD")), "{sent:?}");
+        assert!(sent[0].contains("unsubscribe") && sent[0].contains("A/USD"), "{sent:?}");
+        assert!(!subscribed.is_settled());
+        // An answer that is late is not followed.
+        assert_eq!(subscribed.confirm(["A/USD", "C/USD"]), ["C/USD"]);
+        assert!(subscribed.is_settled());
+        // A product that was removed and added again between two looks is subscribed again.
+        let again = WantedProduct { name: "C/USD".to_owned(), generation: 2 };
+        subscribed.change(&[wanted(&["B/USD"]), vec![again]].concat());
+        assert_eq!(send_all(&mut subscribed).len(), 2);
+        assert_eq!(subscribed.confirm(["C/USD"]), ["C/USD"]);
     }
 
     #[test]

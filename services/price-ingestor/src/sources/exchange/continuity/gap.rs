@@ -1,37 +1,10 @@
 //! A gap: what was missed, why, and what became of it.
 
 use events::Timestamp;
+pub use events::feed::{GapReason, GapState};
 use serde::{Deserialize, Serialize};
 
 use super::ranges::Ranges;
-
-/// The reason of a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GapReason {
-    /// The connection was lost.
-    Disconnected,
-    /// The connection was given up because nothing arrived.
-    Stale,
-    /// Ids were skipped although the connection was there.
-    MissedIds,
-    /// No process was running.
-    Down,
-}
-
-/// What became of a gap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GapState {
-    /// Its end is not known, or nothing was asked for yet.
-    Open,
-    /// Its trades are being asked for.
-    Filling,
-    /// Nothing is missing any more.
-    Filled,
-    /// The venue does not offer what is still missing.
-    Unfillable,
-}
 
 /// What is said about a gap, once for each state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +79,7 @@ impl StoredGap {
 
     /// Returns whether nothing can be said about it any more.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self.state, GapState::Filled | GapState::Unfillable)
+        self.state.is_final()
     }
 
     /// Returns what is said about it now. `ids` are its first and last id that are missing, or were.

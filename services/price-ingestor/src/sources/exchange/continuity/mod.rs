@@ -160,6 +160,14 @@ impl Continuity {
         }
     }
 
+    /// Forgets all trades.
+    pub fn begin_anew(&mut self) {
+        match self {
+            Self::Ids(ids) => *ids = IdContinuity::default(),
+            Self::Times(times) => *times = TimeContinuity::default(),
+        }
+    }
+
     /// Returns what is to be reported about gaps, in its order, once.
     pub fn take_reports(&mut self) -> Vec<GapReport> {
         match self {

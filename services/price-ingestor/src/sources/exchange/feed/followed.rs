@@ -52,6 +52,8 @@ pub(super) struct Followed {
     /// The usual time between two trades.
     usual_pause: Duration,
     is_checkpointed: bool,
+    /// Whether it is paused or removed, so that connections have nothing to do with it.
+    is_left: bool,
 }
 
 impl Followed {
@@ -65,6 +67,7 @@ impl Followed {
             last_trade_at: Instant::now(),
             usual_pause: Duration::ZERO,
             is_checkpointed: true,
+            is_left: false,
         }
     }
 
@@ -124,6 +127,9 @@ impl Followed {
         why: &str,
         events: &mut Vec<FeedEvent>,
     ) {
+        if self.is_left {
+            return;
+        }
         let was_live = self.connections.remove(&connection).is_some();
         let is_covered = self.connections.values().any(|since| alive_until.is_some_and(|until| *since <= until));
         if was_live && !is_covered {
@@ -139,6 +145,28 @@ impl Followed {
     pub(super) fn refused(&mut self, connection: u64, why: &str, events: &mut Vec<FeedEvent>) {
         self.change_state(FeedState::Refused(why.to_owned()), events);
         self.unsubscribed(connection, Some(Instant::now()), GapReason::Disconnected, why, events);
+    }
+
+    /// Notes that it is followed again.
+    pub(super) fn resume(&mut self) {
+        self.is_left = false;
+    }
+
+    /// Notes that nobody is to follow it for now.
+    pub(super) fn pause(&mut self, events: &mut Vec<FeedEvent>) {
+        self.connections.clear();
+        (self.state, self.is_left) = (None, true);
+        self.continuity.disconnect(GapReason::Down);
+        self.is_checkpointed = false;
+        self.report(events);
+    }
+
+    /// Notes that nobody follows it any more. What follows is a new beginning.
+    pub(super) fn remove(&mut self) {
+        self.connections.clear();
+        (self.state, self.is_left) = (None, true);
+        self.continuity.begin_anew();
+        (self.filling, self.is_checkpointed) = (None, true);
     }
 
     /// Becomes stale when the time for it has come.

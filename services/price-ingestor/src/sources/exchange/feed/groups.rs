@@ -3,12 +3,16 @@
 //! falls between them.
 
 use rand::{SeedableRng, rngs::StdRng};
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::FeedConfig;
-use crate::sources::exchange::connection::{Attempts, Connection, ConnectionEvent, Dialer, EndReason};
+use crate::sources::exchange::connection::{Attempts, Connection, ConnectionEvent, Dialer, EndReason, WantedProduct};
 
 /// A connection that runs.
 struct Running {
@@ -20,7 +24,7 @@ struct Running {
 
 /// The connections of some products.
 struct Group {
-    products: Vec<String>,
+    products: watch::Sender<Vec<WantedProduct>>,
     current: Option<Running>,
     next: Option<Running>,
 }
@@ -34,42 +38,64 @@ pub(super) struct Groups {
     attempts: Attempts,
     random: StdRng,
     next_number: u64,
+    /// Counts the products that were added.
+    generation: u64,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
 
 impl Groups {
-    /// Divides products into groups. Nothing is connected before [`Groups::start`].
-    pub(super) fn new(
-        config: &FeedConfig,
-        dialer: Dialer,
-        products: &[String],
-        events: mpsc::Sender<ConnectionEvent>,
-    ) -> Self {
-        let chunks = products.chunks(config.adapter.profile().max_products);
-        let groups = chunks.map(|products| Group { products: products.to_vec(), current: None, next: None }).collect();
+    /// Returns no group. Each product that is added is put into one.
+    pub(super) fn new(config: &FeedConfig, dialer: Dialer, events: mpsc::Sender<ConnectionEvent>) -> Self {
         let timing = &config.timing;
         let attempts = Attempts::new(timing.first_wait, timing.longest_wait, timing.connects_per_minute);
-        let random = StdRng::from_rng(&mut rand::rng());
-        let config = config.clone();
         Self {
-            config,
+            config: config.clone(),
             dialer,
             events,
-            groups,
+            groups: Vec::new(),
             attempts,
-            random,
+            random: StdRng::from_rng(&mut rand::rng()),
             next_number: 1,
+            generation: 0,
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
         }
     }
 
-    /// Connects all groups.
-    pub(super) fn start(&mut self) {
-        for group in 0..self.groups.len() {
-            let running = self.connect(group);
-            self.groups[group].current = Some(running);
+    /// Subscribes products, on connections that have room for them and on new ones.
+    pub(super) fn add(&mut self, products: impl IntoIterator<Item = String>) {
+        let mut products = products.into_iter().peekable();
+        let max_products = self.config.adapter.profile().max_products;
+        while products.peek().is_some() {
+            let at = self.groups.iter().position(|group| group.products.borrow().len() < max_products);
+            let at = at.unwrap_or_else(|| {
+                self.groups.push(Group { products: watch::Sender::new(Vec::new()), current: None, next: None });
+                self.groups.len() - 1
+            });
+            let generation = self.generation + 1;
+            self.generation = generation;
+            self.groups[at].products.send_modify(|wanted| {
+                let room = max_products - wanted.len();
+                wanted.extend(products.by_ref().take(room).map(|name| WantedProduct { name, generation }));
+            });
+            if self.groups[at].current.is_none() {
+                let running = self.connect(at);
+                self.groups[at].current = Some(running);
+            }
+        }
+    }
+
+    /// Ends the subscription of a product. A connection without products is left.
+    pub(super) fn remove(&mut self, product: &str) {
+        for group in &self.groups {
+            group
+                .products
+                .send_if_modified(|wanted| wanted.extract_if(.., |wanted| wanted.name == product).count() > 0);
+        }
+        let empty: Vec<Group> = self.groups.extract_if(.., |group| group.products.borrow().is_empty()).collect();
+        for running in empty.into_iter().flat_map(|group| [group.current, group.next]).flatten() {
+            running.leave.cancel();
         }
     }
 
@@ -129,7 +155,7 @@ impl Groups {
             adapter: self.config.adapter,
             dialer: self.dialer.clone(),
             url: self.config.adapter.socket_url(&self.config.ws_url),
-            products: self.groups[group].products.clone(),
+            products: self.groups[group].products.subscribe(),
             timing: self.config.timing.clone(),
             events: self.events.clone(),
             leave: leave.clone(),

@@ -4,8 +4,10 @@
 //! The feed has no broker and no database. Whoever runs it publishes the ticks, and stores checkpoints after they are
 //! acknowledged, so that what is stored never leads.
 
+mod fills;
 mod followed;
 mod groups;
+mod listing;
 mod run;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -28,7 +30,7 @@ pub struct FeedConfig {
     pub adapter: &'static dyn Adapter,
     /// The venue that the ticks are published under.
     pub venue: Venue,
-    /// The symbols, in our spelling.
+    /// The symbols that are followed at first, in our spelling.
     pub symbols: Vec<Symbol>,
     /// The address of the live messages.
     pub ws_url: Url,
@@ -63,6 +65,23 @@ pub enum FeedEvent {
     BadMessage(Option<BadMessage>),
     /// What is stored of a symbol once the ticks before are acknowledged.
     Checkpoint(Symbol, Checkpoint),
+    /// The symbols that the venue lists, sorted.
+    Listed(Vec<Symbol>),
+    /// A symbol is not followed for now.
+    Paused(Symbol),
+    /// A symbol is not followed any more, and nothing more will be said about it.
+    Removed(Symbol),
+}
+
+/// A change of what is followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeedChange {
+    /// A symbol is followed from now on; what was stored of it, where it was followed before.
+    Follow(Symbol, Option<Checkpoint>),
+    /// A symbol is not followed for now. What happens meanwhile is a gap.
+    Pause(Symbol),
+    /// A symbol is not followed any more, and its gaps are given up.
+    Remove(Symbol),
 }
 
 /// The state of a symbol at a venue.

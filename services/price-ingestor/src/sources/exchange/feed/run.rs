@@ -2,25 +2,26 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use events::tick::TickSource;
+use events::{Symbol, tick::TickSource};
 use platform::{ServiceError, Shutdown, runtime::error::error_chain};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{
-    Checkpoints, FeedConfig, FeedEvent, FeedState,
+    Checkpoints, FeedChange, FeedConfig, FeedEvent, FeedState,
+    fills::{Fill, FillContent, FillProgress},
     followed::{Followed, Trade},
     groups::Groups,
+    listing::list,
 };
 use crate::sources::exchange::{
-    adapter::Product,
     connection::{ConnectionEvent, Dialer, EndReason, Occurrence},
-    continuity::{Continuity, FillOutcome, GapReason, Missing, Origin},
-    history::{FillError, Pages, PastTrade, Products, RestClient},
+    continuity::{Checkpoint, Continuity, FillOutcome, GapReason, Origin},
+    history::{FillError, PastTrade, Products, RestClient},
 };
 
 /// The most events of connections that wait for the feed. Beyond them the venue waits.
@@ -31,107 +32,77 @@ const MAX_WAITING_PAGES: usize = 4;
 const MAX_FILLS: usize = 4;
 /// How often checkpoints are given out.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest wait before the list of products is asked for again.
-const MAX_PRODUCTS_WAIT: Duration = Duration::from_secs(30);
-
-/// Something about the gap of a symbol.
-struct FillProgress {
-    followed: usize,
-    gap: u64,
-    content: FillContent,
-}
-
-enum FillContent {
-    Trades(Vec<PastTrade>),
-    End(Result<FillOutcome, FillError>),
-}
+/// How often the list of products is asked for: venues add and remove some each day.
+const LIST_INTERVAL: Duration = Duration::from_secs(3_600);
+/// The list is asked for at once when it lacks a symbol, unless it is younger than this.
+const YOUNG_LIST: Duration = Duration::from_secs(60);
 
 /// Follows the symbols of a venue until shutdown, or until nobody receives the events. `checkpoints` are what an earlier
-/// process has stored.
+/// process has stored; `changes` add and remove symbols meanwhile.
 ///
-/// Symbols that the venue does not list are reported as refused; the error is permanent where it lists none of them.
+/// A symbol that the venue does not list is reported as refused, until the list has it.
 pub async fn run(
     config: FeedConfig,
-    mut checkpoints: Checkpoints,
+    checkpoints: Checkpoints,
+    changes: mpsc::Receiver<FeedChange>,
     out: mpsc::Sender<Vec<FeedEvent>>,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
-    let profile = config.adapter.profile();
     let client = Arc::new(RestClient::new(&config.rest_url, config.rest_per_second, config.rest_timeout)?);
-    let dialer = Dialer::new(&config.ws_url, config.timing.connect_timeout, profile.max_frame_bytes)
+    let max_frame_bytes = config.adapter.profile().max_frame_bytes;
+    let dialer = Dialer::new(&config.ws_url, config.timing.connect_timeout, max_frame_bytes)
         .map_err(|error| ServiceError::permanent("make connections to an exchange", error))?;
     let Some(products) = list(&config, &client, &shutdown).await else { return Ok(()) };
 
-    let mut events = Vec::new();
-    let mut followed = Vec::new();
-    let mut refusals = Vec::new();
-    for symbol in &config.symbols {
-        match products.find(symbol) {
-            Ok(product) => {
-                let continuity = match checkpoints.remove(symbol) {
-                    Some(checkpoint) => Continuity::restore(profile.trade_ids, checkpoint),
-                    None => Continuity::new(profile.trade_ids),
-                };
-                followed.push(Followed::new(product, continuity));
-            }
-            Err(error) => {
-                warn!(venue = %config.venue, %symbol, error = %error, "the venue refuses a symbol");
-                events.push(FeedEvent::State(symbol.clone(), FeedState::Refused(error.to_string())));
-                refusals.push(error.to_string());
-            }
-        }
-    }
-    drop(products);
-    if followed.is_empty() {
-        let cause = refusals.join("; ");
-        return Err(ServiceError::permanent(format!("{} has none of the symbols", config.venue), cause));
-    }
-
-    let names: Vec<String> = followed.iter().map(|followed| followed.product.name.clone()).collect();
     let (sender, connection_events) = mpsc::channel(MAX_WAITING_EVENTS);
-    let groups = Groups::new(&config, dialer, &names, sender);
-    let by_name = names.into_iter().zip(0..).collect();
+    let groups = Groups::new(&config, dialer, sender);
     let (past_sender, past) = mpsc::channel(MAX_WAITING_PAGES);
-    let feed = Feed { config, client, followed, by_name, groups, past_sender, fills: JoinSet::new() };
-    feed.run(events, connection_events, past, &out, &shutdown).await;
+    let mut feed = Feed {
+        config,
+        client,
+        products,
+        listed_at: Instant::now(),
+        lists: JoinSet::new(),
+        followed: Vec::new(),
+        by_symbol: BTreeMap::new(),
+        by_name: BTreeMap::new(),
+        unlisted: BTreeMap::new(),
+        groups,
+        past_sender,
+        fills: JoinSet::new(),
+    };
+    let mut events = vec![FeedEvent::Listed(feed.products.symbols())];
+    let mut checkpoints = checkpoints;
+    for symbol in feed.config.symbols.clone() {
+        let checkpoint = checkpoints.remove(&symbol);
+        feed.follow(symbol, checkpoint, &mut events);
+    }
+    feed.run(events, Inputs { connection_events, past, changes }, &out, &shutdown).await;
     Ok(())
 }
 
-/// Asks for the list of products until it arrives; none after shutdown.
-async fn list(config: &FeedConfig, client: &RestClient, shutdown: &Shutdown) -> Option<Products> {
-    let mut wait = config.timing.first_wait;
-    loop {
-        let request = async {
-            let body = client.get(config.adapter.products_query()).await?;
-            Ok::<_, FillError>(config.adapter.parse_products(&body)?)
-        };
-        let answer = tokio::select! {
-            answer = request => answer,
-            () = shutdown.cancelled() => return None,
-        };
-        match answer {
-            Ok(listed) => {
-                info!(venue = %config.venue, products = listed.len(), "read the list of products");
-                return Some(Products::new(config.adapter.profile().venue, listed));
-            }
-            Err(error) => {
-                let (error, wait_ms) = (error_chain(&error), wait.as_millis() as u64);
-                warn!(venue = %config.venue, error, wait_ms, "cannot read the list of products, retrying");
-            }
-        }
-        tokio::select! {
-            () = sleep(wait) => wait = (wait * 2).min(MAX_PRODUCTS_WAIT),
-            () = shutdown.cancelled() => return None,
-        }
-    }
+/// What arrives while a feed runs.
+struct Inputs {
+    connection_events: mpsc::Receiver<ConnectionEvent>,
+    past: mpsc::Receiver<FillProgress>,
+    changes: mpsc::Receiver<FeedChange>,
 }
 
 /// A feed that runs.
 struct Feed {
     config: FeedConfig,
     client: Arc<RestClient>,
+    products: Products,
+    listed_at: Instant,
+    /// The request for the list of products, while there is one.
+    lists: JoinSet<Option<Products>>,
+    /// All symbols that were ever followed. One that is paused or removed keeps its place.
     followed: Vec<Followed>,
+    by_symbol: BTreeMap<Symbol, usize>,
+    /// The products that are followed now.
     by_name: BTreeMap<String, usize>,
+    /// The symbols that are to be followed and that the venue does not list.
+    unlisted: BTreeMap<Symbol, Option<Checkpoint>>,
     groups: Groups,
     past_sender: mpsc::Sender<FillProgress>,
     fills: JoinSet<()>,
@@ -141,14 +112,13 @@ impl Feed {
     async fn run(
         mut self,
         mut events: Vec<FeedEvent>,
-        mut connection_events: mpsc::Receiver<ConnectionEvent>,
-        mut past: mpsc::Receiver<FillProgress>,
+        Inputs { mut connection_events, mut past, mut changes }: Inputs,
         out: &mpsc::Sender<Vec<FeedEvent>>,
         shutdown: &Shutdown,
     ) {
-        self.groups.start();
         let mut gap_timer = interval(self.config.timing.settle);
         let mut checkpoint_timer = interval(CHECKPOINT_INTERVAL);
+        let mut list_timer = interval(LIST_INTERVAL);
         gap_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         checkpoint_timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -164,6 +134,13 @@ impl Feed {
                     }
                 }
                 Some(past) = past.recv() => self.on_past(past, &mut events),
+                Some(change) = changes.recv() => self.on_change(change, shutdown, &mut events),
+                Some(listed) = self.lists.join_next() => {
+                    if let Ok(Some(products)) = listed {
+                        self.on_listed(products, &mut events);
+                    }
+                }
+                _ = list_timer.tick() => self.ask_for_list(LIST_INTERVAL / 2, shutdown),
                 _ = gap_timer.tick() => self.on_gap_timer(&mut events),
                 _ = checkpoint_timer.tick() => {
                     self.followed.iter_mut().for_each(|followed| followed.checkpoint(&mut events));
@@ -179,8 +156,92 @@ impl Feed {
             let _ = out.send(events).await;
         }
         self.fills.shutdown().await;
+        self.lists.shutdown().await;
         drop(connection_events);
         self.groups.leave().await;
+    }
+
+    fn on_change(&mut self, change: FeedChange, shutdown: &Shutdown, events: &mut Vec<FeedEvent>) {
+        match change {
+            FeedChange::Follow(symbol, checkpoint) => {
+                self.follow(symbol, checkpoint, events);
+                if !self.unlisted.is_empty() {
+                    self.ask_for_list(YOUNG_LIST, shutdown);
+                }
+            }
+            FeedChange::Pause(symbol) => {
+                if let Some(followed) = self.leave(&symbol) {
+                    followed.pause(events);
+                }
+                events.push(FeedEvent::Paused(symbol));
+            }
+            FeedChange::Remove(symbol) => {
+                self.leave(&symbol);
+                if let Some(at) = self.by_symbol.get(&symbol) {
+                    self.followed[*at].remove();
+                }
+                events.push(FeedEvent::Removed(symbol));
+            }
+        }
+    }
+
+    fn follow(&mut self, symbol: Symbol, checkpoint: Option<Checkpoint>, events: &mut Vec<FeedEvent>) {
+        let product = match self.products.find(&symbol) {
+            Ok(product) => product,
+            Err(error) => {
+                warn!(venue = %self.config.venue, %symbol, error = %error, "the venue refuses a symbol");
+                events.push(FeedEvent::State(symbol.clone(), FeedState::Refused(error.to_string())));
+                self.unlisted.insert(symbol, checkpoint);
+                return;
+            }
+        };
+        let at = match self.by_symbol.get(&symbol) {
+            Some(at) => {
+                self.followed[*at].resume();
+                *at
+            }
+            None => {
+                let trade_ids = self.config.adapter.profile().trade_ids;
+                let continuity = match checkpoint {
+                    Some(checkpoint) => Continuity::restore(trade_ids, checkpoint),
+                    None => Continuity::new(trade_ids),
+                };
+                self.followed.push(Followed::new(product.clone(), continuity));
+                self.by_symbol.insert(symbol, self.followed.len() - 1);
+                self.followed.len() - 1
+            }
+        };
+        if self.by_name.insert(product.name.clone(), at).is_none() {
+            self.groups.add([product.name]);
+        }
+    }
+
+    /// Ends the subscription of a symbol, and returns what was known of it.
+    fn leave(&mut self, symbol: &Symbol) -> Option<&mut Followed> {
+        self.unlisted.remove(symbol);
+        let followed = self.followed.get_mut(*self.by_symbol.get(symbol)?)?;
+        self.by_name.remove(&followed.product.name)?;
+        self.groups.remove(&followed.product.name);
+        Some(followed)
+    }
+
+    /// Asks for the list of products unless it is younger than `age`.
+    fn ask_for_list(&mut self, age: Duration, shutdown: &Shutdown) {
+        if self.lists.is_empty() && self.listed_at.elapsed() >= age {
+            let (config, client, shutdown) = (self.config.clone(), Arc::clone(&self.client), shutdown.clone());
+            self.lists.spawn(async move { list(&config, &client, &shutdown).await });
+        }
+    }
+
+    fn on_listed(&mut self, products: Products, events: &mut Vec<FeedEvent>) {
+        self.products = products;
+        self.listed_at = Instant::now();
+        events.push(FeedEvent::Listed(self.products.symbols()));
+        let listed = |symbol: &Symbol, _: &mut Option<Checkpoint>| self.products.find(symbol).is_ok();
+        let listed: Vec<_> = self.unlisted.extract_if(.., listed).collect();
+        for (symbol, checkpoint) in listed {
+            self.follow(symbol, checkpoint, events);
+        }
     }
 
     fn on_connection(
@@ -273,35 +334,6 @@ impl Feed {
                 warn!(venue = %self.config.venue, %symbol, error = error_chain(&error), "cannot fill a gap, retrying");
                 let is_readable = !matches!(error, FillError::Decode(_));
                 followed.fill_failed(gap, is_readable, &self.config.timing, events);
-            }
-        }
-    }
-}
-
-/// The task that asks for the trades of a gap.
-struct Fill {
-    followed: usize,
-    client: Arc<RestClient>,
-    config: FeedConfig,
-    product: Product,
-    sender: mpsc::Sender<FillProgress>,
-}
-
-impl Fill {
-    async fn run(self, missing: Missing) {
-        let Self { followed, client, config, product, sender } = self;
-        let gap = missing.gap;
-        let mut pages = Pages::new(&client, config.adapter, &product, missing, (config.clock)());
-        loop {
-            let content = match pages.next().await {
-                Ok(Ok(trades)) => FillContent::Trades(trades),
-                Ok(Err(outcome)) => FillContent::End(Ok(outcome)),
-                Err(error) => FillContent::End(Err(error)),
-            };
-            let is_last = matches!(content, FillContent::End(_));
-            // The receiver is gone only where the feed has ended.
-            if sender.send(FillProgress { followed, gap, content }).await.is_err() || is_last {
-                return;
             }
         }
     }

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 
 use events::Symbol;
+use market_data::near_symbols;
 use thiserror::Error;
 
 use crate::sources::exchange::adapter::Product;
-
-/// The most names that an error offers.
-const MAX_NEAR: usize = 3;
-/// The most letters in which a near name differs.
-const MAX_DISTANCE: usize = 2;
 
 /// A symbol that the venue does not trade.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -44,40 +40,19 @@ impl Products {
         Self { venue, by_symbol }
     }
 
+    /// Returns all symbols that the venue lists, sorted.
+    pub(crate) fn symbols(&self) -> Vec<Symbol> {
+        self.by_symbol.keys().cloned().collect()
+    }
+
     /// Returns the product of a symbol.
     pub(crate) fn find(&self, symbol: &Symbol) -> Result<Product, ProductError> {
         self.by_symbol.get(symbol).cloned().ok_or_else(|| ProductError {
             venue: self.venue,
             symbol: symbol.clone(),
-            near: self.near(symbol),
+            near: near_symbols(symbol, self.by_symbol.keys()),
         })
     }
-
-    fn near(&self, symbol: &Symbol) -> Vec<Symbol> {
-        let base = symbol.pair().map(|(base, _)| base);
-        let rank = |other: &Symbol| {
-            let distance = distance(symbol.as_str(), other.as_str());
-            let has_base = base.is_some() && other.pair().map(|(base, _)| base) == base;
-            (distance <= MAX_DISTANCE || has_base).then_some((distance, other.clone()))
-        };
-        let mut near: Vec<_> = self.by_symbol.keys().filter_map(rank).collect();
-        near.sort();
-        near.into_iter().take(MAX_NEAR).map(|(_, symbol)| symbol).collect()
-    }
-}
-
-/// Returns how many letters have to be put in, taken out or changed (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.bytes().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
