@@ -86,7 +86,7 @@ fn refer(part: &RefOr<Schema>, referred: &mut Vec<String>) {
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
-        (name = "prices", description = "Latest prices, price history and candles"),
+        (name = "prices", description = "Latest prices, price history, candles and feeds"),
         (name = "alerts", description = "Alerts on prices, and their firings"),
         (name = "orders", description = "Orders to buy and to sell"),
         (name = "money", description = "Balances, trades, the ledger, assets and deposits"),

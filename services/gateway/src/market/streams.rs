@@ -2,12 +2,12 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use events::{CandleClosed, Event, TickPage, Timestamp};
+use events::{CandleClosed, Event, TickPage};
 use futures::StreamExt;
 use market_data::{MaxAhead, StoredPage};
 use platform::{
     Broker, Message, ServiceError,
-    broker::stream_scan,
+    broker::{stream_follow, stream_scan},
     runtime::{backoff::backoff, error::error_chain},
 };
 use store::{Store, consumer::position};
@@ -61,9 +61,8 @@ impl Memory<'_> {
     /// Reads the ticks that the history lacks, and then those that come.
     async fn follow_connection(&self, broker: &Broker, store: &Store) -> Result<Infallible, ServiceError> {
         let history = position::read(store, HISTORY).await?;
-        let since = history.and_then(|position| position.stored_at).unwrap_or(Timestamp::EPOCH);
-        let mut candles = stream_scan::follow(broker, CANDLES.0, CANDLES.1, None).await?;
-        let mut ticks = stream_scan::follow(broker, TICKS.0, TICKS.1, Some(since)).await?;
+        let mut candles = stream_follow::follow(broker, CANDLES.0, CANDLES.1, None).await?;
+        let mut ticks = stream_follow::follow_behind(broker, TICKS.0, TICKS.1, history).await?;
         let last = stream_scan::last_sequence(broker, TICKS.0, TICKS.1).await?;
         let mut is_current = last.is_none();
         if is_current {

@@ -5,6 +5,7 @@ mod api_keys;
 mod assets;
 mod balances;
 mod deposits;
+mod feeds;
 mod ledger;
 mod orders;
 mod page;
@@ -37,6 +38,8 @@ fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
         routes!(prices::show),
         routes!(prices::history),
         routes!(prices::candles),
+        routes!(feeds::list, feeds::follow),
+        routes!(feeds::remove),
         routes!(alerts::create, alerts::list),
         routes!(alerts::adopt),
         routes!(alerts::show, alerts::update, alerts::delete),

@@ -59,6 +59,9 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("get /v1/prices/{symbol}", &[]),
     ("get /v1/prices/{symbol}/history", &[]),
     ("get /v1/prices/{symbol}/candles", &[]),
+    ("get /v1/feeds", &[]),
+    ("post /v1/feeds", &["session"]),
+    ("delete /v1/feeds/{venue}/{symbol}", &["session"]),
 ];
 
 /// Writes a security requirement like `api_key read`.
@@ -100,7 +103,7 @@ fn every_operation_says_what_it_answers() {
             );
             let names: Vec<_> =
                 operation["parameters"].as_array().into_iter().flatten().map(|p| p["name"].as_str()).collect();
-            let is_whole = ["/v1/accounts", "/v1/assets"].contains(&path.as_str());
+            let is_whole = ["/v1/accounts", "/v1/assets", "/v1/feeds"].contains(&path.as_str());
             let is_list = operation["responses"]["200"].to_string().contains("Page_") && !is_whole;
             assert_eq!(names.contains(&Some("cursor")), is_list, "{at}: {names:?}");
         }

@@ -6,6 +6,7 @@ pub mod message;
 pub mod nack_export;
 pub mod ordered_consumer;
 pub mod publish;
+pub mod stream_follow;
 pub mod stream_merge;
 pub mod stream_position;
 pub mod stream_scan;

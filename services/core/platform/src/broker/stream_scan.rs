@@ -9,10 +9,6 @@ use std::ops::{Bound, RangeBounds};
 use async_nats::{
     HeaderMap,
     header::{HeaderName, HeaderValue},
-    jetstream::consumer::{
-        DeliverPolicy,
-        pull::{OrderedConfig, OrderedError},
-    },
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use events::Timestamp;
@@ -56,37 +52,6 @@ pub async fn messages<'a>(
 pub async fn last_sequence(broker: &Broker, stream: &str, filter: &str) -> Result<Option<u64>, ServiceError> {
     let last = read(broker, stream, Which::Last { last_by_subj: filter }).await?;
     Ok(last.map(|message| message.sequence))
-}
-
-/// Returns the messages of a stream on the subjects of `filter` as they are stored, from now on or from a time on. The stream
-/// ends with an error when the broker has gone for long.
-pub async fn follow(
-    broker: &Broker,
-    stream: &str,
-    filter: &str,
-    since: Option<Timestamp>,
-) -> Result<BoxStream<'static, Result<Message, ServiceError>>, ServiceError> {
-    let what = format!("read stream {stream}; it needs `tickbell streams apply`");
-    let failed = |error: async_nats::Error| ServiceError::transient(what.clone(), error);
-    let found = broker.jetstream().get_stream(stream).await.map_err(|error| failed(error.into()))?;
-    let deliver_policy = match since {
-        Some(since) => DeliverPolicy::ByStartTime { start_time: since.datetime() },
-        None => DeliverPolicy::New,
-    };
-    let config = OrderedConfig { filter_subject: filter.to_owned(), deliver_policy, ..OrderedConfig::default() };
-    let consumer = found.create_consumer(config).await.map_err(|error| failed(error.into()))?;
-    let messages = consumer.messages().await.map_err(|error| failed(error.into()))?;
-    let stream = stream.to_owned();
-    let read = move |next: Result<async_nats::jetstream::Message, _>| {
-        let failed = |error: async_nats::Error| ServiceError::transient(format!("read stream {stream}"), error);
-        let message = next.map_err(|error: OrderedError| failed(error.into()))?;
-        let info = message.info().map_err(failed)?;
-        let (sequence, stored_at) = (info.stream_sequence, Timestamp::from(info.published));
-        let message = message.message;
-        let (subject, headers, body) = (message.subject.to_string(), message.headers, message.payload);
-        Ok(Message { subject, sequence, stored_at, headers, body, unreadable: None })
-    };
-    Ok(messages.map(read).boxed())
 }
 
 /// The message of a stream that is asked for.

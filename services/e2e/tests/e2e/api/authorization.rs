@@ -8,19 +8,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The operations that need no credentials; every other one must declare its security.
-const PUBLIC: [&str; 9] = [
+const PUBLIC: [&str; 10] = [
     "post /v1/users",
     "post /v1/sessions",
     "post /v1/password-resets",
     "post /v1/password-resets/{token}",
     "get /v1/assets",
+    "get /v1/feeds",
     "get /v1/prices",
     "get /v1/prices/{symbol}",
     "get /v1/prices/{symbol}/history",
     "get /v1/prices/{symbol}/candles",
 ];
 /// The operations that need an operator's session; OpenAPI cannot express this.
-const OPERATORS: [&str; 1] = ["post /v1/deposits"];
+const OPERATORS: [&str; 3] = ["post /v1/deposits", "post /v1/feeds", "delete /v1/feeds/{venue}/{symbol}"];
 const SCOPES: [&str; 3] = ["read", "trade", "alerts"];
 const MISSING: &str = "00000000-0000-7000-8000-000000000000";
 
@@ -65,6 +66,7 @@ impl Operation {
     /// Sends a request with `id` where the path has one, and an empty object as its body.
     async fn call(&self, api: &Api, token: Option<&str>, id: &str) -> ApiResponse {
         let path = self.path.replace("{id}", id).replace("{symbol}", "BTC-USD").replace("{token}", "none");
+        let path = path.replace("{venue}", "coinbase");
         assert!(!path.contains('{'), "{}: this test has no value for the parameter", self.name);
         let mut request = api.request(self.method.clone(), &path);
         if let Some(token) = token {

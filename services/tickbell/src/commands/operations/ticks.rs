@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use events::{PageTick, Period, Symbol, Timestamp, tick::read_page};
 use futures::{Stream, StreamExt};
-use platform::{Message, ServiceError, broker::stream_scan, clock};
+use platform::{Message, ServiceError, broker::stream_follow, clock};
 use serde_json::json;
 
 use crate::{
@@ -53,7 +53,7 @@ pub(crate) async fn run(options: &GlobalOptions, Command::Tail(arguments): Comma
         TailStart::Ago(period) => clock::now().before(period, Period::SECOND).unwrap_or(Timestamp::EPOCH),
     });
     let symbol = symbol.map_or_else(|| "*".to_owned(), |symbol| symbol.subject_token().into_owned());
-    let messages = stream_scan::follow(&broker, "TICKS", &format!("ticks.*.{symbol}"), since).await?;
+    let messages = stream_follow::follow(&broker, "TICKS", &format!("ticks.*.{symbol}"), since).await?;
     tail(messages, &output).await?;
     Ok(Exit::Done)
 }
