@@ -2,6 +2,7 @@
 
 mod candle_memory;
 mod coinnews;
+mod feeds;
 mod history;
 mod recordings;
 mod repeats;
