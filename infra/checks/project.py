@@ -22,7 +22,7 @@ NOT_SERVICES = {"e2e", "tickbell"}
 # The design of the services: all others connect to both servers and run in production.
 DEMO_SERVICES = {"coinnews"}
 WITHOUT_BROKER = {"coinnews"}
-WITHOUT_DATABASE = {"coinnews", "price-ingestor"}
+WITHOUT_DATABASE = {"coinnews"}
 
 
 def tool(name: str) -> str:

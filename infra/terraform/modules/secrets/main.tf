@@ -5,7 +5,7 @@ locals {
   # Name -> keys. External Secrets copies tickbell/<environment>/<name> into the Secret tickbell-<name>; `nats` becomes
   # nats-passwords, and `nats-tls` keeps its name.
   secrets = {
-    price-ingestor = ["NATS_URL"]
+    price-ingestor = ["NATS_URL", "DATABASE_URL"]
     alert-engine   = ["NATS_URL", "DATABASE_URL"]
     history-writer = ["NATS_URL", "DATABASE_URL"]
     trade-settler  = ["NATS_URL", "DATABASE_URL"]
