@@ -1,4 +1,4 @@
-//! Reading a stream without a consumer of its own: its stored messages one by one, by the broker's API, and what it stores.
+//! Reading a stream without a consumer of its own: its stored messages one by one, by the API of the broker.
 //!
 //! The client library ends its connection when a message is delivered whose subject or headers it cannot read, and again
 //! each time that the message is delivered. The API gives headers and bodies as bytes: here such a message is read like any
