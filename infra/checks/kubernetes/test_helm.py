@@ -67,7 +67,10 @@ ON = {"enabled": True}
 # The components of Kustomize, each with the values of the chart that correspond to it.
 TOGGLES = {
     "coinnews": {"services": {"coinnews": ON}},
-    "real-prices": {"services": {"price-ingestor": {"needs": ["nats", "postgres", "https"]}}, "pricePoller": {"asks": "https"}},
+    "real-prices": {
+        "services": {"price-ingestor": {"needs": ["nats", "postgres", "https"]}},
+        "pricePoller": {"asks": "https"},
+    },
     "hpa": {"hpa": ON},
     "keda": {"keda": ON},
     "blue-green": {"blueGreen": ON, "hpa": ON},

@@ -6,14 +6,17 @@ import project
 
 from runtime_check.processes.namespaces import Failure
 
+# What a price-ingestor exposes for each symbol that it follows at an exchange. No exchange is reached here.
+OF_EXCHANGES = "tickbell_feed_"
+
 
 def read_by_monitoring() -> set[str]:
-    """Returns the metrics of our own that a file under infra/monitoring names."""
+    """Returns the metrics of our own that a file under infra/monitoring names and that are there without an exchange."""
     words: set[str] = set()
     for file in (project.ROOT / "infra/monitoring").rglob("*"):
         if file.suffix in (".json", ".yaml", ".yml"):
             words |= set(re.findall(r"\btickbell_\w+", file.read_text()))
-    return words & project.own_metrics()
+    return {name for name in words & project.own_metrics() if not name.startswith(OF_EXCHANGES)}
 
 
 def exposed(page: str) -> set[str]:

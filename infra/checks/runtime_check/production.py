@@ -252,8 +252,8 @@ class Production:
             answer = await query(notifier, url, "UPDATE accounts SET balance = 1")
             denied_peer.expect("UPDATE accounts by the settler", answer, "permission denied for table accounts")
         with self.runner.step("a pod cannot reach a peer that its policy does not name"):
-            answer = run_in("price-ingestor-1", lambda: denied_peer.try_port(address("postgres"), 5432))
-            denied_peer.expect("price-ingestor at PostgreSQL's port", answer, "refused")
+            answer = run_in("price-ingestor-1", lambda: denied_peer.try_port(address(MAIL), 587))
+            denied_peer.expect("price-ingestor at the mail server's port", answer, "refused")
 
 
 def services_with_spans() -> set[str]:

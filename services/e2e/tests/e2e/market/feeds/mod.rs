@@ -239,4 +239,8 @@ async fn operators_say_what_is_followed() {
     let detail = ingestor.check().await.expect("an answer")["detail"].as_str().expect("a detail").to_owned();
     assert!(detail.contains("coinbase: ETH-USD is reconnecting"), "{detail}");
     exchange.wait_for_state("ETH-USD", "reconnecting").await;
+    let metrics = Api::try_send(ingestor.admin.request(Method::GET, "/metrics")).await.expect("an answer").text;
+    for name in ["down", "stale", "open_gaps", "last_trade_timestamp_seconds"] {
+        assert!(metrics.contains(&format!("\ntickbell_feed_{name}{{")), "{name}: {metrics}");
+    }
 }
