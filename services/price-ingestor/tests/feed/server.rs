@@ -1,4 +1,4 @@
-//! A server that stands in for a venue: WebSocket and REST, over real sockets, with the faults that it is told to have.
+//! A server that stands in for a venue: WebSocket and REST, over real sockets, with faults that a test asks for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -77,7 +77,7 @@ impl TimeContinuity {
         }
     }
 
-    /// A gap is asked for once its end is known: its trades cannot be told from those after it before.
+    /// A gap is asked for once its end is known: before that, its trades look like those after it.
     pub(super) fn next_open(&self, is_live: bool) -> Option<&StoredGap> {
         self.gaps.iter().find(|gap| gap.waits(is_live) && !gap.is_open_ended)
     }
