@@ -16,7 +16,7 @@ pub use envelope::{Event, OutboundMessage};
 pub use events::{
     alert::{self, AlertFired},
     candle::{self, CandleClosed},
-    dead_letter::{self, DeadLetter},
+    dead_letter::{self, DeadLetter, RawFrame},
     delivery::{self, Channel, DeliveryUpdated, Outcome, Target},
     feed::{self, FeedGap},
     order::{self, DepositRequested, OrderCancelRequested, OrderPlaced},

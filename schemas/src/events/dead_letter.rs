@@ -1,11 +1,12 @@
-//! The dead letter: a message that can never be processed, stored in full so that it can be inspected and replayed.
+//! The dead letter: a message that can never be processed. A message of a stream is stored in full, so that it can be inspected
+//! and replayed; of a venue's message that could not be read, the beginning is stored.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Event, OutboundMessage, TickPage, Timestamp,
+    Event, OutboundMessage, TickPage, Timestamp, Venue,
     envelope::{CE_ID, NATS_MSG_ID},
 };
 
@@ -14,14 +15,14 @@ use crate::{
 pub struct DeadLetter {
     /// The name of the service that rejected the message.
     pub service: String,
-    /// The stream that the message was read from.
+    /// The stream that the message was read from; empty for a message of a venue.
     pub stream: String,
-    /// The sequence of the message in that stream.
+    /// The sequence of the message in that stream; 0 for a message of a venue.
     pub sequence: u64,
     /// The index of the rejected tick in the message, counted from 0; null where the whole message was rejected.
     #[serde(default)]
     pub index: Option<u16>,
-    /// The subject that the message was published to.
+    /// The subject that the message was published to; empty for a message of a venue.
     pub subject: String,
     /// The headers of the message, in order.
     pub headers: Vec<(String, String)>,
@@ -31,8 +32,22 @@ pub struct DeadLetter {
     pub reason: String,
     /// The number of attempts at processing it.
     pub attempts: u32,
-    /// The time at which the broker stored the message.
+    /// The time at which the broker stored the message, or the ingestor received it.
     pub at: Timestamp,
+    /// What is known of a venue's message, of which the body is the beginning; null for a message of a stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame: Option<RawFrame>,
+}
+
+/// A message of a venue as it was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RawFrame {
+    /// The venue that sent it.
+    pub venue: Venue,
+    /// The SHA-256 of the whole message, in hexadecimal digits.
+    pub digest: String,
+    /// The length of the whole message in bytes.
+    pub bytes: u64,
 }
 
 /// The body of a message, as text where it is UTF-8.
@@ -64,6 +79,23 @@ impl Body {
 }
 
 impl DeadLetter {
+    /// Returns the dead letter of a venue's message; `excerpt` is the beginning of it.
+    pub fn of_frame(service: &str, frame: RawFrame, excerpt: &[u8], reason: String, at: Timestamp) -> Self {
+        Self {
+            service: service.to_owned(),
+            stream: String::new(),
+            sequence: 0,
+            index: None,
+            subject: String::new(),
+            headers: Vec::new(),
+            body: Body::new(excerpt),
+            reason,
+            attempts: 1,
+            at,
+            frame: Some(frame),
+        }
+    }
+
     /// Makes the dead letter of one tick of the message: a page of this tick alone, which can be replayed.
     pub fn of_tick(self, index: u16, page: &[u8]) -> Self {
         let mut dead_letter = Self { index: Some(index), body: Body::new(page), ..self };
@@ -76,11 +108,12 @@ impl DeadLetter {
     }
 
     /// Returns the identity, which is the place of what was rejected: a message or a tick that two services reject is stored
-    /// once.
+    /// once. That of a venue's message is its digest.
     pub fn identity(&self) -> String {
-        match self.index {
-            Some(index) => format!("{}:{}:{index}", self.stream, self.sequence),
-            None => format!("{}-{}", self.stream, self.sequence),
+        match (&self.frame, self.index) {
+            (Some(RawFrame { venue, digest, .. }), _) => format!("{venue}-{digest}"),
+            (None, Some(index)) => format!("{}:{}:{index}", self.stream, self.sequence),
+            (None, None) => format!("{}-{}", self.stream, self.sequence),
         }
     }
 
@@ -99,7 +132,7 @@ impl Event for DeadLetter {
     }
 
     fn ce_subject(&self) -> String {
-        self.subject.clone()
+        self.frame.as_ref().map_or_else(|| self.subject.clone(), |frame| frame.venue.to_string())
     }
 
     fn ce_time(&self) -> Timestamp {

@@ -5,6 +5,7 @@
 //! which has what is followed, how far it was published and what was missed; it is written after the ticks are acknowledged, and
 //! ticks are published while it is away.
 
+mod dead_letters;
 mod gap_relay;
 mod progress;
 mod publisher;
@@ -196,6 +197,7 @@ async fn run_source(
         },
     };
 
+    publisher.finish().await;
     let summary = publisher.summary();
     match result {
         // After a shutdown nothing is lost: ticks that were not acknowledged have the same ids at the next start.

@@ -11,6 +11,11 @@ use platform::{
     Broker, ServiceError, broker::publish::with_trace_context, clock, telemetry::trace_context::new_traceparent,
 };
 
+use crate::{dead_letters::DeadLetters, sources::exchange::feed::BadMessage};
+
+/// The most bytes of a message that the log repeats; its dead letter has more.
+const MAX_LOGGED_BYTES: usize = 200;
+
 /// The totals of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -44,6 +49,7 @@ impl Summary {
 pub(crate) struct Publisher {
     broker: Broker,
     venue: Venue,
+    dead_letters: DeadLetters,
     summary: Summary,
     published: Counter,
     last_published_at: Gauge,
@@ -58,7 +64,9 @@ impl Publisher {
         let last_published_at = metrics::gauge!("tickbell_last_tick_timestamp_seconds", "venue" => venue.to_string());
         let bad_lines = metrics::counter!("tickbell_ingest_bad_lines_total");
         let rounded = metrics::counter!("tickbell_ticks_rounded_total", "venue" => venue.to_string());
-        Self { broker, venue, summary: Summary::default(), published, last_published_at, bad_lines, rounded }
+        let dead_letters = DeadLetters::new(broker.clone());
+        let summary = Summary::default();
+        Self { broker, venue, dead_letters, summary, published, last_published_at, bad_lines, rounded }
     }
 
     /// Publishes ticks, each with its id, in order; returns when all are acknowledged, however long the broker is away.
@@ -86,6 +94,23 @@ impl Publisher {
     pub(crate) fn count_refused(&mut self, lines: u64) {
         self.bad_lines.increment(lines);
         self.summary.refused += lines;
+    }
+
+    /// Counts messages of a venue that could not be read. The one that is given in short becomes a dead letter, unless there are
+    /// too many of them.
+    pub(crate) fn refuse_message(&mut self, venue: &Venue, bad: Option<&BadMessage>) {
+        self.count_refused(1);
+        if let Some(bad) = bad {
+            let BadMessage { digest, excerpt, bytes, reason } = bad;
+            let excerpt = String::from_utf8_lossy(&excerpt[..excerpt.len().min(MAX_LOGGED_BYTES)]);
+            tracing::warn!(%venue, digest, bytes, reason, %excerpt, "skipped a message that cannot be read");
+            self.dead_letters.add(venue, bad);
+        }
+    }
+
+    /// Waits a moment until what was not read is stored as dead letters.
+    pub(crate) async fn finish(&mut self) {
+        self.dead_letters.finish().await;
     }
 
     /// Counts ticks that have fewer digits than the source wrote.

@@ -124,7 +124,7 @@ pub(super) const SERVICE: Service = Service {
             help: "The lines are candles (open, high, low, close): close publishes the close of each",
         },
     ],
-    publishes: &["ticks.>", "feeds.>"],
+    publishes: &["ticks.>", "feeds.>", "dlq.price-ingestor"],
     consumers: &[],
     in_up: InUp::WithPrices,
     validate: |settings| settings.price_ingestor.validate(),

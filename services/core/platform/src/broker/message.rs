@@ -108,6 +108,7 @@ impl Message {
             reason: bounded_line(&reason.to_string()),
             attempts: 1,
             at: self.stored_at,
+            frame: None,
         }
     }
 

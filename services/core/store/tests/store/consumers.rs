@@ -98,6 +98,7 @@ async fn a_message_becomes_one_dead_letter_in_whichever_service() {
             reason: "it is no JSON".into(),
             attempts: 1,
             at: at(0),
+            frame: None,
         };
         let add = database
             .transaction(move |tx| Box::pin(async move { dead_letters::add(tx, service, &[dead_letter]).await }));

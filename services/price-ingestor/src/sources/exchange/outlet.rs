@@ -128,13 +128,7 @@ impl<'source> Outlet<'source> {
                 warn!(%venue, %symbol, "skipped a tick from the future");
                 self.publisher.count_refused(1);
             }
-            FeedEvent::BadMessage(bad) => {
-                self.publisher.count_refused(1);
-                if let Some(bad) = bad {
-                    let (digest, reason, excerpt) = (bad.digest, bad.reason, bad.excerpt);
-                    warn!(%venue, digest, reason, excerpt, "skipped a message that cannot be read");
-                }
-            }
+            FeedEvent::BadMessage(bad) => self.publisher.refuse_message(&venue, bad.as_ref()),
         }
     }
 

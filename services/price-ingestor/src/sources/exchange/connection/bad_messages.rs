@@ -16,9 +16,23 @@ pub struct BadMessage {
     /// The identity of the message: its SHA-256 in hexadecimal digits, so that the same message is stored once.
     pub digest: String,
     /// The beginning of the message.
-    pub excerpt: String,
+    pub excerpt: Vec<u8>,
+    /// The length of the whole message in bytes.
+    pub bytes: usize,
     /// Why it does not parse.
     pub reason: String,
+}
+
+impl BadMessage {
+    /// Returns the message in short. Text is cut between two characters.
+    pub(crate) fn new(message: &[u8], reason: String) -> Self {
+        let digest = Sha256::digest(message).iter().map(|byte| format!("{byte:02x}")).collect();
+        let end = match std::str::from_utf8(message) {
+            Ok(text) => text.floor_char_boundary(MAX_EXCERPT_BYTES),
+            Err(_) => message.len().min(MAX_EXCERPT_BYTES),
+        };
+        Self { digest, excerpt: message[..end].to_vec(), bytes: message.len(), reason }
+    }
 }
 
 /// Decides which bad messages of a connection are passed on.
@@ -34,11 +48,7 @@ impl BadMessages {
             return None;
         }
         self.last = Some(now);
-        let digest = Sha256::digest(message).iter().map(|byte| format!("{byte:02x}")).collect();
-        let text = String::from_utf8_lossy(&message[..message.len().min(MAX_EXCERPT_BYTES)]);
-        // A byte that is no text becomes three.
-        let end = text.floor_char_boundary(MAX_EXCERPT_BYTES);
-        Some(BadMessage { digest, excerpt: text[..end].to_owned(), reason })
+        Some(BadMessage::new(message, reason))
     }
 }
 
@@ -51,7 +61,14 @@ mod tests {
         let (mut messages, start) = (BadMessages::default(), Instant::now());
         let long = [0xff_u8; 100_000];
         let first = messages.take(&long, "no JSON".to_owned(), start).expect("the first");
-        assert!(first.excerpt.len() <= MAX_EXCERPT_BYTES && first.digest.len() == 64, "{}", first.excerpt.len());
+        assert_eq!((first.excerpt.len(), first.bytes, first.digest.len()), (MAX_EXCERPT_BYTES, 100_000, 64));
+        let text = BadMessage::new("é".repeat(5_000).as_bytes(), String::new());
+        assert_eq!(String::from_utf8(text.excerpt).expect("text is cut between characters").len(), MAX_EXCERPT_BYTES);
+        let odd = BadMessage::new(format!("x{}", "é".repeat(5_000)).as_bytes(), String::new());
+        assert_eq!(
+            String::from_utf8(odd.excerpt).expect("text is cut between characters").len(),
+            MAX_EXCERPT_BYTES - 1
+        );
         let passed =
             (0..5_000).filter(|ms| messages.take(b"x", String::new(), start + Duration::from_millis(*ms)).is_some());
         assert_eq!(passed.count(), 4);
