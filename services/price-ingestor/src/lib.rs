@@ -1,4 +1,4 @@
-//! Publishes prices as ticks, from exchanges, from a simulator, from recordings, or from the coinnews API.
+//! Publishes prices as ticks, from exchanges and their tapes, from a simulator, from recordings, or from the coinnews API.
 //!
 //! A source makes [`events::Tick`]s, and [`publisher`] publishes them. The id of a tick is derived from its cause, so that a tick
 //! that is read twice is stored once. To recover, a source starts again from its beginning. Only exchanges need the database,
@@ -32,6 +32,7 @@ use sources::{
     },
     readiness::{Readiness, SourceReadiness},
     recording, simulator,
+    tape::{self, TapeOptions},
 };
 pub use sources::{Source, Speed};
 
@@ -39,7 +40,8 @@ pub use sources::{Source, Speed};
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The source of prices: `simulator`, `file:PATH`, `-` for standard input, `coinnews:URL`, or the name of an exchange.
+    /// The source of prices: `simulator`, `file:PATH`, `-` for standard input, `tape:PATH`, `coinnews:URL`, or the name of an
+    /// exchange.
     pub source: Source,
     /// Several sources, which take the place of `source`.
     pub sources: Vec<Source>,
@@ -50,7 +52,7 @@ pub struct Settings {
     pub venue_url: Option<VenueUrl>,
     /// How each exchange is followed.
     pub venues: VenuesSettings,
-    /// The speed of a recording: `max`, or a factor of the recorded speed like `60x`.
+    /// The speed of a recording or a tape: `max`, or a factor of the recorded speed like `60x`.
     pub speed: Speed,
     /// The venue that ticks are published under; by default the name of the source.
     pub venue: Option<Venue>,
@@ -105,6 +107,11 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// Returns how exchanges are followed whose messages are recorded.
+    pub fn feed_configs(&self, names: &[ExchangeName], max_ahead: MaxAhead) -> Result<Vec<FeedConfig>, SettingsError> {
+        names.iter().map(|name| self.feed_config(*name, max_ahead)).collect()
     }
 
     fn feed_config(&self, name: ExchangeName, max_ahead: MaxAhead) -> Result<FeedConfig, SettingsError> {
@@ -184,6 +191,12 @@ async fn run_source(
             let options = settings.file.options();
             let job = recording::Job { path, options, venue: publisher.venue().clone(), max_ahead };
             recording::run(&mut publisher, job, settings.speed, shutdown).await
+        }
+        Source::Tape(path) => {
+            readiness.ready();
+            let (path, venue) = (path.clone(), settings.venue.clone());
+            let options = TapeOptions { path, exchange: venue.clone(), publish_as: venue, max_ahead };
+            tape::run(&mut publisher, options, settings.speed, shutdown).await
         }
         Source::Coinnews(url) => {
             coinnews::run(&mut publisher, &readiness, url, &settings.coinnews, max_ahead, mode, shutdown).await

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     commands::{
-        operations::{dlq, doctor, feeds, healthcheck, migrate, smoke, status, streams, ticks},
+        operations::{dlq, doctor, feeds, healthcheck, migrate, record, smoke, status, streams, ticks},
         person,
         trading::{accounts, ledger, orders},
     },
@@ -43,7 +43,9 @@ enum Command {
     Streams(streams::Command),
     /// Show the position and the lag of each consumer, and the number of deliveries
     Status(OutputOptions),
-    /// List dead letters (messages that could not be processed) and publish them again
+    /// Write what exchanges send to disk, to be played with `--source tape:PATH`
+    Record(record::Arguments),
+    /// List dead letters (messages that could not be processed), show them and publish them again
     #[command(subcommand)]
     Dlq(dlq::Command),
     /// Show the ticks of the stream
@@ -84,6 +86,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Migrate => migrate::run(&options).await,
         Command::Streams(command) => streams::run(&options, command).await,
         Command::Status(output) => status::run(&options, &output).await,
+        Command::Record(arguments) => record::run(&options, &arguments).await,
         Command::Dlq(command) => dlq::run(&options, command).await,
         Command::Ticks(command) => ticks::run(&options, command).await,
         Command::Feeds(command) => feeds::run(&options, command).await,

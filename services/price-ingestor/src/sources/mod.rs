@@ -7,6 +7,7 @@ pub mod exchange;
 pub(crate) mod readiness;
 pub mod recording;
 pub mod simulator;
+pub mod tape;
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -23,8 +24,8 @@ use exchange::venues::{ExchangeName, VENUES};
 pub enum SourceError {
     /// The text names none of the sources.
     #[error(
-        "{0:?} is not a source: use simulator, file:PATH, - for standard input, coinnews:URL like coinnews:http://localhost:8080, or \
-         an exchange: {names}", names = exchange_names()
+        "{0:?} is not a source: use simulator, file:PATH, - for standard input, tape:PATH, \
+         coinnews:URL like coinnews:http://localhost:8080, or an exchange: {names}", names = exchange_names()
     )]
     Source(String),
     /// The text is neither `max` nor a factor.
@@ -43,6 +44,8 @@ pub enum Source {
     File(PathBuf),
     /// The same on standard input.
     StandardInput,
+    /// A tape of an exchange, or a folder of its files.
+    Tape(PathBuf),
     /// The coinnews API at this base URL, without `/api/data`.
     Coinnews(Url),
     /// The live trades of the exchange with this name.
@@ -75,6 +78,7 @@ impl Source {
         let name = match self {
             Self::Simulator => "simulator",
             Self::File(_) | Self::StandardInput => "file",
+            Self::Tape(_) => "tape",
             Self::Coinnews(_) => "coinnews",
             Self::Exchange(name) => name.as_str(),
         };
@@ -92,6 +96,7 @@ impl FromStr for Source {
             None => ExchangeName::parse(text).map(Self::Exchange).ok_or_else(error),
             Some(("file", "-")) => Ok(Self::StandardInput),
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("tape", path)) if !path.is_empty() => Ok(Self::Tape(path.into())),
             Some(("coinnews", url)) => http_url(url).map(Self::Coinnews).ok_or_else(error),
             _ => Err(error()),
         }
@@ -124,6 +129,7 @@ impl fmt::Display for Source {
             Self::Simulator => f.write_str("simulator"),
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::StandardInput => f.write_str("file:-"),
+            Self::Tape(path) => write!(f, "tape:{}", path.display()),
             Self::Exchange(name) => f.write_str(name.as_str()),
             // Only the host: a URL may carry a password, and this text goes to the log.
             Self::Coinnews(url) => write!(f, "coinnews:{}", url.host_str().unwrap_or_default()),
@@ -162,9 +168,11 @@ mod tests {
         assert_eq!("file:C:/a:b.csv.gz".parse(), Ok(Source::File("C:/a:b.csv.gz".into())));
         let coinnews: Source = "coinnews:http://user:secret@news:8080/v2".parse().expect("a source");
         assert_eq!((coinnews.to_string().as_str(), coinnews.venue().as_str()), ("coinnews:news", "coinnews"));
+        let tape: Source = "tape:a/b".parse().expect("a source");
+        assert_eq!((tape.to_string().as_str(), tape.venue().as_str()), ("tape:a/b", "tape"));
         let kraken: Source = "kraken".parse().expect("a source");
         assert_eq!((kraken.to_string().as_str(), kraken.venue().as_str()), ("kraken", "kraken"));
-        for bad in ["", "simulator:", "file:", "file", "coinnews:", "coinnews:ftp://news", "kafka:x"] {
+        for bad in ["", "simulator:", "file:", "file", "tape:", "tape", "coinnews:", "coinnews:ftp://news", "kafka:x"] {
             assert_eq!(bad.parse::<Source>(), Err(SourceError::Source(bad.to_owned())));
         }
     }

@@ -4,6 +4,7 @@
 //! `SEED=7` repeats one.
 
 mod market;
+mod recorder;
 mod schedules;
 mod server;
 mod venues;

@@ -36,7 +36,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The arguments of the command.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Arguments {
-    /// Source of the prices: simulator, file:PATH, coinnews:URL, an exchange like coinbase, or none [default: simulator]
+    /// Source of the prices: simulator, file:PATH, tape:PATH, coinnews:URL, an exchange like coinbase, or none [default: simulator]
     #[arg(long, value_name = "SOURCE")]
     source: Option<String>,
     /// Symbols that are followed at an exchange, like BTC-USD,ETH-USD
@@ -45,6 +45,9 @@ pub(crate) struct Arguments {
     /// Addresses of a server that stands in for an exchange, like coinbase=ws://127.0.0.1:9001,http://127.0.0.1:9002
     #[arg(long, value_name = "VENUE=WS,REST")]
     venue_url: Option<String>,
+    /// Replay speed of a file or a tape: max, or a multiple of the recorded pace, like 60x [default: max]
+    #[arg(long, value_name = "SPEED")]
+    speed: Option<String>,
     /// Address of the HTTP API [default: 127.0.0.1:8080]
     #[arg(long = "http", value_name = "ADDR")]
     http: Option<String>,
@@ -58,6 +61,7 @@ impl Arguments {
             ("price_ingestor.source", source),
             ("price_ingestor.symbols", self.symbols.clone()),
             ("price_ingestor.venue_url", self.venue_url.clone()),
+            ("price_ingestor.speed", self.speed.clone()),
             ("gateway.listen", self.http.clone()),
         ];
         given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()

@@ -30,7 +30,7 @@ pub use formats::{Format, FormatError};
 pub use input::InputError;
 pub use layout::{Hint, ShapeError};
 pub use options::{CandlePrice, ColumnMap, Date, Header, OptionError, Order, ReadOptions, Separator};
-pub use time_text::{TimeOptionError, TimeTextError, TimeUnit, TimeZone};
+pub use time_text::{TimeOptionError, TimeTextError, TimeUnit, TimeZone, read_time};
 pub use trade::{LineError, RecordedTrade};
 
 use decoder::Decoder;

@@ -81,6 +81,12 @@ pub(crate) struct TimeReader {
     pub(crate) date: Option<NaiveDate>,
 }
 
+/// Reads a time that has a date and, unless it is a number, a zone: RFC 3339, or a number of `unit` since 1970. Without a unit
+/// the number of digits tells it.
+pub fn read_time(text: &str, unit: Option<TimeUnit>) -> Result<Timestamp, TimeTextError> {
+    TimeReader { unit, zone: TimeZone::Offset(0), date: None }.read(None, text)
+}
+
 impl TimeReader {
     /// Reads a time, whose date may be a text of its own. Digits beyond microseconds are cut off.
     pub(crate) fn read(&self, date: Option<&str>, time: &str) -> Result<Timestamp, TimeTextError> {

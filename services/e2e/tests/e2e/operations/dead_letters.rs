@@ -164,3 +164,34 @@ async fn a_tick_that_the_database_refuses_costs_only_itself() {
     assert!(listed(&system).await.is_empty());
     system.stop().await;
 }
+
+#[tokio::test]
+async fn a_message_of_an_exchange_that_cannot_be_read_is_shown_and_not_replayed() {
+    let mut system = System::start().await;
+    let tape = concat!(env!("CARGO_MANIFEST_DIR"), "/../price-ingestor/testdata/tapes/two-exchanges.ndjson");
+    let output = system.run(&["price-ingestor", "--source", &format!("tape:{tape}")]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    system.wait_until_processed().await;
+    let prices = system.api.history("BTC-USD", "asc", 10).await;
+    assert_eq!(prices.len(), 4, "the message cost nothing but itself: {prices:?}");
+
+    let items = listed(&system).await;
+    let dead_letter = &items[0]["dead_letter"];
+    assert_eq!((items.len(), &dead_letter["service"]), (1, &json!("price-ingestor")), "{items:?}");
+    assert_eq!((&dead_letter["frame"]["venue"], &dead_letter["frame"]["bytes"]), (&json!("coinbase"), &json!(28)));
+    let number = items[0]["number"].to_string();
+    let shown = system.run(&["dlq", "show", &number]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(
+        shown.contains("message of coinbase, 28 bytes") && shown.contains("<html>502 Bad Gateway</html>"),
+        "{shown}"
+    );
+    for (arguments, status) in [(["dlq", "replay", number.as_str()], 1), (["dlq", "replay", "--all"], 0)] {
+        let output = system.run(&arguments).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{said}");
+        assert!(said.contains("is not published again: it is a message of coinbase"), "{said}");
+    }
+    assert_eq!(listed(&system).await.len(), 1, "it stays in the list");
+    system.stop().await;
+}

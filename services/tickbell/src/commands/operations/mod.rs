@@ -5,6 +5,7 @@ pub(crate) mod doctor;
 pub(crate) mod feeds;
 pub(crate) mod healthcheck;
 pub(crate) mod migrate;
+pub(crate) mod record;
 pub(crate) mod smoke;
 pub(crate) mod status;
 pub(crate) mod streams;
