@@ -30,6 +30,10 @@ use sources::{
         source::Servers,
         venues::{ExchangeName, venue},
     },
+    json::{
+        self, Calendars, JsonSource, JsonTables,
+        config::{JsonConfig, validate_calendars, validate_tables},
+    },
     readiness::{Readiness, SourceReadiness},
     recording, simulator,
     tape::{self, TapeOptions},
@@ -64,6 +68,10 @@ pub struct Settings {
     pub file: recording::Settings,
     /// The settings of the source `simulator`.
     pub simulator: simulator::Settings,
+    /// The APIs that answer with JSON, by name.
+    pub json: JsonTables,
+    /// The hours of exchanges, by name, beside those that are known.
+    pub calendars: Calendars,
     /// The settings of the source `coinnews:URL`.
     pub coinnews: coinnews::Settings,
 }
@@ -93,7 +101,15 @@ impl Settings {
         self.simulator.validate()?;
         self.coinnews.validate()?;
         exchange::settings::validate(&self.venues)?;
+        validate_calendars(&self.calendars)?;
+        validate_tables(&self.json, &self.calendars, self.symbols.as_slice())?;
         let sources = self.sources();
+        if self.wait && self.venue.is_none() && sources.iter().any(|source| matches!(source, Source::Tape(_))) {
+            return Err(SettingsError(
+                "price_ingestor.wait = true counts the ticks of one venue, and a tape may have several: name it, like --venue coinbase"
+                    .to_owned(),
+            ));
+        }
         for (at, source) in sources.iter().enumerate() {
             if sources[..at].iter().any(|other| self.venue_of(other) == self.venue_of(source)) {
                 let venue = self.venue_of(source);
@@ -102,11 +118,17 @@ impl Settings {
                      leave price_ingestor.venue out where there are several"
                 )));
             }
-            if let Source::Exchange(name) = source {
-                self.feed_config(*name, MaxAhead::DEFAULT)?;
+            match source {
+                Source::Exchange(name) => drop(self.feed_config(*name, MaxAhead::DEFAULT)?),
+                Source::Json(source) => drop(self.json_config(source)?),
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    fn json_config(&self, source: &JsonSource) -> Result<JsonConfig, SettingsError> {
+        JsonConfig::new(source, &self.json, &self.calendars, self.symbols.as_slice())
     }
 
     /// Returns how exchanges are followed whose messages are recorded.
@@ -201,6 +223,10 @@ async fn run_source(
         Source::Coinnews(url) => {
             coinnews::run(&mut publisher, &readiness, url, &settings.coinnews, max_ahead, mode, shutdown).await
         }
+        Source::Json(source) => match settings.json_config(source) {
+            Ok(config) => json::run(&mut publisher, &readiness, config, max_ahead, mode, shutdown).await,
+            Err(error) => Err(ServiceError::permanent("poll an API", error)),
+        },
         Source::Exchange(name) => match (settings.feed_config(*name, max_ahead), servers) {
             (Ok(config), Some(servers)) => {
                 exchange::source::run(&mut publisher, &readiness, config, servers, shutdown).await
@@ -268,6 +294,10 @@ mod tests {
             ("venues.kraken.rest_per_second", "0", "1 to 100"),
             ("venues.kraken.ws_url", "http://a", "wss://HOST"),
             ("venues.kraken.stale_after", "soon", "like 500ms"),
+            ("source", "json:quotes", "needs a table"),
+            ("json.quotes.interval", "soon", "like 500ms"),
+            ("json.quotes.time_unit", "weeks", "s, ms, us or ns"),
+            ("calendars.tokyo.time_zone", "Mars", "America/New_York"),
             ("speed", "60", "like 60x"),
             ("simulator.symbols", "BTC-USD", "BTC-USD=68000"),
             ("simulator.interval", "0s", "1ms to 1h"),
@@ -286,6 +316,27 @@ mod tests {
             let named = error.contains(key) && error.contains(value);
             assert!(named && error.contains(allowed), "{key} = {value}: {error}");
         }
+    }
+
+    #[test]
+    fn a_table_of_an_api_is_checked_also_where_no_source_names_it() {
+        for (key, value, said) in [
+            // The value may carry a key, and is not repeated.
+            ("json.quotes.url", "ftp://user:secret@a", "price_ingestor.json.quotes.url must be an http or https URL"),
+            ("json.Quotes.url", "https://a", "price_ingestor.json.Quotes must be a venue like coinbase"),
+        ] {
+            let error = read(&[(key, value), ("symbols", "BTC-USD")]).expect_err(key).to_string();
+            assert!(error.contains(said) && !error.contains("secret"), "{error}");
+        }
+        let by_url = [("json.url.price", "/usd"), ("source", "json:https://a.test/{name}"), ("symbols", "BTC-USD")];
+        assert!(read(&by_url).is_ok());
+    }
+
+    #[test]
+    fn what_is_new_of_a_tape_is_counted_for_one_venue() {
+        let tape = [("source", "tape:a"), ("wait", "true")];
+        assert!(read(&tape).expect_err("no venue").to_string().contains("--venue coinbase"));
+        assert!(read(&[tape[0], tape[1], ("venue", "coinbase")]).is_ok());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Market data without I/O: ticks and candles, recordings, the pacing of a replay, random walks, and the messages of the
-//! coinnews API.
+//! Market data without I/O: ticks and candles, recordings, the pacing of a replay, random walks, the hours of
+//! exchanges, and the messages of the coinnews API.
 //!
 //! The crate has no clock, no network and no async. A recording is decoded from any reader that the caller passes in.
 
@@ -10,6 +10,7 @@ mod near_symbols;
 pub mod random_walk;
 pub mod recording;
 pub mod replay_pacing;
+pub mod session_calendar;
 pub mod tick_ids;
 mod ticks;
 mod volume;
@@ -19,6 +20,7 @@ pub use near_symbols::near_symbols;
 pub use random_walk::{InitialPrices, PriceBand};
 pub use recording::{LineError, ReadOptions, RecordedTrade, Recording, RecordingError, RecordingLine, ShapeError};
 pub use replay_pacing::{ReplayClock, ReplaySpeed};
+pub use session_calendar::SessionCalendar;
 pub use tick_ids::TickIds;
 pub use ticks::{
     Admission, FromTheFuture, InstrumentId, MarketTicks, MaxAhead, NewestTicks, PageCollector, RefusedTick,

@@ -4,6 +4,7 @@
 
 pub mod coinnews;
 pub mod exchange;
+pub mod json;
 pub(crate) mod readiness;
 pub mod recording;
 pub mod simulator;
@@ -18,13 +19,14 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use exchange::venues::{ExchangeName, VENUES};
+use json::JsonSource;
 
 /// The error for a text that is not a source or a speed.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum SourceError {
     /// The text names none of the sources.
     #[error(
-        "{0:?} is not a source: use simulator, file:PATH, - for standard input, tape:PATH, \
+        "{0:?} is not a source: use simulator, file:PATH, - for standard input, tape:PATH, json:NAME or json:URL, \
          coinnews:URL like coinnews:http://localhost:8080, or an exchange: {names}", names = exchange_names()
     )]
     Source(String),
@@ -48,6 +50,8 @@ pub enum Source {
     Tape(PathBuf),
     /// The coinnews API at this base URL, without `/api/data`.
     Coinnews(Url),
+    /// An API that answers with JSON.
+    Json(JsonSource),
     /// The live trades of the exchange with this name.
     Exchange(ExchangeName),
 }
@@ -76,6 +80,7 @@ impl Source {
     /// Returns the venue that the ticks of the source are published under, unless the settings name another.
     pub fn venue(&self) -> Venue {
         let name = match self {
+            Self::Json(source) => return source.venue(),
             Self::Simulator => "simulator",
             Self::File(_) | Self::StandardInput => "file",
             Self::Tape(_) => "tape",
@@ -98,6 +103,7 @@ impl FromStr for Source {
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
             Some(("tape", path)) if !path.is_empty() => Ok(Self::Tape(path.into())),
             Some(("coinnews", url)) => http_url(url).map(Self::Coinnews).ok_or_else(error),
+            Some(("json", text)) => JsonSource::parse(text).map(Self::Json).ok_or_else(error),
             _ => Err(error()),
         }
     }
@@ -131,6 +137,7 @@ impl fmt::Display for Source {
             Self::StandardInput => f.write_str("file:-"),
             Self::Tape(path) => write!(f, "tape:{}", path.display()),
             Self::Exchange(name) => f.write_str(name.as_str()),
+            Self::Json(source) => source.fmt(f),
             // Only the host: a URL may carry a password, and this text goes to the log.
             Self::Coinnews(url) => write!(f, "coinnews:{}", url.host_str().unwrap_or_default()),
         }
@@ -168,11 +175,26 @@ mod tests {
         assert_eq!("file:C:/a:b.csv.gz".parse(), Ok(Source::File("C:/a:b.csv.gz".into())));
         let coinnews: Source = "coinnews:http://user:secret@news:8080/v2".parse().expect("a source");
         assert_eq!((coinnews.to_string().as_str(), coinnews.venue().as_str()), ("coinnews:news", "coinnews"));
+        let quotes: Source = "json:quotes".parse().expect("a source");
+        assert_eq!((quotes.to_string().as_str(), quotes.venue().as_str()), ("json:quotes", "quotes"));
         let tape: Source = "tape:a/b".parse().expect("a source");
         assert_eq!((tape.to_string().as_str(), tape.venue().as_str()), ("tape:a/b", "tape"));
         let kraken: Source = "kraken".parse().expect("a source");
         assert_eq!((kraken.to_string().as_str(), kraken.venue().as_str()), ("kraken", "kraken"));
-        for bad in ["", "simulator:", "file:", "file", "tape:", "tape", "coinnews:", "coinnews:ftp://news", "kafka:x"] {
+        for bad in [
+            "",
+            "simulator:",
+            "file:",
+            "file",
+            "tape:",
+            "tape",
+            "json:",
+            "json:ftp://a",
+            "json:A b",
+            "coinnews:",
+            "coinnews:ftp://news",
+            "kafka:x",
+        ] {
             assert_eq!(bad.parse::<Source>(), Err(SourceError::Source(bad.to_owned())));
         }
     }

@@ -22,7 +22,7 @@ pub(super) const SERVICE: Service = Service {
             setting: "price_ingestor.source",
             value: Some("SOURCE"),
             help: "simulator, file:PATH (CSV or NDJSON, may be gzipped or zipped), - (the same on standard input), \
-                   coinnews:URL, or an exchange: coinbase, coinbaseadvanced, binance, binanceus, kraken, okx, bitstamp or \
+                   tape:PATH (what `tickbell record` has written), json:NAME (a table of the settings) or json:URL, coinnews:URL, or an exchange: coinbase, coinbaseadvanced, binance, binanceus, kraken, okx, bitstamp or \
                    bybit [default: simulator]",
         },
         Flag {
@@ -42,13 +42,14 @@ pub(super) const SERVICE: Service = Service {
             name: "speed",
             setting: "price_ingestor.speed",
             value: Some("SPEED"),
-            help: "Replay speed of a file: max, or a multiple of the recorded pace, like 60x [default: max]",
+            help: "Replay speed of a file or a tape: max, or a multiple of the recorded pace, like 60x [default: max]",
         },
         Flag {
             name: "venue",
             setting: "price_ingestor.venue",
             value: Some("NAME"),
-            help: "Venue of the ticks [default: simulator, file, coinnews or the exchange, by source]",
+            help: "Venue of the ticks [default: simulator, file, coinnews or the exchange, by source]; for a tape that names no \
+                   exchange, the exchange",
         },
         Flag {
             name: "once",

@@ -26,6 +26,11 @@ impl FollowedSymbols {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// Returns them in their order.
+    pub(crate) fn as_slice(&self) -> &[Symbol] {
+        &self.0
+    }
 }
 
 impl FromStr for FollowedSymbols {
