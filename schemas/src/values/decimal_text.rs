@@ -6,6 +6,8 @@ use rust_decimal::Decimal;
 pub(crate) const MAX_DIGITS: u32 = 28;
 /// The most bytes of a number. What a float prints exactly has up to 1,100.
 const MAX_BYTES: usize = 2_000;
+/// The most bytes of a number whose digits surely fit 64 bits.
+const MAX_SHORT_BYTES: usize = 18;
 /// The most digits before the point of a number that has to be rounded, so that no power of ten overflows.
 const MAX_WHOLE_DIGITS: i64 = 16;
 
@@ -41,8 +43,25 @@ impl DecimalText {
 fn parse_plain(text: &str) -> Option<Decimal> {
     let bytes = text.as_bytes();
     let is_framed = bytes.first()?.is_ascii_digit() && bytes.last()?.is_ascii_digit();
+    if is_framed && bytes.len() <= MAX_SHORT_BYTES {
+        return parse_short(bytes);
+    }
     let is_plain = bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     if is_framed && is_plain && bytes.len() <= MAX_DIGITS as usize { Decimal::from_str_exact(text).ok() } else { None }
+}
+
+/// Reads digits with at most one point between them, whose number fits 64 bits.
+fn parse_short(bytes: &[u8]) -> Option<Decimal> {
+    let (mut mantissa, mut point) = (0_i64, None);
+    for (at, byte) in bytes.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => mantissa = mantissa * 10 + i64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(at),
+            _ => return None,
+        }
+    }
+    let scale = point.map_or(0, |at| bytes.len() - 1 - at);
+    Some(Decimal::new(mantissa, scale as u32))
 }
 
 /// A number as its digits: `digits` × 10^-`scale`.

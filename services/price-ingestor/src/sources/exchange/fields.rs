@@ -106,8 +106,12 @@ pub(super) fn millis(field: &'static str, millis: i64) -> Result<Timestamp, Deco
 pub(super) fn unix_text(field: &'static str, text: &str, units_per_second: i64) -> Result<Timestamp, DecodeError> {
     let reason = "must be a whole number of units since 1970";
     let number: i64 = text.parse().map_err(|_| DecodeError::value(field, text, reason))?;
-    let micros = i128::from(number) * i128::from(MICROS) / i128::from(units_per_second);
-    let time = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_micros(micros).ok());
+    // A division of 128 bits would take as long as the rest of the field.
+    let micros = match units_per_second {
+        ..=MICROS => number.checked_mul(MICROS / units_per_second),
+        _ => Some(number / (units_per_second / MICROS)),
+    };
+    let time = micros.and_then(|micros| Timestamp::from_micros(micros).ok());
     time.ok_or_else(|| DecodeError::value(field, text, reason))
 }
 

@@ -20,10 +20,7 @@ pub(super) fn decode<'frame>(
     if frame == "pong" {
         return Ok(Message::Heartbeat(None));
     }
-    let channel = frame.trim_ascii_start().strip_prefix(r#"{"arg":"#).and_then(|rest| leading_text(rest, "channel"));
-    if let Some(channel) = channel
-        && !frame.contains(r#""event""#)
-    {
+    if let Some(channel) = pushed_channel(frame) {
         return if channel == TRADES { decode_trades(frame, trades) } else { Ok(Message::Skipped) };
     }
     let Envelope { event, arg, code, msg } = serde_json::from_str(frame)?;
@@ -42,6 +39,15 @@ pub(super) fn decode<'frame>(
         (None, Some(arg)) if arg.channel == TRADES => decode_trades(frame, trades),
         _ => Ok(Message::Skipped),
     }
+}
+
+/// Returns the channel of a message that has the channel first and its data next. An answer has its event first, or behind the
+/// channel.
+fn pushed_channel(frame: &str) -> Option<&str> {
+    let arg = frame.trim_ascii_start().strip_prefix(r#"{"arg":"#)?;
+    let (_, next) = arg.split_once('}')?;
+    let is_push = next.starts_with(r#","data""#) || next.starts_with(r#","action""#);
+    if is_push { leading_text(arg, "channel") } else { None }
 }
 
 fn decode_trades<'frame>(
@@ -68,4 +74,24 @@ pub(super) fn trade(message: Trade<'_>) -> Result<VenueTrade<'_>, DecodeError> {
     };
     let (id, at) = (TradeId::Numbers { first, last }, unix_text("ts", &ts, 1_000)?);
     TradeFields { product, id, price: ("px", &px), size: ("sz", &sz), at }.trade()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_message_with_data_is_taken_by_its_channel() {
+        assert_eq!(pushed_channel(r#"{"arg":{"channel":"trades","instId":"A"},"data":[]}"#), Some("trades"));
+        assert_eq!(pushed_channel(r#"{"arg":{"channel":"books","instId":"A"},"action":"update"}"#), Some("books"));
+        for other in [
+            r#"{"arg":{"channel":"trades","instId":"A"},"event":"error"}"#,
+            r#"{"event":"subscribe","arg":{"channel":"trades"}}"#,
+            r#"{"arg":{"instId":"A","channel":"trades"},"data":[]}"#,
+            r#"{"arg":{"channel":"trades""#,
+            "pong",
+        ] {
+            assert_eq!(pushed_channel(other), None, "{other}");
+        }
+    }
 }
