@@ -57,12 +57,13 @@ BEGIN
         -- Which symbols are followed at exchanges, and how that goes.
         'SELECT, INSERT, UPDATE, DELETE ON feeds TO tickbell_gateway',
         'SELECT, UPDATE (revision) ON feed_venues TO tickbell_gateway',
-        'SELECT ON feed_states, feed_gaps TO tickbell_gateway',
+        'SELECT ON feed_states, feed_gaps, feed_gap_changes TO tickbell_gateway',
 
         -- Publishes prices, and keeps what it has missed of them.
         'SELECT, INSERT ON feeds TO tickbell_price_ingestor',
         'SELECT, INSERT, UPDATE ON feed_venues TO tickbell_price_ingestor',
         'SELECT, INSERT, UPDATE, DELETE ON feed_states, feed_gaps TO tickbell_price_ingestor',
+        'SELECT, INSERT, UPDATE ON feed_gap_changes TO tickbell_price_ingestor',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_price_ingestor',
         'SELECT, INSERT, UPDATE ON leases TO tickbell_price_ingestor',
 

@@ -429,6 +429,14 @@ CREATE TABLE public.dropped_tick_months (
 
 COMMENT ON TABLE public.dropped_tick_months IS 'The months whose partition of ticks was dropped. Their ticks are in the candles, and a repeat of one could no longer be recognised: the history-writer takes none of such a month.';
 
+CREATE TABLE public.feed_gap_changes (
+    venue text NOT NULL COLLATE pg_catalog."C",
+    symbol text NOT NULL COLLATE pg_catalog."C",
+    changes bigint NOT NULL
+);
+
+COMMENT ON TABLE public.feed_gap_changes IS 'How often the gaps of each market have changed. While the number stays, so does what candles say about missing trades.';
+
 CREATE TABLE public.feed_gaps (
     venue text NOT NULL COLLATE pg_catalog."C",
     symbol text NOT NULL COLLATE pg_catalog."C",
@@ -968,6 +976,9 @@ ALTER TABLE ONLY public.deposits
 
 ALTER TABLE ONLY public.dropped_tick_months
     ADD CONSTRAINT dropped_tick_months_pkey PRIMARY KEY (first_day);
+
+ALTER TABLE ONLY public.feed_gap_changes
+    ADD CONSTRAINT feed_gap_changes_pkey PRIMARY KEY (venue, symbol);
 
 ALTER TABLE ONLY public.feed_gaps
     ADD CONSTRAINT feed_gaps_pkey PRIMARY KEY (venue, symbol, lower_bound);

@@ -5,6 +5,7 @@
 
 pub mod candles;
 pub mod coinnews;
+mod completeness;
 mod month;
 mod near_symbols;
 pub mod random_walk;
@@ -15,6 +16,7 @@ pub mod tick_ids;
 mod ticks;
 mod volume;
 
+pub use completeness::{Completeness, GapOutcome, GapSpan, completeness, unknown_buckets};
 pub use month::Month;
 pub use near_symbols::near_symbols;
 pub use random_walk::{InitialPrices, PriceBand};

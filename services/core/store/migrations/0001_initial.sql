@@ -248,6 +248,15 @@ COMMENT ON COLUMN feed_gaps.lower_bound IS
 COMMENT ON COLUMN feed_gaps.revision IS 'Counts the reports that were published about the gap.';
 COMMENT ON COLUMN feed_gaps.document IS 'What the price-ingestor needs to go on with the gap after a restart; null once the gap is final.';
 
+CREATE TABLE feed_gap_changes (
+    venue   text   NOT NULL COLLATE "C",
+    symbol  text   NOT NULL COLLATE "C",
+    changes bigint NOT NULL,
+    PRIMARY KEY (venue, symbol)
+);
+COMMENT ON TABLE feed_gap_changes IS
+    'How often the gaps of each market have changed. While the number stays, so does what candles say about missing trades.';
+
 -- Rules and firings ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE rules (

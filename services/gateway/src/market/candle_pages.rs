@@ -1,9 +1,9 @@
-//! Pages of candles that have closed. They change only when a tick comes late.
+//! Pages of candles that have closed. They change only when a tick comes late, or when something else is known of missing trades.
 //!
-//! A page is cached with the number of late ticks that its market had before it was read, and is used only while the market still
-//! has as many ([`ProgressReads`](super::progress_reads::ProgressReads)). So what is in memory is never older than what was
-//! committed before the request, however long events are on their way. `candle-closed.v1` of a candle that has changed drops the
-//! pages that have it, so that they do not fill the memory.
+//! A page is cached with the number of late ticks and of changes of gaps that its market had before it was read, and is used only
+//! while the market still has as many ([`ProgressReads`](super::progress_reads::ProgressReads)). So what is in memory is never
+//! older than what was committed before the request, however long events are on their way. `candle-closed.v1` of a candle that has
+//! changed drops the pages that have it, so that they do not fill the memory.
 
 use std::{
     collections::HashMap,
@@ -12,6 +12,7 @@ use std::{
 };
 
 use events::{Interval, Symbol, Timestamp, Venue};
+use store::market::markets::MarketProgress;
 
 use crate::http::validators::Tagged;
 
@@ -43,10 +44,23 @@ impl PageKey {
     }
 }
 
+/// How often what has closed of a market has changed. While both numbers stay, so does every page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Changes {
+    pub(crate) late_ticks: i64,
+    pub(crate) gaps: i64,
+}
+
+impl From<&MarketProgress> for Changes {
+    fn from(market: &MarketProgress) -> Self {
+        Self { late_ticks: market.late_ticks, gaps: market.gap_changes }
+    }
+}
+
 #[derive(Debug)]
 struct CachedPage {
     page: Tagged,
-    late_ticks: i64,
+    changes: Changes,
 }
 
 /// The pages of one age.
@@ -79,32 +93,32 @@ impl CandlePages {
         Self { max_bytes, generations: Mutex::default() }
     }
 
-    /// Returns a page of which nothing has changed since it was cached: its market still has `late_ticks`.
-    pub(crate) fn get(&self, instrument: InstrumentId, key: &PageKey, late_ticks: i64) -> Option<Tagged> {
+    /// Returns a page of which nothing has changed since it was cached: its market still has these `changes`.
+    pub(crate) fn get(&self, instrument: InstrumentId, key: &PageKey, changes: Changes) -> Option<Tagged> {
         let mut generations = self.lock();
-        if let Some(cached) = generations.young.get(instrument, key, late_ticks) {
+        if let Some(cached) = generations.young.get(instrument, key, changes) {
             return Some(cached);
         }
-        let cached = generations.old.take(instrument, key).filter(|cached| cached.late_ticks == late_ticks)?;
+        let cached = generations.old.take(instrument, key).filter(|cached| cached.changes == changes)?;
         let page = cached.page.clone();
         generations.keep(self.max_bytes, instrument, *key, cached);
         Some(page)
     }
 
-    /// Keeps a page of candles that have closed, and which was read after its market had `late_ticks`.
+    /// Keeps a page of candles that have closed, and which was read after its market had these `changes`.
     pub(crate) fn keep(
         &self,
         market: (&Symbol, &Venue),
         instrument: InstrumentId,
         key: PageKey,
-        late_ticks: i64,
+        changes: Changes,
         page: Tagged,
     ) {
         if page.len() + OVERHEAD_BYTES > self.max_bytes / 2 {
             return;
         }
         let mut generations = self.lock();
-        generations.keep(self.max_bytes, instrument, key, CachedPage { page, late_ticks });
+        generations.keep(self.max_bytes, instrument, key, CachedPage { page, changes });
         let market = (market.0.clone(), market.1.clone());
         generations.instruments.entry(market).or_insert(instrument);
     }
@@ -140,9 +154,9 @@ impl Generations {
 }
 
 impl Generation {
-    fn get(&self, instrument: InstrumentId, key: &PageKey, late_ticks: i64) -> Option<Tagged> {
+    fn get(&self, instrument: InstrumentId, key: &PageKey, changes: Changes) -> Option<Tagged> {
         let cached = self.pages.get(&instrument)?.get(key)?;
-        (cached.late_ticks == late_ticks).then(|| cached.page.clone())
+        (cached.changes == changes).then(|| cached.page.clone())
     }
 
     fn take(&mut self, instrument: InstrumentId, key: &PageKey) -> Option<CachedPage> {
@@ -201,7 +215,11 @@ mod tests {
 
     fn keep(pages: &CandlePages, from: i64, late_ticks: i64, bytes: usize) {
         let (symbol, venue) = market();
-        pages.keep((&symbol, &venue), INSTRUMENT, key(from), late_ticks, Tagged::new(vec![b' '; bytes]));
+        pages.keep((&symbol, &venue), INSTRUMENT, key(from), late(late_ticks), Tagged::new(vec![b' '; bytes]));
+    }
+
+    fn late(late_ticks: i64) -> Changes {
+        Changes { late_ticks, gaps: 5 }
     }
 
     #[test]
@@ -216,23 +234,25 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_used_until_its_market_has_one_more_late_tick() {
+    fn a_page_is_used_until_its_market_has_one_more_late_tick_or_other_gaps() {
         let pages = CandlePages::new(1 << 20);
         keep(&pages, 0, 3, 10);
-        assert!(pages.get(INSTRUMENT, &key(0), 3).is_some_and(|page| page.len() == 10));
-        for (instrument, key, late_ticks) in [
-            (INSTRUMENT, key(0), 4),
-            (INSTRUMENT, key(0), 2),
-            (INSTRUMENT + 1, key(0), 3),
-            (INSTRUMENT, key(1), 3),
-            (INSTRUMENT, PageKey { limit: 99, ..key(0) }, 3),
-            (INSTRUMENT, PageKey { interval: Interval::Hour, ..key(0) }, 3),
+        assert!(pages.get(INSTRUMENT, &key(0), late(3)).is_some_and(|page| page.len() == 10));
+        for (instrument, key, changes) in [
+            (INSTRUMENT, key(0), late(4)),
+            (INSTRUMENT, key(0), late(2)),
+            (INSTRUMENT, key(0), Changes { gaps: 6, ..late(3) }),
+            (INSTRUMENT, key(0), Changes { gaps: 4, ..late(3) }),
+            (INSTRUMENT + 1, key(0), late(3)),
+            (INSTRUMENT, key(1), late(3)),
+            (INSTRUMENT, PageKey { limit: 99, ..key(0) }, late(3)),
+            (INSTRUMENT, PageKey { interval: Interval::Hour, ..key(0) }, late(3)),
         ] {
-            assert!(pages.get(instrument, &key, late_ticks).is_none(), "{instrument} {key:?} {late_ticks}");
+            assert!(pages.get(instrument, &key, changes).is_none(), "{instrument} {key:?} {changes:?}");
         }
         keep(&pages, 0, 4, 20);
-        assert!(pages.get(INSTRUMENT, &key(0), 3).is_none());
-        assert!(pages.get(INSTRUMENT, &key(0), 4).is_some_and(|page| page.len() == 20));
+        assert!(pages.get(INSTRUMENT, &key(0), late(3)).is_none());
+        assert!(pages.get(INSTRUMENT, &key(0), late(4)).is_some_and(|page| page.len() == 20));
     }
 
     #[test]
@@ -246,7 +266,7 @@ mod tests {
         assert_eq!(bytes(&pages), 4 * (10 + OVERHEAD_BYTES));
         pages.drop_changed(&market(), Interval::Minute, at(10));
         let left: Vec<_> =
-            [0, 5, 10, 20].into_iter().filter(|from| pages.get(INSTRUMENT, &key(*from), 0).is_some()).collect();
+            [0, 5, 10, 20].into_iter().filter(|from| pages.get(INSTRUMENT, &key(*from), late(0)).is_some()).collect();
         assert_eq!((left, bytes(&pages)), (vec![0, 20], 2 * (10 + OVERHEAD_BYTES)));
     }
 
@@ -256,10 +276,11 @@ mod tests {
         let pages = CandlePages::new(10 * (page + OVERHEAD_BYTES));
         for from in 0..100 {
             keep(&pages, from, 0, page);
-            assert!(pages.get(INSTRUMENT, &key(0), 0).is_some(), "the first page is used again and again");
+            assert!(pages.get(INSTRUMENT, &key(0), late(0)).is_some(), "the first page is used again and again");
             assert!(bytes(&pages) <= pages.max_bytes, "{}", bytes(&pages));
         }
-        assert!(pages.get(INSTRUMENT, &key(99), 0).is_some() && pages.get(INSTRUMENT, &key(50), 0).is_none());
+        let is_cached = |from| pages.get(INSTRUMENT, &key(from), late(0)).is_some();
+        assert!(is_cached(99) && !is_cached(50));
         keep(&pages, 0, 0, 9 * page);
         assert!(bytes(&pages) <= pages.max_bytes);
         let none = CandlePages::new(0);
@@ -273,7 +294,7 @@ mod tests {
         keep(&pages, 0, 0, 10);
         keep(&pages, 0, 1, 30);
         assert_eq!(bytes(&pages), 30 + OVERHEAD_BYTES);
-        assert!(pages.get(INSTRUMENT, &key(0), 2).is_none());
+        assert!(pages.get(INSTRUMENT, &key(0), late(2)).is_none());
         assert_eq!(bytes(&pages), 30 + OVERHEAD_BYTES);
     }
 }

@@ -34,13 +34,23 @@ pub(crate) struct LatestPrice {
     change_24h_percent: Option<Decimal>,
     /// The time of the price that the change is measured from; null when none is known.
     change_24h_since: Option<Timestamp>,
+    /// The gap in which trades are missing now; null where none is known to be.
+    gap: Option<OpenGap>,
+}
+
+/// A gap in the trades of a venue, which is being filled.
+#[derive(Debug, Serialize, ToSchema)]
+struct OpenGap {
+    /// The time of the last trade before it.
+    from: Timestamp,
 }
 
 impl From<Latest> for LatestPrice {
     fn from(latest: Latest) -> Self {
-        let Latest { symbol, venue, price, at, day_ago, .. } = latest;
+        let Latest { symbol, venue, price, at, day_ago, gap_from, .. } = latest;
         let change_24h_percent = day_ago.map(|(reference, _)| change_percent(price, reference));
-        Self { symbol, venue, price, at, change_24h_percent, change_24h_since: day_ago.map(|(_, at)| at) }
+        let (change_24h_since, gap) = (day_ago.map(|(_, at)| at), gap_from.map(|from| OpenGap { from }));
+        Self { symbol, venue, price, at, change_24h_percent, change_24h_since, gap }
     }
 }
 
@@ -53,6 +63,10 @@ struct Prices {
     is_current: bool,
     /// Counts how often all was forgotten.
     generation: u64,
+    /// Counts how often the answer about a symbol was forgotten.
+    forgotten: u64,
+    /// What was counted when each symbol was forgotten last.
+    forgotten_at: HashMap<Symbol, u64>,
     /// Tells which ticks are repeated or late.
     filter: TickFilter,
     /// The newest tick of each market since the stream is followed.
@@ -63,7 +77,10 @@ struct Prices {
 
 /// A time since which the stream is followed without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Following(u64);
+pub(crate) struct Following {
+    generation: u64,
+    forgotten: u64,
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Newest {
@@ -94,14 +111,15 @@ impl LatestPrices {
     /// while the stream is not followed.
     pub(crate) fn following(&self) -> Option<Following> {
         let prices = self.lock();
-        prices.is_current.then_some(Following(prices.generation))
+        let Prices { generation, forgotten, .. } = *prices;
+        prices.is_current.then_some(Following { generation, forgotten })
     }
 
     /// Returns what the stream has newer than the history's latest price.
     pub(crate) fn newest(&self, following: Following, latest: Latest) -> Latest {
         let prices = self.lock();
         match prices.newest.get(&latest.symbol).and_then(|venues| venues.get(&latest.venue)) {
-            Some(newest) if prices.generation == following.0 => newer(latest, *newest),
+            Some(newest) if prices.generation == following.generation => newer(latest, *newest),
             _ => latest,
         }
     }
@@ -111,9 +129,12 @@ impl LatestPrices {
         let mut answer = Answer { latest, day_ago, page: None };
         let page = answer.page().ok_or_else(|| Problem::internal("the day before a price was not read".into()))?;
         let mut prices = self.lock();
-        let Prices { generation, newest, answers, .. } = &mut *prices;
+        let Prices { generation, forgotten_at, newest, answers, .. } = &mut *prices;
         let symbol = answer.latest.symbol.clone();
-        if *generation == following.0 && (answers.len() < MOST_SYMBOLS || answers.contains_key(&symbol)) {
+        // What was forgotten meanwhile may have been read before it changed.
+        let is_true = forgotten_at.get(&symbol).is_none_or(|count| *count <= following.forgotten);
+        let is_known = is_true && *generation == following.generation;
+        if is_known && (answers.len() < MOST_SYMBOLS || answers.contains_key(&symbol)) {
             // The stream may have gone on meanwhile.
             if let Some(newest) = newest.get(&symbol).and_then(|venues| venues.get(&answer.latest.venue)) {
                 answer.replace(*newest);
@@ -152,9 +173,13 @@ impl LatestPrices {
         *prices = Prices { generation: prices.generation + 1, ..Prices::default() };
     }
 
-    /// Forgets the answers about a symbol: a late tick may be what its change is measured from.
+    /// Forgets the answers about a symbol: a late tick may be what its change is measured from, or a gap was opened or filled.
     pub(crate) fn forget(&self, symbol: &Symbol) {
-        self.lock().answers.remove(symbol);
+        let mut prices = self.lock();
+        prices.forgotten += 1;
+        let count = prices.forgotten;
+        prices.forgotten_at.insert(symbol.clone(), count);
+        prices.answers.remove(symbol);
     }
 
     fn lock(&self) -> MutexGuard<'_, Prices> {
@@ -226,6 +251,7 @@ mod tests {
             at: at(second),
             position: TickPosition { sequence, index: 0 },
             day_ago: None,
+            gap_from: None,
         }
     }
 
@@ -299,6 +325,24 @@ mod tests {
         assert_eq!(answered(&prices).await, Some(("100".into(), None)));
         prices.forget(&symbol());
         assert_eq!(answered(&prices).await, None);
+    }
+
+    #[tokio::test]
+    async fn the_gap_of_a_symbol_is_shown_until_it_is_forgotten() {
+        let (prices, following) = current();
+        let in_gap = || Latest { gap_from: Some(at(9)), ..latest(10, 5, "100") };
+        let answer = prices.keep(following, in_gap(), day_ago(&[], 60)).expect("an answer");
+        assert_eq!(body(Some(answer)).await.expect("a body")["gap"]["from"], serde_json::json!(at(9)));
+        prices.apply(&page("coinbase", 8, &[(11, "101")]));
+        assert_eq!(body(prices.answer(&symbol())).await.expect("a body")["gap"]["from"], serde_json::json!(at(9)));
+        prices.forget(&symbol());
+        assert_eq!(answered(&prices).await, None);
+        // The history was read before the gap was filled.
+        prices.keep(following, in_gap(), day_ago(&[], 60)).expect("an answer");
+        assert_eq!(answered(&prices).await, None);
+        let following = prices.following().expect("the stream is followed");
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[], 60)).expect("an answer");
+        assert!(body(prices.answer(&symbol())).await.expect("a body")["gap"].is_null());
     }
 
     #[tokio::test]

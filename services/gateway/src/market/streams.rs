@@ -1,8 +1,8 @@
-//! What the gateway reads from streams: ticks, for the latest prices, and candles that late ticks have changed.
+//! What the gateway reads from streams: ticks, for the latest prices, candles that late ticks have changed, and gaps.
 
 use std::{convert::Infallible, time::Duration};
 
-use events::{CandleClosed, Event, TickPage};
+use events::{CandleClosed, Event, FeedGap, TickPage};
 use futures::StreamExt;
 use market_data::{MaxAhead, StoredPage};
 use platform::{
@@ -18,6 +18,7 @@ use crate::market::{candle_pages::CandlePages, latest_prices::LatestPrices};
 
 const TICKS: (&str, &str) = ("TICKS", "ticks.>");
 const CANDLES: (&str, &str) = ("CANDLES", "candles.>");
+const FEEDS: (&str, &str) = ("FEEDS", "feeds.>");
 /// The consumer of the history, behind whose position the stream is read.
 const HISTORY: &str = "history-writer";
 
@@ -62,6 +63,7 @@ impl Memory<'_> {
     async fn follow_connection(&self, broker: &Broker, store: &Store) -> Result<Infallible, ServiceError> {
         let history = position::read(store, HISTORY).await?;
         let mut candles = stream_follow::follow(broker, CANDLES.0, CANDLES.1, None).await?;
+        let mut gaps = stream_follow::follow(broker, FEEDS.0, FEEDS.1, None).await?;
         let mut ticks = stream_follow::follow_behind(broker, TICKS.0, TICKS.1, history).await?;
         let last = stream_scan::last_sequence(broker, TICKS.0, TICKS.1).await?;
         let mut is_current = last.is_none();
@@ -80,6 +82,7 @@ impl Memory<'_> {
                     }
                 }
                 message = candles.next() => self.apply_candle(&message.ok_or_else(|| ended(CANDLES.0))??),
+                message = gaps.next() => self.apply_gap(&message.ok_or_else(|| ended(FEEDS.0))??),
             }
         }
     }
@@ -102,6 +105,14 @@ impl Memory<'_> {
             }
             Ok(_) => {}
             Err(error) => debug!(sequence = message.sequence, %error, "skipped a message that is no candle"),
+        }
+    }
+
+    /// What is known of a gap is in the database when it is published.
+    fn apply_gap(&self, message: &Message) {
+        match message.event::<FeedGap>() {
+            Ok(gap) => self.prices.forget(&gap.symbol),
+            Err(error) => debug!(sequence = message.sequence, %error, "skipped a message that is no gap"),
         }
     }
 }

@@ -2,7 +2,10 @@
 //! and saves after the ticks are acknowledged.
 //!
 //! Only the process that holds the lease of a venue saves: what another one has saved meanwhile would be put back by an older
-//! state. What a gap becomes is published by the outbox, with the transaction that saves it.
+//! state. What a gap becomes is published by the outbox, with the transaction that saves it. The same transaction counts that the
+//! gaps of the market have changed, so that a page of candles that is kept elsewhere is known to be old.
+
+use std::collections::BTreeSet;
 
 use events::{
     FeedGap, Symbol, Timestamp, Venue,
@@ -159,6 +162,13 @@ pub async fn save(store: &Store, venue: &Venue, lease: &str, progress: FeedProgr
             }
             save_open_gaps(tx, &venue, &progress.open_gaps).await?;
             let given_up = remove(tx, &venue, &progress.removed).await?;
+            let changed: BTreeSet<&Symbol> = progress
+                .reports
+                .iter()
+                .map(|report| &report.symbol)
+                .chain(given_up.iter().map(|gap| &gap.symbol))
+                .collect();
+            count_changes(tx, &venue, &changed).await?;
             events.extend(given_up.iter().map(FeedGap::to_message));
             outbox::add(tx, SERVICE, &events).await
         })
@@ -168,8 +178,37 @@ pub async fn save(store: &Store, venue: &Venue, lease: &str, progress: FeedProgr
 
 /// Deletes what is known of filled gaps that ended before a time. What the venue did not offer stays known for ever.
 pub async fn delete_filled(store: &Store, venue: &Venue, before: Timestamp) -> Result<u64, Error> {
-    let deleted = sqlx::query("DELETE FROM feed_gaps WHERE venue = $1 AND state = 'filled' AND gap_to < $2");
-    Ok(deleted.bind(venue.as_str()).bind(before.datetime()).execute(store.pool()).await?.rows_affected())
+    let deleted: i64 = sqlx::query_scalar(
+        "WITH deleted AS (
+             DELETE FROM feed_gaps WHERE venue = $1 AND state = 'filled' AND gap_to < $2 RETURNING symbol
+         ), counted AS (
+             INSERT INTO feed_gap_changes (venue, symbol, changes)
+             SELECT DISTINCT $1, symbol, 1 FROM deleted ORDER BY symbol
+             ON CONFLICT (venue, symbol) DO UPDATE SET changes = feed_gap_changes.changes + 1
+         )
+         SELECT count(*) FROM deleted",
+    )
+    .bind(venue.as_str())
+    .bind(before.datetime())
+    .fetch_one(store.pool())
+    .await?;
+    Ok(deleted.unsigned_abs())
+}
+
+/// Counts for each market that its gaps have changed.
+async fn count_changes(tx: &mut Tx, venue: &Venue, symbols: &BTreeSet<&Symbol>) -> Result<(), Error> {
+    if symbols.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO feed_gap_changes (venue, symbol, changes) SELECT $1, symbol, 1 FROM unnest($2::text[]) AS symbol
+         ON CONFLICT (venue, symbol) DO UPDATE SET changes = feed_gap_changes.changes + 1",
+    )
+    .bind(venue.as_str())
+    .bind(symbols.iter().map(|symbol| symbol.as_str()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 async fn save_positions(

@@ -73,6 +73,11 @@ impl CandleRows {
         self.0.is_empty()
     }
 
+    /// Returns the start of a candle; none where there are fewer.
+    pub fn start(&self, index: usize) -> Result<Option<Timestamp>, Error> {
+        self.0.get(index).map(|row| indexed_time(row, 0)).transpose()
+    }
+
     /// Returns the candles. A row that cannot be read is an error.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<CandleRow<'_>, Error>> {
         self.0.iter().map(read_candle)

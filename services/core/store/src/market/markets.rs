@@ -18,15 +18,19 @@ pub struct MarketProgress {
     /// The number of ticks that have changed a candle of the market after its close. As long as it stays, so do all candles
     /// that have closed.
     pub late_ticks: i64,
+    /// How often what is known of its gaps has changed; 0 where it never had one.
+    pub gap_changes: i64,
 }
 
 /// Finds each market by its symbol and venue, with index lookups.
 const PROGRESS: &str = "
-    SELECT asked.number, instrument.id, instrument.venue, latest.at, coalesce(latest.late_ticks, 0) AS late_ticks
+    SELECT asked.number, instrument.id, instrument.venue, latest.at, coalesce(latest.late_ticks, 0) AS late_ticks,
+        coalesce(gaps.changes, 0) AS gap_changes
     FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (symbol, venue, number)
     CROSS JOIN LATERAL (SELECT id, venue FROM instruments
         WHERE symbol = asked.symbol AND (venue = asked.venue OR (asked.venue IS NULL AND is_primary))) AS instrument
-    LEFT JOIN latest_prices latest ON latest.instrument_id = instrument.id";
+    LEFT JOIN latest_prices latest ON latest.instrument_id = instrument.id
+    LEFT JOIN feed_gap_changes gaps ON gaps.venue = instrument.venue AND gaps.symbol = asked.symbol";
 
 /// Returns the progress of each market, in their order; none of one that is not quoted. Without a venue, the symbol's primary one
 /// is meant.
@@ -54,5 +58,6 @@ fn read_progress(row: &PgRow) -> Result<MarketProgress, Error> {
         venue: row::venue(row)?,
         newest_at: row::optional_time(row, "at")?,
         late_ticks: row.try_get("late_ticks")?,
+        gap_changes: row.try_get("gap_changes")?,
     })
 }

@@ -23,6 +23,8 @@ pub struct Latest {
     pub position: TickPosition,
     /// The last price that was between 24 and 25 hours older, and its time; none where the history has no such price.
     pub day_ago: Option<(Price, Timestamp)>,
+    /// The time of the last trade before the oldest gap that is open; none where no trade is known to be missing now.
+    pub gap_from: Option<Timestamp>,
 }
 
 /// Returns how many ticks of a venue, whose times are within a span, were stored from the messages behind `after` up to `until`.
@@ -49,7 +51,9 @@ pub async fn count_ticks(
 
 /// Finds the newest price of every primary instrument and the price 24 hours before it, each with one index lookup.
 pub const LATEST: &str = "
-    SELECT instrument.id, symbol, venue, latest.price, latest.at, latest.sequence, latest.index, day_ago.price AS day_ago_price, day_ago.at AS day_ago_at
+    SELECT instrument.id, symbol, venue, latest.price, latest.at, latest.sequence, latest.index, day_ago.price AS day_ago_price, day_ago.at AS day_ago_at,
+        (SELECT min(gap_from) FROM feed_gaps gap
+         WHERE gap.venue = instrument.venue AND gap.symbol = instrument.symbol AND state IN ('open', 'filling')) AS gap_from
     FROM (SELECT id, symbol, venue FROM instruments
           WHERE is_primary AND ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
@@ -174,6 +178,7 @@ fn read_latest(row: &PgRow) -> Result<Latest, Error> {
         at: time(row, "at")?,
         position: ticks::position(row)?,
         day_ago,
+        gap_from: row::optional_time(row, "gap_from")?,
     })
 }
 

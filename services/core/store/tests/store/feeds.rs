@@ -1,6 +1,7 @@
 //! Tests of the feeds of exchanges: what is followed, how far it was published, and what was missed, with the rights of the services.
 
 use events::feed::{GapBounds, GapReason, GapState};
+use market_data::{GapOutcome, GapSpan};
 use platform::Health;
 use serde_json::json;
 use store::{
@@ -8,6 +9,7 @@ use store::{
     consumer::lease,
     feeds::{
         followed::{self, AddedFeed, DesiredState},
+        gaps,
         progress::{self, FeedProgress, FeedState, OpenGap, ReportRow, StateRow},
         status,
     },
@@ -183,4 +185,53 @@ async fn a_feed_is_as_it_was_reported_unless_nobody_reports_it() {
     assert_eq!(said().await[1], "ETH-USD paused - 0 0");
     assert_eq!(status::list(&gateway, Some(&venue("kraken"))).await.expect("feeds"), []);
     assert_eq!(status::list(&gateway, None).await.expect("feeds").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prices_say_which_gaps_they_rest_on() {
+    let database = Database::new().await;
+    let store = seeded(&database).await;
+    let _lease = leads(&store).await;
+    let nothing_missed = ReportRow { filled: 0, ..report(30, GapState::Filled) };
+    let reports =
+        vec![report(7, GapState::Filled), report(20, GapState::Unfillable), report(40, GapState::Open), nothing_missed];
+    let progress = FeedProgress { reports, ..FeedProgress::default() };
+    progress::save(&store, &venue("coinbase"), LEASE, progress).await.expect("saved");
+    let gateway = database.store_as("tickbell_gateway").await;
+    let list = async |name: &str, from, to| {
+        gaps::list(&gateway, (&symbol("BTC-USD"), &venue(name)), (at(from), at(to))).await.expect("gaps")
+    };
+    let gap = |to: Option<i64>, outcome| GapSpan { from: at(0), to: to.map(at), outcome };
+    let mut all = list("coinbase", 5, 10).await;
+    all.sort_by_key(|gap| (gap.to, gap.outcome == GapOutcome::Backfilled));
+    let expected =
+        [gap(None, GapOutcome::Missing), gap(Some(9), GapOutcome::Missing), gap(Some(9), GapOutcome::Backfilled)];
+    assert_eq!(all, expected);
+    assert_eq!(list("coinbase", 10, 20).await, [gap(None, GapOutcome::Missing)]);
+    assert_eq!(list("coinbase", -9, 0).await, []);
+    assert_eq!(list("kraken", 5, 10).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_change_of_the_gaps_of_a_market_is_counted() {
+    let database = Database::new().await;
+    let store = seeded(&database).await;
+    let _lease = leads(&store).await;
+    let coinbase = venue("coinbase");
+    let save = async |progress| progress::save(&store, &coinbase, LEASE, progress).await.expect("saved");
+    let changes = async || database.count("SELECT coalesce(sum(changes), 0)::bigint FROM feed_gap_changes").await;
+    save(FeedProgress { positions: vec![(symbol("BTC-USD"), Some(1), at(5))], ..FeedProgress::default() }).await;
+    assert_eq!(changes().await, 0, "nothing is known of a gap");
+    let reports = vec![report(7, GapState::Open), report(20, GapState::Open)];
+    save(FeedProgress { reports, ..FeedProgress::default() }).await;
+    assert_eq!(changes().await, 1, "they changed together");
+    save(FeedProgress { reports: vec![report(7, GapState::Filled)], ..FeedProgress::default() }).await;
+    save(FeedProgress { removed: vec![symbol("ETH-USD")], ..FeedProgress::default() }).await;
+    assert_eq!(changes().await, 2, "the other symbol had no gap");
+    save(FeedProgress { removed: vec![symbol("BTC-USD")], ..FeedProgress::default() }).await;
+    assert_eq!(changes().await, 3, "one was given up");
+    assert_eq!(progress::delete_filled(&store, &coinbase, at(10)).await.expect("deleted"), 1);
+    assert_eq!(changes().await, 4);
+    assert_eq!(progress::delete_filled(&store, &coinbase, at(10)).await.expect("deleted"), 0);
+    assert_eq!(changes().await, 4);
 }

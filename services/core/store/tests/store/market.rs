@@ -299,8 +299,13 @@ async fn parts_of_a_candle_merge_in_any_order() {
 async fn the_progress_of_markets_is_that_of_their_newest_and_late_ticks() {
     let (database, instrument) = quoted().await;
     let btc = (symbol("BTC-USD"), None);
-    let progress =
-        |newest_at, late_ticks| MarketProgress { instrument, venue: venue("coinbase"), newest_at, late_ticks };
+    let progress = |newest_at, late_ticks| MarketProgress {
+        instrument,
+        venue: venue("coinbase"),
+        newest_at,
+        late_ticks,
+        gap_changes: 0,
+    };
     let read = || async { markets::progress(&database.store, std::slice::from_ref(&btc)).await.expect("an answer") };
     assert_eq!(read().await, [Some(progress(None, 0))]);
     let newest = [(instrument, stored(1, tick(10, "coinbase", "5000")))];

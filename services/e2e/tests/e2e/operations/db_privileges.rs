@@ -40,6 +40,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("feed_venues", "Su"),
             ("feed_states", "S"),
             ("feed_gaps", "S"),
+            ("feed_gap_changes", "S"),
         ],
     ),
     (
@@ -49,6 +50,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("feed_venues", "SIU"),
             ("feed_states", "SIUD"),
             ("feed_gaps", "SIUD"),
+            ("feed_gap_changes", "SIU"),
             ("leases", "SIU"),
             ("outbox", "SID"),
         ],

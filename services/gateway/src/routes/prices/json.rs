@@ -17,6 +17,7 @@ use store::{
 
 use utoipa::ToSchema;
 
+use super::completeness::{CandleCompleteness, CandleLine};
 use crate::request::cursor::{CandleCursor, HistoryCursor, ListCursor};
 
 /// The bytes of a candle and of a tick, roughly.
@@ -49,15 +50,17 @@ pub(crate) struct Tick {
 pub(crate) struct CandleView {
     /// The start of the interval, in UTC.
     start: Timestamp,
-    open: Price,
-    high: Price,
-    low: Price,
-    close: Price,
+    /// Null, as the other prices are, only where the completeness is unknown.
+    open: Option<Price>,
+    high: Option<Price>,
+    low: Option<Price>,
+    close: Option<Price>,
     /// The exact sum of the traded quantities, in the base asset.
     #[schema(example = "12.5")]
     volume: String,
     /// The number of ticks.
     trades: i64,
+    completeness: CandleCompleteness,
 }
 
 /// A row that can be written.
@@ -94,27 +97,40 @@ pub(super) fn page<R: JsonRow, E>(rows: impl ExactSizeIterator<Item = Result<R, 
     Ok(json)
 }
 
-impl JsonRow for CandleRow<'_> {
+impl JsonRow for CandleLine<'_> {
     fn write_to(&self, json: &mut Vec<u8>) {
         json.extend_from_slice(b"{\"start\":");
-        time(json, self.start);
-        for (name, value) in [
-            (&b",\"open\":"[..], &self.open),
-            (b",\"high\":", &self.high),
-            (b",\"low\":", &self.low),
-            (b",\"close\":", &self.close),
-            (b",\"volume\":", &self.volume),
-        ] {
-            json.extend_from_slice(name);
-            number(json, value);
-        }
-        json.extend_from_slice(b",\"trades\":");
-        integer(json, self.trades);
+        time(json, self.start());
+        let completeness = match self {
+            Self::Traded(CandleRow { open, high, low, close, volume, trades, .. }, completeness) => {
+                for (name, value) in [
+                    (&b",\"open\":"[..], open),
+                    (b",\"high\":", high),
+                    (b",\"low\":", low),
+                    (b",\"close\":", close),
+                    (b",\"volume\":", volume),
+                ] {
+                    json.extend_from_slice(name);
+                    number(json, value);
+                }
+                json.extend_from_slice(b",\"trades\":");
+                integer(json, trades);
+                *completeness
+            }
+            Self::Unknown(_) => {
+                json.extend_from_slice(
+                    b",\"open\":null,\"high\":null,\"low\":null,\"close\":null,\"volume\":\"0\",\"trades\":0",
+                );
+                CandleCompleteness::Unknown
+            }
+        };
+        json.extend_from_slice(b",\"completeness\":");
+        text(json, |json| json.extend_from_slice(completeness.as_str().as_bytes()));
         json.push(b'}');
     }
 
     fn cursor(&self) -> String {
-        let cursor: CandleCursor = ListCursor(self.start);
+        let cursor: CandleCursor = ListCursor(self.start());
         cursor.encode()
     }
 }
@@ -219,17 +235,41 @@ mod tests {
     #[test]
     fn a_page_of_candles_has_the_bytes_that_the_serializer_gives_it() {
         let volume = "100000000000000000000000000000.000000000000001";
-        let candle = |number: usize| CandleRow {
-            start: at(number as i64),
-            open: numeric(NUMBERS[number]),
-            high: numeric(NUMBERS[(number + 1) % 6]),
-            low: numeric(NUMBERS[(number + 2) % 6]),
-            close: numeric(NUMBERS[(number + 3) % 6]),
-            volume: numeric(volume),
-            trades: number as i64 * 1_000_003,
+        let completeness = |number: usize| {
+            use CandleCompleteness::{Backfilled, Complete, Partial, Unknown};
+            [Complete, Partial, Backfilled, Unknown][number % 4]
+        };
+        let candle = |number: usize| {
+            let row = CandleRow {
+                start: at(number as i64),
+                open: numeric(NUMBERS[number]),
+                high: numeric(NUMBERS[(number + 1) % 6]),
+                low: numeric(NUMBERS[(number + 2) % 6]),
+                close: numeric(NUMBERS[(number + 3) % 6]),
+                volume: numeric(volume),
+                trades: number as i64 * 1_000_003,
+            };
+            match completeness(number) {
+                CandleCompleteness::Unknown => CandleLine::Unknown(row.start),
+                known => CandleLine::Traded(row, known),
+            }
         };
         let view = |number: usize| {
-            let price = |number: usize| NUMBERS[number % 6].parse::<Price>().expect("a price");
+            let price = |number: usize| Some(NUMBERS[number % 6].parse::<Price>().expect("a price"));
+            let completeness = completeness(number);
+            if completeness == CandleCompleteness::Unknown {
+                let (start, volume) = (at(number as i64), "0".into());
+                return CandleView {
+                    start,
+                    open: None,
+                    high: None,
+                    low: None,
+                    close: None,
+                    volume,
+                    trades: 0,
+                    completeness,
+                };
+            }
             CandleView {
                 start: at(number as i64),
                 open: price(number),
@@ -238,6 +278,7 @@ mod tests {
                 close: price(number + 3),
                 volume: volume.into(),
                 trades: number as i64 * 1_000_003,
+                completeness,
             }
         };
         for (rows, limit) in [(0, 5), (1, 5), (5, 5), (6, 5)] {

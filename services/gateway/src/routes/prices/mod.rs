@@ -1,25 +1,36 @@
 //! `/v1/prices`: the latest prices, the price history, and candles.
 
+mod completeness;
 mod json;
 
 use std::str::FromStr;
 
 use axum::{extract::State, response::Response};
 use events::{Interval, Symbol, Timestamp, Venue};
-use store::market::{
-    candle_list::{self, CandleRange, CandleRows},
-    queries,
-    tick_list::{self, SortOrder, TickRange},
+use platform::clock;
+use store::{
+    feeds::gaps,
+    market::{
+        candle_list::{self, CandleRange, CandleRows},
+        queries,
+        tick_list::{self, SortOrder, TickRange},
+    },
 };
 use utoipa::{IntoParams, ToSchema};
 
-use self::json::{CandleView, Tick};
+use self::{
+    completeness::{CandleLine, PageSpan, UnknownCandles},
+    json::{CandleView, Tick},
+};
 use crate::{
     http::{
         problem::{Problem, ProblemKind, ProblemResponses},
         validators::{IfNoneMatch, NotModified, Tagged},
     },
-    market::{candle_pages::PageKey, latest_prices::LatestPrice},
+    market::{
+        candle_pages::{Changes, PageKey},
+        latest_prices::LatestPrice,
+    },
     request::{
         cursor::{CandleCursor, HistoryCursor, ListCursor, PriceCursor},
         extract::SymbolPath,
@@ -108,6 +119,9 @@ pub(crate) struct CandleFilter {
     /// Only candles that start before this time.
     #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-06T00:00:00Z")]
     to: Option<Timestamp>,
+    /// `include` also answers the intervals without ticks in which trades are missing, with `completeness: "unknown"`.
+    #[param(value_type = Option<UnknownCandles>, inline)]
+    gaps: Option<UnknownCandles>,
 }
 
 impl FromQuery for CandleFilter {
@@ -115,7 +129,8 @@ impl FromQuery for CandleFilter {
         let interval = query.required("interval");
         let venue = query.optional("venue");
         let (from, to) = time_range(query);
-        Some(Self { interval: interval?, venue, from, to })
+        let gaps = query.optional("gaps");
+        Some(Self { interval: interval?, venue, from, to, gaps })
     }
 }
 
@@ -205,7 +220,7 @@ pub(crate) async fn history(
 
 /// List the candles of a symbol
 ///
-/// The oldest comes first. Intervals without ticks are left out.
+/// The oldest comes first. Intervals without ticks are left out, unless `gaps=include` asks for those in which trades are missing.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/candles", tag = "prices", operation_id = "list_candles",
     params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), CandleFilter,
@@ -218,30 +233,48 @@ pub(crate) async fn candles(
     QueryParams((filter, list)): QueryParams<(CandleFilter, ListQuery<CandleCursor>)>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let CandleFilter { interval, venue, from, to } = filter;
+    let CandleFilter { interval, venue, from, to, gaps: unknown } = filter;
     let from = from.max(list.cursor.map(after_candle)).unwrap_or(Timestamp::EPOCH);
     let key = PageKey::new(interval, from, to.unwrap_or(Timestamp::LAST), list.limit);
     let Some(market) = state.progress.read((symbol.clone(), venue)).await? else {
         require_quoted(&state, &symbol, true).await?;
-        return Ok(Tagged::new(json::page(CandleRows::default().iter(), list.limit)?).answer(&condition));
+        return Ok(Tagged::new(candle_page(Vec::new(), list.limit)?).answer(&condition));
     };
-    if let Some(page) = state.candle_pages.get(market.instrument, &key, market.late_ticks) {
+    // Which intervals are unknown depends on the time, so such pages are not in memory.
+    let changes = Changes::from(&market);
+    if unknown.is_none()
+        && let Some(page) = state.candle_pages.get(market.instrument, &key, changes)
+    {
         return Ok(page.answer(&condition));
     }
     let PageKey { from, to, limit, .. } = key;
     let range = CandleRange { instrument: market.instrument, interval, from, to, limit: i64::from(limit) + 1 };
     let candles = candle_list::read(&state.store, range).await?;
-    let page = Tagged::new(json::page(candles.iter(), limit)?);
+    let span = PageSpan::new(&key, &candles, clock::now())?;
+    let missed = match market.gap_changes {
+        0 => Vec::new(),
+        _ => gaps::list(&state.store, (&symbol, &market.venue), (span.from, span.last_end)).await?,
+    };
+    let lines = completeness::lines(&candles, interval, &missed)?;
+    if unknown.is_some() {
+        let lines = completeness::with_unknown(lines, &key, span, &missed);
+        return Ok(Tagged::new(candle_page(lines, limit)?).answer(&condition));
+    }
+    let page = Tagged::new(candle_page(lines, limit)?);
     if let Some(newest_at) = market.newest_at
         && has_closed(&candles, &key, newest_at)?
     {
-        state.candle_pages.keep((&symbol, &market.venue), market.instrument, key, market.late_ticks, page.clone());
+        state.candle_pages.keep((&symbol, &market.venue), market.instrument, key, changes, page.clone());
     }
     Ok(page.answer(&condition))
 }
 
-/// Returns whether every interval of a page has closed: its market has a tick that is not before its end. Nothing but a late tick
-/// changes the page then.
+fn candle_page(lines: Vec<CandleLine<'_>>, limit: u16) -> Result<Vec<u8>, Problem> {
+    json::page(lines.into_iter().map(Ok), limit)
+}
+
+/// Returns whether every interval of a page has closed: its market has a tick that is not before its end. Nothing but a late tick,
+/// or a gap that is opened or filled, changes the page then.
 fn has_closed(candles: &CandleRows, key: &PageKey, newest_at: Timestamp) -> Result<bool, Problem> {
     let open = newest_at.floor(key.interval);
     let is_full = candles.len() > usize::from(key.limit);

@@ -151,6 +151,9 @@ async fn what_happened_while_no_process_followed_the_exchange_is_fetched_and_sai
     let gaps =
         "SELECT reason || ' ' || state || ' ' || lower_bound || ' ' || filled FROM feed_gaps WHERE symbol = 'BTC-USD'";
     exchange.wait_for_row("the gap is filled", gaps, "down filled 1003 5").await;
+    let candles: Value =
+        exchange.system.api.get("/v1/prices/BTC-USD/candles?interval=1m").await.expect_status(200).json();
+    assert_eq!(candles["items"][0]["completeness"], "backfilled", "{candles}");
     let unpublished = "SELECT count(*) FROM outbox WHERE service = 'price-ingestor'";
     exchange.wait_for_row("the gap is published", unpublished, "0").await;
 }
@@ -202,6 +205,12 @@ async fn operators_say_what_is_followed() {
     assert!(exchange.feeds(&["pause", "coinbase", "ETH-USD"]).await.status.success());
     exchange.wait_until_left("ETH-USD").await;
     exchange.wait_for_state("ETH-USD", "paused").await;
+    let price = async || {
+        let price: Value = exchange.system.api.get("/v1/prices/ETH-USD").await.expect_status(200).json();
+        price["gap"]["from"].clone()
+    };
+    wait_until("the price says that trades are missing", TIMEOUT, async || price().await.is_string().then_some(()))
+        .await;
     exchange.trade("ETH-USD", 2).await;
     assert!(exchange.feeds(&["resume", "coinbase", "ETH-USD"]).await.status.success());
     exchange.wait_until_subscribed("ETH-USD").await;

@@ -1,0 +1,45 @@
+//! The gaps that answers about prices rest on.
+
+use events::{Symbol, Timestamp, Venue, feed::GapState};
+use market_data::{GapOutcome, GapSpan};
+use sqlx::postgres::PgRow;
+
+use crate::{Error, Store, pg::row};
+
+/// The most gaps of one range. Where there are more, everything behind the last of them counts as incomplete.
+const MAX_GAPS: i64 = 5_000;
+
+/// Returns the gaps of a market that touch a range of time, in the order of their beginnings. A gap in which nothing was missing is
+/// left out.
+pub async fn list(
+    store: &Store,
+    (symbol, venue): (&Symbol, &Venue),
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Vec<GapSpan>, Error> {
+    let rows = sqlx::query(
+        "SELECT gap_from, gap_to, state FROM feed_gaps
+         WHERE symbol = $1 AND venue = $2
+             AND gap_from < $4 AND (gap_to IS NULL OR gap_to >= $3) AND (state <> 'filled' OR filled > 0)
+         ORDER BY gap_from LIMIT $5",
+    )
+    .bind(symbol.as_str())
+    .bind(venue.as_str())
+    .bind(from.datetime())
+    .bind(to.datetime())
+    .bind(MAX_GAPS)
+    .fetch_all(store.pool())
+    .await?;
+    let mut gaps = rows.iter().map(span).collect::<Result<Vec<_>, _>>()?;
+    if let Some(last) = gaps.last_mut().filter(|_| rows.len() as i64 >= MAX_GAPS) {
+        *last = GapSpan { to: None, outcome: GapOutcome::Missing, ..*last };
+    }
+    Ok(gaps)
+}
+
+fn span(row: &PgRow) -> Result<GapSpan, Error> {
+    let outcome = match row::word(row, "state", GapState::parse)? {
+        GapState::Filled => GapOutcome::Backfilled,
+        GapState::Open | GapState::Filling | GapState::Unfillable => GapOutcome::Missing,
+    };
+    Ok(GapSpan { from: row::time(row, "gap_from")?, to: row::optional_time(row, "gap_to")?, outcome })
+}
