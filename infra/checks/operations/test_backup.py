@@ -206,7 +206,7 @@ def test_a_file_that_is_not_a_backup_leaves_no_database(workspace):
 
 def test_a_switch_replaces_the_database_by_the_backup_and_ends_its_sessions(backed_up):
     sql = backed_up.server.sql
-    sql("tickbell", "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, 1, now(), 1, 0)")
+    sql("tickbell", "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, '1', 1, now(), 1, 0)")
     command = [backed_up.server.programs / "psql", backed_up.server.url("tickbell"), "--command", "SELECT pg_sleep(60)"]
     session = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     backed_up.must("restore", FROM=str(backed_up.file), SWITCH="1")
@@ -220,7 +220,7 @@ def test_a_switch_may_take_over_what_is_newer_and_leaves_what_the_backup_has(bac
     sql = backed_up.server.sql
     user = "INSERT INTO users (id, email, password_hash, created_at) VALUES (gen_random_uuid(), '{}', 'x', now())"
     sql("tickbell", user.format("new@example.com"))
-    sql("tickbell", "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, 1, now(), 1, 0)")
+    sql("tickbell", "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, '1', 1, now(), 1, 0)")
     count = "SELECT count(*) FROM users WHERE email = 'new@example.com'"
     backed_up.must("restore", FROM=str(backed_up.file), SWITCH="1", NEWER="1")
     assert (sql("tickbell", count), sql("tickbell", BALANCES)) == ("1", RIGHT)

@@ -152,7 +152,9 @@ pub struct TradeSettled {
     pub quote_amount: Amount,
     /// The fee, in the quote asset.
     pub fee: Amount,
-    /// The sequence in stream `TICKS` of the page that has the tick that set the price.
+    /// The id of the tick that set the price, which is unique within symbol and venue.
+    pub tick_id: String,
+    /// The sequence in stream `TICKS` of the page that has that tick.
     pub tick_sequence: u64,
     /// The index of that tick in its page, counted from 0.
     pub tick_index: u16,

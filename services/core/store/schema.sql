@@ -816,6 +816,7 @@ CREATE TABLE public.settlement_prices (
     symbol text NOT NULL COLLATE pg_catalog."C",
     venue text NOT NULL COLLATE pg_catalog."C",
     is_primary boolean NOT NULL,
+    tick_id text NOT NULL COLLATE pg_catalog."C",
     price numeric NOT NULL,
     at timestamp with time zone NOT NULL,
     sequence bigint NOT NULL,
@@ -880,6 +881,7 @@ CREATE TABLE public.trades (
     quote_amount numeric NOT NULL,
     fee numeric NOT NULL,
     fee_bp integer NOT NULL,
+    tick_id text NOT NULL COLLATE pg_catalog."C",
     tick_sequence bigint NOT NULL,
     tick_index smallint NOT NULL,
     tick_price numeric NOT NULL,
@@ -897,7 +899,7 @@ COMMENT ON COLUMN public.trades.quote_amount IS 'The amount of the quote asset b
 
 COMMENT ON COLUMN public.trades.fee_bp IS 'The rate of the fee, in basis points of the quote amount before rounding.';
 
-COMMENT ON COLUMN public.trades.tick_sequence IS 'The page with the tick that priced the trade, at tick_index; tick_price is its price, and tick_at its time.';
+COMMENT ON COLUMN public.trades.tick_id IS 'The id of the tick that priced the trade; tick_price is its price, and tick_at its time. It was at (tick_sequence, tick_index) of stream TICKS.';
 
 COMMENT ON COLUMN public.trades.hash IS 'The SHA-256 hash of all other columns.';
 

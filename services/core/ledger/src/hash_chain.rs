@@ -74,6 +74,7 @@ pub fn trade(row: &TradeRow) -> Hash {
         .field(row.tick_price.normalize())
         .field(row.tick_at.micros())
         .field(row.at.micros())
+        .field(&row.tick_id)
         .hash()
 }
 
@@ -83,7 +84,7 @@ pub fn fingerprint(request: &OrderRequest) -> Result<Hash, serde_json::Error> {
     Ok(Sha256::digest(serde_json::to_vec(request)?).into())
 }
 
-/// The fields of a row as text, each followed by a bar, which no field contains.
+/// The fields of a row as text, each followed by a bar, which none but the last may contain.
 #[derive(Default)]
 struct FieldText(String);
 

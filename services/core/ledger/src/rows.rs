@@ -111,7 +111,9 @@ pub struct TradeRow {
     pub fee: Decimal,
     /// The rate of the fee, in basis points of the quote amount.
     pub fee_bp: i32,
-    /// The sequence of the page that has the tick that priced the trade.
+    /// The id of the tick that priced the trade.
+    pub tick_id: String,
+    /// The sequence of the page that has that tick.
     pub tick_sequence: i64,
     /// The index of that tick in its page.
     pub tick_index: i16,
@@ -134,6 +136,8 @@ pub struct PriceRow {
     pub venue: Venue,
     /// True for the first venue that quoted the symbol, where orders trade that name none.
     pub is_primary: bool,
+    /// The id of the tick.
+    pub tick_id: String,
     /// The price of the tick.
     pub price: Price,
     /// The time of the tick.

@@ -652,6 +652,7 @@ CREATE TABLE trades (
     quote_amount  numeric     NOT NULL,
     fee           numeric     NOT NULL,
     fee_bp        integer     NOT NULL,
+    tick_id       text        NOT NULL COLLATE "C",
     tick_sequence bigint      NOT NULL,
     tick_index    smallint    NOT NULL,
     tick_price    numeric     NOT NULL,
@@ -671,8 +672,8 @@ CREATE INDEX trades_user ON trades (user_id, posting_id);
 COMMENT ON TABLE trades IS 'The trade of each filled order. An order trades once, as a whole.';
 COMMENT ON COLUMN trades.quote_amount IS 'The amount of the quote asset before the fee.';
 COMMENT ON COLUMN trades.fee_bp IS 'The rate of the fee, in basis points of the quote amount before rounding.';
-COMMENT ON COLUMN trades.tick_sequence IS
-    'The page with the tick that priced the trade, at tick_index; tick_price is its price, and tick_at its time.';
+COMMENT ON COLUMN trades.tick_id IS
+    'The id of the tick that priced the trade; tick_price is its price, and tick_at its time. It was at (tick_sequence, tick_index) of stream TICKS.';
 COMMENT ON COLUMN trades.hash IS 'The SHA-256 hash of all other columns.';
 
 CREATE TABLE deposits (
@@ -702,6 +703,7 @@ CREATE TABLE settlement_prices (
     symbol     text        NOT NULL COLLATE "C",
     venue      text        NOT NULL COLLATE "C",
     is_primary boolean     NOT NULL,
+    tick_id    text        NOT NULL COLLATE "C",
     price      numeric     NOT NULL,
     at         timestamptz NOT NULL,
     sequence   bigint      NOT NULL,

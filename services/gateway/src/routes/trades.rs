@@ -35,7 +35,10 @@ pub(crate) struct Trade {
     quote_amount: Amount,
     /// The fee, in the quote asset.
     fee: Amount,
-    /// The sequence in the stream `TICKS` of the page that has the tick that priced the trade.
+    /// The id of the tick that priced the trade, as the history of prices has it.
+    #[schema(example = "812345001")]
+    tick_id: String,
+    /// The sequence in the stream `TICKS` of the page that had that tick.
     tick_sequence: u64,
     /// The index of that tick in its page.
     tick_index: u16,
@@ -58,6 +61,7 @@ impl From<trades::Trade> for Trade {
             price: trade.price,
             quote_amount: trade.quote_amount,
             fee: trade.fee,
+            tick_id: trade.tick_id,
             tick_sequence: trade.tick_sequence,
             tick_index: trade.tick_index,
             tick_price: trade.tick_price,

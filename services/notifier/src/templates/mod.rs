@@ -216,8 +216,8 @@ pub(crate) mod tests {
         let trade = json!({
             "id": "00000000-0000-0000-0000-000000000003-1", "order_id": "00000000-0000-0000-0000-000000000003",
             "user_id": "00000000-0000-0000-0000-000000000005", "symbol": "BTC-USD", "side": side, "size": "0.1",
-            "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_sequence": 42, "tick_index": 0, "tick_price": "6801.51",
-            "posting_id": 9, "at": "2018-04-05T13:45:00Z",
+            "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_id": "7", "tick_sequence": 42, "tick_index": 0,
+            "tick_price": "6801.51", "posting_id": 9, "at": "2018-04-05T13:45:00Z",
         });
         serde_json::from_value(trade).expect("a trade")
     }

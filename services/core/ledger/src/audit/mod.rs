@@ -278,8 +278,10 @@ impl Audit {
 
     /// Reports a trade whose tick the history does not hold.
     pub fn trade_without_tick(&mut self, trade: &TradeRow) {
-        let TradeRow { order_id, posting_id, symbol, tick_sequence, tick_index, tick_price, tick_at, .. } = trade;
-        let tick = format!("tick {tick_sequence}:{tick_index} of {symbol}, {} at {tick_at}", tick_price.normalize());
+        let TradeRow { order_id, posting_id, symbol, tick_id, tick_sequence, tick_index, tick_price, tick_at, .. } =
+            trade;
+        let position = format!("{tick_sequence}:{tick_index}");
+        let tick = format!("tick {tick_id} ({position}) of {symbol}, {} at {tick_at}", tick_price.normalize());
         let wrong = format!("the trade of order {order_id} cites {tick}, which the history does not hold");
         self.find(format!("posting {posting_id}"), wrong);
     }

@@ -72,6 +72,7 @@ mod tests {
             quote_amount: Decimal::new(2_000, 0),
             fee: Decimal::new(2, 0),
             fee_bp: 10,
+            tick_id: "1".into(),
             tick_sequence: 1,
             tick_index: 0,
             tick_price: Decimal::new(4_000, 0),

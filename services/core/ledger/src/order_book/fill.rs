@@ -199,6 +199,9 @@ impl OrderBook {
         let Order { id, user_id, terms } = order;
         let Fill { scales, quote, price, size, notional } = fill;
         let decimal = |amount, scale| amounts::to_decimal(amount, scale).expect("amounts are below the limit");
+        // An order fills at nothing but the newest price of its market.
+        let market = self.markets.get(&terms.symbol);
+        let tick_id = market.and_then(|market| market.latest_id(terms.venue.as_ref())).unwrap_or_default().to_owned();
         let (size, quote_amount, fee) =
             (decimal(*size, scales.base), decimal(notional.quote, scales.quote), decimal(notional.fee, scales.quote));
         let mut row = TradeRow {
@@ -212,6 +215,7 @@ impl OrderBook {
             quote_amount,
             fee,
             fee_bp: self.policy.rates.fee_bp as i32,
+            tick_id: tick_id.clone(),
             tick_sequence: quote.position.sequence as i64,
             tick_index: quote.position.index as i16,
             tick_price: quote.price.decimal(),
@@ -232,6 +236,7 @@ impl OrderBook {
             price: *price,
             quote_amount: amount(quote_amount),
             fee: amount(fee),
+            tick_id,
             tick_sequence: quote.position.sequence,
             tick_index: quote.position.index,
             tick_price: quote.price,

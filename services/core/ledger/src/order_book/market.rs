@@ -29,6 +29,8 @@ pub(super) struct SymbolMarket {
 #[derive(Debug, Default)]
 struct VenueMarket {
     latest: Option<Quote>,
+    /// The id of the tick of the latest price. Its memory is used again for the next.
+    latest_id: String,
     triggers: TriggerBook,
     /// True when the latest price is newer than the saved one.
     is_unsaved: bool,
@@ -37,16 +39,26 @@ struct VenueMarket {
 impl SymbolMarket {
     /// Restores the saved price of a venue.
     pub(super) fn restore(&mut self, row: PriceRow) {
-        let PriceRow { symbol: _, venue, is_primary, price, at, position } = row;
+        let PriceRow { symbol: _, venue, is_primary, tick_id, price, at, position } = row;
         if is_primary {
             self.primary = Some(venue.clone());
         }
-        self.venues.entry(venue).or_default().latest = Some(Quote { price, at, position });
+        let market = self.venues.entry(venue).or_default();
+        (market.latest, market.latest_id) = (Some(Quote { price, at, position }), tick_id);
     }
 
     /// Returns the newest price at the venue of an order, or at the primary venue for an order that names none.
     pub(super) fn latest(&self, venue: Option<&Venue>) -> Option<Quote> {
-        self.venues.get(venue.or(self.primary.as_ref())?)?.latest
+        self.market(venue)?.latest
+    }
+
+    /// Returns the id of the tick that has that price.
+    pub(super) fn latest_id(&self, venue: Option<&Venue>) -> Option<&str> {
+        self.market(venue).map(|market| market.latest_id.as_str())
+    }
+
+    fn market(&self, venue: Option<&Venue>) -> Option<&VenueMarket> {
+        self.venues.get(venue.or(self.primary.as_ref())?)
     }
 
     /// Returns the orders that wait beside an order of this venue.
@@ -57,8 +69,8 @@ impl SymbolMarket {
         }
     }
 
-    /// Makes a quote the newest price at its venue, and returns false when it is late.
-    pub(super) fn apply(&mut self, venue: &Venue, quote: Quote) -> bool {
+    /// Makes a quote of the tick `id` the newest price at its venue, and returns false when it is late.
+    pub(super) fn apply(&mut self, venue: &Venue, quote: Quote, id: &str) -> bool {
         if !self.venues.contains_key(venue) {
             self.venues.insert(venue.clone(), VenueMarket::default());
         }
@@ -67,6 +79,8 @@ impl SymbolMarket {
             return false;
         }
         (market.latest, market.is_unsaved) = (Some(quote), true);
+        market.latest_id.clear();
+        market.latest_id.push_str(id);
         if self.primary.is_none() {
             self.primary = Some(venue.clone());
             market.triggers.append(mem::take(&mut self.without_venue));
@@ -87,8 +101,8 @@ impl SymbolMarket {
                 return None;
             }
             let Quote { price, at, position } = market.latest?;
-            let (symbol, is_primary) = (symbol.clone(), primary == Some(venue));
-            Some(PriceRow { symbol, venue: venue.clone(), is_primary, price, at, position })
+            let (symbol, is_primary, tick_id) = (symbol.clone(), primary == Some(venue), market.latest_id.clone());
+            Some(PriceRow { symbol, venue: venue.clone(), is_primary, tick_id, price, at, position })
         });
         rows.collect()
     }

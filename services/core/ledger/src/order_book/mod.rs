@@ -193,7 +193,7 @@ impl OrderBook {
             self.markets.insert(tick.symbol.clone(), SymbolMarket::default());
         }
         let Some(market) = self.markets.get_mut(tick.symbol) else { return };
-        if !market.apply(tick.venue, quote) {
+        if !market.apply(tick.venue, quote, tick.id) {
             return;
         }
         if !self.unsaved.prices.contains(tick.symbol) {

@@ -30,7 +30,7 @@ fn a_market_buy_fills_at_the_latest_price_plus_half_the_spread() {
     assert_eq!(harness.balances(), ["7496.24", "0", "2.5", "0"]);
     let trade = &harness.store.trades.values().next().expect("a trade");
     assert_eq!((trade.price.to_string(), trade.quote_amount.to_string()), ("5002.5".into(), "2501.25".into()));
-    assert_eq!((trade.fee.to_string(), trade.tick_sequence), ("2.51".into(), 1));
+    assert_eq!((trade.fee.to_string(), trade.tick_sequence, trade.tick_id.as_str()), ("2.51".into(), 1, "1"));
     assert_eq!(harness.store.balance("fees", None, "USD").to_string(), "2.51");
     assert_eq!(harness.store.balance("house", None, "USD").to_string(), "2501.25");
     assert!(

@@ -109,7 +109,11 @@ impl Harness {
     }
 
     pub(crate) fn save(&mut self) {
-        self.store.save(self.book.take_changes());
+        let changes = self.book.take_changes();
+        for trade in &changes.trades {
+            assert_eq!(trade.tick_id, trade.tick_sequence.to_string(), "{trade:?}");
+        }
+        self.store.save(changes);
         self.events.extend(self.book.take_events());
     }
 
@@ -127,7 +131,7 @@ impl Harness {
     pub(crate) fn tick_stored(&mut self, symbol: &str, price: &str, at: i64, stored_at: i64) {
         self.ticks += 1;
         let tick = tick(symbol, price, at);
-        self.book.apply_tick(&StoredTick::of(&tick, "1", self.ticks, 0), second(stored_at));
+        self.book.apply_tick(&StoredTick::of(&tick, &self.ticks.to_string(), self.ticks, 0), second(stored_at));
         self.save();
     }
 
@@ -135,7 +139,7 @@ impl Harness {
     pub(crate) fn tick_at(&mut self, venue: &str, price: &str, at: i64) {
         self.ticks += 1;
         let tick = tick_at(venue, "BTC-USD", price, at);
-        self.book.apply_tick(&StoredTick::of(&tick, "1", self.ticks, 0), second(at));
+        self.book.apply_tick(&StoredTick::of(&tick, &self.ticks.to_string(), self.ticks, 0), second(at));
         self.save();
     }
 

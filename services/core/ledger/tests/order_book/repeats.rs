@@ -42,8 +42,9 @@ fn run(steps: &[Step], with_repeats: bool) -> (Vec<TradeRow>, Vec<OrderState>, V
     let (mut ticks, mut at): (Vec<Tick>, _) = (Vec::new(), 1);
     let apply = |harness: &mut Harness, filter: &mut TickFilter, ticks: &[Tick], index: usize| {
         // The first tick of the harness is number 1.
-        let id = index.to_string();
-        let tick = StoredTick::of(&ticks[index], &id, index as u64 + 2, 0);
+        let number = index as u64 + 2;
+        let id = number.to_string();
+        let tick = StoredTick::of(&ticks[index], &id, number, 0);
         if filter.admits(&tick) {
             harness.book.apply_tick(&tick, tick.at);
             harness.save();

@@ -89,10 +89,12 @@ impl Snapshot {
     }
 
     /// Lists those trades of the postings from one number to another whose tick the history does not hold, although the
-    /// history-writer has read the stream up to it, and keeps the ticks of its month. A tick is found by its time and price:
-    /// the stream may have been created anew since, and the tick published again.
+    /// history-writer has read the stream up to it, and keeps the ticks of its month. A tick is found by its id, time and
+    /// price: the stream may have been created anew since, and the tick published again.
     pub async fn trades_without_tick(&mut self, first: i64, last: i64) -> Result<Vec<TradeRow>, Error> {
         let query = sqlx::query(
+            // As the history has ids: without the time that one is derived from, and with another slash before one that begins
+            // with one.
             "SELECT t.* FROM postings p JOIN trades t ON t.order_id = p.cause JOIN orders o ON o.id = p.cause
              WHERE p.kind = 'fill' AND p.id BETWEEN $1 AND $2
                AND t.tick_sequence <= (SELECT stream_position FROM consumer_positions WHERE consumer = 'history-writer')
@@ -100,7 +102,13 @@ impl Snapshot {
                                WHERE first_day = date_trunc('month', t.tick_at AT TIME ZONE 'UTC')::date)
                AND NOT EXISTS (SELECT FROM instruments i JOIN ticks k ON k.instrument_id = i.id
                                WHERE i.symbol = t.symbol AND i.venue = coalesce(o.terms ->> 'venue', i.venue)
-                                 AND k.at = t.tick_at AND k.price = t.tick_price)
+                                 AND k.at = t.tick_at AND k.price = t.tick_price
+                                 AND k.trade_id = CASE
+                                     WHEN t.tick_id LIKE '/%' THEN '/' || t.tick_id
+                                     WHEN t.tick_id ~ '^[1-9][0-9]*/(?!/)' AND split_part(t.tick_id, '/', 1)
+                                         = (extract(epoch FROM t.tick_at) * 1000000)::bigint::text
+                                         THEN substring(t.tick_id FROM strpos(t.tick_id, '/'))
+                                     ELSE t.tick_id END)
              ORDER BY p.id",
         );
         query.bind(first).bind(last).fetch_all(&mut *self.connection).await?.iter().map(trade).collect()
@@ -231,6 +239,7 @@ fn trade(found: &PgRow) -> Result<TradeRow, Error> {
         quote_amount: found.try_get("quote_amount")?,
         fee: found.try_get("fee")?,
         fee_bp: found.try_get("fee_bp")?,
+        tick_id: found.try_get("tick_id")?,
         tick_sequence: found.try_get("tick_sequence")?,
         tick_index: found.try_get("tick_index")?,
         tick_price: found.try_get("tick_price")?,

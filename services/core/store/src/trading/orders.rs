@@ -136,7 +136,8 @@ pub struct OrderFilter {
 macro_rules! decision_columns {
     () => {
         "s.status, s.reason, s.held_asset, s.held, s.tick_sequence AS decided_after, s.updated_at, t.order_id,
-         t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_sequence, t.tick_index, t.tick_price, t.at"
+         t.posting_id, t.symbol, t.side, t.size, t.price, t.quote_amount, t.fee, t.tick_id, t.tick_sequence, t.tick_index,
+         t.tick_price, t.at"
     };
 }
 

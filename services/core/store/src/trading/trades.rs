@@ -25,7 +25,9 @@ pub struct Trade {
     pub quote_amount: Amount,
     /// The fee in the quote asset.
     pub fee: Amount,
-    /// The sequence of the page that has the tick that priced the trade.
+    /// The id of the tick that priced the trade.
+    pub tick_id: String,
+    /// The sequence of the page that has that tick.
     pub tick_sequence: u64,
     /// The index of that tick in its page.
     pub tick_index: u16,
@@ -66,6 +68,7 @@ pub(crate) fn trade(row: &PgRow) -> Result<Trade, Error> {
         price: Price::new(row.try_get("price")?)?,
         quote_amount: Amount::new(row.try_get("quote_amount")?)?,
         fee: Amount::new(row.try_get("fee")?)?,
+        tick_id: row.try_get("tick_id")?,
         tick_sequence: row.try_get::<i64, _>("tick_sequence")? as u64,
         tick_index: row.try_get::<i16, _>("tick_index")? as u16,
         tick_price: Price::new(row.try_get("tick_price")?)?,

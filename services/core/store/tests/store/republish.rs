@@ -269,7 +269,7 @@ async fn news_of_an_order_are_missing_until_its_owner_is_notified() {
     let trade = |number: u128| {
         format!(
             "INSERT INTO posting_batches (first_posting, last_posting) VALUES ({number}, {number});
-             INSERT INTO trades VALUES ({}, {number}, '{ada}', 'BTC-USD', 'buy', 1, 4000, 4000, 4, 10, 7, 3, 4000,
+             INSERT INTO trades VALUES ({}, {number}, '{ada}', 'BTC-USD', 'buy', 1, 4000, 4000, 4, 10, 'a tick', 7, 3, 4000,
                  '2018-04-05', '2018-04-05', '\\x01');",
             uuid(number)
         )

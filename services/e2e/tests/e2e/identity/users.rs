@@ -286,8 +286,8 @@ async fn the_owner_of_an_order_is_notified_of_its_outcome() {
     let trade = |order: Uuid, user: &Value| -> TradeSettled {
         let trade = json!({
             "id": TradeSettled::id_of(order), "order_id": order, "user_id": user, "symbol": "BTC-USD", "side": "buy",
-            "size": "0.1", "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_sequence": 1, "tick_index": 0,
-            "tick_price": "6801.51", "posting_id": 1, "at": "2018-04-05T13:45:00Z",
+            "size": "0.1", "price": "6804.91", "quote_amount": "680.49", "fee": "0.68", "tick_id": "1", "tick_sequence": 1,
+            "tick_index": 0, "tick_price": "6801.51", "posting_id": 1, "at": "2018-04-05T13:45:00Z",
         });
         serde_json::from_value(trade).expect("a trade")
     };

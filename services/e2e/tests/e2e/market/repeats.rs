@@ -91,7 +91,7 @@ async fn outcome(system: &System, token: &str, symbol: &str, alerts: &[Alert]) -
         let firings = system.api.firings(alert).await.into_iter();
         outcome.push(json!(
             firings
-                .map(|f| format!("{} {} {} {:?}", f.number, f.fired_at, f.price, f.change_percent))
+                .map(|f| format!("{} {} {} {} {:?}", f.number, f.trade_id, f.fired_at, f.price, f.change_percent))
                 .collect::<Vec<_>>()
         ));
     }
@@ -107,8 +107,11 @@ async fn outcome(system: &System, token: &str, symbol: &str, alerts: &[Alert]) -
     outcome.push(json!([latest["price"], latest["at"]]));
     let trades: Vec<Value> = system.api.pages("/v1/trades?limit=100", Some(token)).await;
     let trades = trades.into_iter().filter(|trade| trade["symbol"] == symbol);
-    outcome
-        .push(trades.map(|trade| json!([trade["price"], trade["size"], trade["fee"], trade["tick_price"]])).collect());
+    outcome.push(
+        trades
+            .map(|trade| json!([trade["price"], trade["size"], trade["fee"], trade["tick_id"], trade["tick_price"]]))
+            .collect(),
+    );
     let mails = system.mails().into_iter().filter(|mail| mail.text.contains(symbol) && !mail.text.contains("Order:"));
     outcome.push(json!(mails.count()));
     json!(outcome)

@@ -44,11 +44,11 @@ async fn the_settlers_role_cannot_break_the_ledger() {
         (format!("{order} 'open', NULL, 1, 'USD', 'NaN', NULL, NULL, 0, now())"), "amounts_in_range"),
         (format!("{order} 'rejected', 'mood', 1, NULL, 0, NULL, NULL, 0, now())"), "reject_reason_known"),
         (format!("{order} 'rejected', NULL, 1, NULL, 0, NULL, NULL, 0, now())"), "reject_reason_known"),
-        (format!("{trade} 'NaN', 1, 1, 0, 10, 0, 0, 1, now(), now(), '')"), "amounts_in_range"),
-        (format!("{trade} 1, 1, 1, 'NaN', 10, 0, 0, 1, now(), now(), '')"), "amounts_in_range"),
-        (format!("{trade} 1, 1, 1, 0, 10, 0, 0, 1, 'infinity', now(), '')"), "time_is_finite"),
+        (format!("{trade} 'NaN', 1, 1, 0, 10, '1', 0, 0, 1, now(), now(), '')"), "amounts_in_range"),
+        (format!("{trade} 1, 1, 1, 'NaN', 10, '1', 0, 0, 1, now(), now(), '')"), "amounts_in_range"),
+        (format!("{trade} 1, 1, 1, 0, 10, '1', 0, 0, 1, 'infinity', now(), '')"), "time_is_finite"),
         (
-            "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, 'NaN', now(), 1, 0)".into(),
+            "INSERT INTO settlement_prices VALUES ('BTC-USD', 'test', true, '1', 'NaN', now(), 1, 0)".into(),
             "amounts_in_range",
         ),
     ] {

@@ -100,7 +100,7 @@ impl Statement {
     fn add_orders(&mut self, changes: &Changes) {
         let Changes { orders, trades, .. } = changes;
         let into = "trades (order_id, posting_id, user_id, symbol, side, size, price, quote_amount, fee, fee_bp,
-                            tick_sequence, tick_index, tick_price, tick_at, at, hash)";
+                            tick_id, tick_sequence, tick_index, tick_price, tick_at, at, hash)";
         self.insert("traded", into, "", |columns| {
             columns
                 .push_bind(column(trades, |trade| trade.order_id))
@@ -113,6 +113,7 @@ impl Statement {
                 .push_bind(column(trades, |trade| trade.quote_amount))
                 .push_bind(column(trades, |trade| trade.fee))
                 .push_bind(column(trades, |trade| trade.fee_bp))
+                .push_bind(column(trades, |trade| trade.tick_id.as_str()))
                 .push_bind(column(trades, |trade| trade.tick_sequence))
                 .push_bind(column(trades, |trade| trade.tick_index))
                 .push_bind(column(trades, |trade| trade.tick_price))
@@ -148,14 +149,15 @@ impl Statement {
     }
 
     fn add_prices(&mut self, prices: &[PriceRow]) {
-        let newer = "ON CONFLICT (symbol, venue) DO UPDATE SET price = EXCLUDED.price, at = EXCLUDED.at, sequence = EXCLUDED.sequence,
-            index = EXCLUDED.index";
-        let into = "settlement_prices (symbol, venue, is_primary, price, at, sequence, index)";
+        let newer = "ON CONFLICT (symbol, venue) DO UPDATE SET tick_id = EXCLUDED.tick_id, price = EXCLUDED.price, at = EXCLUDED.at,
+            sequence = EXCLUDED.sequence, index = EXCLUDED.index";
+        let into = "settlement_prices (symbol, venue, is_primary, tick_id, price, at, sequence, index)";
         self.insert("priced", into, newer, |columns| {
             columns
                 .push_bind(column(prices, |price| price.symbol.as_str()))
                 .push_bind(column(prices, |price| price.venue.as_str()))
                 .push_bind(column(prices, |price| price.is_primary))
+                .push_bind(column(prices, |price| price.tick_id.as_str()))
                 .push_bind(column(prices, |price| price.price.decimal()))
                 .push_bind(column(prices, |price| price.at.datetime()))
                 .push_bind(column(prices, |price| bigint(price.position.sequence)))

@@ -190,6 +190,7 @@ fn price(row: &PgRow) -> Result<PriceRow, Error> {
         symbol: row::symbol(row)?,
         venue: row::venue(row)?,
         is_primary: row.try_get("is_primary")?,
+        tick_id: row.try_get("tick_id")?,
         price: Price::new(row.try_get("price")?)?,
         at: row::time(row, "at")?,
         position: ticks::position(row)?,

@@ -93,8 +93,13 @@ async fn a_trade_whose_tick_is_not_in_the_history_is_listed() {
         trades.iter().map(|trade| (trade.order_id, trade.tick_sequence)).collect::<Vec<_>>()
     };
     let day = at(0).to_string();
-    let tick = |instrument: u8, price: u16| {
-        format!("INSERT INTO ticks VALUES ('{day}', now(), 9, {instrument}, 0, 't', 'f', {price}, NULL, '{price}')")
+    let tick = |instrument: u8, price: u16, id: &str| {
+        format!("INSERT INTO ticks VALUES ('{day}', now(), 9, {instrument}, 0, 't', 'f', {price}, NULL, '{id}')")
+    };
+    let cite = |id: &str| {
+        format!(
+            "SET session_replication_role = replica; UPDATE trades SET tick_id = '{id}'; RESET session_replication_role"
+        )
     };
     for (change, expected) in [
         ("SELECT 1".to_owned(), 0), // There is no history.
@@ -102,9 +107,16 @@ async fn a_trade_whose_tick_is_not_in_the_history_is_listed() {
         ("UPDATE consumer_positions SET stream_position = 9 WHERE consumer = 'history-writer'".into(), 1),
         (format!("SELECT create_ticks_partition(date_trunc('month', '{day}'::timestamptz)::date)"), 1),
         ("INSERT INTO instruments (symbol, venue, is_primary) VALUES ('ETH-USD', 'test', true), ('BTC-USD', 'test', true)".into(), 1),
-        (tick(1, 4000), 1),
-        (tick(2, 3999), 1),
-        (tick(2, 4000), 0),
+        (tick(1, 4000, "4000"), 1),
+        (tick(2, 3999, "4000"), 1),
+        (tick(2, 4000, "4001"), 1),
+        ("UPDATE ticks SET trade_id = '4000/0' WHERE trade_id = '4000'".into(), 1),
+        (tick(2, 4000, "4000"), 0),
+        (cite(&format!("{}/4000//0", at(0).micros())), 1),
+        (tick(2, 4000, "/4000//0"), 0),
+        (cite("7/4000//0"), 1),
+        (cite("/4000//0"), 1),
+        (tick(2, 4000, "//4000//0"), 0),
         ("DELETE FROM ticks".into(), 1),
         (format!("INSERT INTO dropped_tick_months VALUES (date_trunc('month', '{day}'::timestamptz)::date)"), 0),
     ] {
