@@ -37,6 +37,9 @@ use crate::{SERVICE, Settings, partitions::Partitions};
 /// How often partitions are maintained.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// The least number of ticks that are appended by COPY.
+const MIN_COPIED: usize = 50;
+
 /// How far apart the times of one trade may be that a venue's two interfaces report.
 const NEARBY_MICROS: u64 = 1_000_000;
 
@@ -241,10 +244,14 @@ async fn save(tx: &mut Tx, effects: Effects) -> Result<Saved, Error> {
     let mut added_instruments = Instruments::new();
     let Rows { new, unknown, out_of_order } = numbered(tx, &pages, &instruments, &mut added_instruments).await?;
     let read = new.len() + unknown.len() + out_of_order.len();
-    let mut rows = new;
-    if !rows.is_empty() {
-        ticks::append(tx, &rows).await?;
-    }
+    let mut rows = Vec::new();
+    // Of a few rows, a statement with its plan costs less than the round trips of a COPY.
+    let unknown = if new.len() >= MIN_COPIED && append(tx, &new).await? {
+        rows = new;
+        unknown
+    } else {
+        [new, unknown].concat()
+    };
     // A repeated tick is in the candles already: folding it again would count it twice.
     if !unknown.is_empty() {
         let added = ticks::add(tx, &unknown).await?;
@@ -314,6 +321,19 @@ fn late_per_instrument(late: &[LateTick]) -> Vec<(InstrumentId, i64)> {
         *counts.entry(tick.instrument).or_default() += 1;
     }
     counts.into_iter().collect()
+}
+
+/// Appends ticks that are newer than all that is stored of their markets, and returns false where some are stored all the same: somebody
+/// has changed the latest prices by hand.
+async fn append(tx: &mut Tx, new: &[NumberedTick<'_>]) -> Result<bool, Error> {
+    let appended = ticks::append(tx, new).await?;
+    if !appended {
+        warn!(
+            ticks = new.len(),
+            "ticks that are newer than the latest price are stored already, looking for each of them"
+        );
+    }
+    Ok(appended)
 }
 
 /// Adds the number of its instrument to each tick. An instrument that is quoted for the first time gets one, and is added to

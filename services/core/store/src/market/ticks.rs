@@ -10,8 +10,21 @@ pub use super::tick_rows::NumberedTick;
 use super::tick_rows::{self, column_id, kind_char, source_char};
 use crate::{Error, Store, Tx, bigint, pg::row, smallint};
 
-/// Appends ticks, none of which is stored or appears twice. Each must be in a month that has a partition.
-pub async fn append(tx: &mut Tx, ticks: &[NumberedTick<'_>]) -> Result<(), Error> {
+/// Appends ticks that are new as far as the caller knows, and returns true. Where one of them is stored or appears twice, none is
+/// stored, and the transaction goes on. Each must be in a month that has a partition.
+pub async fn append(tx: &mut Tx, ticks: &[NumberedTick<'_>]) -> Result<bool, Error> {
+    sqlx::raw_sql("SAVEPOINT append").execute(&mut **tx).await?;
+    match copy(tx, ticks).await {
+        Ok(()) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {
+            sqlx::raw_sql("ROLLBACK TO SAVEPOINT append").execute(&mut **tx).await?;
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn copy(tx: &mut Tx, ticks: &[NumberedTick<'_>]) -> Result<(), sqlx::Error> {
     let mut copy = tx.copy_in_raw(tick_rows::COPY).await?;
     copy.send(tick_rows::encode(ticks)).await?;
     copy.finish().await?;

@@ -166,7 +166,7 @@ async fn what_is_appended_is_what_is_inserted() {
     let (appended, inserted, again) = (ticks(1), ticks(101), ticks(1));
     let work = database.transaction(move |tx| {
         Box::pin(async move {
-            ticks::append(tx, &appended).await?;
+            assert!(ticks::append(tx, &appended).await?);
             Ok((ticks::add(tx, &inserted).await?.len(), ticks::add(tx, &again).await?.len()))
         })
     });
@@ -177,6 +177,23 @@ async fn what_is_appended_is_what_is_inserted() {
     let rows = rows.replace("$1", "timestamptz 'epoch'");
     let distinct: (i64,) = database.row(&format!("SELECT count(DISTINCT r) FROM ({rows}) AS found (r)")).await;
     assert_eq!(distinct.0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_appended_where_a_tick_is_stored_already_and_the_transaction_goes_on() {
+    let (database, instrument) = quoted().await;
+    for (numbers, appended, added) in
+        [(vec![1, 2, 3], true, 0), (vec![4, 5, 3, 6], false, 3), (vec![7, 8, 8], false, 2), (vec![9], true, 0)]
+    {
+        let of = |number: u64| (instrument, stored(number, tick(number as i64, "coinbase", "5000")));
+        let new: Vec<_> = numbers.iter().copied().map(of).collect();
+        let work = database.transaction(move |tx| {
+            Box::pin(async move { Ok((ticks::append(tx, &new).await?, ticks::add(tx, &new).await?.len())) })
+        });
+        assert_eq!(work.await.expect("it is committed"), (appended, added), "{numbers:?}");
+    }
+    let all: (i64,) = database.row("SELECT count(*) FROM ticks").await;
+    assert_eq!(all.0, 9);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! Ticks that the broker stores again after it has forgotten their ids, and ticks that nobody may use.
 
-use e2e::{Api, System, api::Alert, tape};
+use e2e::{Api, Database, System, api::Alert, tape};
 use events::{OutboundMessage, Tick, TickPage, Timestamp, envelope::NATS_MSG_ID};
 use platform::clock;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -44,6 +44,14 @@ fn walk(symbol: &str, part: usize, start: Timestamp) -> Vec<(Tick, String)> {
     (part * TICKS..(part + 1) * TICKS).map(tick).collect()
 }
 
+fn page_of(ticks: &[(Tick, String)]) -> OutboundMessage {
+    let mut ticks = ticks.iter().cloned();
+    let (tick, id) = ticks.next().expect("a tick");
+    let mut page = TickPage::of(tick, id);
+    ticks.for_each(|(tick, id)| page.push(tick, id));
+    page.to_message()
+}
+
 /// Returns the last part of the ticks with repeats of all that came before it, and of its own at random places, cut into pages
 /// anywhere.
 fn with_repeats(all: &[(Tick, String)]) -> Vec<OutboundMessage> {
@@ -60,11 +68,7 @@ fn with_repeats(all: &[(Tick, String)]) -> Vec<OutboundMessage> {
     let (mut messages, mut rest) = (Vec::new(), ticks.as_slice());
     while !rest.is_empty() {
         let (page, behind) = rest.split_at(random.random_range(1..=40).min(rest.len()));
-        let mut ticks = page.iter().cloned();
-        let (tick, id) = ticks.next().expect("a tick");
-        let mut page = TickPage::of(tick, id);
-        ticks.for_each(|(tick, id)| page.push(tick, id));
-        messages.push(repeat(&page.to_message(), begin + messages.len()));
+        messages.push(repeat(&page_of(page), begin + messages.len()));
         rest = behind;
     }
     messages
@@ -209,6 +213,27 @@ async fn pages_cut_anywhere_and_repeats_change_nothing_also_across_restarts() {
         plain[8].as_array().is_some_and(|trades| !trades.is_empty()),
         "orders that never fill test nothing: {plain}"
     );
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_history_without_its_newest_prices_still_takes_each_tick_once() {
+    let mut system = System::start().await;
+    let ticks = walk(SYMBOLS[0], 0, millis_after(clock::now(), -500));
+    system.publish(&[page_of(&ticks[..TICKS / 2])]).await;
+    system.wait_until_processed().await;
+    // The writer then takes what it reads for new, and appends it.
+    Database::of(&system).value("DELETE FROM latest_prices");
+    system.kill();
+    system.up().await;
+    system.publish(&[repeat(&page_of(&ticks), 0)]).await;
+    system.wait_until_processed().await;
+    let candles = system.api.candles(SYMBOLS[0], "1d").await;
+    assert_eq!(candles.iter().map(|candle| candle.trades).sum::<i64>(), TICKS as i64);
+    assert_eq!(system.api.history(SYMBOLS[0], "asc", 1_000).await.len(), TICKS);
+    let listed = system.run(&["dlq", "list", "--json"]).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!(listed["items"], json!([]));
     system.stop().await;
 }
 
