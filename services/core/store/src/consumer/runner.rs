@@ -399,7 +399,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             if let Some(progress) = progress {
                 self.streams.acknowledge(index, progress.sequence).await;
             }
-            set_gauge(&metrics::gauge!("tickbell_consumer_lag", "consumer" => consumer), self.streams.lag(index));
+            set_gauge(
+                &metrics::gauge!("tickbell_consumer_lag_messages", "consumer" => consumer),
+                self.streams.lag(index),
+            );
         }
         let consumer = &self.plan.consumers[0];
         metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => consumer.clone()).record(began.elapsed());
