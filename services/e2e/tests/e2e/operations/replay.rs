@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use e2e::{Alert, Api, Firing, Mail, Process, System};
+use e2e::{Alert, Api, Firing, Mail, Process, System, api::Candle};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 /// The number of prices.
 const TICKS: usize = 3_000;
-/// The prices are a second apart and are published at this speed: for half a minute without interruption.
+/// The prices come in bursts, which make pages of many ticks: so many within milliseconds, and as many seconds later the next.
+const BURST: usize = 20;
+/// The prices are published at this speed: for half a minute without interruption.
 const SPEED: &str = "100x";
 
 /// The outcome of a run, which must not depend on interruptions.
@@ -20,6 +22,8 @@ pub(crate) struct Outcome {
     firings: Vec<Vec<Firing>>,
     /// The number of ticks that are stored of each symbol.
     stored: Vec<usize>,
+    /// The candles of each symbol.
+    candles: Vec<Vec<Candle>>,
 }
 
 fn rules() -> Vec<Value> {
@@ -43,11 +47,12 @@ pub(crate) fn csv() -> String {
     let mut random = StdRng::seed_from_u64(20_180_405);
     let mut prices = [("BTC-USD", 700_000_i64), ("ETH-USD", 40_000)];
     let mut text = String::from("time,symbol,price,size\n");
-    for second in 0..TICKS {
-        let (symbol, cents) = &mut prices[second % 2];
+    for number in 0..TICKS {
+        let (symbol, cents) = &mut prices[number % 2];
         *cents += *cents * random.random_range(-25..=25) / 10_000;
+        let (second, millis) = (number / BURST * BURST, number % BURST);
         let (hours, minutes) = (second / 3_600, second / 60 % 60);
-        let time = format!("2018-04-05T{hours:02}:{minutes:02}:{:02}Z", second % 60);
+        let time = format!("2018-04-05T{hours:02}:{minutes:02}:{:02}.{millis:03}Z", second % 60);
         text.push_str(&format!("{time},{symbol},{}.{:02},0.5\n", *cents / 100, *cents % 100));
     }
     text
@@ -86,24 +91,27 @@ pub(crate) fn play_at(system: &System, url: &str) -> Process {
 
 /// Reads the outcome through the API.
 pub(crate) async fn outcome(system: &System, alerts: &[Alert]) -> Outcome {
-    let mut firings = Vec::new();
+    let (mut firings, mut has_page_of_many) = (Vec::new(), false);
     for alert in alerts {
         let mut of_rule = system.api.firings(alert).await;
         for firing in &mut of_rule {
             assert_eq!(firing.id, format!("{}-{}", alert.id, firing.number));
             (firing.id, firing.rule_id) = Default::default();
+            has_page_of_many |= firing.stream_index > 0;
             // How the ticks are cut into pages differs too.
             (firing.stream_sequence, firing.stream_index) = Default::default();
         }
         firings.push(of_rule);
     }
-    let mut stored = Vec::new();
+    assert!(has_page_of_many, "pages of one tick are not what is interrupted");
+    let (mut stored, mut candles) = (Vec::new(), Vec::new());
     for symbol in ["BTC-USD", "ETH-USD"] {
         let ticks = system.api.history(symbol, "asc", 1_000).await;
         assert_eq!(ticks.iter().map(|tick| &tick.trade_id).collect::<BTreeSet<_>>().len(), ticks.len());
         stored.push(ticks.len());
+        candles.push(system.api.candles(symbol, "1m").await);
     }
-    Outcome { firings, stored }
+    Outcome { firings, stored, candles }
 }
 
 /// Returns the outcome of a run without interruption, which is made once per test process.
