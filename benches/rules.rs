@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use events::{
-    Notify, Period, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Timestamp, Venue,
+    LateHandling, Notify, Period, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Timestamp, Venue,
     rule::RuleChange,
     tick::{TickKind, TickSource},
 };
@@ -27,6 +27,7 @@ fn rule(number: usize) -> RuleChanged {
         repeat: Repeat::Every,
         cooldown: Period::ZERO,
         expires_at: None,
+        late: LateHandling::Tell,
         notify: Notify { email: "ada@example.com".into() },
         then: None,
     };

@@ -4,8 +4,9 @@
 use std::{fs, path::PathBuf};
 
 use events::{
-    AlertFired, CandleClosed, DeadLetter, DeliveryUpdated, DepositRequested, Event, FeedGap, OrderCancelRequested,
-    OrderPlaced, OrderUpdated, RuleChanged, TickPage, TradeSettled, UserNoticed, envelope::schema_uri,
+    AlertFired, CandleClosed, DeadLetter, DeliveryUpdated, DepositRequested, Event, FeedGap, LateVerdict,
+    OrderCancelRequested, OrderPlaced, OrderUpdated, RuleChanged, TickPage, TradeSettled, UserNoticed,
+    envelope::schema_uri,
 };
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
@@ -26,6 +27,7 @@ macro_rules! for_each_event {
         $check::<TradeSettled>();
         $check::<UserNoticed>();
         $check::<FeedGap>();
+        $check::<LateVerdict>();
     };
 }
 

@@ -40,6 +40,10 @@ pub struct AlertFired {
     pub stream_sequence: u64,
     /// The index of the tick in its page, counted from 0.
     pub stream_index: u16,
+    /// The time since which prices of the market may be incomplete, because trades that were missed were not filled in yet; absent
+    /// where nothing is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete_since: Option<Timestamp>,
     /// The targets to notify.
     pub targets: Vec<Target>,
 }

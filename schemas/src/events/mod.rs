@@ -5,6 +5,7 @@ pub mod candle;
 pub mod dead_letter;
 pub mod delivery;
 pub mod feed;
+pub mod late;
 pub mod order;
 pub mod order_request;
 pub mod rule;

@@ -45,6 +45,9 @@ pub struct Rule {
     /// The time from which on ticks are not evaluated any more; null when the rule does not expire.
     #[serde(default)]
     pub expires_at: Option<Timestamp>,
+    /// What follows when the rule would have fired while its prices were missed.
+    #[serde(default, skip_serializing_if = "LateHandling::is_default")]
+    pub late: LateHandling,
     /// The recipient of the rule's alerts.
     pub notify: Notify,
     /// The action that the first firing triggers; absent when there is none.
@@ -200,6 +203,27 @@ pub enum Repeat {
     /// The rule fires every time its condition is met.
     #[default]
     Every,
+}
+
+/// What follows when a rule would have fired while the prices of its market were missed, and they were filled in afterwards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum LateHandling {
+    /// Its owner is notified.
+    #[default]
+    Tell,
+    /// Its owner is not notified.
+    Ignore,
+    /// Its owner is notified, and a change since the anchor is measured from the price that would have fired last. For other
+    /// conditions it is like `tell`.
+    ReAnchor,
+}
+
+impl LateHandling {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The recipient of a rule's alerts.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use events::{
-    AlertFired, Baseline, Channel, Condition, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Target, Venue,
+    Baseline, Condition, FeedGap, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Timestamp, Venue,
     money::change_percent,
     rule::{Change, RuleChange},
 };
@@ -17,43 +17,12 @@ use market_data::{Admission, SkippedTicks, StoredTick};
 use uuid::Uuid;
 
 use crate::{
+    firing::RuleFiring,
+    gaps::{Gaps, MarketGap},
     index::{Index, Matches},
     market::Market,
     state::{Changes, EngineState, Firing, Reference, RuleState, Suppression},
 };
-
-/// A firing with its rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleFiring {
-    /// The rule that fired.
-    pub rule: Arc<Rule>,
-    /// The firing, which may be suppressed.
-    pub firing: Firing,
-}
-
-impl RuleFiring {
-    /// Returns the event that reports the firing; none for a suppressed one.
-    pub fn event(self) -> Option<AlertFired> {
-        let Self { rule, firing } = self;
-        firing.suppressed.is_none().then(|| AlertFired {
-            id: AlertFired::id_of(rule.id, firing.number),
-            rule_id: rule.id,
-            number: firing.number,
-            symbol: firing.symbol,
-            venue: firing.venue,
-            condition: rule.condition,
-            fired_at: firing.fired_at,
-            price: firing.price,
-            reference_price: firing.reference.map(|(price, _)| price),
-            reference_at: firing.reference.map(|(_, at)| at),
-            change_percent: firing.change_percent,
-            trade_id: firing.trade_id,
-            stream_sequence: firing.position.sequence,
-            stream_index: firing.position.index,
-            targets: vec![Target { channel: Channel::Email, address: rule.notify.email.clone() }],
-        })
-    }
-}
 
 /// All rules and markets.
 #[derive(Debug, Default)]
@@ -65,6 +34,7 @@ pub struct Engine {
     dirty_rules: BTreeSet<Uuid>,
     firings: Vec<Firing>,
     skipped: SkippedTicks,
+    gaps: Gaps,
 }
 
 /// The markets of one symbol, by venue.
@@ -73,20 +43,22 @@ struct Markets {
     /// The first venue that quoted the symbol; rules without a venue watch it.
     primary: Option<Venue>,
     venues: BTreeMap<Venue, (Market, Index)>,
+    /// The rules of the symbol, whatever their state.
+    rules: BTreeSet<Uuid>,
     /// The active rules whose market has not ticked yet.
     awaiting_first_tick: BTreeSet<Uuid>,
 }
 
 #[derive(Debug)]
-struct RuleEntry {
-    rule: Arc<Rule>,
-    state: RuleState,
+pub(crate) struct RuleEntry {
+    pub(crate) rule: Arc<Rule>,
+    pub(crate) state: RuleState,
 }
 
 impl Engine {
     /// Restores the engine from its saved state.
     pub fn restore(saved: EngineState) -> Self {
-        let mut engine = Self::default();
+        let mut engine = Self { gaps: Gaps::restore(saved.gaps), ..Self::default() };
         for state in saved.markets {
             let markets = engine.symbols.entry(state.symbol.clone()).or_default();
             if state.is_primary {
@@ -104,7 +76,7 @@ impl Engine {
             let id = rule.id;
             // A change of the venue that the engine has not applied yet must not be ahead of the ticks before it.
             rule.venue.clone_from(&state.venue);
-            engine.rules.insert(id, RuleEntry { rule: Arc::new(rule), state });
+            engine.insert(Arc::new(rule), state);
             engine.index_restored(id);
         }
         engine
@@ -118,7 +90,7 @@ impl Engine {
     /// Applies a change of a rule, unless a later one was applied before. A rule that becomes active, or whose venue changes,
     /// is evaluated against ticks of sequences above `after`.
     pub fn apply_change(&mut self, change: RuleChanged, after: u64) {
-        let RuleChanged { rule, revision, happened, status, .. } = change;
+        let RuleChanged { rule, revision, happened, status, at } = change;
         let id = rule.id;
         match self.rules.get_mut(&id) {
             Some(entry) if entry.state.revision >= revision => return,
@@ -144,18 +116,62 @@ impl Engine {
                     status,
                     venue: rule.venue.clone(),
                     active_after: after,
+                    active_since: at,
                     reference: None,
                     firings: 0,
                     last_fired_at: None,
                 };
-                self.rules.insert(id, RuleEntry { rule: Arc::new(rule), state });
+                self.insert(Arc::new(rule), state);
                 self.dirty_rules.insert(id);
             }
         }
         self.set_status(id, status);
         if status == RuleStatus::Active {
-            self.activate(id, after);
+            self.activate(id, after, at);
         }
+    }
+
+    /// Applies a report about a gap, of which all ticks have a sequence up to `known_after`.
+    pub fn apply_gap(&mut self, report: &FeedGap, known_after: u64) {
+        self.gaps.apply(report, known_after);
+    }
+
+    /// Returns a gap whose missing ticks are known by now and that waits to be judged.
+    pub fn gap_to_judge(&self) -> Option<&MarketGap> {
+        self.gaps.next_known()
+    }
+
+    /// Forgets a gap, because it is judged.
+    pub fn forget_gap(&mut self, gap: &MarketGap) {
+        self.gaps.remove(gap);
+    }
+
+    /// Measures the changes of a rule from a price that would have fired while ticks were missing, unless the rule has a newer
+    /// anchor.
+    pub fn re_anchor(&mut self, id: Uuid, anchor: Reference) {
+        let Some(entry) = self.rules.get(&id) else { return };
+        let is_newer = entry.state.reference.is_none_or(|(_, at)| at < anchor.1);
+        if entry.state.status == RuleStatus::Active && is_anchored(entry.rule.condition) && is_newer {
+            self.unindex(id);
+            self.set_reference(id, Some(anchor));
+            self.index_unevaluated(id);
+        }
+    }
+
+    /// Returns the rules that watch a market, with the market.
+    pub(crate) fn watched(&self, symbol: &Symbol, venue: &Venue) -> Option<(&Market, Vec<&RuleEntry>)> {
+        let markets = self.symbols.get(symbol)?;
+        let (market, _) = markets.venues.get(venue)?;
+        let entries = markets.rules.iter().filter_map(|id| self.rules.get(id));
+        let watches = |entry: &&RuleEntry| entry.rule.venue.as_ref().or(markets.primary.as_ref()) == Some(venue);
+        Some((market, entries.filter(watches).collect()))
+    }
+
+    /// Adds a rule as if a change made it active now.
+    pub(crate) fn add_active(&mut self, rule: Arc<Rule>, state: RuleState) {
+        let (id, after, since) = (rule.id, state.active_after, state.active_since);
+        self.insert(rule, state);
+        self.activate(id, after, since);
     }
 
     /// Evaluates the rules of a tick's market and returns the firings, in the order of the rules' ids. A tick that is late
@@ -187,16 +203,20 @@ impl Engine {
                 market.is_dirty = false;
                 changes.markets.push(market.state());
                 changes.samples.extend(market.take_unsaved_samples());
-                changes.expired_samples.extend(market.prune());
+                changes.expired_samples.extend(market.prune(self.gaps.needed_from(&symbol, &venue, market.last().1)));
             }
         }
         for id in std::mem::take(&mut self.dirty_rules) {
             let Some(entry) = self.rules.get(&id) else { continue };
             changes.rules.push(entry.state.clone());
             if entry.state.status == RuleStatus::Deleted {
+                if let Some(markets) = self.symbols.get_mut(&entry.rule.symbol) {
+                    markets.rules.remove(&id);
+                }
                 self.rules.remove(&id);
             }
         }
+        changes.gaps = self.gaps.take_changes();
         changes
     }
 
@@ -240,6 +260,7 @@ impl Engine {
         let entry = self.rules.get_mut(&id)?;
         let (rule, state) = (entry.rule.clone(), &mut entry.state);
         let reference = reference.or(if is_anchored(rule.condition) { state.reference } else { None });
+        let incomplete_since = self.gaps.missing_since(tick.symbol, tick.venue);
         let in_cooldown = state.last_fired_at.is_some_and(|last| tick.at < last.after(rule.cooldown));
         state.firings += 1;
         let firing = Firing {
@@ -254,6 +275,7 @@ impl Engine {
             trade_id: tick.id.to_owned(),
             position: tick.position,
             suppressed: in_cooldown.then_some(Suppression::Cooldown),
+            incomplete_since,
         };
         self.dirty_rules.insert(id);
         self.firings.push(firing.clone());
@@ -280,9 +302,14 @@ impl Engine {
         }
     }
 
-    fn activate(&mut self, id: Uuid, after: u64) {
+    fn insert(&mut self, rule: Arc<Rule>, state: RuleState) {
+        self.symbols.entry(rule.symbol.clone()).or_default().rules.insert(rule.id);
+        self.rules.insert(rule.id, RuleEntry { rule, state });
+    }
+
+    fn activate(&mut self, id: Uuid, after: u64, since: Timestamp) {
         let Some(entry) = self.rules.get_mut(&id) else { return };
-        entry.state.active_after = after;
+        (entry.state.active_after, entry.state.active_since) = (after, since);
         let rule = entry.rule.clone();
         let last = self.market_of(&rule).map(|(market, _)| market.last());
         self.set_reference(id, if is_anchored(rule.condition) { last } else { None });
@@ -371,6 +398,6 @@ impl Engine {
     }
 }
 
-fn is_anchored(condition: Condition) -> bool {
+pub(crate) fn is_anchored(condition: Condition) -> bool {
     matches!(condition, Condition::Change(Change { since: Baseline::Anchor, .. }))
 }

@@ -114,13 +114,31 @@ impl Market {
             .collect()
     }
 
-    /// Drops the samples that no window looks back to any more, and returns what to delete.
-    pub(crate) fn prune(&mut self) -> Vec<ExpiredSamples> {
-        let MarketState { symbol, venue, last_at, .. } = &self.state;
+    /// Returns the samples of ticks up to a time, in the order of their slots within each grain.
+    pub(crate) fn samples_until(&self, at: Timestamp) -> Vec<Sample> {
+        let MarketState { symbol, venue, .. } = &self.state;
+        let grains = [&self.fine, &self.coarse].into_iter().map(|samples| (samples.grain.as_seconds() as i32, samples));
+        grains
+            .flat_map(|(grain_seconds, samples)| samples.entries.iter().map(move |entry| (grain_seconds, *entry)))
+            .filter(|(_, entry)| entry.at <= at)
+            .map(|(grain_seconds, SampleEntry { slot, price, at })| Sample {
+                symbol: symbol.clone(),
+                venue: venue.clone(),
+                grain_seconds,
+                slot,
+                at,
+                price,
+            })
+            .collect()
+    }
+
+    /// Drops the samples that no window looks back to any more from `needed_from` on, and returns what to delete.
+    pub(crate) fn prune(&mut self, needed_from: Timestamp) -> Vec<ExpiredSamples> {
+        let MarketState { symbol, venue, .. } = &self.state;
         [&mut self.fine, &mut self.coarse]
             .into_iter()
             .filter_map(|samples| {
-                let before_slot = samples.prune(*last_at)?;
+                let before_slot = samples.prune(needed_from)?;
                 let grain_seconds = samples.grain.as_seconds() as i32;
                 Some(ExpiredSamples { symbol: symbol.clone(), venue: venue.clone(), grain_seconds, before_slot })
             })

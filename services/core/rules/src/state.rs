@@ -5,6 +5,8 @@ use market_data::TickPosition;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
+use crate::gaps::MarketGap;
+
 /// A price and its time, which a change is measured from.
 pub type Reference = (Price, Timestamp);
 
@@ -70,6 +72,8 @@ pub struct RuleState {
     pub venue: Option<Venue>,
     /// The sequence in stream `TICKS` up to which ticks are not evaluated.
     pub active_after: u64,
+    /// The time of the change that made the rule active, by the gateway's clock.
+    pub active_since: Timestamp,
     /// The anchor: the price that an anchored rule measures its change from.
     pub reference: Option<Reference>,
     /// The number of firings so far, suppressed ones included.
@@ -103,6 +107,8 @@ pub struct Firing {
     pub position: TickPosition,
     /// The reason why nobody is notified; none when the firing is published.
     pub suppressed: Option<Suppression>,
+    /// The time since which ticks of the market were missing when the rule fired; none when none were.
+    pub incomplete_since: Option<Timestamp>,
 }
 
 /// The reason why a firing is recorded and not published.
@@ -136,6 +142,8 @@ pub struct EngineState {
     /// Every rule that is not deleted, with its state. Rules that are done are among them, so that a change that crosses
     /// with the last firing does not start them anew.
     pub rules: Vec<(Rule, RuleState)>,
+    /// The gaps that are not judged.
+    pub gaps: Vec<MarketGap>,
 }
 
 /// What a batch has changed and the store has to save.
@@ -151,4 +159,6 @@ pub struct Changes {
     pub rules: Vec<RuleState>,
     /// The new firings, suppressed ones included.
     pub firings: Vec<Firing>,
+    /// The gaps that have changed.
+    pub gaps: Vec<MarketGap>,
 }

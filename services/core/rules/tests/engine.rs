@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use events::{
-    Baseline, Condition, Direction, Notify, Period, Price, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick,
-    Timestamp, Venue,
+    Baseline, Condition, Direction, LateHandling, Notify, Period, Price, Repeat, Rule, RuleChanged, RuleStatus, Symbol,
+    Tick, Timestamp, Venue,
     rule::{Change, PriceThreshold, RuleChange},
     tick::{TickKind, TickSource},
 };
@@ -50,6 +50,7 @@ fn rule(number: u128, condition: &str) -> Rule {
         repeat: Repeat::Every,
         cooldown: Period::ZERO,
         expires_at: None,
+        late: LateHandling::Tell,
         notify: Notify { email: "ada@example.com".into() },
         then: None,
     }
@@ -256,6 +257,7 @@ impl Saved {
             markets: self.memory.markets.clone(),
             samples: self.memory.samples.clone(),
             rules: self.memory.rules.clone(),
+            gaps: Vec::new(),
         }
     }
 }
@@ -392,6 +394,7 @@ impl Watched {
             trade_id: sequence.to_string(),
             position: TickPosition { sequence, index: 0 },
             suppressed: in_cooldown.then_some(rules::Suppression::Cooldown),
+            incomplete_since: None,
         }
     }
 }

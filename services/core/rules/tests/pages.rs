@@ -1,7 +1,7 @@
 //! However the same ticks are cut into pages, cut again and repeated, the engine fires the same.
 
 use events::{
-    Notify, Period, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, TickPage, Timestamp, Venue,
+    LateHandling, Notify, Period, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, TickPage, Timestamp, Venue,
     rule::RuleChange,
     tick::{TickKind, TickSource},
 };
@@ -43,6 +43,7 @@ fn engine() -> Engine {
             repeat: Repeat::Every,
             cooldown: Period::ZERO,
             expires_at: None,
+            late: LateHandling::Tell,
             notify: Notify { email: "ada@example.com".into() },
             then: None,
         };

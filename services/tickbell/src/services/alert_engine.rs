@@ -11,7 +11,7 @@ pub(super) const SERVICE: Service = Service {
     about: "Evaluate the alert rules on every tick",
     flags: &[],
     publishes: &["alerts.>", "dlq.alert-engine"],
-    consumers: &["alert-engine-rules", "alert-engine"],
+    consumers: &["alert-engine-feeds", "alert-engine-rules", "alert-engine"],
     in_up: InUp::Yes,
     validate: |settings| settings.alert_engine.validate(),
     require: |_| Ok(()),
