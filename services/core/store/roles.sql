@@ -47,7 +47,7 @@ BEGIN
         'UPDATE (password_hash) ON users TO tickbell_gateway',
         'EXECUTE ON FUNCTION export_user_data(text), erase_deliveries(text, text), erase_references(uuid), lock_account(uuid) '
             'TO tickbell_gateway',
-        'SELECT ON rule_states, market_states, firings, instruments, ticks, latest_prices, candles TO tickbell_gateway',
+        'SELECT ON rule_states, market_states, firings, late_verdicts, instruments, ticks, latest_prices, candles TO tickbell_gateway',
         'SELECT, INSERT ON orders, order_idempotency_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
         -- Publishes again what the broker has lost, and says whether mail goes out; no address.
@@ -71,7 +71,10 @@ BEGIN
         'SELECT ON rules TO tickbell_alert_engine',
         'SELECT, INSERT, UPDATE ON rule_states, market_states, consumer_positions TO tickbell_alert_engine',
         'SELECT, INSERT, UPDATE, DELETE ON market_samples TO tickbell_alert_engine',
-        'SELECT, INSERT ON firings, dead_letters TO tickbell_alert_engine',
+        'SELECT, INSERT ON firings, late_verdicts, dead_letters TO tickbell_alert_engine',
+        -- Judges again what was missed, from the history once that has it.
+        'SELECT, INSERT, UPDATE, DELETE ON market_gaps TO tickbell_alert_engine',
+        'SELECT ON instruments, ticks TO tickbell_alert_engine',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_alert_engine',
         'SELECT, INSERT, UPDATE ON leases TO tickbell_alert_engine',
 
@@ -107,7 +110,7 @@ BEGIN
         -- Whether an address is erased by now, and whose market is silent; no token's hash.
         'SELECT (id, rule, status, updated_at) ON rules TO tickbell_notifier',
         'SELECT (rule_id, status) ON rule_states TO tickbell_notifier',
-        'SELECT ON market_states, instruments, latest_prices TO tickbell_notifier',
+        'SELECT ON market_states, instruments, latest_prices, late_verdicts TO tickbell_notifier',
 
         -- `tickbell status` and `doctor`: how far everything is.
         'SELECT ON consumer_positions, leases, outbox, deliveries, delivery_attempts, channel_states, dead_letters '
@@ -166,9 +169,13 @@ DROP POLICY IF EXISTS operator_sees_all ON consumer_positions;
 DROP POLICY IF EXISTS operator_sees_all ON outbox;
 DROP POLICY IF EXISTS operator_sees_all ON dead_letters;
 DROP POLICY IF EXISTS gateway_sees_all ON consumer_positions;
+DROP POLICY IF EXISTS alert_engine_sees_history ON consumer_positions;
 CREATE POLICY operator_sees_all ON consumer_positions FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON leases FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON outbox FOR SELECT USING (current_user = 'tickbell_operator');
 CREATE POLICY operator_sees_all ON dead_letters FOR SELECT USING (current_user = 'tickbell_operator');
 -- What a consumer has yet to read is not lost.
 CREATE POLICY gateway_sees_all ON consumer_positions FOR SELECT USING (current_user = 'tickbell_gateway');
+-- Whether the history has the ticks of a gap.
+CREATE POLICY alert_engine_sees_history ON consumer_positions FOR SELECT
+    USING (current_user = 'tickbell_alert_engine' AND consumer = 'history-writer');

@@ -283,6 +283,7 @@ CREATE TABLE rule_states (
     revision        bigint      NOT NULL,
     status          text        NOT NULL CHECK (status IN ('pending', 'active', 'paused', 'done', 'expired', 'deleted')),
     active_after    bigint      NOT NULL,
+    active_since    timestamptz NOT NULL,
     reference_price numeric,
     reference_at    timestamptz,
     firing_count    bigint      NOT NULL DEFAULT 0,
@@ -293,6 +294,8 @@ CREATE INDEX rule_states_active ON rule_states (rule_id) WHERE status = 'active'
 COMMENT ON TABLE rule_states IS
     'The state that the alert-engine keeps of each rule: the revision that it has applied, the baseline and the number of firings.';
 COMMENT ON COLUMN rule_states.active_after IS 'Ticks up to this sequence of stream TICKS are not evaluated.';
+COMMENT ON COLUMN rule_states.active_since IS
+    'The time of the change that made the rule active: in a gap that began before, it would have seen only the ticks from then on.';
 COMMENT ON COLUMN rule_states.venue IS 'The venue that the rule names in the revision that the engine has applied; null for the primary venue.';
 COMMENT ON COLUMN rule_states.firing_count IS 'The number of firings, suppressed ones included.';
 
@@ -310,6 +313,7 @@ CREATE TABLE firings (
     sequence        bigint      NOT NULL,
     index           smallint    NOT NULL,
     suppressed      text,
+    incomplete_since timestamptz,
     saved_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (rule_id, number)
 );
@@ -318,6 +322,8 @@ COMMENT ON COLUMN firings.trade_id IS
     'The id of the tick that fired; it is at (sequence, index) of stream TICKS.';
 COMMENT ON COLUMN firings.saved_at IS
     'When the firing was saved, by the clock of the database: fired_at is the time of the tick, which a recording has of long ago.';
+COMMENT ON COLUMN firings.incomplete_since IS
+    'The time since which ticks of the market were missing when the rule fired; null when none were.';
 COMMENT ON COLUMN firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
 
 CREATE TABLE market_states (
@@ -351,6 +357,38 @@ CREATE TABLE market_samples (
 COMMENT ON TABLE market_samples IS
     'The prices that the alert-engine''s windows look back to: the last evaluated price at or before each slot.';
 COMMENT ON COLUMN market_samples.slot IS 'slot * grain_seconds is Unix time.';
+
+CREATE TABLE market_gaps (
+    gap_id      text        PRIMARY KEY COLLATE "C",
+    symbol      text        NOT NULL COLLATE "C",
+    venue       text        NOT NULL COLLATE "C",
+    revision    integer     NOT NULL,
+    gap_from    timestamptz NOT NULL,
+    gap_to      timestamptz,
+    stage       text        NOT NULL CHECK (stage IN ('missing', 'known', 'judged')),
+    known_until bigint      NOT NULL DEFAULT 0,
+    is_complete boolean     NOT NULL DEFAULT false,
+    saved_at    timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX market_gaps_unjudged ON market_gaps (gap_id) WHERE stage <> 'judged';
+CREATE INDEX market_gaps_saved ON market_gaps (saved_at) WHERE stage = 'judged';
+COMMENT ON TABLE market_gaps IS
+    'The gaps in the ticks of markets, as the alert-engine has read about them, until what rules would have decided in them is judged. A judged one stays for as long as stream FEEDS may say it again.';
+COMMENT ON COLUMN market_gaps.known_until IS
+    'A gap is judged when the history has stream TICKS up to this sequence, and so all of its ticks.';
+COMMENT ON COLUMN market_gaps.is_complete IS 'Whether the venue has offered all trades of the gap.';
+
+CREATE TABLE late_verdicts (
+    rule_id  uuid        NOT NULL REFERENCES rules,
+    gap_id   text        NOT NULL COLLATE "C",
+    verdict  jsonb       NOT NULL,
+    saved_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (rule_id, gap_id)
+);
+CREATE INDEX late_verdicts_gap ON late_verdicts (gap_id);
+COMMENT ON TABLE late_verdicts IS
+    'What rules would have decided in gaps whose ticks were filled in afterwards: one row for each rule and gap in which it would have fired without a firing that has reported it.';
+COMMENT ON COLUMN late_verdicts.verdict IS 'The event late-verdict.v1 without its targets.';
 
 -- Users ----------------------------------------------------------------------------------------------------------------
 
@@ -437,7 +475,7 @@ COMMENT ON COLUMN login_attempts.subject_hash IS 'The SHA-256 hash of an address
 
 CREATE TABLE deliveries (
     id              uuid        PRIMARY KEY,
-    kind            text        NOT NULL CHECK (kind IN ('alert', 'confirmation', 'silence', 'account', 'trade')),
+    kind            text        NOT NULL CHECK (kind IN ('alert', 'late', 'confirmation', 'silence', 'account', 'trade')),
     source_id       text        NOT NULL,
     rule_id         uuid,
     channel         text        NOT NULL CHECK (channel IN ('email')),
@@ -461,7 +499,7 @@ COMMENT ON COLUMN deliveries.attempt_count IS
 COMMENT ON COLUMN deliveries.waits_for_server IS
     'The server that did not answer the last attempt or refused this client, which is no refusal of the message. The next message that this server takes makes the delivery due.';
 COMMENT ON COLUMN deliveries.source_id IS
-    'The id of what the message is about: of an alert, a rule to confirm, the silence of a rule''s market, an account notice or an order event.';
+    'The id of what the message is about: of an alert, a gap, a rule to confirm, the silence of a rule''s market, an account notice or an order event.';
 
 CREATE TABLE delivery_attempts (
     delivery_id uuid        NOT NULL REFERENCES deliveries,
@@ -902,7 +940,9 @@ BEGIN
                       'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' - 'saved_at' || jsonb_build_object(
                                       'price', f.price::text, 'reference_price', f.reference_price::text,
                                       'change_percent', f.change_percent::text) ORDER BY f.number), '[]')
-                                  FROM firings f WHERE f.rule_id = r.id)) ORDER BY r.created_at), '[]')
+                                  FROM firings f WHERE f.rule_id = r.id),
+                      'late_verdicts', (SELECT coalesce(jsonb_agg(v.verdict - 'rule_id' - 'targets' ORDER BY v.saved_at, v.gap_id), '[]')
+                                        FROM late_verdicts v WHERE v.rule_id = r.id)) ORDER BY r.created_at), '[]')
                   FROM rules r WHERE lower(r.rule #>> '{notify,email}') = lower(address) OR r.user_id = account),
         'messages', (SELECT coalesce(jsonb_agg(to_jsonb(d) || jsonb_build_object(
                          'content', d.content - 'then' - CASE d.kind WHEN 'account' THEN 'subject_id' ELSE '' END,

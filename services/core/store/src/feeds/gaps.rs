@@ -36,6 +36,51 @@ pub async fn list(
     Ok(gaps)
 }
 
+/// A gap in the trades of a symbol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SymbolGap {
+    /// The venue whose trades were missed.
+    pub venue: Venue,
+    /// The time of the last trade before it.
+    pub from: Timestamp,
+    /// The time of the first trade after it; none while it is open.
+    pub to: Option<Timestamp>,
+    /// What became of it.
+    pub state: GapState,
+}
+
+/// Returns at most `limit` gaps of a symbol that touch a range of time, in the order of their beginnings. A gap in which nothing was
+/// missing is left out.
+pub async fn list_of_symbol(
+    store: &Store,
+    (symbol, venue): (&Symbol, Option<&Venue>),
+    (from, to): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<SymbolGap>, Error> {
+    let rows = sqlx::query(
+        "SELECT venue, gap_from, gap_to, state FROM feed_gaps
+         WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
+             AND gap_from <= $4 AND (gap_to IS NULL OR gap_to >= $3) AND (state <> 'filled' OR filled > 0)
+         ORDER BY gap_from, venue LIMIT $5",
+    )
+    .bind(symbol.as_str())
+    .bind(venue.map(Venue::as_str))
+    .bind(from.datetime())
+    .bind(to.datetime())
+    .bind(limit)
+    .fetch_all(store.pool())
+    .await?;
+    let gap = |row: &PgRow| {
+        Ok(SymbolGap {
+            venue: row::venue(row)?,
+            from: row::time(row, "gap_from")?,
+            to: row::optional_time(row, "gap_to")?,
+            state: row::word(row, "state", GapState::parse)?,
+        })
+    };
+    rows.iter().map(gap).collect()
+}
+
 fn span(row: &PgRow) -> Result<GapSpan, Error> {
     let outcome = match row::word(row, "state", GapState::parse)? {
         GapState::Filled => GapOutcome::Backfilled,

@@ -6,6 +6,7 @@ pub mod instruments;
 pub mod markets;
 pub(crate) mod numeric;
 pub mod partitions;
+pub mod past_ticks;
 pub mod queries;
 pub mod tick_list;
 mod tick_rows;

@@ -19,6 +19,8 @@ const MAX_WOKEN: i64 = 100;
 pub enum Kind {
     /// A rule has fired.
     Alert,
+    /// Rules would have fired in a gap.
+    Late,
     /// An address must confirm a new rule.
     Confirmation,
     /// The market that a rule watches does not tick.
@@ -33,6 +35,7 @@ impl Kind {
     fn as_str(self) -> &'static str {
         match self {
             Self::Alert => "alert",
+            Self::Late => "late",
             Self::Confirmation => "confirmation",
             Self::Silence => "silence",
             Self::Account => "account",
@@ -48,7 +51,7 @@ pub struct Delivery {
     pub id: Uuid,
     /// The occasion of the delivery.
     pub kind: Kind,
-    /// The id of the message's subject: an alert, a rule to confirm, the silence of a rule's market, an account notice or an
+    /// The id of the message's subject: an alert, a gap, a rule to confirm, the silence of a rule's market, an account notice or an
     /// order event.
     pub source_id: String,
     /// The ids of further events that the message covers; empty in a claim.
@@ -295,6 +298,7 @@ fn status_after(outcome: Outcome) -> &'static str {
 
 fn read_claim(row: &PgRow) -> Result<Claim, Error> {
     let kind = match row.try_get("kind")? {
+        "late" => Kind::Late,
         "confirmation" => Kind::Confirmation,
         "silence" => Kind::Silence,
         "account" => Kind::Account,

@@ -7,6 +7,7 @@ use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppre
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
+use super::late;
 use crate::{Error, Store, Tx, bigint, market::ticks, optional_price, pg::row, smallint};
 
 /// Forgets the saved sequences of stream `TICKS`, because another message than before has each number. A rule that a tick was
@@ -22,6 +23,7 @@ pub async fn forget_sequences(tx: &mut Tx) -> Result<(), Error> {
     .execute(&mut **tx)
     .await?;
     sqlx::query("UPDATE market_states SET last_sequence = 1").execute(&mut **tx).await?;
+    sqlx::query("UPDATE market_gaps SET known_until = 0 WHERE stage <> 'judged'").execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -42,6 +44,7 @@ pub async fn load(store: &Store) -> Result<EngineState, Error> {
         markets: markets.fetch_all(store.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
         samples: samples.fetch_all(store.pool()).await?.iter().map(sample).collect::<Result<_, _>>()?,
         rules: rules.fetch_all(store.pool()).await?.iter().map(rule).collect::<Result<_, _>>()?,
+        gaps: late::unjudged(store).await?,
     })
 }
 
@@ -74,7 +77,8 @@ pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
             .await?;
     }
     save_rules(tx, &changes.rules).await?;
-    save_firings(tx, &changes.firings).await
+    save_firings(tx, &changes.firings).await?;
+    late::save_gaps(tx, &changes.gaps).await
 }
 
 async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error> {
@@ -127,11 +131,12 @@ async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
     }
     sqlx::query(
         "INSERT INTO rule_states (rule_id, revision, status, active_after, reference_price, reference_at, firing_count,
-                                  last_fired_at, venue)
+                                  last_fired_at, venue, active_since)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::numeric[], $6::timestamptz[],
-                              $7::bigint[], $8::timestamptz[], $9::text[])
+                              $7::bigint[], $8::timestamptz[], $9::text[], $10::timestamptz[])
          ON CONFLICT (rule_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status, venue = EXCLUDED.venue,
-             active_after = EXCLUDED.active_after, reference_price = EXCLUDED.reference_price,
+             active_after = EXCLUDED.active_after, active_since = EXCLUDED.active_since,
+             reference_price = EXCLUDED.reference_price,
              reference_at = EXCLUDED.reference_at, firing_count = EXCLUDED.firing_count, last_fired_at = EXCLUDED.last_fired_at",
     )
     .bind(rules.iter().map(|rule| rule.rule_id).collect::<Vec<_>>())
@@ -143,6 +148,7 @@ async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
     .bind(rules.iter().map(|rule| rule.firings).collect::<Vec<_>>())
     .bind(rules.iter().map(|rule| rule.last_fired_at.map(Timestamp::datetime)).collect::<Vec<_>>())
     .bind(rules.iter().map(|rule| rule.venue.as_ref().map(Venue::as_str)).collect::<Vec<_>>())
+    .bind(rules.iter().map(|rule| rule.active_since.datetime()).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -154,10 +160,10 @@ async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
     }
     sqlx::query(
         "INSERT INTO firings (rule_id, number, symbol, venue, fired_at, price, reference_price, reference_at,
-                              change_percent, trade_id, sequence, index, suppressed)
+                              change_percent, trade_id, sequence, index, suppressed, incomplete_since)
          SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::numeric[],
                               $7::numeric[], $8::timestamptz[], $9::numeric[], $10::text[], $11::bigint[], $12::smallint[],
-                              $13::text[])",
+                              $13::text[], $14::timestamptz[])",
     )
     .bind(firings.iter().map(|firing| firing.rule_id).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| firing.number).collect::<Vec<_>>())
@@ -172,6 +178,7 @@ async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
     .bind(firings.iter().map(|firing| bigint(firing.position.sequence)).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| smallint(firing.position.index)).collect::<Vec<_>>())
     .bind(firings.iter().map(|firing| firing.suppressed.map(Suppression::as_str)).collect::<Vec<_>>())
+    .bind(firings.iter().map(|firing| firing.incomplete_since.map(Timestamp::datetime)).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -211,6 +218,7 @@ fn rule(row: &PgRow) -> Result<(Rule, RuleState), Error> {
         status: row::word(row, "status", RuleStatus::parse)?,
         venue: row::optional_venue(row)?,
         active_after: row.try_get::<i64, _>("active_after")? as u64,
+        active_since: row::time(row, "active_since")?,
         reference: reference(row)?,
         firings: row.try_get("firing_count")?,
         last_fired_at: row::optional_time(row, "last_fired_at")?,
@@ -244,6 +252,7 @@ pub(crate) fn firing(row: &PgRow) -> Result<Firing, Error> {
         trade_id: row.try_get("trade_id")?,
         position: ticks::position(row)?,
         suppressed: row.try_get::<Option<&str>, _>("suppressed")?.and_then(Suppression::parse),
+        incomplete_since: row::optional_time(row, "incomplete_since")?,
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod engine_state;
 pub mod judged;
+pub mod late;
 
 use ::rules::Firing;
 use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, Venue, rule::RuleChange};

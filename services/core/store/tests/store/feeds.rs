@@ -210,6 +210,18 @@ async fn prices_say_which_gaps_they_rest_on() {
     assert_eq!(list("coinbase", 10, 20).await, [gap(None, GapOutcome::Missing)]);
     assert_eq!(list("coinbase", -9, 0).await, []);
     assert_eq!(list("kraken", 5, 10).await, []);
+    let of_symbol = async |venue: Option<&str>, times: (i64, i64), limit| {
+        let (symbol, venue) = (symbol("BTC-USD"), venue.map(crate::samples::venue));
+        let times = (at(times.0), at(times.1));
+        let found = gaps::list_of_symbol(&gateway, (&symbol, venue.as_ref()), times, limit).await.expect("gaps");
+        let mut states: Vec<_> = found.into_iter().map(|gap| gap.state.as_str()).collect();
+        states.sort_unstable();
+        states
+    };
+    assert_eq!(of_symbol(None, (5, 10), 9).await, ["filled", "open", "unfillable"]);
+    assert_eq!(of_symbol(Some("coinbase"), (10, 20), 9).await, ["open"]);
+    assert_eq!(of_symbol(Some("coinbase"), (5, 10), 2).await.len(), 2);
+    assert!(of_symbol(Some("kraken"), (5, 10), 9).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -57,7 +57,7 @@ fn uuid(number: u128) -> String {
 
 fn rule_state(number: u128, revision: i64, status: &str) -> String {
     format!(
-        "INSERT INTO rule_states (rule_id, revision, status, active_after) VALUES ({}, {revision}, '{status}', 0);",
+        "INSERT INTO rule_states (rule_id, revision, status, active_after, active_since) VALUES ({}, {revision}, '{status}', 0, now());",
         uuid(number)
     )
 }

@@ -20,6 +20,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("rule_states", "S"),
             ("market_states", "S"),
             ("firings", "S"),
+            ("late_verdicts", "S"),
             ("instruments", "S"),
             ("ticks", "S"),
             ("latest_prices", "S"),
@@ -63,6 +64,10 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("market_states", "SIU"),
             ("market_samples", "SIUD"),
             ("firings", "SI"),
+            ("late_verdicts", "SI"),
+            ("market_gaps", "SIUD"),
+            ("instruments", "S"),
+            ("ticks", "S"),
             ("consumer_positions", "SIU"),
             ("leases", "SIU"),
             ("outbox", "SID"),
@@ -99,6 +104,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("password_resets", "s"),
             ("rules", "s"),
             ("rule_states", "s"),
+            ("late_verdicts", "S"),
             ("market_states", "S"),
             ("instruments", "S"),
             ("latest_prices", "S"),
@@ -290,10 +296,10 @@ async fn postgresql_itself_refuses_forbidden_statements() {
         let said = database.refusal(role, statement).expect("refused");
         assert!(said.contains("permission denied"), "{role} {statement}: {said}");
     }
-    // In a shared table a service sees and writes only its own rows.
+    // In a shared table a service sees and writes only its own rows. The alert-engine also sees how far the history is.
     let seen = "BEGIN; SET LOCAL ROLE tickbell_alert_engine;
                 SELECT string_agg(consumer, ' ' ORDER BY consumer) FROM consumer_positions";
-    assert_eq!(database.value(seen), "alert-engine alert-engine-rules");
+    assert_eq!(database.value(seen), "alert-engine alert-engine-feeds alert-engine-rules history-writer");
     let forged = "INSERT INTO outbox (service, subject, message_id, headers, body)
                   VALUES ('alert-engine', 'alerts.X', 'forged', '{}', '')";
     let said = database.refusal("tickbell_gateway", forged);

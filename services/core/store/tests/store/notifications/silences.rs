@@ -160,6 +160,7 @@ async fn a_rule_that_cannot_fire_anyway_is_not_notified() {
         status,
         venue: None,
         active_after: 0,
+        active_since: at(0),
         reference: None,
         firings: 0,
         last_fired_at: None,

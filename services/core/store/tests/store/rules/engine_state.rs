@@ -35,6 +35,7 @@ fn state(firings: i64) -> RuleState {
         status: RuleStatus::Active,
         venue: Some(venue("kraken")),
         active_after: 7,
+        active_since: at(2),
         reference: Some((price("4000"), at(1))),
         firings,
         last_fired_at: Some(at(3)),
@@ -54,6 +55,7 @@ fn firing(number: i64) -> Firing {
         trade_id: "8".into(),
         position: TickPosition { sequence: 9, index: 4 },
         suppressed: (number == 2).then_some(Suppression::Cooldown),
+        incomplete_since: (number == 3).then(|| at(1)),
     }
 }
 

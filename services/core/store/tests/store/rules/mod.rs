@@ -2,4 +2,5 @@
 
 mod engine_state;
 mod judged;
+mod late;
 mod lifecycle;
