@@ -1,12 +1,18 @@
 //! What the engine decides about ticks and changes of rules, and how a batch is saved.
 //!
-//! Both come from streams that are merged by the time at which the broker stored their messages: a rule is evaluated
-//! against the ticks that were stored after its last change, however far behind the engine is.
+//! All come from streams that are merged by the time at which the broker stored their messages: a rule is evaluated against the ticks
+//! that were stored after its last change, however far behind the engine is. A report about a gap comes after the ticks that it says
+//! were filled in.
 
-use std::{collections::HashMap, mem, ops::Range, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    ops::Range,
+    time::Duration,
+};
 
 use ::rules::{Changes, Engine, RuleFiring};
-use events::{AlertFired, Event, OutboundMessage, RuleChanged, TickPage, Timestamp, tick::page_of_one};
+use events::{AlertFired, Event, FeedGap, OutboundMessage, RuleChanged, TickPage, Timestamp, tick::page_of_one};
 use futures::future::BoxFuture;
 use market_data::{MaxAhead, SkippedTicks, StoredPage};
 use platform::{
@@ -23,17 +29,23 @@ use store::{
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan},
     },
-    rules::engine_state,
+    rules::{engine_state, late},
 };
 use tracing::{debug, info, info_span, warn};
 use uuid::Uuid;
 
-use crate::{SERVICE, Settings};
+use crate::{
+    SERVICE, Settings,
+    late_verdicts::{self, LateVerdicts},
+};
 
-/// The durable consumers of streams `TICKS` and `RULES`. Of a tick and a change of the same microsecond the tick goes first.
-const CONSUMERS: [&str; 2] = [SERVICE, "alert-engine-rules"];
+/// The durable consumers of streams `TICKS`, `RULES` and `FEEDS`. Of a tick and another message of the same microsecond the tick goes
+/// first.
+const CONSUMERS: [&str; 3] = [SERVICE, "alert-engine-rules", "alert-engine-feeds"];
 /// The index of the consumer of ticks.
 const TICKS: usize = 0;
+/// The index of the consumer of changes of rules.
+const RULES: usize = 1;
 /// The number of rules that one log line names.
 const MAX_NAMED: usize = 10;
 
@@ -44,8 +56,9 @@ pub(crate) async fn run(
     settings: &Settings,
     max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
-    let service = AlertEngine { store: store.clone(), max_ahead };
-    let plan = Plan::new(SERVICE, &CONSUMERS, settings.batch);
+    let service = AlertEngine { store: store.clone(), broker: broker.clone(), max_ahead };
+    let plan =
+        Plan { maintain_every: Some(late_verdicts::LOOK_EVERY), ..Plan::new(SERVICE, &CONSUMERS, settings.batch) };
     let work = Box::pin(async {
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
@@ -56,6 +69,7 @@ pub(crate) async fn run(
 
 struct AlertEngine {
     store: Store,
+    broker: Broker,
     max_ahead: MaxAhead,
 }
 
@@ -72,12 +86,16 @@ struct State {
     saved_changes: HashMap<Uuid, RuleChanged>,
     /// The rules of the batch whose change is not in the database.
     without_row: Vec<Uuid>,
+    /// Those of the gaps that the current messages report that are judged.
+    judged: HashSet<String>,
+    late_verdicts: LateVerdicts,
 }
 
 enum Input {
     /// The ticks of a page. The history-writer gives up those that nobody may use.
     Page(StoredPage),
     RuleChanged(Box<RuleChanged>),
+    Gap(Box<FeedGap>),
 }
 
 impl ConsumerService for AlertEngine {
@@ -96,12 +114,15 @@ impl ConsumerService for AlertEngine {
         let engine = Engine::restore(engine_state::load(&self.store).await?);
         let (evaluated, applied) = (positions[TICKS], HashMap::new());
         let (saved_changes, without_row) = (HashMap::new(), Vec::new());
-        Ok(State { engine, evaluated, ticks: 0, applied, saved_changes, without_row })
+        let (judged, late_verdicts) = (HashSet::new(), LateVerdicts::default());
+        Ok(State { engine, evaluated, ticks: 0, applied, saved_changes, without_row, judged, late_verdicts })
     }
 
     fn decode(&self, consumer: usize, message: &Message) -> Result<Input, DecodeError> {
-        if consumer != TICKS {
-            return message.event().map(|change| Input::RuleChanged(Box::new(change)));
+        match consumer {
+            TICKS => {}
+            RULES => return message.event().map(|change| Input::RuleChanged(Box::new(change))),
+            _ => return message.event().map(|gap| Input::Gap(Box::new(gap))),
         }
         let (sequence, stored_at) = (message.sequence, message.stored_at);
         message
@@ -127,15 +148,22 @@ impl ConsumerService for AlertEngine {
         match input {
             Input::Page(page) => page.last_at(),
             Input::RuleChanged(change) => Some(change.ce_time()),
+            Input::Gap(gap) => Some(gap.ce_time()),
         }
     }
 
-    /// Reads the rows of the rules that the messages change. A change is saved before it is published.
+    /// Reads the rows of the rules that the messages change, and which of the gaps are judged. A change is saved before it is
+    /// published.
     async fn prepare(&self, state: &mut State, inputs: &[&Input]) -> Result<(), ServiceError> {
         let changed = inputs.iter().filter_map(|input| match input {
             Input::RuleChanged(change) => Some(change.rule.id),
-            Input::Page(_) => None,
+            Input::Page(_) | Input::Gap(_) => None,
         });
+        let gaps: Vec<&str> = inputs
+            .iter()
+            .filter_map(|input| if let Input::Gap(gap) = input { Some(gap.gap_id.as_str()) } else { None })
+            .collect();
+        state.judged = if gaps.is_empty() { HashSet::new() } else { late::list_judged(&self.store, &gaps).await? };
         let changed: Vec<Uuid> = changed.collect();
         if changed.is_empty() {
             return Ok(());
@@ -171,6 +199,8 @@ impl ConsumerService for AlertEngine {
                 }
                 page.refused().iter().for_each(|refused| count_skipped(refused.refusal.as_str(), 1));
             }
+            Input::Gap(gap) if state.judged.contains(&gap.gap_id) => {}
+            Input::Gap(gap) => state.engine.apply_gap(&gap, state.evaluated),
             Input::RuleChanged(change) if state.applied.get(&change.rule.id) >= Some(&change.revision) => {}
             Input::RuleChanged(change) => {
                 let (rule, status) = (change.rule.id, change.status.as_str());
@@ -191,6 +221,12 @@ impl ConsumerService for AlertEngine {
         skipped.by_reason().into_iter().for_each(|(reason, ticks)| count_skipped(reason, ticks));
         let judged = mem::take(&mut state.ticks) - skipped.total();
         metrics::counter!("tickbell_ticks_judged_total").increment(judged);
+    }
+
+    /// Judges gaps whose ticks are known, one after the other.
+    async fn maintain(&self, state: &mut State) -> Result<(), ServiceError> {
+        let State { engine, late_verdicts, .. } = state;
+        late_verdicts.go_on(&self.store, &self.broker, engine).await
     }
 
     fn commit(&self, _state: &mut State, commit: Commit<Changes>) -> BoxFuture<'static, Result<(), Error>> {
@@ -253,6 +289,7 @@ pub(crate) fn register_metrics() {
     metrics::counter!("tickbell_alerts_fired_total").increment(0);
     SkippedTicks::REASONS.into_iter().for_each(|reason| count_skipped(reason, 0));
     count_without_row(SERVICE, Row::Rule, 0);
+    late_verdicts::register_metrics();
 }
 
 fn count_skipped(reason: &'static str, ticks: u64) {

@@ -1,9 +1,10 @@
 //! The alert-engine: reads ticks and changes of rules, publishes alerts.
 //!
 //! [`rules::Engine`] decides one event at a time; `consumer_run` reads the streams, saves each batch in one transaction and
-//! publishes the alerts.
+//! publishes the alerts. `late_verdicts` judges gaps from the history once their ticks are known.
 
 mod consumer_run;
+mod late_verdicts;
 
 use market_data::MaxAhead;
 use platform::{

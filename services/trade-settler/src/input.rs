@@ -1,7 +1,8 @@
 //! Reads the messages of the three streams.
 
 use events::{
-    AlertFired, Asset, DepositRequested, Event, OrderCancelRequested, OrderPlaced, Symbol, TickPage, Timestamp,
+    AlertFired, Asset, DepositRequested, Event, LateVerdict, OrderCancelRequested, OrderPlaced, Symbol, TickPage,
+    Timestamp,
 };
 use ledger::order_book::DepositError;
 use market_data::{MaxAhead, StoredPage};
@@ -93,6 +94,8 @@ pub(crate) fn decode(consumer: usize, message: &Message, max_ahead: MaxAhead) ->
             let read = |body: &[u8]| StoredPage::read(body, sequence, stored_at, max_ahead);
             Input::Page(message.read(TickPage::TYPE, read)?)
         }
+        // No order is placed at a price that nobody could trade at any more.
+        ("trade-settler-alerts", LateVerdict::TYPE) => Input::Ignored,
         ("trade-settler-alerts", _) => Input::Alert(message.event().map(Box::new)?),
         (_, OrderPlaced::TYPE) => Input::Placed(message.event().map(Box::new)?),
         (_, OrderCancelRequested::TYPE) => Input::Cancel(message.event().map(Box::new)?),

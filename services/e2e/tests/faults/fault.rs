@@ -22,10 +22,11 @@ const LEAVE: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(5);
 const COMMAND: Duration = Duration::from_secs(30);
 /// The consumers that a service reads by.
-pub(crate) const CONSUMERS: [(&str, &str); 10] = [
+pub(crate) const CONSUMERS: [(&str, &str); 11] = [
     ("TICKS", "history-writer"),
     ("TICKS", "alert-engine"),
     ("RULES", "alert-engine-rules"),
+    ("FEEDS", "alert-engine-feeds"),
     ("TICKS", "trade-settler"),
     ("ORDERS", "trade-settler-orders"),
     ("ALERTS", "trade-settler-alerts"),
@@ -35,7 +36,7 @@ pub(crate) const CONSUMERS: [(&str, &str); 10] = [
     ("USERS", "notifier-users"),
 ];
 /// The streams that are read.
-pub(crate) const STREAMS: [&str; 6] = ["TICKS", "RULES", "ORDERS", "ALERTS", "TRADES", "USERS"];
+pub(crate) const STREAMS: [&str; 7] = ["TICKS", "RULES", "FEEDS", "ORDERS", "ALERTS", "TRADES", "USERS"];
 
 /// An instance of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

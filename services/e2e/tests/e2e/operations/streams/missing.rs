@@ -12,7 +12,7 @@ const NOTICE: Duration = Duration::from_secs(10);
 /// The services that read streams, with their consumers.
 const READERS: [(&str, &[(&str, &str)]); 4] = [
     ("history-writer", &[("TICKS", "history-writer")]),
-    ("alert-engine", &[("TICKS", "alert-engine"), ("RULES", "alert-engine-rules")]),
+    ("alert-engine", &[("TICKS", "alert-engine"), ("RULES", "alert-engine-rules"), ("FEEDS", "alert-engine-feeds")]),
     (
         "trade-settler",
         &[("TICKS", "trade-settler"), ("ORDERS", "trade-settler-orders"), ("ALERTS", "trade-settler-alerts")],
