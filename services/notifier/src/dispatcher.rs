@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use events::{AlertFired, DeliveryUpdated, Outcome, Rule, UserNoticed, delivery::Channel};
+use events::{AlertFired, DeliveryUpdated, LateVerdict, Outcome, Rule, UserNoticed, delivery::Channel};
 use lettre::{Message, message::Mailbox};
 use platform::{
     Check, ServiceError, Shutdown, clock,
@@ -169,6 +169,9 @@ impl Context {
         let email = match delivery.kind {
             Kind::Alert => {
                 templates::alert(&serde_json::from_value::<AlertFired>(delivery.content.clone())?, &self.links)
+            }
+            Kind::Late => {
+                templates::late(&serde_json::from_value::<Vec<LateVerdict>>(delivery.content.clone())?, &self.links)
             }
             Kind::Confirmation => {
                 templates::confirmation(&serde_json::from_value::<Rule>(delivery.content.clone())?, &self.links)

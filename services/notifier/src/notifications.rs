@@ -1,8 +1,8 @@
 //! Notifications become deliveries: one per address, and none for what was notified before.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, hash_map::Entry};
 
-use events::{Channel, Target};
+use events::{Channel, LateVerdict, Target};
 use store::{
     Error, Tx,
     consumer::missing_rows::{Row, count_without_row},
@@ -10,6 +10,7 @@ use store::{
         deliveries::{self, Delivery, Kind},
         recipients::{RuleRecipient, addresses, of_rules},
     },
+    rules::late,
 };
 use tracing::warn;
 use uuid::Uuid;
@@ -17,11 +18,13 @@ use uuid::Uuid;
 use crate::{
     SERVICE,
     batching::{TracedNotification, batch_by_user},
-    routing::Recipient,
+    routing::{Recipient, content},
 };
 
 /// The number of rules that one log line names.
 const MAX_NAMED: usize = 10;
+/// The number of late verdicts about a gap that one email has at most.
+const MAX_VERDICTS_PER_EMAIL: i64 = 50;
 
 /// Registers the counters at zero, so that their first count is a step.
 pub(crate) fn register_metrics() {
@@ -34,8 +37,27 @@ pub(crate) async fn save(tx: &mut Tx, notifications: Vec<TracedNotification>) ->
         return Ok(());
     }
     let unsent = drop_already_sent(tx, notifications).await?;
-    let made = resolve_addresses(tx, batch_by_user(unsent)).await?;
+    let mut made = resolve_addresses(tx, batch_by_user(unsent)).await?;
+    add_other_verdicts(tx, &mut made).await?;
     deliveries::add(tx, &made).await
+}
+
+/// Completes deliveries about gaps. All verdicts about a gap were saved by one transaction, before the first of them was published.
+async fn add_other_verdicts(tx: &mut Tx, deliveries: &mut [Delivery]) -> Result<(), Error> {
+    let mut completed: HashMap<Uuid, Vec<LateVerdict>> = HashMap::new();
+    for delivery in deliveries.iter_mut().filter(|delivery| delivery.kind == Kind::Late) {
+        let verdicts = match completed.entry(delivery.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let (gap, address) = (&delivery.source_id, &delivery.address);
+                new.insert(late::list_of_address(tx, gap, address, MAX_VERDICTS_PER_EMAIL).await?)
+            }
+        };
+        if !verdicts.is_empty() {
+            delivery.content = content(verdicts);
+        }
+    }
+    Ok(())
 }
 
 /// Drops order news that an earlier email has reported, by itself or in a batch.

@@ -2,8 +2,8 @@
 //! read twice gives the same notifications with the same delivery ids.
 
 use events::{
-    AlertFired, Channel, Event, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp, TradeSettled,
-    UserChange, UserNoticed, rule::RuleChange,
+    AlertFired, Channel, Event, LateVerdict, OrderStatus, OrderUpdated, RuleChanged, RuleStatus, Target, Timestamp,
+    TradeSettled, UserChange, UserNoticed, rule::RuleChange,
 };
 use platform::{DecodeError, Message};
 use serde_json::Value;
@@ -116,10 +116,28 @@ impl Notification {
     }
 }
 
-/// Routes a firing to the targets that it names.
+/// Routes a firing or a late verdict to the targets that it names.
 pub(crate) fn route_alert(message: &Message) -> Result<Routed, DecodeError> {
+    if message.class() == LateVerdict::TYPE {
+        let verdict: LateVerdict = message.event()?;
+        return Ok(Routed { at: verdict.ce_time(), notifications: vec![late_notification(&verdict)] });
+    }
     let alert: AlertFired = message.event()?;
     Ok(Routed { at: alert.ce_time(), notifications: vec![alert_notification(&alert)] })
+}
+
+/// One mail is about all rules of an address that would have fired in a gap. So it is about the gap, and whichever verdict is read
+/// first makes it.
+pub(crate) fn late_notification(verdict: &LateVerdict) -> Notification {
+    let LateVerdict { gap_id, rule_id, targets, .. } = verdict;
+    Notification {
+        kind: Kind::Late,
+        about: gap_id.clone(),
+        also_covers: Vec::new(),
+        rule_id: Some(*rule_id),
+        content: content(&[LateVerdict { targets: Vec::new(), ..verdict.clone() }]),
+        recipient: Recipient::Targets(targets.clone()),
+    }
 }
 
 pub(crate) fn alert_notification(alert: &AlertFired) -> Notification {
@@ -222,7 +240,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::templates::tests::{fired, trade, update};
+    use crate::templates::tests::{fired, late, trade, update};
 
     fn target(address: &str) -> Target {
         Target { channel: Channel::Email, address: address.into() }
@@ -239,6 +257,18 @@ mod tests {
         // The id is fixed, because another id would send again what an older version has sent.
         assert_eq!(made[0].id.to_string(), "d607610d-41ad-5dc6-82b7-b146b8f8eae6");
         assert_ne!(made[0].id, made[1].id);
+    }
+
+    #[test]
+    fn all_late_verdicts_about_a_gap_are_one_delivery_to_an_address() {
+        let targets = [target("ada@example.com")];
+        let ids = [7, 8].map(|rule| {
+            let verdict = late(json!({ "rule_id": Uuid::from_u128(rule), "targets": targets }));
+            let notification = late_notification(&verdict);
+            assert!(!notification.content.to_string().contains('@'), "the delivery itself has the address");
+            notification.deliveries(&targets, None)[0].id
+        });
+        assert_eq!(ids[0], ids[1]);
     }
 
     #[test]

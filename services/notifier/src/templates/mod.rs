@@ -1,6 +1,7 @@
 //! The templates of emails. They are pure, so that an event renders to the same email on every attempt.
 
 mod account;
+mod late;
 mod orders;
 mod silence;
 
@@ -13,6 +14,7 @@ use events::{
 use platform::signed_links::Links;
 
 pub use account::account;
+pub use late::late;
 pub use orders::{OrderNews, orders};
 pub use silence::{RuleSilence, silence};
 
@@ -44,6 +46,7 @@ pub fn alert(alert: &AlertFired, links: &Links) -> EmailContent {
         reference: reference(alert),
         rule: display::rule(&alert.symbol, &alert.condition),
         number: alert.number,
+        incomplete_since: alert.incomplete_since.map(display::time_to_the_second),
         home: links.base_url(),
         unsubscribe: &unsubscribe,
         api: format!("{}/v1/alerts/{}", links.base_url(), alert.rule_id),
@@ -82,6 +85,8 @@ struct AlertPage<'a> {
     reference: Option<Reference>,
     rule: String,
     number: i64,
+    /// The time since which prices may be incomplete.
+    incomplete_since: Option<String>,
     home: &'a str,
     unsubscribe: &'a str,
     api: String,
@@ -184,7 +189,7 @@ fn terms(rule: &Rule) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use events::{OrderUpdated, TradeSettled};
+    use events::{LateVerdict, OrderUpdated, TradeSettled};
     use platform::signed_links;
     use serde_json::{Value, json};
 
@@ -209,6 +214,23 @@ pub(crate) mod tests {
         let Value::Object(changes) = changes else { panic!("an object") };
         alert.as_object_mut().expect("an object").extend(changes);
         serde_json::from_value(alert).expect("an alert")
+    }
+
+    /// The late verdict of the same rule, with `changes` to it.
+    pub(crate) fn late(changes: Value) -> LateVerdict {
+        let mut verdict = json!({
+            "id": "00000000-0000-0000-0000-000000000007/coinbase:BTC-USD:1003",
+            "rule_id": "00000000-0000-0000-0000-000000000007", "gap_id": "coinbase:BTC-USD:1003",
+            "symbol": "BTC-USD", "venue": "coinbase", "condition": {"change": {"percent": "5"}},
+            "blind_from": "2018-04-05T10:00:00Z", "blind_to": "2018-04-05T10:05:00Z", "is_complete": true,
+            "crossed_at": "2018-04-05T10:03:00Z", "price": "6804.91",
+            "reference_price": "6468.00", "reference_at": "2018-04-05T08:40:00Z", "change_percent": "5.2089",
+            "trade_id": "1007", "crossings": 1, "extreme_price": "6850", "extreme_at": "2018-04-05T10:03:30Z",
+            "last_price": "6500", "last_at": "2018-04-05T10:05:12Z", "targets": [],
+        });
+        let Value::Object(changes) = changes else { panic!("an object") };
+        verdict.as_object_mut().expect("an object").extend(changes);
+        serde_json::from_value(verdict).expect("a verdict")
     }
 
     /// What became of an order of 0.1 BTC-USD.
@@ -276,6 +298,14 @@ See, pause or delete the rule with its manage token:
 https://bell.example.com/v1/alerts/00000000-0000-0000-0000-000000000007"
         );
         assert_eq!(email.text, expected);
+    }
+
+    #[test]
+    fn a_firing_on_incomplete_prices_says_so() {
+        let said = "Prices since 5 Apr 2018 13:30:00 UTC may be incomplete";
+        let email = alert(&fired(json!({ "incomplete_since": "2018-04-05T13:30:00Z" })), &links());
+        assert!(email.text.contains(said) && email.html.contains(said), "{}", email.text);
+        assert!(!alert(&fired(json!({})), &links()).text.contains("incomplete"));
     }
 
     #[test]
