@@ -1,7 +1,7 @@
 //! A request for an alert becomes a rule, or a problem with every error. No I/O.
 
 use events::{
-    Baseline, Condition, Direction, Notify, Percent, Period, Repeat, Rule, Timestamp, Venue,
+    Baseline, Condition, Direction, LateHandling, Notify, Percent, Period, Repeat, Rule, Timestamp, Venue,
     rule::{Change, OnFire, RuleChange},
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,7 @@ pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> 
     if expires_at.is_some_and(|end| end <= now) {
         fields.reject("/expires_at", "must be in the future");
     }
+    let late = fields.optional::<LateHandling>("late").unwrap_or_default();
     let order = fields.optional_object("then", |then| order::read_alert_order(then, symbol.as_ref()));
     let errors = fields.finish();
     match (symbol, condition, email) {
@@ -50,6 +51,7 @@ pub(crate) fn read(body: &[u8], id: Uuid, own: Option<&str>, now: Timestamp) -> 
                 repeat,
                 cooldown,
                 expires_at,
+                late,
                 notify,
                 then: order.map(|order| OnFire { order }),
             })
@@ -168,6 +170,10 @@ struct FullSubscription {
     cooldown: Period,
     /// The time, in the future, from which on the alert evaluates no ticks.
     expires_at: Option<Timestamp>,
+    /// What follows when the alert would have fired while prices were missed, and they were filled in afterwards; the default is
+    /// `tell`.
+    #[schema(required = false)]
+    late: LateHandling,
     then: Option<AlertAction>,
 }
 
@@ -187,6 +193,8 @@ struct ShortSubscription {
     #[schema(required = false)]
     cooldown: Period,
     expires_at: Option<Timestamp>,
+    #[schema(required = false)]
+    late: LateHandling,
     then: Option<AlertAction>,
 }
 
@@ -272,13 +280,13 @@ mod tests {
         let rule = accepted(
             r#"{"symbol": "ETH-USD", "venue": "coinbase",
                 "condition": {"change": {"percent": 2.5, "direction": "down", "since": "1h"}},
-                "repeat": "once", "cooldown": "30m", "expires_at": "2027-01-01T00:00:00+01:00",
+                "repeat": "once", "cooldown": "30m", "expires_at": "2027-01-01T00:00:00+01:00", "late": "re-anchor",
                 "notify": {"email": "ada@example.com"}}"#,
         );
         assert_eq!(rule.venue, Venue::parse("coinbase").ok());
         assert_eq!((rule.repeat, rule.cooldown), (Repeat::Once, Period::seconds(1_800)));
         assert_eq!(rule.expires_at.map(|end| end.to_string()).as_deref(), Some("2026-12-31T23:00:00.000000Z"));
-        assert_eq!(rule.id, ID);
+        assert_eq!((rule.id, rule.late), (ID, LateHandling::ReAnchor));
     }
 
     #[test]
@@ -352,6 +360,7 @@ mod tests {
             ),
             ("venue", &["5", "\"Coinbase\"", "\"\"", "\"a.b\"", "\"*\""]),
             ("repeat", &["null", "5", "\"twice\"", "true", "{}"]),
+            ("late", &["null", "5", "\"reanchor\"", "\"Tell\"", "{}"]),
             ("cooldown", &["null", "5", "\"5\"", "\"-5m\"", "\"1.5h\"", "\"99999999999999s\"", "\"5 m\""]),
             (
                 "expires_at",

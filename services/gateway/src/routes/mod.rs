@@ -44,6 +44,7 @@ fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
         routes!(alerts::adopt),
         routes!(alerts::show, alerts::update, alerts::delete),
         routes!(alerts::firings),
+        routes!(alerts::late_verdicts),
         routes!(orders::place, orders::list),
         routes!(orders::show, orders::cancel),
         routes!(balances::list),

@@ -46,6 +46,7 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("patch /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
     ("delete /v1/alerts/{id}", &["manage_token", "session", "api_key alerts"]),
     ("get /v1/alerts/{id}/firings", &["manage_token", "session", "api_key alerts"]),
+    ("get /v1/alerts/{id}/late-verdicts", &["manage_token", "session", "api_key alerts"]),
     ("post /v1/orders", &["session", "api_key trade"]),
     ("get /v1/orders", &["session", "api_key read"]),
     ("get /v1/orders/{id}", &["session", "api_key read"]),

@@ -1,4 +1,4 @@
-//! `/v1/alerts`: create, read, pause, resume, adopt and delete alerts, and list their firings.
+//! `/v1/alerts`: create, read, pause, resume, adopt and delete alerts, and list their firings and late verdicts.
 
 pub(crate) mod order;
 pub(crate) mod response;
@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
 use events::{OrderStatus, RuleStatus, rule::RuleChange};
-use store::rules::{self, Changed, Created, NewRule, RuleRecord, judged};
+use store::rules::{self, Changed, Created, NewRule, RuleRecord, judged, late};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -30,12 +30,15 @@ use crate::{
         symbol::check_quote,
     },
     routes::{
-        alerts::response::{Alert, CreatedAlert, Firing},
+        alerts::response::{Alert, CreatedAlert, Firing, LateVerdict},
         page::Page,
     },
     settings::Confirmation,
     state::AppState,
 };
+
+/// The number of late verdicts that are listed.
+const MAX_LATE_VERDICTS: i64 = 100;
 
 /// The filter of a list of alerts.
 #[derive(IntoParams)]
@@ -232,4 +235,21 @@ pub(crate) async fn firings(
     let before = list.cursor.map(|ListCursor(number)| number);
     let firings = rules::list_firings(&state.store, record.rule.id, before, i64::from(list.limit) + 1).await?;
     Ok(Json(Page::new(firings, list.limit, |firing| -> FiringCursor { ListCursor(firing.number) })))
+}
+
+/// List what an alert would have decided about prices that were missed
+///
+/// The newest comes first, and at most 100 are listed. Crossings that a firing has reported are not among them.
+#[utoipa::path(
+    get, path = "/v1/alerts/{id}/late-verdicts", tag = "alerts", operation_id = "list_late_verdicts",
+    params(("id" = Uuid, Path, description = "The id of the alert, which may be deleted")),
+    security(("manage_token" = []), ("session" = []), ("api_key" = ["alerts"])),
+    responses((status = 200, body = Page<LateVerdict>), ProblemResponses),
+)]
+pub(crate) async fn late_verdicts(
+    State(state): State<AppState>,
+    OwnedAlertOrDeleted(record): OwnedAlertOrDeleted,
+    QueryParams(()): QueryParams<()>,
+) -> Result<Json<Page<LateVerdict>>, Problem> {
+    Ok(Json(Page::whole(late::list_of_rule(&state.store, record.rule.id, MAX_LATE_VERDICTS).await?)))
 }

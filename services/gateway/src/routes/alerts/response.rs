@@ -2,7 +2,8 @@
 
 use ::rules::Suppression;
 use events::{
-    AlertFired, Condition, Notify, Period, Price, Repeat, RuleStatus, Symbol, Timestamp, Venue, rule::OnFire,
+    AlertFired, Condition, LateHandling, Notify, Period, Price, Repeat, RuleStatus, Symbol, Timestamp, Venue,
+    rule::OnFire,
 };
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub(crate) struct Alert {
     cooldown: Period,
     /// The time at which it stops to evaluate prices; null for never.
     expires_at: Option<Timestamp>,
+    /// What follows when it would have fired while prices were missed, and they were filled in afterwards.
+    late: LateHandling,
     notify: Notify,
     /// What its first firing does besides notifying; null for nothing.
     then: Option<OnFire>,
@@ -59,7 +62,7 @@ impl From<RuleRecord> for Alert {
         let can_fire = matches!(status, RuleStatus::Pending | RuleStatus::Active | RuleStatus::Paused);
         let waiting_for = (can_fire && market.is_none()).then_some(WaitingFor::FirstPrice);
         let last_tick_at = market.as_ref().map(|market| market.last_tick_at);
-        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, notify, then } = rule;
+        let events::Rule { id, symbol, venue, condition, repeat, cooldown, expires_at, late, notify, then } = rule;
         let order = order.map(AlertOrder::from);
         Self {
             id,
@@ -73,6 +76,7 @@ impl From<RuleRecord> for Alert {
             repeat,
             cooldown,
             expires_at,
+            late,
             notify,
             then,
             order,
@@ -127,6 +131,71 @@ pub(crate) struct Firing {
     /// The reason why nobody was notified; null when somebody was.
     #[schema(value_type = Option<String>, example = "cooldown")]
     suppressed: Option<&'static str>,
+    /// The time since which prices may have been incomplete when it fired, because trades were missed; null when none were.
+    incomplete_since: Option<Timestamp>,
+}
+
+/// What an alert would have decided while prices were missed, which were filled in afterwards. It is no firing and has no number.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LateVerdict {
+    /// The id of the gap.
+    #[schema(example = "coinbase:BTC-USD:40717772")]
+    gap_id: String,
+    rule_id: Uuid,
+    symbol: Symbol,
+    venue: Venue,
+    /// The time of the last trade before the gap.
+    blind_from: Timestamp,
+    /// The time of the first trade after it.
+    blind_to: Timestamp,
+    /// Whether all trades of the gap are known now.
+    is_complete: bool,
+    /// The time of the first crossing that no firing has reported.
+    crossed_at: Timestamp,
+    price: Price,
+    /// The price that the change is measured against; null for a `price` condition.
+    reference_price: Option<Price>,
+    /// The time of the reference price; null for a `price` condition.
+    reference_at: Option<Timestamp>,
+    /// The change in percent, rounded half-even to 4 decimal places; null for a `price` condition.
+    #[schema(value_type = Option<String>, example = "5.0140")]
+    change_percent: Option<Decimal>,
+    /// The id of the trade that crossed.
+    #[schema(example = "123456")]
+    trade_id: String,
+    /// The number of crossings that no firing has reported.
+    crossings: u64,
+    /// The price of the gap that went farthest in the direction of the crossing.
+    extreme_price: Price,
+    extreme_at: Timestamp,
+    /// The last price when the verdict was reached.
+    last_price: Price,
+    last_at: Timestamp,
+}
+
+impl From<events::LateVerdict> for LateVerdict {
+    fn from(verdict: events::LateVerdict) -> Self {
+        Self {
+            gap_id: verdict.gap_id,
+            rule_id: verdict.rule_id,
+            symbol: verdict.symbol,
+            venue: verdict.venue,
+            blind_from: verdict.blind_from,
+            blind_to: verdict.blind_to,
+            is_complete: verdict.is_complete,
+            crossed_at: verdict.crossed_at,
+            price: verdict.price,
+            reference_price: verdict.reference_price,
+            reference_at: verdict.reference_at,
+            change_percent: verdict.change_percent,
+            trade_id: verdict.trade_id,
+            crossings: verdict.crossings,
+            extreme_price: verdict.extreme_price,
+            extreme_at: verdict.extreme_at,
+            last_price: verdict.last_price,
+            last_at: verdict.last_at,
+        }
+    }
 }
 
 impl From<::rules::Firing> for Firing {
@@ -146,6 +215,7 @@ impl From<::rules::Firing> for Firing {
             stream_sequence: firing.position.sequence,
             stream_index: firing.position.index,
             suppressed: firing.suppressed.map(Suppression::as_str),
+            incomplete_since: firing.incomplete_since,
         }
     }
 }
