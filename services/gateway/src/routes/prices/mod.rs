@@ -1,6 +1,7 @@
 //! `/v1/prices`: the latest prices, the price history, and candles.
 
 mod completeness;
+mod history_gaps;
 mod json;
 
 use std::str::FromStr;
@@ -20,7 +21,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use self::{
     completeness::{CandleLine, PageSpan, UnknownCandles},
-    json::{CandleView, Tick},
+    history_gaps::HistoryPage,
+    json::CandleView,
 };
 use crate::{
     http::{
@@ -57,6 +59,9 @@ pub(crate) struct HistoryFilter {
     /// `asc` for the oldest first, `desc` for the newest first, which is the default.
     #[param(value_type = Option<SortDirection>, inline)]
     order: SortOrder,
+    /// `include` also answers the gaps in the trades of the page.
+    #[param(value_type = Option<UnknownCandles>, inline)]
+    gaps: Option<UnknownCandles>,
 }
 
 /// A page of ticks in one of the two orders.
@@ -71,7 +76,8 @@ impl FromQuery for HistoryQuery {
         let list = ListQuery::<HistoryCursor>::from_query(query)?;
         let venue = query.optional("venue");
         let (from, to) = time_range(query);
-        Some(Self { filter: HistoryFilter { venue, from, to, order }, list })
+        let gaps = query.optional("gaps");
+        Some(Self { filter: HistoryFilter { venue, from, to, order, gaps }, list })
     }
 }
 
@@ -202,7 +208,7 @@ pub(crate) async fn show(
     get, path = "/v1/prices/{symbol}/history", tag = "prices", operation_id = "list_history",
     params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), HistoryFilter,
         ListQuery<HistoryCursor>, IfNoneMatch),
-    responses((status = 200, body = Page<Tick>), NotModified, ProblemResponses),
+    responses((status = 200, body = HistoryPage), NotModified, ProblemResponses),
 )]
 pub(crate) async fn history(
     State(state): State<AppState>,
@@ -210,12 +216,19 @@ pub(crate) async fn history(
     QueryParams(query): QueryParams<HistoryQuery>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let HistoryQuery { filter: HistoryFilter { venue, from, to, order }, list } = query;
+    let HistoryQuery { filter: HistoryFilter { venue, from, to, order, gaps }, list } = query;
     let range = TickRange { venue, from, to, limit: i64::from(list.limit) + 1 };
     let cursor = list.cursor.map(|ListCursor(cursor)| cursor);
     let ticks = tick_list::read(&state.store, &symbol, &range, order, cursor).await?;
     require_quoted(&state, &symbol, ticks.is_empty()).await?;
-    Ok(Tagged::new(json::page(ticks.iter(), list.limit)?).answer(&condition))
+    let mut page = json::page(ticks.iter(), list.limit)?;
+    if gaps.is_some() {
+        let limit = usize::from(list.limit);
+        let last = if ticks.len() > limit { ticks.iter().nth(limit - 1).transpose()? } else { None };
+        let last = last.map(|tick| tick.at);
+        history_gaps::add(&state, &mut page, (&symbol, &range), (order, cursor), last).await?;
+    }
+    Ok(Tagged::new(page).answer(&condition))
 }
 
 /// List the candles of a symbol
