@@ -29,7 +29,7 @@ use store::{
         runner::{ConsumerRun, lead},
         service::{Commit, ConsumerService, Decided, Plan},
     },
-    rules::{engine_state, late},
+    rules::{engine_state, market_gaps},
 };
 use tracing::{debug, info, info_span, warn};
 use uuid::Uuid;
@@ -163,7 +163,8 @@ impl ConsumerService for AlertEngine {
             .iter()
             .filter_map(|input| if let Input::Gap(gap) = input { Some(gap.gap_id.as_str()) } else { None })
             .collect();
-        state.judged = if gaps.is_empty() { HashSet::new() } else { late::list_judged(&self.store, &gaps).await? };
+        state.judged =
+            if gaps.is_empty() { HashSet::new() } else { market_gaps::list_judged(&self.store, &gaps).await? };
         let changed: Vec<Uuid> = changed.collect();
         if changed.is_empty() {
             return Ok(());

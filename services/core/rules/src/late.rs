@@ -54,7 +54,7 @@ pub struct GapReview {
 /// A late verdict, and what follows from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LateDecision {
-    /// The verdict.
+    /// The verdict as it is published.
     pub verdict: LateVerdict,
     /// The price that changes are measured from now on, where the rule asks for it.
     pub anchor: Option<Reference>,
@@ -65,6 +65,8 @@ pub struct LateDecision {
 pub struct LateJudge {
     gap: MarketGap,
     last: Reference,
+    /// The time and the position of the last tick before the gap.
+    before: (Timestamp, TickPosition),
     engine: Engine,
     /// Ticks up to this time were filled in before the gap, and belong to another one. They only move what rules measure from.
     filled_before: Option<Timestamp>,
@@ -162,7 +164,8 @@ impl GapReview {
         let engine = Engine::restore(EngineState { markets: vec![market], samples, rules, gaps: Vec::new() });
         let filled_before = (before.at < gap.from).then_some(gap.from);
         let crossings = HashMap::new();
-        LateJudge { gap, last, engine, filled_before, waiting, crossings, highest: None, lowest: None }
+        let before = (before.at, before.position);
+        LateJudge { gap, last, before, engine, filled_before, waiting, crossings, highest: None, lowest: None }
     }
 }
 
@@ -250,7 +253,13 @@ impl LateJudge {
         };
         let mut decisions = Vec::new();
         for (id, mut crossings) in std::mem::take(&mut self.crossings) {
-            for firing in firings.iter().filter(|firing| firing.rule_id == id && firing.suppressed.is_none()) {
+            // Of ticks of one time, only those between the two around the gap count.
+            let until = after.map_or((Timestamp::LAST, TickPosition::default()), |after| (after.at, after.position));
+            let is_between = |firing: &&Firing| {
+                let at = (firing.fired_at, firing.position);
+                firing.rule_id == id && firing.suppressed.is_none() && at > self.before && at <= until
+            };
+            for firing in firings.iter().filter(is_between) {
                 let is_its_own = after.is_some_and(|after| after.id == firing.trade_id)
                     && fires_after.iter().any(|late| late.rule.id == id && late.firing.suppressed.is_none());
                 if !is_its_own && crossings.remove_reported_by(firing) {

@@ -1,6 +1,7 @@
 //! Feeds of an exchange, from its server to the history: what was missed while nobody listened, who follows the exchange, and what
 //! operators change. The server is that of the price-ingestor's own tests.
 
+mod late;
 #[path = "../../../../../price-ingestor/tests/feed/market.rs"]
 mod market;
 #[path = "../../../../../price-ingestor/tests/feed/server.rs"]
