@@ -19,7 +19,7 @@ mod tests;
 use std::{net::SocketAddr, time::Duration};
 
 use market_data::InitialPrices;
-use platform::{Check, ServiceError, Shutdown, clock};
+use platform::{Check, ServiceError, Shutdown, clock, http::server};
 use tokio::net::TcpListener;
 use tracing::info;
 
@@ -62,7 +62,8 @@ impl Coinnews {
         let coins = prices.coin_count();
         info!(%address, %source, coins, "the coinnews API is at http://{address}/api/data");
         check.ready();
-        platform::http::server::serve(listener, api::router(prices), DRAIN_TIMEOUT, shutdown).await;
+        let router = api::router(prices);
+        server::serve(listener, router, server::MAX_CONNECTIONS, DRAIN_TIMEOUT, shutdown).await;
     }
 }
 

@@ -81,17 +81,36 @@ impl Links {
         Some(subject)
     }
 
+    /// Returns a token that carries a content: readable by anybody, and only made by this installation.
+    pub fn sign(&self, purpose: &'static str, content: &[u8]) -> String {
+        let signature = self.mac(purpose, content).finalize().into_bytes();
+        BASE64_URL_SAFE_NO_PAD.encode([content, &signature[..SIGNATURE_BYTES]].concat())
+    }
+
+    /// Returns the content of a token that this installation signed for this purpose, else none.
+    pub fn verify(&self, purpose: &'static str, token: &str) -> Option<Vec<u8>> {
+        let mut content = BASE64_URL_SAFE_NO_PAD.decode(token).ok()?;
+        let signature = content.split_off(content.len().checked_sub(SIGNATURE_BYTES)?);
+        // This compares in constant time.
+        self.mac(purpose, &content).verify_truncated_left(&signature).ok()?;
+        Some(content)
+    }
+
     /// Returns the public URL of the HTTP API.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
     fn signature(&self, purpose: &str, subject: Uuid) -> Hmac<Sha256> {
-        let mut signature = self.key.clone();
-        signature.update(purpose.as_bytes());
-        signature.update(&[0]);
-        signature.update(subject.as_bytes());
-        signature
+        self.mac(purpose, subject.as_bytes())
+    }
+
+    fn mac(&self, purpose: &str, content: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.key.clone();
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(content);
+        mac
     }
 }
 

@@ -52,6 +52,25 @@ pub struct StreamState {
     pub message: Option<(u64, Timestamp)>,
 }
 
+/// What a stream holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamBounds {
+    /// When the stream was created, by the broker's clock.
+    pub created: Timestamp,
+    /// The sequence of the oldest message; in an empty stream, that of the next.
+    pub first_sequence: u64,
+    /// The last sequence that was given to a message; 0 before the first.
+    pub last_sequence: u64,
+}
+
+/// Asks what a stream holds.
+pub async fn bounds(broker: &Broker, stream: &str) -> Result<StreamBounds, ServiceError> {
+    let info = topology::existing(broker, stream).await?;
+    let last_sequence = info.state.last_sequence;
+    let first_sequence = if info.state.messages == 0 { last_sequence + 1 } else { info.state.first_sequence };
+    Ok(StreamBounds { created: info.created.into(), first_sequence, last_sequence })
+}
+
 /// Whether a consumer may go on where it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Continuity {

@@ -18,22 +18,48 @@ use tracing::{debug, warn};
 
 use crate::Shutdown;
 
-/// The number of open connections; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 4_096;
 /// The time within which a client must send the headers of its next request; else the connection is closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The wait after a failed accept: without file descriptors left, the loop would spin.
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// The number of failed accepts in a row that share a line in the log, so that there is one line a second.
 const FAILED_ACCEPTS_PER_LINE: u32 = 10;
+/// The bytes that are buffered for one connection, in each direction, of HTTP/1: a client that does not read costs no more.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// The number of concurrent requests of one HTTP/2 connection.
 const STREAMS_PER_CONNECTION: u32 = 128;
 
-/// Serves requests until shutdown, each with its peer's address as [`ConnectInfo`]. Then it accepts no more connections,
-/// lets requests in flight finish, and closes those that have not finished within `drain`.
-pub async fn serve(listener: TcpListener, router: Router, drain: Duration, shutdown: &Shutdown) {
+/// The number of open connections beside those of answers that do not end, like live streams; more wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 4_096;
+
+/// Closes the connection of a request at once, whatever is still to be sent on it. Each request has it as an extension.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionAbort(Shutdown);
+
+impl ConnectionAbort {
+    /// Closes the connection.
+    pub fn abort(&self) {
+        self.0.cancel();
+    }
+
+    /// Returns whether the connection was to be closed.
+    pub fn is_aborted(&self) -> bool {
+        self.0.is_cancelled()
+    }
+}
+
+/// Serves requests until shutdown, each with its peer's address as [`ConnectInfo`] and its [`ConnectionAbort`]; at most
+/// `max_connections` are open at a time. Then it accepts no more connections, lets requests in flight finish, and closes those
+/// that have not finished within `drain`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    max_connections: usize,
+    drain: Duration,
+    shutdown: &Shutdown,
+) {
     let (connections, abort) = (TaskTracker::new(), Shutdown::new());
-    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let free = Arc::new(Semaphore::new(max_connections));
     let builder = Arc::new(builder());
     while let Some((stream, peer, permit)) = accept(&listener, &free, shutdown).await {
         let (builder, router) = (builder.clone(), router.clone());
@@ -57,7 +83,7 @@ pub async fn serve(listener: TcpListener, router: Router, drain: Duration, shutd
 
 fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -104,13 +130,19 @@ async fn serve_connection(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "cannot set TCP_NODELAY");
     }
-    let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let abort = ConnectionAbort::default();
+    let service = Extension(abort.clone()).layer(Extension(ConnectInfo(peer)).layer(router));
+    let service = TowerToHyperService::new(service);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     let result = tokio::select! {
+        () = abort.0.cancelled() => Ok(()),
         result = connection.as_mut() => result,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                () = abort.0.cancelled() => Ok(()),
+                result = connection => result,
+            }
         }
     };
     if let Err(error) = result {
@@ -145,7 +177,7 @@ mod tests {
         let router = Router::new().route("/", handler);
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
-            async move { serve(listener, router, drain, &shutdown).await }
+            async move { serve(listener, router, MAX_CONNECTIONS, drain, &shutdown).await }
         });
         let mut client = TcpStream::connect(address).await.expect("connected");
         client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
