@@ -15,7 +15,7 @@ const FORGOTTEN_AFTER_SECONDS: i64 = 3_600;
 
 /// The network of a client. It is as wide as the addresses that one household or company can choose from: a /24 of IPv4
 /// or a /64 of IPv6.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Network(String);
 
 impl Network {

@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod expiry;
 pub mod gdpr;
 pub mod login_throttle;
+pub mod owners;
 pub mod passwords;
 pub mod sessions;
 pub mod sign_ups;
