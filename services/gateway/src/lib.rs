@@ -3,6 +3,7 @@
 
 mod auth;
 mod http;
+mod live;
 mod market;
 mod outbox_relay;
 mod pages;
@@ -18,16 +19,21 @@ use market_data::MaxAhead;
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
 use store::{Store, notifications::outages, trading::order_waiters::OrderWaiters};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
     auth::password::Passwords,
     http::middleware::{close_when_draining, with_middleware},
+    live::{
+        clients::Clients,
+        hub::{Hub, HubOptions},
+    },
     market::{candle_pages::CandlePages, latest_prices::LatestPrices, progress_reads::ProgressReads, streams::Memory},
     state::{AppState, SharedState},
 };
 
+pub use live::settings::Settings as StreamSettings;
 pub use settings::{Confirmation, OrdersFromAlerts, Settings};
 
 /// A gateway that has bound its address and does not serve yet.
@@ -43,6 +49,9 @@ pub struct Gateway {
     latest_prices: Arc<LatestPrices>,
     candle_pages: Arc<CandlePages>,
     max_ahead: MaxAhead,
+    hub: Arc<Hub>,
+    clients: Arc<Clients>,
+    max_connections: usize,
     broker: Broker,
     check: Check,
     mail: Check,
@@ -72,6 +81,15 @@ impl Gateway {
         let (order_waiters, progress) = (OrderWaiters::default(), Arc::<ProgressReads>::default());
         let candle_pages = Arc::new(CandlePages::new(settings.candle_memory_bytes));
         let latest_prices = Arc::<LatestPrices>::default();
+        let options = HubOptions {
+            max_ahead,
+            queue_bytes: settings.stream.queue_bytes,
+            replays_at_once: settings.stream.replays_at_once,
+        };
+        let hub = Arc::new(Hub::new(broker.clone(), store.clone(), Arc::clone(&latest_prices), options));
+        let spread = Duration::from_secs(settings.lame_duck_seconds).min(LONGEST_SPREAD);
+        let clients = Arc::new(Clients::new(settings.stream.clone(), spread));
+        let max_connections = settings.stream.max_clients + platform::http::server::MAX_CONNECTIONS;
         let state = AppState::new(SharedState {
             store: store.clone(),
             order_waiters: order_waiters.clone(),
@@ -84,6 +102,8 @@ impl Gateway {
             progress: Arc::clone(&progress),
             latest_prices: Arc::clone(&latest_prices),
             candle_pages: Arc::clone(&candle_pages),
+            hub: Arc::clone(&hub),
+            clients: Arc::clone(&clients),
             trusted_proxies: settings.trusted_proxies,
         });
         let router = router(state).merge(platform::http::admin::routes(health, metrics));
@@ -101,6 +121,9 @@ impl Gateway {
             latest_prices,
             candle_pages,
             max_ahead,
+            hub,
+            clients,
+            max_connections,
             broker,
             check,
             mail,
@@ -116,13 +139,17 @@ impl Gateway {
     /// on serving while the load balancer learns of it, and finishes the requests that have begun.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServiceError> {
         let Self { listener, address, router, lame_duck, drain, store, order_waiters, broker, check, mail, .. } = self;
-        let Self { progress, latest_prices, candle_pages, max_ahead, .. } = self;
-        let memory = Memory { prices: &latest_prices, candle_pages: &candle_pages, max_ahead };
+        let Self { progress, latest_prices, candle_pages, max_ahead, hub, clients, max_connections, .. } = self;
+        let memory = Memory { prices: &latest_prices, candle_pages: &candle_pages, max_ahead, hub: &hub };
         info!(%address, "the API is at http://{address}/v1, its documentation at http://{address}/docs");
         let router = router.layer(axum::middleware::from_fn_with_state(shutdown.clone(), close_when_draining));
         let close = Shutdown::new();
         let serve = async {
-            platform::http::server::serve(listener, router, drain, &close).await;
+            platform::http::server::serve(listener, router, max_connections, drain, &close).await;
+            // Those whose connections are no longer the server's.
+            if tokio::time::timeout(drain, clients.gone()).await.is_err() {
+                warn!("clients of live streams have not ended in time");
+            }
             Ok::<_, ServiceError>(())
         };
         let relay = || outbox_relay::run(&store, &broker, &check, &shutdown);
@@ -130,6 +157,7 @@ impl Gateway {
             // Only when the relay has ended: it must not report that it is ready again.
             platform::supervise(outbox_relay::LEASE, &check, &shutdown, relay).await?;
             check.failing("asked to stop");
+            clients.drain();
             if !lame_duck.is_zero() {
                 info!(seconds = lame_duck.as_secs(), "not ready, still serving");
                 tokio::time::sleep(lame_duck).await;
@@ -143,10 +171,15 @@ impl Gateway {
             never = order_waiters.run(&store) => match never {},
             never = progress.run(&store) => match never {},
             never = memory.follow(&broker, &store) => match never {},
+            never = hub.follow() => match never {},
+            never = clients.watch() => match never {},
             never = outages::watch(&store, &mail) => match never {},
         }
     }
 }
+
+/// The longest time over which the ends of live streams are spread at shutdown.
+const LONGEST_SPREAD: Duration = Duration::from_secs(5);
 
 /// Returns the number of requests that only read, or are no order, that run at a time: fewer than there are connections to the
 /// database, so that an order does not wait behind all of them.
@@ -158,6 +191,11 @@ fn reads_at_once(connections: u32) -> usize {
 pub fn openapi_json() -> String {
     let document = routes::router().into_openapi();
     document.to_pretty_json().expect("an OpenAPI document is JSON") + "\n"
+}
+
+/// Returns the AsyncAPI document of the live streams as YAML.
+pub fn asyncapi_yaml() -> String {
+    serde_norway::to_string(&http::asyncapi::document()).expect("an AsyncAPI document is YAML")
 }
 
 fn router(state: AppState) -> Router {

@@ -8,6 +8,8 @@ use std::{
 use platform::settings::{SettingsError, one_of, require_range};
 use serde::Deserialize;
 
+use crate::live::settings::Settings as StreamSettings;
+
 /// The settings of the gateway.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -47,6 +49,8 @@ pub struct Settings {
     pub lame_duck_seconds: u64,
     /// The time in seconds, 0 to 300, that requests in flight get after that.
     pub drain_seconds: u64,
+    /// Live streams.
+    pub stream: StreamSettings,
 }
 
 /// Whether an address must be confirmed by mail before its alert is active or its user created.
@@ -103,6 +107,7 @@ impl Default for Settings {
             candle_memory_bytes: 32 * 1024 * 1024,
             lame_duck_seconds: 0,
             drain_seconds: 5,
+            stream: StreamSettings::default(),
         }
     }
 }
@@ -121,6 +126,7 @@ impl Settings {
         require_range("gateway.candle_memory_bytes", self.candle_memory_bytes, 0, 4_294_967_296)?;
         require_range("gateway.lame_duck_seconds", self.lame_duck_seconds, 0, 300)?;
         require_range("gateway.drain_seconds", self.drain_seconds, 0, 300)?;
+        self.stream.validate()?;
         match self.cors_origins.iter().find(|origin| !is_origin(origin)) {
             None => Ok(()),
             Some(bad) => Err(SettingsError(format!(

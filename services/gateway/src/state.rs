@@ -7,6 +7,7 @@ use store::{Store, trading::order_waiters::OrderWaiters};
 
 use crate::{
     auth::password::Passwords,
+    live::{clients::Clients, hub::Hub},
     market::{candle_pages::CandlePages, latest_prices::LatestPrices, progress_reads::ProgressReads},
     settings::{Confirmation, OrdersFromAlerts},
 };
@@ -45,6 +46,10 @@ pub(crate) struct SharedState {
     pub(crate) latest_prices: Arc<LatestPrices>,
     /// Pages of candles that have closed.
     pub(crate) candle_pages: Arc<CandlePages>,
+    /// Where clients of live streams get their events from.
+    pub(crate) hub: Arc<Hub>,
+    /// The places of clients of live streams.
+    pub(crate) clients: Arc<Clients>,
     /// The number of proxies in front of the gateway.
     pub(crate) trusted_proxies: usize,
 }

@@ -4,6 +4,7 @@ pub(crate) mod alert_owner;
 pub(crate) mod client_ip;
 pub(crate) mod password;
 pub(crate) mod password_reset;
+pub(crate) mod stream_access;
 pub(crate) mod token;
 pub(crate) mod verify;
 
@@ -45,6 +46,24 @@ pub(crate) struct Credential {
     scopes: Option<Vec<Scope>>,
 }
 
+/// What a user's token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenKind {
+    Session,
+    ApiKey,
+}
+
+impl TokenKind {
+    /// Returns what a token is by its prefix; none where it is no user's. It need not be valid.
+    pub(crate) fn of(token: &str) -> Option<Self> {
+        match token {
+            _ if token.starts_with(SESSION_PREFIX) => Some(Self::Session),
+            _ if token.starts_with(KEY_PREFIX) => Some(Self::ApiKey),
+            _ => None,
+        }
+    }
+}
+
 /// What an operation requires of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Required {
@@ -60,21 +79,37 @@ impl Credential {
     /// Finds the user whose token a request bears; `None` without a user's token, or when it is not valid any more.
     pub(crate) async fn find(headers: &HeaderMap, state: &AppState) -> Result<Option<Self>, Problem> {
         let Some(token) = bearer(headers) else { return Ok(None) };
-        if token.starts_with(SESSION_PREFIX) {
-            let user = users::find_by_session(&state.store, hash(token), platform::clock::now()).await?;
-            Ok(user.map(|user| Self { caller: user.into(), scopes: None }))
-        } else if token.starts_with(KEY_PREFIX) {
-            let found = users::find_by_api_key(&state.store, hash(token)).await?;
-            Ok(found.map(|(user, scopes)| Self { caller: user.into(), scopes: Some(scopes) }))
-        } else {
-            Ok(None)
+        let Some(kind) = TokenKind::of(token) else { return Ok(None) };
+        Self::find_by_hash(kind, hash(token), state).await
+    }
+
+    /// Finds the user of a token by its hash; `None` when the token is not valid any more.
+    pub(crate) async fn find_by_hash(
+        kind: TokenKind,
+        token: TokenHash,
+        state: &AppState,
+    ) -> Result<Option<Self>, Problem> {
+        match kind {
+            TokenKind::Session => {
+                let user = users::find_by_session(&state.store, token, platform::clock::now()).await?;
+                Ok(user.map(|user| Self { caller: user.into(), scopes: None }))
+            }
+            TokenKind::ApiKey => {
+                let found = users::find_by_api_key(&state.store, token).await?;
+                Ok(found.map(|(user, scopes)| Self { caller: user.into(), scopes: Some(scopes) }))
+            }
         }
     }
 
     /// Returns the caller, if the token has the required rights.
     pub(crate) fn authorize(self, required: Required) -> Result<Caller, Problem> {
+        self.require(required).map(|credential| credential.caller)
+    }
+
+    /// Returns the credential, if the token has the required rights.
+    pub(crate) fn require(self, required: Required) -> Result<Self, Problem> {
         let forbidden = |detail: String| Err(Problem::new(ProblemKind::Forbidden, detail));
-        match (required, self.scopes) {
+        match (required, &self.scopes) {
             (Required::Scope(scope), Some(scopes)) if !scopes.contains(&scope) => {
                 forbidden(format!("This API key lacks the scope {}; use one that has it, or sign in.", scope.as_str()))
             }
@@ -84,7 +119,7 @@ impl Credential {
             (Required::Operator, None) if self.caller.role != Role::Operator => {
                 forbidden("Only an operator may do this.".into())
             }
-            _ => Ok(self.caller),
+            _ => Ok(self),
         }
     }
 }

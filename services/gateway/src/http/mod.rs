@@ -1,5 +1,6 @@
 //! What every request and every answer goes through: limits, log lines and metrics, problems, the OpenAPI document.
 
+pub(crate) mod asyncapi;
 pub(crate) mod framing;
 pub(crate) mod middleware;
 pub(crate) mod openapi;

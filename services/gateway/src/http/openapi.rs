@@ -87,6 +87,7 @@ fn refer(part: &RefOr<Schema>, referred: &mut Vec<String>) {
     ),
     tags(
         (name = "prices", description = "Latest prices, price history, candles and feeds"),
+        (name = "streams", description = "Prices and events as they happen"),
         (name = "alerts", description = "Alerts on prices, and their firings"),
         (name = "orders", description = "Orders to buy and to sell"),
         (name = "money", description = "Balances, trades, the ledger, assets and deposits"),

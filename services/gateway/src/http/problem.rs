@@ -228,6 +228,14 @@ impl Problem {
         Self::new(ProblemKind::Conflict, detail)
     }
 
+    /// Makes the problem of a system that cannot be asked at the moment.
+    pub(crate) fn unavailable(detail: &str, cause: &platform::ServiceError) -> Self {
+        Self {
+            cause: Some(platform::runtime::error::error_chain(cause)),
+            ..Self::new(ProblemKind::Unavailable, detail)
+        }
+    }
+
     /// Makes the problem of an internal error.
     pub(crate) fn internal(cause: String) -> Self {
         let detail = "An internal error occurred. Try again; if it happens again, report the trace_id to the operator.";

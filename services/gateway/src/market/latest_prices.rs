@@ -162,6 +162,15 @@ impl LatestPrices {
         }
     }
 
+    /// Returns the change in percent since the price of a day before a tick, and the time of that price; none where it is not
+    /// in memory, and for a tick of another venue than the primary one.
+    pub(crate) fn day_change(&self, tick: &StoredTick<'_>) -> Option<(Decimal, Timestamp)> {
+        let prices = self.lock();
+        let answer = prices.answers.get(tick.symbol).filter(|answer| answer.latest.venue == *tick.venue)?;
+        let (reference, since) = answer.day_ago.reference(tick.at).ok().flatten()?;
+        Some((change_percent(tick.price, reference), since))
+    }
+
     /// Serves from memory from now on: all ticks that the history lacked have been applied.
     pub(crate) fn set_current(&self) {
         self.lock().is_current = true;

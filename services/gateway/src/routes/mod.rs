@@ -11,6 +11,7 @@ mod orders;
 mod page;
 mod prices;
 mod sessions;
+mod stream;
 mod trades;
 mod users;
 
@@ -38,6 +39,9 @@ fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
         routes!(prices::show),
         routes!(prices::history),
         routes!(prices::candles),
+        routes!(stream::stream),
+        routes!(stream::ws::open),
+        routes!(stream::create_ticket),
         routes!(feeds::list, feeds::follow),
         routes!(feeds::remove),
         routes!(alerts::create, alerts::list),
