@@ -7,6 +7,7 @@ use crate::{
         operations::{dlq, doctor, feeds, healthcheck, migrate, record, smoke, status, streams, ticks},
         person,
         trading::{accounts, ledger, orders},
+        watch,
     },
     exit::Exit,
     options::{GlobalOptions, OutputOptions},
@@ -62,6 +63,8 @@ enum Command {
     /// Show balances, make deposits, and manage assets and user roles
     #[command(subcommand)]
     Accounts(accounts::Command),
+    /// Show prices, and with an API key firings, as they happen
+    Watch(watch::Arguments),
     /// Export or erase the personal data of a mail address
     #[command(subcommand)]
     Person(person::Command),
@@ -93,6 +96,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Doctor(output) => doctor::run(&options, &output).await,
         Command::Orders(command) => orders::run(&options, command).await,
         Command::Accounts(command) => accounts::run(&options, command).await,
+        Command::Watch(arguments) => watch::run(&options, &arguments).await,
         Command::Person(command) => person::run(&options, command).await,
         Command::Ledger(command) => ledger::run(&options, command).await,
         Command::Healthcheck(arguments) => healthcheck::run(&options, &arguments).await,

@@ -4,3 +4,4 @@ mod connect;
 pub(crate) mod operations;
 pub(crate) mod person;
 pub(crate) mod trading;
+pub(crate) mod watch;
