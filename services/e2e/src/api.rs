@@ -149,7 +149,10 @@ impl Api {
     pub async fn try_send(request: RequestBuilder) -> Option<ApiResponse> {
         let response = request.send().await.ok()?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Some(ApiResponse { status, headers, text: response.text().await.ok()? })
+        // A stream of events has no end.
+        let is_stream = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let text = if is_stream { String::new() } else { response.text().await.ok()? };
+        Some(ApiResponse { status, headers, text })
     }
 
     /// Sends a request.

@@ -3,6 +3,7 @@
 mod broker_cluster;
 pub(crate) mod database;
 mod folder;
+mod gateways;
 pub(crate) mod servers;
 mod standby;
 pub mod status;

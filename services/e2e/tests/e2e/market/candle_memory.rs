@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{Api, ApiResponse, Database, Process, System, process::free_address, tape, wait_until};
+use e2e::{Api, ApiResponse, Database, System, process::free_address, tape, wait_until};
 use events::{CandleClosed, OutboundMessage};
 use futures::TryStreamExt;
 use nix::sys::signal::Signal;
@@ -34,7 +34,7 @@ async fn a_late_tick_is_in_the_candles_of_every_gateway_as_soon_as_it_is_committ
     let mut system = System::start().await;
     publish(&system, &[("00:00:30", "100"), ("00:01:30", "101"), ("00:02:30", "102")]).await;
     system.wait_until_processed().await;
-    let other = another_gateway(&system).await;
+    let other = system.gateway_at(free_address()).await;
     let gateways = [&system.api, &other.1];
     let database = Database::of(&system);
     for round in 0..10 {
@@ -57,20 +57,6 @@ async fn a_late_tick_is_in_the_candles_of_every_gateway_as_soon_as_it_is_committ
     each_candle_is_announced_when_it_closes_and_when_it_changes(&system).await;
     other.0.stop(Signal::SIGTERM).await;
     system.stop().await;
-}
-
-async fn another_gateway(system: &System) -> (Process, Api) {
-    let [address, admin] = [free_address(), free_address()].map(|address| address.to_string());
-    let (nats, database) = (system.named("NATS_URL").expect("a URL"), system.named("DATABASE_URL").expect("a URL"));
-    let mut command = system.tickbell();
-    command.args(["gateway", "--http", &address, "--nats-url", &nats, "--database-url", &database]);
-    command.env("TICKBELL_LINKS__SECRET", "0123456789abcdef").env("TICKBELL_ADMIN__LISTEN", admin);
-    let process = system.spawn("another-gateway", &mut command);
-    let api = Api::new(&format!("http://{address}"));
-    let answers =
-        async || Api::try_send(api.request(Method::GET, "/v1/prices")).await.filter(|answer| answer.status == 200);
-    wait_until("it answers", DEADLINE, answers).await;
-    (process, api)
 }
 
 async fn a_page_that_has_not_changed_is_not_sent_again(system: &System, gateways: [&Api; 2]) {

@@ -7,3 +7,4 @@ mod history;
 mod recordings;
 mod repeats;
 mod share_classes;
+mod streams;
