@@ -99,6 +99,7 @@ bench: tools ## measure the rule engine, the pipeline beside a bare client, orde
 	target/dist/latency
 	target/dist/settle
 	target/dist/overload
+	target/dist/fanout
 	target/dist/reads
 
 tools: ## install what a run needs and this machine lacks

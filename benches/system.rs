@@ -67,6 +67,11 @@ impl System {
         Ok(system)
     }
 
+    /// Returns the number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.up.id()
+    }
+
     /// Returns the folder, which is removed at the end.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

@@ -139,6 +139,21 @@ mod tests {
     }
 
     #[test]
+    fn a_signed_content_is_valid_for_its_purpose_and_its_installation() {
+        let (ours, theirs) = (links("0123456789abcdef"), links("fedcba9876543210"));
+        for content in [&b""[..], b"1", &[0xff; 73]] {
+            let token = ours.sign("ticket", content);
+            assert_eq!(ours.verify("ticket", &token).as_deref(), Some(content));
+            assert_eq!(ours.verify("other", &token), None);
+            assert_eq!(theirs.verify("ticket", &token), None);
+            for broken in ["", "AAAA", &token[1..], &format!("{token}AAAA"), "é"] {
+                assert_eq!(ours.verify("ticket", broken), None, "{broken}");
+            }
+        }
+        assert_eq!(ours.verify("ticket", "AAAAAAAAAAAAAAAAAAAAAA"), None, "a signature without its content");
+    }
+
+    #[test]
     fn a_secret_that_can_be_guessed_is_refused() {
         assert!(Links::new(&Settings::default()).is_err());
     }

@@ -17,7 +17,7 @@ use crate::{
     http::problem::{Problem, ProblemKind},
     live::{
         channel::{Audience, Channel},
-        hub::Viewer,
+        interest::Viewer,
     },
     state::AppState,
 };

@@ -40,8 +40,8 @@ pub(crate) fn document() -> Value {
         "info": {
             "title": "Tickbell streams",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "What happens, as it happens. GET /v1/stream sends server-sent events: `event` is the name of the \
-                message, `data` its payload, `id` a cursor. A client that connects again with the last id in Last-Event-ID gets all \
+            "description": "What happens, as it happens. GET /v1/stream sends server-sent events: `event` is the \
+                channel, for candles like `candles:1m`, `data` its payload, `id` a cursor. A client that connects again with the last id in Last-Event-ID gets all \
                 that it has missed. GET /v1/ws is a WebSocket with the same channels. Decimals are strings and times RFC 3339 UTC. \
                 Clients ignore fields that they do not know.",
             "license": {"name": "Apache-2.0"},

@@ -31,7 +31,7 @@ use crate::{
         request_identity::REQUEST_ID,
         request_log,
     },
-    request::headers::{IDEMPOTENCY_KEY, PREFER, PREFERENCE_APPLIED, ReceivedAt},
+    request::headers::{IDEMPOTENCY_KEY, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, PREFER, PREFERENCE_APPLIED, ReceivedAt},
     settings::Settings,
 };
 
@@ -149,11 +149,19 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID, PREFER, IDEMPOTENCY_KEY])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            REQUEST_ID,
+            PREFER,
+            IDEMPOTENCY_KEY,
+            LAST_EVENT_ID,
+        ])
         .expose_headers([
             header::LOCATION,
             header::RETRY_AFTER,
             header::WWW_AUTHENTICATE,
+            MERCURE_LAST_EVENT_ID,
             PREFERENCE_APPLIED,
             REQUEST_ID,
         ])

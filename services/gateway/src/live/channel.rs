@@ -77,8 +77,8 @@ pub(crate) enum Audience {
 }
 
 impl Channel {
-    /// Returns the word before a colon: the value of `event:` and of `channel`.
-    pub(crate) fn word(self) -> &'static str {
+    /// Returns the word before a colon.
+    fn word(self) -> &'static str {
         match self {
             Self::Prices => "prices",
             Self::Candles(_) => "candles",

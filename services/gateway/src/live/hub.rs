@@ -8,117 +8,22 @@ use std::{
     },
 };
 
-use events::Symbol;
 use market_data::{MaxAhead, StoredPage, TickFilter};
 use platform::{Broker, Message, broker::stream_position::StreamBounds};
 use store::Store;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::{
     live::{
-        channel::{Audience, Channel, Source},
+        channel::{Channel, Source},
         cursor::{Cursor, Position, SourcePosition},
-        event::{self, LiveEvent, Owner},
+        event::{self, LiveEvent},
+        interest::{Interest, Key},
         owners::Owners,
-        queue::{Conflation, Cut, Queue},
+        queue::{Cut, Queue},
     },
     market::latest_prices::LatestPrices,
 };
-
-/// What a client wants to see, and what it may see.
-#[derive(Debug, Clone)]
-pub(crate) struct Interest {
-    /// The channels, each once. Those with an owner need a [`Viewer`] that is not [`Viewer::Anybody`].
-    pub(crate) channels: Vec<Channel>,
-    /// The symbols; none means all.
-    pub(crate) symbols: Option<Vec<Symbol>>,
-    pub(crate) viewer: Viewer,
-    pub(crate) conflation: Conflation,
-}
-
-/// On whose behalf a client sees events that are not for everybody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Viewer {
-    Anybody,
-    User(Uuid),
-    /// Whoever has the manage token of a rule sees its firings.
-    Rule(Uuid),
-}
-
-impl Interest {
-    /// Returns whether an event is among what the client wants and may see.
-    pub(crate) fn includes(&self, event: &LiveEvent) -> bool {
-        self.channels.contains(&event.channel) && self.includes_symbol(event.symbol.as_ref()) && self.may_see(event)
-    }
-
-    /// Returns the streams that the channels come from, each once.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = Source> {
-        let reads = move |source: &Source| self.channels.iter().any(|channel| channel.source() == *source);
-        Source::ALL.into_iter().filter(reads)
-    }
-
-    /// An event without a symbol is for all symbols.
-    fn includes_symbol(&self, symbol: Option<&Symbol>) -> bool {
-        match (&self.symbols, symbol) {
-            (Some(symbols), Some(symbol)) => symbols.contains(symbol),
-            _ => true,
-        }
-    }
-
-    fn may_see(&self, event: &LiveEvent) -> bool {
-        match (event.channel.audience(), event.owner, self.viewer) {
-            (Audience::Anybody, None, _) => true,
-            (Audience::Owner, Some(Owner { user: Some(owner), .. }), Viewer::User(user)) => owner == user,
-            (Audience::Owner, Some(Owner { about: Some(about), .. }), Viewer::Rule(rule)) => {
-                event.channel == Channel::Firings && about == rule
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns the keys under which the hub finds the client. No event has two keys of one client.
-    fn keys(&self) -> Vec<Key> {
-        let mut keys = Vec::new();
-        for channel in &self.channels {
-            match (channel.audience(), self.viewer, &self.symbols) {
-                (Audience::Anybody, _, None) => keys.push(Key::All(*channel)),
-                (Audience::Anybody, _, Some(symbols)) => {
-                    keys.extend(symbols.iter().map(|symbol| Key::Symbol(*channel, symbol.clone())));
-                }
-                (Audience::Owner, Viewer::User(user), _) => keys.push(Key::User(*channel, user)),
-                (Audience::Owner, Viewer::Rule(rule), _) => keys.push(Key::Rule(*channel, rule)),
-                (Audience::Owner, Viewer::Anybody, _) => {}
-            }
-        }
-        keys
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Key {
-    All(Channel),
-    Symbol(Channel, Symbol),
-    User(Channel, Uuid),
-    Rule(Channel, Uuid),
-}
-
-impl Key {
-    fn of(event: &LiveEvent) -> impl Iterator<Item = Self> {
-        let channel = event.channel;
-        let (keys, owner_keys) = match event.owner {
-            None => {
-                let symbol = event.symbol.clone().map(|symbol| Self::Symbol(channel, symbol));
-                ([Some(Self::All(channel)), symbol], [None, None])
-            }
-            Some(Owner { user, about }) => {
-                let user = user.map(|user| Self::User(channel, user));
-                ([None, None], [user, about.map(|rule| Self::Rule(channel, rule))])
-            }
-        };
-        keys.into_iter().chain(owner_keys).flatten()
-    }
-}
 
 /// The hub of a gateway.
 pub(crate) struct Hub {
@@ -139,6 +44,8 @@ struct State {
     positions: Cursor,
     clients: HashMap<Key, HashMap<u64, Arc<Client>>>,
     filter: TickFilter,
+    /// The last page that the filter has seen: what is read again behind a lost connection is not repeated.
+    filtered: u64,
     /// The ticks that the filter has not admitted: a replay leaves them out too.
     refused: Refused,
 }
@@ -243,7 +150,7 @@ impl Hub {
         let begins = SourcePosition { created, position: Position::end_of(last_sequence) };
         state.positions.set(source, begins);
         if source == Source::Ticks {
-            (state.filter, state.refused) = (TickFilter::default(), Refused::default());
+            (state.filter, state.filtered, state.refused) = (TickFilter::default(), 0, Refused::default());
         }
         if known.is_some() {
             for client in state.clients.values().flat_map(HashMap::values) {
@@ -258,7 +165,11 @@ impl Hub {
     /// Takes a page of ticks. Pages before the place where the hub begins only let it know which ticks are repeated.
     pub(crate) fn publish_page(&self, page: &StoredPage, sequence: u64, stored_at: events::Timestamp) {
         let mut state = self.lock();
-        let State { positions, filter, refused, clients } = &mut *state;
+        let State { positions, filter, filtered, refused, clients } = &mut *state;
+        if sequence <= *filtered {
+            return;
+        }
+        *filtered = sequence;
         refused.since.get_or_insert(sequence.saturating_sub(1));
         let is_new = positions.get(Source::Ticks).is_some_and(|known| sequence > known.position.sequence);
         let mut admits = |tick: &market_data::StoredTick<'_>| {
@@ -301,12 +212,6 @@ impl Hub {
         let state = self.lock();
         let knows = state.refused.since.is_some_and(|since| sequence > since);
         knows.then(|| state.refused.ticks.contains(&(sequence, index)))
-    }
-
-    /// Returns the number of clients whose queues the hub fills.
-    #[cfg(test)]
-    pub(crate) fn clients(&self) -> usize {
-        self.lock().clients.values().map(HashMap::len).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -10,6 +10,7 @@ pub(crate) mod clients;
 pub(crate) mod cursor;
 pub(crate) mod event;
 pub(crate) mod hub;
+pub(crate) mod interest;
 pub(crate) mod owners;
 pub(crate) mod queue;
 mod readers;

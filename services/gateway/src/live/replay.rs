@@ -14,7 +14,8 @@ use crate::live::{
     channel::Source,
     cursor::Position,
     event::{self, LiveEvent},
-    hub::{Hub, Interest},
+    hub::Hub,
+    interest::Interest,
 };
 
 /// The number of messages whose events are handed over at once.

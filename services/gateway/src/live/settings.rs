@@ -28,7 +28,7 @@ impl Default for Settings {
         Self {
             max_clients: 10_000,
             max_clients_each: 200,
-            queue_bytes: 256 * 1024,
+            queue_bytes: 1024 * 1024,
             write_timeout_seconds: 10,
             replays_at_once: 32,
         }

@@ -10,8 +10,9 @@ use crate::live::{
     channel::Source,
     cursor::{Cursor, Position, SourcePosition},
     event::LiveEvent,
-    hub::{Hub, Interest, NotFollowed, Registration},
-    queue::{Cut, Queued},
+    hub::{Hub, NotFollowed, Registration},
+    interest::Interest,
+    queue::{Cut, Queue, Queued},
     replay::Replay,
 };
 
@@ -75,6 +76,8 @@ pub(crate) struct Subscription {
     cursor: Cursor,
     recovery: Recovery,
     phase: Phase,
+    /// Conflates the prices of a replay: of each market one is returned, at its end.
+    replayed: Queue,
     /// Events that were taken and not returned.
     ready: VecDeque<(Arc<LiveEvent>, u64)>,
     next_flush: Instant,
@@ -107,7 +110,8 @@ impl Subscription {
             }
         };
         let (hub, ready) = (Arc::clone(hub), VecDeque::new());
-        Ok(Self { hub, interest, cursor, recovery, phase, ready, next_flush: now })
+        let replayed = Queue::new(interest.conflation, usize::MAX);
+        Ok(Self { hub, interest, cursor, recovery, phase, replayed, ready, next_flush: now })
     }
 
     /// Returns what became of the request to resume.
@@ -196,10 +200,19 @@ impl Subscription {
             match replay.next().await {
                 Some(Ok(events)) => {
                     counter!("tickbell_stream_replayed_events_total").increment(events.len() as u64);
-                    self.ready.extend(events.into_iter().map(|event| (Arc::new(event), 0)));
+                    events.into_iter().for_each(|event| self.replayed.push(&Arc::new(event)));
+                    while let Some(Queued { event, conflated }) = self.replayed.pop() {
+                        self.ready.push_back((event, conflated));
+                    }
                 }
                 Some(Err(error)) => return Err(Delivery::Failed(error)),
                 None => {
+                    let latest = self.replayed.take_latest();
+                    if !latest.is_empty() {
+                        // Only when these are returned has the client all of the part.
+                        self.ready.extend(latest.into_iter().map(|Queued { event, conflated }| (event, conflated)));
+                        return Ok(());
+                    }
                     self.cursor.advance(*source, Position::end_of(*until));
                     *current = None;
                 }

@@ -1,4 +1,4 @@
-//! The headers `Prefer` and `Idempotency-Key` of requests that change something.
+//! The headers `Prefer` and `Idempotency-Key` of requests that change something, and those of streams that resume.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -19,6 +19,12 @@ pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// The header with the name of a request: <https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/>
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The header with the id of the last event that a client has received (HTML, section 9.2).
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// The header of an answer with the id before its first event; another one than was asked for says that events are lost
+/// (<https://mercure.rocks/spec#reconciliation>).
+pub(crate) const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
 
 /// The longest wait, in seconds.
 const MAX_WAIT_SECONDS: u64 = 30;

@@ -26,7 +26,7 @@ use crate::{
     http::problem::{Problem, ProblemKind, ProblemResponses},
     live::{
         clients::{Holder, Refused, Transport},
-        hub::{Interest, Viewer},
+        interest::{Interest, Viewer},
         subscription::{OpenError, Subscription},
     },
     request::query::{FromQuery, Query, QueryParams},

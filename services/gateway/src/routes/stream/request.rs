@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 use events::Symbol;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -14,11 +14,11 @@ use crate::{
         queue::Conflation,
         subscription::Resume,
     },
-    request::query::{FromQuery, Query},
+    request::{
+        headers::LAST_EVENT_ID,
+        query::{FromQuery, Query},
+    },
 };
-
-/// The header with the id of the last event that a client has received (HTML, section server-sent events).
-pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The most channels and the most symbols of one stream.
 const MOST_CHANNELS: usize = 16;

@@ -19,6 +19,7 @@ use crate::{
         queue::Cut,
         subscription::{Delivery, Recovery, Subscription},
     },
+    request::headers::MERCURE_LAST_EVENT_ID,
     state::AppState,
 };
 
@@ -26,9 +27,6 @@ use crate::{
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// The bytes after which what is there is handed over.
 const CHUNK: usize = 16 * 1024;
-/// The id before the first event of an answer; another one than was asked for says that events are lost
-/// (<https://mercure.rocks/spec#reconciliation>).
-const MERCURE_LAST_EVENT_ID: HeaderName = HeaderName::from_static("mercure-last-event-id");
 /// Asks nginx not to collect the answer before it passes it on.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -119,7 +117,7 @@ impl Client {
                             Err(problem) => return self.end(End::of(&problem)),
                         }
                     }
-                    _ = write!(self.text, "event: {}\nid: ", event.channel.word());
+                    _ = write!(self.text, "event: {}\nid: ", event.channel);
                     self.subscription.cursor().write_to(&mut self.text);
                     self.text.push_str("\ndata: ");
                     push_json(&mut self.text, &event.json, conflated);

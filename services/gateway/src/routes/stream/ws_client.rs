@@ -23,7 +23,7 @@ use crate::{
     live::{
         channel::{Audience, Source},
         clients::{End, Slot},
-        hub::Interest,
+        interest::Interest,
         queue::{Conflation, Cut},
         subscription::{Delivery, Recovery, Subscription},
     },
@@ -164,7 +164,11 @@ impl WsClient {
     async fn answer(&mut self, message: Message) -> Result<(), Stop> {
         let text = match message {
             Message::Text(text) => text,
-            Message::Close(_) => return Err(Stop::Closed),
+            Message::Close(_) => {
+                // Sends the answer to it.
+                _ = timeout(HEARTBEAT, self.socket.flush()).await;
+                return Err(Stop::Closed);
+            }
             Message::Binary(_) => return Err(Stop::Protocol("send text")),
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
         };

@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod gdpr;
+mod owners;
 mod passwords;
 mod sessions;
 mod sign_ups;

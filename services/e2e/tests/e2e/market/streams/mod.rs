@@ -3,7 +3,7 @@
 mod client;
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -33,9 +33,9 @@ async fn a_client_that_is_cut_anywhere_again_and_again_gets_every_price_once() {
     let address = free_address();
     let (mut second, _) = system.gateway_at(address).await;
     let gateways = [system.api.base().to_owned(), format!("http://{address}")];
-    let (disconnects, is_published) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let disconnects = AtomicUsize::new(0);
     let client = |transport, number: u64| {
-        let (gateways, disconnects, is_published) = (&gateways, &disconnects, &is_published);
+        let (gateways, disconnects) = (&gateways, &disconnects);
         async move {
             let (mut positions, mut from) = (Vec::new(), "earliest".to_owned());
             let deadline = Instant::now() + DEADLINE;
@@ -48,7 +48,7 @@ async fn a_client_that_is_cut_anywhere_again_and_again_gets_every_price_once() {
                 let mut left = TICKS - positions.len();
                 let enough = |received: &Received| {
                     left -= usize::from(received.channel == "prices");
-                    left == 0 && is_published.load(Ordering::Relaxed)
+                    left == 0
                 };
                 let events =
                     timeout(DEADLINE, read(transport, gateway, (&query, None), Some(&from), bytes, enough)).await;
@@ -78,7 +78,6 @@ async fn a_client_that_is_cut_anywhere_again_and_again_gets_every_price_once() {
         publish_ticks(&system, TICKS / 3..TICKS / 2).await;
         (second, _) = system.gateway_at(address).await;
         publish_ticks(&system, TICKS / 2..TICKS).await;
-        is_published.store(true, Ordering::Relaxed);
         second
     };
     let (received, second) = tokio::join!(clients, publishing);
@@ -159,9 +158,9 @@ async fn a_user_gets_what_is_theirs_and_nothing_of_anybody_else() {
     let alerts_key = api.create_api_key(ada, &["alerts"]).await;
     let ticket = api.call(ada, Method::POST, "/v1/stream-tickets").await.expect_status(201);
     let ticket = text(&ticket.json(), "ticket");
-    let forged = format!("{}A", &ticket[..ticket.len() - 1]);
+    let forged = format!("{}{}", if ticket.starts_with('B') { "C" } else { "B" }, &ticket[1..]);
     let refused = api.get(&format!("/v1/stream?channels=firings&ticket={forged}")).await;
-    assert_eq!((refused.status, ticket == forged), (401, false), "{}", refused.text);
+    assert_eq!(refused.status, 401, "{}", refused.text);
 
     let act = async {
         system.publish(&[tape::message(&tape::tick("test", "BTC-USD", "00:00:02", "300"))]).await;
@@ -169,7 +168,7 @@ async fn a_user_gets_what_is_theirs_and_nothing_of_anybody_else() {
             let order = json!({ "symbol": "BTC-USD", "side": side, "type": "market", "size": "1" });
             let order =
                 api.request(Method::POST, "/v1/orders").bearer_auth(token).header("prefer", "wait=9").json(&order);
-            Api::send(order).await.expect_status(201);
+            Api::send(order).await.expect_status(200);
         }
     };
     // Each waits for its last event; those of Bob come behind those of Ada.
