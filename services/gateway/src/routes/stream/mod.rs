@@ -12,8 +12,9 @@ use axum::{
     response::Response,
 };
 use events::{Period, Timestamp};
-use platform::http::server::ConnectionAbort;
+use platform::{ServiceError, http::server::ConnectionAbort, runtime::error::error_chain};
 use serde::Serialize;
+use tracing::warn;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -25,7 +26,7 @@ use crate::{
     },
     http::problem::{Problem, ProblemKind, ProblemResponses},
     live::{
-        clients::{Holder, Refused, Transport},
+        clients::{End, Holder, Refused, Transport},
         interest::{Interest, Viewer},
         subscription::{OpenError, Subscription},
     },
@@ -149,6 +150,12 @@ fn refused(refused: Refused) -> Problem {
             Problem::new(ProblemKind::Unavailable, "The server is being stopped. Connect again in a moment.")
         }
     }
+}
+
+/// Logs why a client cannot be given what it has missed, and returns how its stream ends.
+fn failed(error: &ServiceError) -> End {
+    warn!(error = error_chain(error), "a stream cannot be read for a client");
+    End::Unavailable
 }
 
 fn not_opened(error: OpenError) -> Problem {

@@ -20,6 +20,7 @@ use crate::{
         subscription::{Delivery, Recovery, Subscription},
     },
     request::headers::MERCURE_LAST_EVENT_ID,
+    routes::stream::failed,
     state::AppState,
 };
 
@@ -125,7 +126,7 @@ impl Client {
                 }
                 Delivery::Cut(Cut::Slow) => return self.end(End::Slow),
                 Delivery::Cut(Cut::StreamReplaced) => return self.end(End::StreamReplaced),
-                Delivery::Failed(_) => return self.end(End::Unavailable),
+                Delivery::Failed(error) => return self.end(failed(&error)),
             }
             let has_room = self.text.len() < CHUNK;
             next = if has_room { self.subscription.try_next().map(Next::Delivery) } else { None };

@@ -28,7 +28,7 @@ use crate::{
         subscription::{Delivery, Recovery, Subscription},
     },
     routes::stream::{
-        not_opened,
+        failed, not_opened,
         request::{channels, resume, symbols},
         sse::push_json,
     },
@@ -246,7 +246,7 @@ impl WsClient {
                 Delivery::Event(event, conflated) => (event, conflated),
                 Delivery::Cut(Cut::Slow) => return Err(Stop::End(End::Slow)),
                 Delivery::Cut(Cut::StreamReplaced) => return Err(Stop::End(End::StreamReplaced)),
-                Delivery::Failed(_) => return Err(Stop::End(End::Unavailable)),
+                Delivery::Failed(error) => return Err(Stop::End(failed(&error))),
             };
             if !is_authorized && event.channel.audience() == Audience::Owner {
                 // The token may have been revoked since.

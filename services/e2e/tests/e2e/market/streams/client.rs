@@ -128,6 +128,10 @@ async fn read_websocket(
         let message: Value = serde_json::from_str(&text).expect("JSON");
         let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
         let kind = text("type");
+        // A gateway that has just begun cannot be read yet.
+        if kind == "error" {
+            break;
+        }
         let event = match kind.as_str() {
             "event" => Received { channel: text("channel"), id: text("id"), data: message["data"].clone() },
             _ => Received { channel: kind, id: text("from"), data: message.clone() },
