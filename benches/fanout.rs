@@ -188,7 +188,7 @@ impl Frozen {
     }
 }
 
-/// What clients have received.
+/// The latencies of what clients have received.
 struct Measured {
     p50: i64,
     p99: i64,

@@ -49,7 +49,7 @@ pub struct Settings {
     pub lame_duck_seconds: u64,
     /// The time in seconds, 0 to 300, that requests in flight get after that.
     pub drain_seconds: u64,
-    /// Live streams.
+    /// The settings of live streams.
     pub stream: StreamSettings,
 }
 

@@ -87,7 +87,7 @@ impl StreamToken {
         let private: Vec<Channel> =
             channels.into_iter().filter(|channel| channel.audience() == Audience::Owner).collect();
         match self {
-            Self::None if private.is_empty() => Ok(Viewer::Anybody),
+            Self::None if private.is_empty() => Ok(Viewer::Anonymous),
             Self::None => Err(invalid_token()),
             Self::User(kind, hash) => {
                 let mut credential = Credential::find_by_hash(kind, hash, state).await?.ok_or_else(invalid_token)?;

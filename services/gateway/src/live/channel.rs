@@ -72,7 +72,7 @@ pub(crate) enum Channel {
 /// Whom the events of a channel are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Audience {
-    Anybody,
+    Public,
     Owner,
 }
 
@@ -105,7 +105,7 @@ impl Channel {
     /// Returns whom the events of the channel are for.
     pub(crate) fn audience(self) -> Audience {
         match self {
-            Self::Prices | Self::Candles(_) | Self::Gaps => Audience::Anybody,
+            Self::Prices | Self::Candles(_) | Self::Gaps => Audience::Public,
             Self::Firings | Self::Orders | Self::Trades | Self::Deliveries => Audience::Owner,
         }
     }

@@ -19,7 +19,7 @@ use crate::{
 
 /// Whose streams are counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Holder {
+pub(crate) enum QuotaKey {
     User(Uuid),
     Network(Network),
 }
@@ -47,7 +47,7 @@ pub(crate) enum Refused {
     /// The gateway has as many as it may have.
     Full,
     /// The user or the network has.
-    HolderFull,
+    QuotaExceeded,
     /// The gateway was asked to stop.
     Stopping,
 }
@@ -98,7 +98,7 @@ pub(crate) struct Clients {
 struct State {
     next: u64,
     slots: HashMap<u64, Arc<Mutex<Activity>>>,
-    holders: HashMap<Holder, usize>,
+    quotas: HashMap<QuotaKey, usize>,
 }
 
 struct Activity {
@@ -111,7 +111,7 @@ struct Activity {
 pub(crate) struct Slot {
     clients: Arc<Clients>,
     id: u64,
-    holder: Holder,
+    quota_key: QuotaKey,
     transport: Transport,
     activity: Arc<Mutex<Activity>>,
 }
@@ -136,7 +136,7 @@ impl Clients {
     /// Gives a client its place. `abort` closes its connection; a client that is cut by other means has none.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        holder: Holder,
+        quota_key: QuotaKey,
         transport: Transport,
         abort: Option<ConnectionAbort>,
     ) -> Result<Slot, Refused> {
@@ -148,16 +148,16 @@ impl Clients {
         if state.slots.len() >= self.settings.max_clients {
             return Err(Refused::Full);
         }
-        let held = state.holders.entry(holder.clone()).or_default();
+        let held = state.quotas.entry(quota_key.clone()).or_default();
         if *held >= self.settings.max_clients_each {
-            return Err(Refused::HolderFull);
+            return Err(Refused::QuotaExceeded);
         }
         *held += 1;
         let id = state.next;
         state.next += 1;
         state.slots.insert(id, Arc::clone(&activity));
         gauge!("tickbell_stream_clients", "transport" => transport.as_str()).increment(1);
-        Ok(Slot { clients: Arc::clone(self), id, holder, transport, activity })
+        Ok(Slot { clients: Arc::clone(self), id, quota_key, transport, activity })
     }
 
     /// Lets all clients end, and admits none any more.
@@ -231,10 +231,10 @@ impl Drop for Slot {
         gauge!("tickbell_stream_clients", "transport" => self.transport.as_str()).decrement(1);
         let mut state = self.clients.lock();
         state.slots.remove(&self.id);
-        if let Some(held) = state.holders.get_mut(&self.holder) {
+        if let Some(held) = state.quotas.get_mut(&self.quota_key) {
             *held -= 1;
             if *held == 0 {
-                state.holders.remove(&self.holder);
+                state.quotas.remove(&self.quota_key);
             }
         }
     }
@@ -257,18 +257,18 @@ mod tests {
         Arc::new(Clients::new(settings, Duration::ZERO))
     }
 
-    fn network(last: u8) -> Holder {
-        Holder::Network(Network::of(IpAddr::V4(Ipv4Addr::new(192, 0, last, 1))))
+    fn network(last: u8) -> QuotaKey {
+        QuotaKey::Network(Network::of(IpAddr::V4(Ipv4Addr::new(192, 0, last, 1))))
     }
 
     #[test]
     fn places_are_bounded_for_each_and_for_all_and_come_back() {
         let clients = clients(3, 2);
-        let admit = |holder| clients.admit(holder, Transport::Sse, None);
+        let admit = |quota_key| clients.admit(quota_key, Transport::Sse, None);
         let first = admit(network(1)).ok();
         let _second = admit(network(1)).ok();
-        assert_eq!(admit(network(1)).err(), Some(Refused::HolderFull));
-        let _third = admit(Holder::User(Uuid::from_u128(1))).ok();
+        assert_eq!(admit(network(1)).err(), Some(Refused::QuotaExceeded));
+        let _third = admit(QuotaKey::User(Uuid::from_u128(1))).ok();
         assert_eq!(admit(network(2)).err(), Some(Refused::Full));
         drop(first);
         assert!(admit(network(1)).is_ok());

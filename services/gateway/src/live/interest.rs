@@ -12,7 +12,7 @@ use crate::live::{
 /// What a client wants to see, and what it may see.
 #[derive(Debug, Clone)]
 pub(crate) struct Interest {
-    /// The channels, each once. Those with an owner need a [`Viewer`] that is not [`Viewer::Anybody`].
+    /// The channels, each once. Those with an owner need a [`Viewer`] that is not [`Viewer::Anonymous`].
     pub(crate) channels: Vec<Channel>,
     /// The symbols; none means all.
     pub(crate) symbols: Option<Vec<Symbol>>,
@@ -23,7 +23,7 @@ pub(crate) struct Interest {
 /// On whose behalf a client sees events that are not for everybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Viewer {
-    Anybody,
+    Anonymous,
     User(Uuid),
     /// Whoever has the manage token of a rule sees its firings.
     Rule(Uuid),
@@ -51,7 +51,7 @@ impl Interest {
 
     fn may_see(&self, event: &LiveEvent) -> bool {
         match (event.channel.audience(), event.owner, self.viewer) {
-            (Audience::Anybody, None, _) => true,
+            (Audience::Public, None, _) => true,
             (Audience::Owner, Some(Owner { user: Some(owner), .. }), Viewer::User(user)) => owner == user,
             (Audience::Owner, Some(Owner { about: Some(about), .. }), Viewer::Rule(rule)) => {
                 event.channel == Channel::Firings && about == rule
@@ -65,13 +65,13 @@ impl Interest {
         let mut keys = Vec::new();
         for channel in &self.channels {
             match (channel.audience(), self.viewer, &self.symbols) {
-                (Audience::Anybody, _, None) => keys.push(Key::All(*channel)),
-                (Audience::Anybody, _, Some(symbols)) => {
+                (Audience::Public, _, None) => keys.push(Key::All(*channel)),
+                (Audience::Public, _, Some(symbols)) => {
                     keys.extend(symbols.iter().map(|symbol| Key::Symbol(*channel, symbol.clone())));
                 }
                 (Audience::Owner, Viewer::User(user), _) => keys.push(Key::User(*channel, user)),
                 (Audience::Owner, Viewer::Rule(rule), _) => keys.push(Key::Rule(*channel, rule)),
-                (Audience::Owner, Viewer::Anybody, _) => {}
+                (Audience::Owner, Viewer::Anonymous, _) => {}
             }
         }
         keys
@@ -152,9 +152,10 @@ mod tests {
     fn what_belongs_to_somebody_is_seen_by_nobody_else() {
         let (ada, bob, rule, other) = (id(1), id(2), id(3), id(4));
         let owner = |user, about| Some(Owner { user, about });
-        let viewers = [Viewer::Anybody, Viewer::User(ada), Viewer::User(bob), Viewer::Rule(rule), Viewer::Rule(other)];
+        let viewers =
+            [Viewer::Anonymous, Viewer::User(ada), Viewer::User(bob), Viewer::Rule(rule), Viewer::Rule(other)];
         for channel in CHANNELS {
-            let is_public = channel.audience() == Audience::Anybody;
+            let is_public = channel.audience() == Audience::Public;
             let is_firing = channel == Channel::Firings;
             for (owner, expected) in [
                 (None, [is_public; 5]),
@@ -186,7 +187,7 @@ mod tests {
 
     #[test]
     fn each_stream_is_read_once() {
-        let sources: Vec<Source> = interest(Viewer::Anybody, None).sources().collect();
+        let sources: Vec<Source> = interest(Viewer::Anonymous, None).sources().collect();
         assert_eq!(sources, [Source::Ticks, Source::Feeds, Source::Alerts, Source::Trades, Source::Deliveries]);
     }
 }

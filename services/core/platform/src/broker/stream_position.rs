@@ -52,7 +52,7 @@ pub struct StreamState {
     pub message: Option<(u64, Timestamp)>,
 }
 
-/// What a stream holds.
+/// The creation of a stream and the sequences of its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamBounds {
     /// When the stream was created, by the broker's clock.

@@ -26,7 +26,7 @@ use crate::{
     },
     http::problem::{Problem, ProblemKind, ProblemResponses},
     live::{
-        clients::{End, Holder, Refused, Transport},
+        clients::{End, QuotaKey, Refused, Transport},
         interest::{Interest, Viewer},
         subscription::{OpenError, Subscription},
     },
@@ -61,8 +61,8 @@ pub(crate) async fn stream(
     let StreamQuery { channels, symbols, conflate: conflation, last_event_id, alert, ticket } = query;
     let token = token(&state, &headers, ticket.as_deref(), alert)?;
     let viewer = token.authorize(channels.iter().copied(), &state).await?;
-    let holder = holder(viewer, network);
-    let slot = state.clients.admit(holder, Transport::Sse, abort.map(|Extension(abort)| abort)).map_err(refused)?;
+    let quota_key = quota_key(viewer, network);
+    let slot = state.clients.admit(quota_key, Transport::Sse, abort.map(|Extension(abort)| abort)).map_err(refused)?;
     let asked = request::asked(&headers, last_event_id);
     let resume = request::resume(asked.as_deref());
     let interest = Interest { channels, symbols, viewer, conflation };
@@ -129,10 +129,10 @@ fn token(
 }
 
 /// Returns whose stream it is.
-fn holder(viewer: Viewer, network: store::identity::login_throttle::Network) -> Holder {
+fn quota_key(viewer: Viewer, network: store::identity::login_throttle::Network) -> QuotaKey {
     match viewer {
-        Viewer::User(user) => Holder::User(user),
-        Viewer::Anybody | Viewer::Rule(_) => Holder::Network(network),
+        Viewer::User(user) => QuotaKey::User(user),
+        Viewer::Anonymous | Viewer::Rule(_) => QuotaKey::Network(network),
     }
 }
 
@@ -142,7 +142,7 @@ fn refused(refused: Refused) -> Problem {
             ProblemKind::Overloaded,
             "The server has as many open streams as it may have. Try again later.",
         ),
-        Refused::HolderFull => Problem::new(
+        Refused::QuotaExceeded => Problem::new(
             ProblemKind::TooManyRequests { retry_after_seconds: 10 },
             "You have as many open streams as you may have. Close one; a stream can show many symbols and channels.",
         ),

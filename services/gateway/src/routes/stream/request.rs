@@ -24,7 +24,7 @@ use crate::{
 const MOST_CHANNELS: usize = 16;
 const MOST_SYMBOLS: usize = 500;
 
-/// What a stream shows.
+/// The channels and the symbols that a stream shows.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StreamQuery {

@@ -24,7 +24,7 @@ use crate::{
     http::problem::{Problem, ProblemKind, ProblemResponses},
     live::clients::Transport,
     request::query::{FromQuery, Query, QueryParams},
-    routes::stream::{holder, refused, token, ws_client::WsClient},
+    routes::stream::{quota_key, refused, token, ws_client::WsClient},
     state::AppState,
 };
 
@@ -79,7 +79,7 @@ pub(crate) async fn open(
                       Upgrade: websocket, Sec-WebSocket-Version: 13 and Sec-WebSocket-Key.";
         return Err(Problem::new(ProblemKind::Other(StatusCode::UPGRADE_REQUIRED), detail));
     };
-    let slot = state.clients.admit(holder(viewer, network), Transport::WebSocket, None).map_err(refused)?;
+    let slot = state.clients.admit(quota_key(viewer, network), Transport::WebSocket, None).map_err(refused)?;
     tokio::spawn(async move {
         match upgrade.await {
             Ok(connection) => {

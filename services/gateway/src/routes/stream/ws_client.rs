@@ -79,7 +79,7 @@ pub(super) struct WsClient {
     pinged: bool,
 }
 
-/// Why a connection ends.
+/// The reason why a connection ends.
 enum Stop {
     /// The client has closed it, or it has failed.
     Closed,

@@ -137,10 +137,10 @@ async fn stored(system: &System) -> Vec<Position> {
 const PRIVATE: &str = "firings,orders,trades,deliveries";
 const ADA: &str = "ada@example.com";
 const BOB: &str = "bob@example.com";
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[tokio::test]
-async fn a_user_gets_what_is_theirs_and_nothing_of_anybody_else() {
+async fn a_user_gets_what_is_theirs_and_nothing_of_others() {
     let mut system = System::with(&[("TICKBELL_GATEWAY__STREAM__MAX_CLIENTS_EACH", "50")]).await;
     let api = &system.api;
     let mut tokens = Vec::new();
@@ -179,7 +179,7 @@ async fn a_user_gets_what_is_theirs_and_nothing_of_anybody_else() {
             let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let is_last = |received: &Received| received.channel == last;
             let events = read(transport, &base, (&query, token.as_deref()), Some("earliest"), 1_000_000, is_last);
-            timeout(PATIENCE, events).await.expect("the last event comes")
+            timeout(TIMEOUT, events).await.expect("the last event comes")
         }
     };
     let all = || vec![("channels", PRIVATE.to_owned())];
@@ -253,11 +253,11 @@ async fn a_session_that_ends_ends_its_streams(system: &System, ada: &str) {
     let query = [("channels", "orders")];
     let reading = async {
         let is_end = |received: &Received| received.channel == "end";
-        timeout(PATIENCE, read(Transport::Sse, api.base(), (&query, Some(ada)), None, 1_000_000, is_end)).await
+        timeout(TIMEOUT, read(Transport::Sse, api.base(), (&query, Some(ada)), None, 1_000_000, is_end)).await
     };
     let acting = async {
         let open = async || (metric(api).await > 0).then_some(());
-        e2e::wait_until("the stream is open", PATIENCE, open).await;
+        e2e::wait_until("the stream is open", TIMEOUT, open).await;
         // Placed before, and decided after she has signed out.
         let order = json!({ "symbol": "BTC-USD", "side": "buy", "type": "limit", "size": "1", "price": "50" });
         let order: Value = api.call_with(ada, Method::POST, "/v1/orders", &order).await.expect_status(202).json();
