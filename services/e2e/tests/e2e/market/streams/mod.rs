@@ -177,21 +177,25 @@ async fn a_user_gets_what_is_theirs_and_nothing_of_others() {
         let (base, token) = (api.base().to_owned(), token.map(str::to_owned));
         async move {
             let query: Vec<(&str, &str)> = query.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            let is_last = |received: &Received| received.channel == last;
+            // The trade comes before the status.
+            let is_last = |received: &Received| {
+                received.channel == last && (last != "orders" || received.data["status"] == "filled")
+            };
             let events = read(transport, &base, (&query, token.as_deref()), Some("earliest"), 1_000_000, is_last);
             timeout(TIMEOUT, events).await.expect("the last event comes")
         }
     };
     let all = || vec![("channels", PRIVATE.to_owned())];
     let with = |name, value: &str| vec![("channels", "firings".to_owned()), (name, value.to_owned())];
-    let (hers, hers_too, by_ticket, by_manage_token, by_key, his, his_too, ()) = tokio::join!(
-        sees(Transport::Sse, all(), Some(ada), "trades"),
-        sees(Transport::WebSocket, all(), Some(ada), "trades"),
+    let (hers, hers_too, by_ticket, by_manage_token, by_key, delivered, his, his_too, ()) = tokio::join!(
+        sees(Transport::Sse, all(), Some(ada), "orders"),
+        sees(Transport::WebSocket, all(), Some(ada), "orders"),
         sees(Transport::Sse, with("ticket", &ticket), None, "firings"),
         sees(Transport::Sse, with("alert", &alert_id), Some(&manage), "firings"),
         sees(Transport::WebSocket, with("conflate", "none"), Some(&alerts_key), "firings"),
-        sees(Transport::Sse, all(), Some(bob), "trades"),
-        sees(Transport::WebSocket, all(), Some(bob), "trades"),
+        sees(Transport::Sse, vec![("channels", "deliveries".to_owned())], Some(ada), "deliveries"),
+        sees(Transport::Sse, all(), Some(bob), "orders"),
+        sees(Transport::WebSocket, all(), Some(bob), "orders"),
         act
     );
     for events in [&hers, &hers_too] {
@@ -202,6 +206,9 @@ async fn a_user_gets_what_is_theirs_and_nothing_of_others() {
         let firing = events.iter().find(|event| event.channel == "firings").expect("a firing");
         assert_eq!((&firing.data["rule_id"], &firing.data["price"]), (&json!(alert_id), &json!("300")));
     }
+    let about = text(&delivered.last().expect("a delivery").data, "about");
+    let placed = text(&hers.last().expect("an order").data, "id");
+    assert!(about.starts_with(&alert_id) || about.starts_with(&placed), "{about}");
     let trades: Value = api.call(bob, Method::GET, "/v1/trades").await.expect_status(200).json();
     let order = &trades["items"][0]["order_id"];
     for events in [&his, &his_too] {
@@ -209,6 +216,8 @@ async fn a_user_gets_what_is_theirs_and_nothing_of_others() {
         for event in events.iter().filter(|event| event.channel == "orders") {
             assert_eq!(&event.data["id"], order);
         }
+        let deliveries = events.iter().filter(|event| event.channel == "deliveries");
+        assert!(deliveries.into_iter().all(|event| !text(&event.data, "about").starts_with(&alert_id)), "{events:?}");
         let shown = events.iter().find(|event| event.channel == "trades").map(|event| &event.data);
         assert_eq!(shown, Some(&trades["items"][0]), "the JSON of the list");
     }
