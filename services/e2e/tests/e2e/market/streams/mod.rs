@@ -288,3 +288,21 @@ async fn metric(api: &Api) -> u64 {
     let lines = text.lines().filter_map(|line| line.strip_prefix("tickbell_stream_clients{transport=\"sse\"}"));
     lines.filter_map(|value| value.trim().parse::<u64>().ok()).sum()
 }
+
+#[tokio::test]
+async fn a_terminal_shows_prices_as_they_come() {
+    let mut system = System::start().await;
+    let watching = timeout(TIMEOUT, system.run(&["watch", "--json", "--every", "--count", "3", "ETH-USD"]));
+    let shown = tokio::select! {
+        output = watching => output.expect("three prices"),
+        () = publish_ticks(&system, 0..TICKS_PER_SECOND * 60) => panic!("nothing was shown"),
+    };
+    assert!(shown.status.success(), "{shown:?}");
+    let lines = String::from_utf8(shown.stdout).expect("UTF-8");
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let positions: Vec<Position> = lines.iter().map(|line| position(&line["data"])).collect();
+    assert!(lines.iter().all(|line| line["data"]["symbol"] == "ETH-USD"), "{lines:?}");
+    // Of the three symbols each has every third tick.
+    assert!(positions.len() == 3 && positions.windows(2).all(|pair| pair[1].0 == pair[0].0 + 3), "{positions:?}");
+    system.stop().await;
+}
