@@ -29,7 +29,10 @@ use crate::{
         clients::Clients,
         hub::{Hub, HubOptions},
     },
-    market::{candle_pages::CandlePages, latest_prices::LatestPrices, progress_reads::ProgressReads, streams::Memory},
+    market::{
+        candle_pages::CandlePages, day_changes, latest_prices::LatestPrices, progress_reads::ProgressReads,
+        streams::Memory,
+    },
     state::{AppState, SharedState},
 };
 
@@ -173,6 +176,7 @@ impl Gateway {
             never = memory.follow(&broker, &store) => match never {},
             never = hub.follow() => match never {},
             never = clients.watch() => match never {},
+            never = day_changes::read_unknown(&latest_prices, &store) => match never {},
             never = outages::watch(&store, &mail) => match never {},
         }
     }

@@ -4,7 +4,7 @@
 //! price: from the stream, before the history has it. While the stream is not followed, nothing is served from here.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -73,6 +73,8 @@ struct Prices {
     newest: HashMap<Symbol, BTreeMap<Venue, Newest>>,
     /// The symbols that were asked for.
     answers: HashMap<Symbol, Answer>,
+    /// The symbols whose change within a day is wanted for a tick and not in memory.
+    unknown_changes: HashSet<Symbol>,
 }
 
 /// A time since which the stream is followed without a gap.
@@ -165,10 +167,27 @@ impl LatestPrices {
     /// Returns the change in percent since the price of a day before a tick, and the time of that price; none where it is not
     /// in memory, and for a tick of another venue than the primary one.
     pub(crate) fn day_change(&self, tick: &StoredTick<'_>) -> Option<(Decimal, Timestamp)> {
-        let prices = self.lock();
-        let answer = prices.answers.get(tick.symbol).filter(|answer| answer.latest.venue == *tick.venue)?;
-        let (reference, since) = answer.day_ago.reference(tick.at).ok().flatten()?;
+        let mut prices = self.lock();
+        let answer = prices.answers.get(tick.symbol);
+        if answer.is_some_and(|answer| answer.latest.venue != *tick.venue) {
+            return None;
+        }
+        let Some(Ok(reference)) = answer.map(|answer| answer.day_ago.reference(tick.at)) else {
+            if prices.unknown_changes.len() < MOST_SYMBOLS {
+                prices.unknown_changes.insert(tick.symbol.clone());
+            }
+            return None;
+        };
+        let (reference, since) = reference?;
         Some((change_percent(tick.price, reference), since))
+    }
+
+    /// Takes some of the symbols for which [`LatestPrices::day_change`] has found nothing in memory.
+    pub(crate) fn take_unknown_changes(&self, most: usize) -> Vec<Symbol> {
+        let mut prices = self.lock();
+        let symbols: Vec<Symbol> = prices.unknown_changes.iter().take(most).cloned().collect();
+        symbols.iter().for_each(|symbol| _ = prices.unknown_changes.remove(symbol));
+        symbols
     }
 
     /// Serves from memory from now on: all ticks that the history lacked have been applied.
@@ -286,6 +305,24 @@ mod tests {
         prices.set_current();
         let following = prices.following().expect("the stream is followed");
         (prices, following)
+    }
+
+    #[test]
+    fn the_change_of_a_tick_is_known_once_it_was_read_for_its_primary_venue() {
+        let (prices, following) = current();
+        let change = |venue: &str, second: i64| {
+            let page = page(venue, 9, &[(second, "110")]);
+            let tick = page.ticks().next().expect("a tick");
+            prices.day_change(&tick).map(|(percent, since)| (percent.to_string(), since))
+        };
+        assert_eq!(change("coinbase", 10), None);
+        assert_eq!((prices.take_unknown_changes(5), prices.take_unknown_changes(5)), (vec![symbol()], vec![]));
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[(0, "50")], 60)).expect("an answer");
+        assert_eq!(change("coinbase", 11), Some(("120.0000".to_owned(), at(-86_400))));
+        assert_eq!(change("kraken", 11), None, "another venue");
+        assert_eq!(prices.take_unknown_changes(5), []);
+        assert_eq!(change("coinbase", 61), None, "behind what was read");
+        assert_eq!(prices.take_unknown_changes(5), [symbol()]);
     }
 
     #[tokio::test]
