@@ -2,6 +2,7 @@
 //! transaction, and the event is relayed to the broker.
 
 mod auth;
+mod compat;
 mod http;
 mod live;
 mod market;

@@ -11,7 +11,10 @@ use utoipa::{
     },
 };
 
-use crate::http::problem::ProblemBody;
+use crate::{
+    compat::surface::{CoinbaseError, UdfError},
+    http::problem::ProblemBody,
+};
 
 /// Returns the document without operations.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
@@ -92,8 +95,11 @@ fn refer(part: &RefOr<Schema>, referred: &mut Vec<String>) {
         (name = "orders", description = "Orders to buy and to sell"),
         (name = "money", description = "Balances, trades, the ledger, assets and deposits"),
         (name = "users", description = "Users, sessions, passwords and API keys"),
+        (name = "udf", description = "Market data for charts that speak TradingView's UDF; unknown parameters are ignored"),
+        (name = "coinbase", description = "Market data in the shapes of Coinbase Exchange; unknown parameters are ignored"),
+        (name = "coinbase-advanced", description = "Market data in the shapes of Coinbase Advanced; unknown parameters are ignored"),
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, CoinbaseError, UdfError)),
     modifiers(&SecuritySchemes),
 )]
 struct Api;

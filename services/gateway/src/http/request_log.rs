@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, debug, error, info_span};
 
 use crate::{
+    compat::surface::{self, Surface},
     http::{
         overload::rejection_log::{Rejection, RejectionLog},
         problem::{Problem, ProblemKind},
@@ -43,6 +44,7 @@ struct RequestInfo {
     traceparent: String,
     policy: HeaderValue,
     wants_page: bool,
+    surface: Option<Surface>,
 }
 
 impl RequestInfo {
@@ -56,6 +58,7 @@ impl RequestInfo {
             request_id: request_identity::client_id(headers).unwrap_or(trace_id(&traceparent)).to_owned(),
             policy: security_headers::policy(path),
             wants_page: page::is_page(path),
+            surface: Surface::of(path),
             traceparent,
         }
     }
@@ -73,11 +76,14 @@ impl RequestInfo {
         let problem = response.extensions_mut().remove::<Problem>().or_else(|| plain(&response));
         let Some(problem) = problem else { return (response, None) };
         let trace_id = trace_id(&self.traceparent);
-        let (kind, body) = if self.wants_page {
-            (page::CONTENT_TYPE, page::problem(&problem, trace_id).into_bytes())
-        } else {
-            ("application/problem+json", problem.to_json(trace_id))
+        let (kind, body) = match self.surface {
+            _ if self.wants_page => (page::CONTENT_TYPE, page::problem(&problem, trace_id).into_bytes()),
+            Some(surface) => (surface::CONTENT_TYPE, surface.problem(&problem)),
+            None => ("application/problem+json", problem.to_json(trace_id)),
         };
+        if self.surface.is_some() {
+            *response.status_mut() = surface::status(problem.kind);
+        }
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.remove(header::CONTENT_LENGTH);

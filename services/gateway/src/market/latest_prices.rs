@@ -12,7 +12,10 @@ use events::{Price, Symbol, Timestamp, Venue, money::change_percent};
 use market_data::{StoredPage, StoredTick, TickFilter, TickPosition};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use store::market::queries::{DayAgo, Latest};
+use store::{
+    Store,
+    market::queries::{self, DayAgo, Latest},
+};
 use utoipa::ToSchema;
 
 use crate::http::{problem::Problem, validators::Tagged};
@@ -79,7 +82,7 @@ struct Prices {
 
 /// A time since which the stream is followed without a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Following {
+struct Following {
     generation: u64,
     forgotten: u64,
 }
@@ -109,16 +112,39 @@ impl LatestPrices {
         prices.answers.get_mut(symbol)?.page()
     }
 
+    /// Returns the latest price of a symbol at its primary venue, with what its change is measured from; none of a symbol that
+    /// nobody has quoted. It may be newer than the history.
+    pub(crate) async fn read(&self, store: &Store, symbol: &Symbol) -> Result<Option<Latest>, Problem> {
+        if let Some(latest) = self.latest(symbol) {
+            return Ok(Some(latest));
+        }
+        let following = self.following();
+        let Some(latest) = queries::latest(store, symbol).await? else { return Ok(None) };
+        let Some(following) = following else { return Ok(Some(latest)) };
+        let latest = self.newest(following, latest);
+        let day_ago = queries::day_ago(store, latest.instrument, latest.at).await?;
+        self.keep(following, latest, day_ago).map(Some)
+    }
+
+    /// Returns the latest price of a symbol, if it is known without the history.
+    fn latest(&self, symbol: &Symbol) -> Option<Latest> {
+        let prices = self.lock();
+        if !prices.is_current {
+            return None;
+        }
+        prices.answers.get(symbol)?.latest()
+    }
+
     /// Returns what must be known before the history is read, so that no tick is missing between the history and the stream; none
     /// while the stream is not followed.
-    pub(crate) fn following(&self) -> Option<Following> {
+    fn following(&self) -> Option<Following> {
         let prices = self.lock();
         let Prices { generation, forgotten, .. } = *prices;
         prices.is_current.then_some(Following { generation, forgotten })
     }
 
     /// Returns what the stream has newer than the history's latest price.
-    pub(crate) fn newest(&self, following: Following, latest: Latest) -> Latest {
+    fn newest(&self, following: Following, latest: Latest) -> Latest {
         let prices = self.lock();
         match prices.newest.get(&latest.symbol).and_then(|venues| venues.get(&latest.venue)) {
             Some(newest) if prices.generation == following.generation => newer(latest, *newest),
@@ -126,10 +152,10 @@ impl LatestPrices {
         }
     }
 
-    /// Answers with a latest price that [`LatestPrices::newest`] has returned, and keeps the answer. `day_ago` was read for it.
-    pub(crate) fn keep(&self, following: Following, latest: Latest, day_ago: DayAgo) -> Result<Tagged, Problem> {
+    /// Completes a latest price that [`LatestPrices::newest`] has returned, and keeps it. `day_ago` was read for it.
+    fn keep(&self, following: Following, latest: Latest, day_ago: DayAgo) -> Result<Latest, Problem> {
         let mut answer = Answer { latest, day_ago, page: None };
-        let page = answer.page().ok_or_else(|| Problem::internal("the day before a price was not read".into()))?;
+        let latest = answer.latest().ok_or_else(|| Problem::internal("the day before a price was not read".into()))?;
         let mut prices = self.lock();
         let Prices { generation, forgotten_at, newest, answers, .. } = &mut *prices;
         let symbol = answer.latest.symbol.clone();
@@ -143,7 +169,7 @@ impl LatestPrices {
             }
             answers.insert(symbol, answer);
         }
-        Ok(page)
+        Ok(latest)
     }
 
     /// Takes the ticks of a page.
@@ -227,11 +253,15 @@ impl Answer {
     /// Returns the body; none when the price of a day ago must be read anew.
     fn page(&mut self) -> Option<Tagged> {
         if self.page.is_none() {
-            let day_ago = self.day_ago.reference(self.latest.at).ok()?;
-            let latest = Latest { day_ago, ..self.latest.clone() };
-            self.page = Tagged::of(&LatestPrice::from(latest)).ok();
+            self.page = Tagged::of(&LatestPrice::from(self.latest()?)).ok();
         }
         self.page.clone()
+    }
+
+    /// Returns the price and what its change is measured from; none when that must be read anew.
+    fn latest(&self) -> Option<Latest> {
+        let day_ago = self.day_ago.reference(self.latest.at).ok()?;
+        Some(Latest { day_ago, ..self.latest.clone() })
     }
 }
 
@@ -355,7 +385,7 @@ mod tests {
         // The stream goes on while the history is read.
         prices.apply(&page("coinbase", 10, &[(30, "120")]));
         let answer = prices.keep(following, newest, day_ago(&[(0, "50")], 60)).expect("an answer");
-        assert_eq!(body(Some(answer)).await.expect("a body")["price"], "110");
+        assert_eq!(answer.price.to_string(), "110");
         assert_eq!(answered(&prices).await.map(|(price, _)| price).as_deref(), Some("120"));
     }
 

@@ -67,6 +67,11 @@ impl Query {
         self.errors.push(FieldError::parameter(name, detail));
     }
 
+    /// Leaves the parameters that were not read unread.
+    fn ignore_others(&mut self) {
+        self.unread.clear();
+    }
+
     /// Returns `read` when there was no error; a parameter that was not read is one.
     pub(crate) fn finish<T>(mut self, read: Option<T>) -> Result<T, Problem> {
         for name in std::mem::take(&mut self.unread).into_keys() {
@@ -132,13 +137,31 @@ pub(crate) struct QueryParams<T>(pub(crate) T);
 impl<T: FromQuery, S: Send + Sync> FromRequestParts<S> for QueryParams<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // Escapes that are not UTF-8 become U+FFFD, which no parser accepts.
-        let RawQuery(pairs) = RawQuery::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|error| Problem::invalid(vec![FieldError::parameter("?", error.to_string())]))?;
-        let mut query = Query::new(pairs);
+        let mut query = query_of(parts)?;
         let value = T::from_query(&mut query);
         query.finish(value).map(Self)
     }
+}
+
+/// An extractor of a query whose known parameters are valid, and whose other ones are ignored: clients that were written for
+/// another server send parameters that mean nothing here.
+pub(crate) struct KnownParams<T>(pub(crate) T);
+
+impl<T: FromQuery, S: Send + Sync> FromRequestParts<S> for KnownParams<T> {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut query = query_of(parts)?;
+        let value = T::from_query(&mut query);
+        query.ignore_others();
+        query.finish(value).map(Self)
+    }
+}
+
+fn query_of(parts: &Parts) -> Result<Query, Problem> {
+    // Escapes that are not UTF-8 become U+FFFD, which no parser accepts.
+    let RawQuery(pairs) = RawQuery::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        .map_err(|error| Problem::invalid(vec![FieldError::parameter("?", error.to_string())]))?;
+    Ok(Query::new(pairs))
 }
 
 #[cfg(test)]

@@ -23,12 +23,13 @@ use utoipa_axum::{
     routes,
 };
 
-use crate::{http::openapi, state::AppState};
+use crate::{compat, http::openapi, state::AppState};
 
-/// Returns every operation under `/v1`; what is not here is not served.
+/// Returns every operation, those for other people's clients too; what is not here is not served.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     let router = OpenApiRouter::with_openapi(openapi::document());
-    let mut router = operations().into_iter().fold(router, OpenApiRouter::routes);
+    let operations = operations().into_iter().chain(compat::operations());
+    let mut router = operations.fold(router, OpenApiRouter::routes);
     openapi::close_requests(router.get_openapi_mut());
     router
 }

@@ -321,7 +321,8 @@ async fn remove(tx: &mut Tx, venue: &Venue, symbols: &[Symbol]) -> Result<Vec<Fe
     rows.iter().map(gap).collect()
 }
 
-fn gap(row: &PgRow) -> Result<FeedGap, Error> {
+/// Reads a row of the table.
+pub(super) fn gap(row: &PgRow) -> Result<FeedGap, Error> {
     let number = |column: &str| Ok::<_, Error>(row.try_get::<Option<i64>, _>(column)?.map(|number| number as u64));
     let (venue, symbol) = (row::venue(row)?, row::symbol(row)?);
     Ok(FeedGap {

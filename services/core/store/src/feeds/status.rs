@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use events::{Symbol, Timestamp, Venue};
+use events::{FeedGap, Symbol, Timestamp, Venue};
 use sqlx::{Row, postgres::PgRow};
 
-use super::{followed::DesiredState, progress::FeedState};
+use super::{
+    followed::DesiredState,
+    progress::{self, FeedState},
+};
 use crate::{Error, Store, pg::row};
 
 /// A feed whose venue's states were not saved for this long is followed by nobody.
@@ -94,6 +97,21 @@ pub async fn list(store: &Store, venue: Option<&Venue>) -> Result<Vec<FeedStatus
     .fetch_all(store.pool())
     .await?;
     rows.iter().map(read).collect()
+}
+
+/// Returns at most `limit` gaps of a market that began between two times, which belong to the range; newest first.
+pub async fn list_gaps(
+    store: &Store,
+    (symbol, venue): (&Symbol, &Venue),
+    (from, to): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<FeedGap>, Error> {
+    let query = sqlx::query(
+        "SELECT * FROM feed_gaps WHERE symbol = $1 AND venue = $2 AND gap_from BETWEEN $3 AND $4
+         ORDER BY gap_from DESC, lower_bound DESC LIMIT $5",
+    );
+    let query = query.bind(symbol.as_str()).bind(venue.as_str()).bind(from.datetime()).bind(to.datetime()).bind(limit);
+    query.fetch_all(store.pool()).await?.iter().map(progress::gap).collect()
 }
 
 fn read(row: &PgRow) -> Result<FeedStatus, Error> {

@@ -1,6 +1,6 @@
 //! Lists of candles, whose numbers stay as the database sent them.
 
-use events::{Interval, Timestamp};
+use events::{Interval, Period, Timestamp};
 use market_data::InstrumentId;
 use sqlx::{Row, postgres::PgRow};
 
@@ -19,6 +19,40 @@ pub struct CandleRange {
     pub to: Timestamp,
     /// The largest number of candles.
     pub limit: i64,
+}
+
+/// The width of a candle that can be read: those that are stored, and six hours, which are folded from hours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CandleWidth {
+    /// A width whose candles are stored.
+    Stored(Interval),
+    /// Six hours, which begin at 00:00, 06:00, 12:00 and 18:00 UTC.
+    SixHours,
+}
+
+impl CandleWidth {
+    /// Returns the time that a candle spans.
+    pub const fn span(self) -> Period {
+        match self {
+            Self::Stored(interval) => interval.span(),
+            Self::SixHours => Period::seconds(6 * 3_600),
+        }
+    }
+}
+
+/// The requested candles of an instrument, of which the newest are read.
+#[derive(Debug, Clone, Copy)]
+pub struct NewestCandles {
+    /// The number of the instrument.
+    pub instrument: InstrumentId,
+    /// The width of a candle.
+    pub width: CandleWidth,
+    /// The first time at which a candle may start.
+    pub from: Timestamp,
+    /// The first time at which none may start any more.
+    pub to: Timestamp,
+    /// The largest number of candles.
+    pub limit: u16,
 }
 
 /// A candle as its row has it.
@@ -40,7 +74,7 @@ pub struct CandleRow<'row> {
     pub trades: i64,
 }
 
-/// The rows of a list of candles, oldest first.
+/// The rows of a list of candles.
 #[derive(Debug, Default)]
 pub struct CandleRows(Vec<PgRow>);
 
@@ -49,6 +83,46 @@ pub const CANDLES: &str = "
     SELECT start, open, high, low, close, volume, trades FROM candles
     WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
     ORDER BY start LIMIT $5";
+
+/// Reads the candles of an instrument, newest first.
+const NEWEST: &str = "
+    SELECT start, open, high, low, close, volume, trades FROM candles
+    WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
+    ORDER BY start DESC LIMIT $5";
+
+/// Folds hours into candles of six hours, newest first. As many hours as the candles can have at most are read; the oldest of them
+/// may be cut off from its candle only where that is beyond the limit.
+const NEWEST_SIX_HOURS: &str = "
+    SELECT date_bin('6 hours', start, timestamptz 'epoch'), (array_agg(open ORDER BY start))[1], max(high), min(low),
+        (array_agg(close ORDER BY start DESC))[1], sum(volume), sum(trades)::bigint
+    FROM (SELECT start, open, high, low, close, volume, trades FROM candles
+          WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
+          ORDER BY start DESC LIMIT 6 * $5) AS hour
+    GROUP BY 1 ORDER BY 1 DESC LIMIT $5";
+
+/// Returns the newest candles of an instrument that start within a range, newest first.
+pub async fn read_newest(store: &Store, newest: NewestCandles) -> Result<CandleRows, Error> {
+    let NewestCandles { instrument, width, from, to, limit } = newest;
+    let (query, stored) = match width {
+        CandleWidth::Stored(interval) => (NEWEST, interval),
+        CandleWidth::SixHours => (NEWEST_SIX_HOURS, Interval::Hour),
+    };
+    let query = sqlx::query(query)
+        .bind(instrument)
+        .bind(stored.span().as_seconds() as i32)
+        .bind(first_start(from, width).datetime())
+        .bind(first_start(to, width).datetime())
+        .bind(i64::from(limit));
+    Ok(CandleRows(store.fetch_hot(query).await?))
+}
+
+/// Returns the first time at or behind `time` at which a candle can start.
+fn first_start(time: Timestamp, width: CandleWidth) -> Timestamp {
+    let span = width.span().micros();
+    let start = time.micros().div_euclid(span) * span;
+    let start = if start == time.micros() { start } else { start.saturating_add(span) };
+    Timestamp::from_micros(start).unwrap_or(Timestamp::LAST)
+}
 
 /// Returns the candles of an instrument that start within a range, oldest first.
 pub async fn read(store: &Store, range: CandleRange) -> Result<CandleRows, Error> {
@@ -79,12 +153,13 @@ impl CandleRows {
     }
 
     /// Returns the candles. A row that cannot be read is an error.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<CandleRow<'_>, Error>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Result<CandleRow<'_>, Error>> + ExactSizeIterator {
         self.0.iter().map(read_candle)
     }
 }
 
-fn read_candle(row: &PgRow) -> Result<CandleRow<'_>, Error> {
+/// Reads the columns of a candle, which are the first ones of the row.
+pub(super) fn read_candle(row: &PgRow) -> Result<CandleRow<'_>, Error> {
     Ok(CandleRow {
         start: indexed_time(row, 0)?,
         open: Numeric::read(row, 1)?,

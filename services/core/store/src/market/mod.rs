@@ -7,6 +7,7 @@ pub mod markets;
 pub(crate) mod numeric;
 pub mod partitions;
 pub mod past_ticks;
+pub mod products;
 pub mod queries;
 pub mod tick_list;
 mod tick_rows;

@@ -5,7 +5,7 @@ pub mod judged;
 pub mod late;
 
 use ::rules::Firing;
-use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Timestamp, Venue, rule::RuleChange};
+use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Symbol, Timestamp, Venue, rule::RuleChange};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
@@ -280,6 +280,26 @@ pub async fn list_firings(store: &Store, rule: Uuid, before: Option<i64>, limit:
         .fetch_all(store.pool())
         .await?;
     rows.iter().map(engine_state::firing).collect()
+}
+
+/// Returns at most `limit` firings of a user's rules about a symbol, deleted rules included, between two times of ticks, which belong
+/// to the range; newest first.
+pub async fn list_firings_of_user(
+    store: &Store,
+    user: Uuid,
+    symbol: &Symbol,
+    (from, to): (Timestamp, Timestamp),
+    limit: i64,
+) -> Result<Vec<Firing>, Error> {
+    let query = sqlx::query(
+        "SELECT firing.* FROM rules CROSS JOIN LATERAL (
+             SELECT * FROM firings WHERE rule_id = rules.id AND fired_at BETWEEN $3 AND $4
+             ORDER BY number DESC LIMIT $5) AS firing
+         WHERE rules.user_id = $1 AND rules.rule ->> 'symbol' = $2
+         ORDER BY fired_at DESC, rule_id, number DESC LIMIT $5",
+    );
+    let query = query.bind(user).bind(symbol.as_str()).bind(from.datetime()).bind(to.datetime()).bind(limit);
+    query.fetch_all(store.pool()).await?.iter().map(engine_state::firing).collect()
 }
 
 /// Returns the status after the requested change, which may be the one from before. The error is the status that allows no

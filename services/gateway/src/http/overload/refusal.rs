@@ -13,6 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::CorsLayer;
 
 use crate::{
+    compat::surface::{self, Surface},
     http::{
         overload::{
             rejection_log::{Rejection, RejectionLog},
@@ -71,6 +72,9 @@ impl Refusals {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(page::CONTENT_TYPE));
             security_headers::add(response.headers_mut(), security_headers::policy(path));
             *response.body_mut() = Body::from(page::problem(&self.problem, &trace_id));
+        } else if let Some(surface) = Surface::of(path) {
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(surface::CONTENT_TYPE));
+            *response.body_mut() = Body::from(surface.problem(&self.problem));
         } else {
             *response.body_mut() = Body::from(self.body.replacen(TRACE_ID, &trace_id, 1));
         }

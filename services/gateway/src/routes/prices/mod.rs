@@ -191,14 +191,10 @@ pub(crate) async fn show(
     if let Some(page) = prices.answer(&symbol) {
         return Ok(page.answer(&condition));
     }
-    let following = prices.following();
-    let Some(latest) = queries::latest(&state.store, &symbol).await? else {
-        return Err(not_quoted(&state, &symbol).await?);
-    };
-    let Some(following) = following else { return Ok(Tagged::of(&LatestPrice::from(latest))?.answer(&condition)) };
-    let latest = prices.newest(following, latest);
-    let day_ago = queries::day_ago(&state.store, latest.instrument, latest.at).await?;
-    Ok(prices.keep(following, latest, day_ago)?.answer(&condition))
+    match prices.read(&state.store, &symbol).await? {
+        Some(latest) => Ok(Tagged::of(&LatestPrice::from(latest))?.answer(&condition)),
+        None => Err(not_quoted(&state, &symbol).await?),
+    }
 }
 
 /// List the price history of a symbol
