@@ -20,8 +20,8 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-previous check-deploy check-cluster bench \
-        tools tools-test tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
+.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-compat test-previous check-deploy check-cluster bench \
+        tools tools-test tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ test-recorded: tools-test ## replay recorded days through the whole system, and 
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --test recorded --test captures
 	$(SHARED)/checks/replay
 
+test-compat: tools-compat ## run other people's clients, unmodified but for URLs: ccxt, cryptofeed, and what TradingView's datafeed does
+	$(BUILD)
+	.tools/compat/bin/pytest -q infra/checks/compat
+
 test-previous: tools-test ## run the previous release's tests against this version's schema
 	$(BUILD)
 	infra/scripts/previous
@@ -83,7 +87,7 @@ check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, moni
 	$(BUILD)
 	$(PYTHON)/ruff format --line-length 120 --check infra
 	$(PYTHON)/ruff check infra
-	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup infra/checks
+	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup --ignore=infra/checks/compat infra/checks
 	cargo test --locked --workspace --test rollout -- --nocapture
 
 check-cluster: ## walk the runbook on a control plane of Kubernetes (its first build takes long); NATS_CHART=folder of the chart
@@ -107,6 +111,9 @@ tools: ## install what a run needs and this machine lacks
 
 tools-test: ## install what the tests need as well
 	infra/local/tools test
+
+tools-compat: ## install the clients that test-compat runs
+	infra/local/tools compat
 
 tools-deploy: ## install what check-deploy needs as well
 	infra/local/tools deploy

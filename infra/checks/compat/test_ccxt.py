@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import ccxt
 import pytest
+
 from tickbell_up import Tickbell, seconds
 
 

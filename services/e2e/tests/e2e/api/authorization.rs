@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The operations that need no credentials; every other one must declare its security.
-const PUBLIC: [&str; 10] = [
+const PUBLIC: [&str; 27] = [
     "post /v1/users",
     "post /v1/sessions",
     "post /v1/password-resets",
@@ -19,6 +19,23 @@ const PUBLIC: [&str; 10] = [
     "get /v1/prices/{symbol}",
     "get /v1/prices/{symbol}/history",
     "get /v1/prices/{symbol}/candles",
+    "get /compat/coinbase/time",
+    "get /compat/coinbase/currencies",
+    "get /compat/coinbase/products",
+    "get /compat/coinbase/products/spark-lines",
+    "get /compat/coinbase/products/{id}",
+    "get /compat/coinbase/products/{id}/candles",
+    "get /compat/coinbase/products/{id}/stats",
+    "get /compat/coinbase/products/{id}/ticker",
+    "get /compat/coinbase/products/{id}/trades",
+    "get /compat/coinbase-advanced/api/v3/brokerage/products",
+    "get /compat/coinbase-advanced/api/v3/brokerage/products/{id}",
+    "get /udf/config",
+    "get /udf/history",
+    "get /udf/quotes",
+    "get /udf/search",
+    "get /udf/symbols",
+    "get /udf/time",
 ];
 /// The operations that need an operator's session; OpenAPI cannot express this.
 const OPERATORS: [&str; 3] = ["post /v1/deposits", "post /v1/feeds", "delete /v1/feeds/{venue}/{symbol}"];
