@@ -32,7 +32,7 @@ pub(super) const MOST_PRODUCTS: i64 = 2_000;
 /// The decimal places of an amount of an asset that accounts may not hold.
 const OTHER_PLACES: u32 = 8;
 
-/// The part `{id}` of a path: the symbol of a product. Text that is no symbol is no product.
+/// The part `{product_id}` of a path: the symbol of a product. Text that is no symbol is no product.
 pub(super) struct ProductPath(pub(super) Symbol);
 
 impl<S: Send + Sync> FromRequestParts<S> for ProductPath {

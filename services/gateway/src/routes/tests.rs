@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    compat::{self, surface::Surface},
     http::problem::{FieldError, Problem},
     request::{alert, order},
     routes::{alerts::response::Alert, operations, orders::response::Order, router},
@@ -63,6 +64,24 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("get /v1/feeds", &[]),
     ("post /v1/feeds", &["session"]),
     ("delete /v1/feeds/{venue}/{symbol}", &["session"]),
+    ("get /compat/coinbase/time", &[]),
+    ("get /compat/coinbase/currencies", &[]),
+    ("get /compat/coinbase/products", &[]),
+    ("get /compat/coinbase/products/spark-lines", &[]),
+    ("get /compat/coinbase/products/{product_id}", &[]),
+    ("get /compat/coinbase/products/{product_id}/candles", &[]),
+    ("get /compat/coinbase/products/{product_id}/stats", &[]),
+    ("get /compat/coinbase/products/{product_id}/ticker", &[]),
+    ("get /compat/coinbase/products/{product_id}/trades", &[]),
+    ("get /compat/coinbase-advanced/api/v3/brokerage/products", &[]),
+    ("get /compat/coinbase-advanced/api/v3/brokerage/products/{product_id}", &[]),
+    ("get /udf/config", &[]),
+    ("get /udf/history", &[]),
+    ("get /udf/marks", &["", "session", "api_key alerts"]),
+    ("get /udf/quotes", &[]),
+    ("get /udf/search", &[]),
+    ("get /udf/symbols", &[]),
+    ("get /udf/time", &[]),
 ];
 
 /// Writes a security requirement like `api_key read`.
@@ -97,11 +116,13 @@ fn every_operation_says_what_it_answers() {
         for (verb, operation) in item.as_object().expect("operations") {
             let at = format!("{verb} {path}");
             assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{at}");
-            assert_eq!(
-                operation["responses"]["422"]["content"]["application/problem+json"]["schema"]["$ref"],
-                "#/components/schemas/Problem",
-                "{at}"
-            );
+            let (status, kind, schema) = match Surface::of(path) {
+                None => ("422", "application/problem+json", "Problem"),
+                Some(Surface::Coinbase) => ("400", "application/json", "CoinbaseError"),
+                Some(Surface::Udf) => ("400", "application/json", "UdfError"),
+            };
+            let described = &operation["responses"][status]["content"][kind]["schema"]["$ref"];
+            assert_eq!(described, &format!("#/components/schemas/{schema}"), "{at}");
             let names: Vec<_> =
                 operation["parameters"].as_array().into_iter().flatten().map(|p| p["name"].as_str()).collect();
             let is_whole = ["/v1/accounts", "/v1/assets", "/v1/feeds"].contains(&path.as_str());
@@ -115,7 +136,7 @@ fn every_operation_says_what_it_answers() {
 fn a_name_stands_for_one_schema() {
     // The document keeps the last schema of a name: an answer would then be promised in the shape of another.
     let mut known: BTreeMap<String, Value> = BTreeMap::new();
-    for (name, schema) in operations().into_iter().flat_map(|(schemas, ..)| schemas) {
+    for (name, schema) in operations().into_iter().chain(compat::operations()).flat_map(|(schemas, ..)| schemas) {
         let schema = serde_json::to_value(schema).expect("JSON");
         let first = known.entry(name.clone()).or_insert_with(|| schema.clone());
         assert_eq!(*first, schema, "two schemas are named {name}");

@@ -108,6 +108,16 @@ async fn a_position_and_its_open_gaps_are_read_as_they_were_saved_and_each_repor
     assert_eq!((loaded_symbol, position.last_id, position.last_at), (&btc, Some(u64::MAX / 2), at(5)));
     assert_eq!(position.gaps, [json!({ "gap": 7 }), json!({ "gap": 20 })]);
 
+    let gaps = async |name, times: (i64, i64), limit| {
+        let times = (at(times.0), at(times.1));
+        let found = status::list_gaps(&database.store, (&btc, &venue(name)), times, limit).await.expect("gaps");
+        found.into_iter().map(|gap| (gap.first_missing_id, gap.state)).collect::<Vec<_>>()
+    };
+    assert_eq!(gaps("coinbase", (0, 0), 9).await, [(Some(20), GapState::Open), (Some(7), GapState::Open)]);
+    assert_eq!(gaps("coinbase", (0, 9), 1).await, [(Some(20), GapState::Open)]);
+    assert_eq!(gaps("coinbase", (1, 9), 9).await, []);
+    assert_eq!(gaps("kraken", (0, 9), 9).await, []);
+
     // Ids that say nothing, a gap that is filled, and one that is removed with its symbol.
     save(FeedProgress {
         positions: vec![(btc.clone(), None, at(6))],

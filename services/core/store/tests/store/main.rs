@@ -13,6 +13,7 @@ mod notifications;
 mod outbox;
 mod pg;
 mod postgres;
+mod products;
 mod republish;
 mod rules;
 mod samples;

@@ -23,13 +23,13 @@ const PUBLIC: [&str; 27] = [
     "get /compat/coinbase/currencies",
     "get /compat/coinbase/products",
     "get /compat/coinbase/products/spark-lines",
-    "get /compat/coinbase/products/{id}",
-    "get /compat/coinbase/products/{id}/candles",
-    "get /compat/coinbase/products/{id}/stats",
-    "get /compat/coinbase/products/{id}/ticker",
-    "get /compat/coinbase/products/{id}/trades",
+    "get /compat/coinbase/products/{product_id}",
+    "get /compat/coinbase/products/{product_id}/candles",
+    "get /compat/coinbase/products/{product_id}/stats",
+    "get /compat/coinbase/products/{product_id}/ticker",
+    "get /compat/coinbase/products/{product_id}/trades",
     "get /compat/coinbase-advanced/api/v3/brokerage/products",
-    "get /compat/coinbase-advanced/api/v3/brokerage/products/{id}",
+    "get /compat/coinbase-advanced/api/v3/brokerage/products/{product_id}",
     "get /udf/config",
     "get /udf/history",
     "get /udf/quotes",
@@ -85,7 +85,7 @@ impl Operation {
     /// Sends a request with `id` where the path has one, and an empty object as its body.
     async fn call(&self, api: &Api, token: Option<&str>, id: &str) -> ApiResponse {
         let path = self.path.replace("{id}", id).replace("{symbol}", "BTC-USD").replace("{token}", "none");
-        let path = path.replace("{venue}", "coinbase");
+        let path = path.replace("{venue}", "coinbase").replace("{product_id}", "BTC-USD");
         assert!(!path.contains('{'), "{}: this test has no value for the parameter", self.name);
         let mut request = api.request(self.method.clone(), &path);
         if let Some(token) = token {

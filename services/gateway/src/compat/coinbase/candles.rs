@@ -159,8 +159,8 @@ pub(crate) struct CoinbaseSparkLines(std::collections::BTreeMap<String, Vec<Vec<
 ///
 /// The newest come first. Candles without ticks are left out. Without `start` and `end` the answer has the last ones.
 #[utoipa::path(
-    get, path = "/compat/coinbase/products/{id}/candles", tag = "coinbase", operation_id = "coinbase_candles",
-    params(("id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), CandleParams, IfNoneMatch),
+    get, path = "/compat/coinbase/products/{product_id}/candles", tag = "coinbase", operation_id = "coinbase_candles",
+    params(("product_id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), CandleParams, IfNoneMatch),
     responses((status = 200, body = [CoinbaseCandle]), NotModified, CoinbaseErrors),
 )]
 pub(crate) async fn list(

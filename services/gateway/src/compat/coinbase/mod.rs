@@ -1,6 +1,6 @@
 //! The market data of Coinbase Exchange (<https://docs.cdp.coinbase.com/exchange/reference>), under `/compat/coinbase`.
 //!
-//! Ticks have no side and there is no order book, so no answer has a side, a bid or an ask, and `/products/{id}/book` is no product.
+//! Ticks have no side and there is no order book, so no answer has a side, a bid or an ask, and `/products/{product_id}/book` is no product.
 
 mod candles;
 mod products;

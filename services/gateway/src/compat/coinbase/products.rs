@@ -163,8 +163,8 @@ pub(crate) async fn list(
 
 /// Get a product
 #[utoipa::path(
-    get, path = "/compat/coinbase/products/{id}", tag = "coinbase", operation_id = "coinbase_product",
-    params(("id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
+    get, path = "/compat/coinbase/products/{product_id}", tag = "coinbase", operation_id = "coinbase_product",
+    params(("product_id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
     responses((status = 200, body = CoinbaseProduct), NotModified, CoinbaseErrors),
 )]
 pub(crate) async fn show(

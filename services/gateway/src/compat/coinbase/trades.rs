@@ -112,8 +112,8 @@ impl FromQuery for TradeParams {
 
 /// Get the last trade of a product
 #[utoipa::path(
-    get, path = "/compat/coinbase/products/{id}/ticker", tag = "coinbase", operation_id = "coinbase_ticker",
-    params(("id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
+    get, path = "/compat/coinbase/products/{product_id}/ticker", tag = "coinbase", operation_id = "coinbase_ticker",
+    params(("product_id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
     responses((status = 200, body = CoinbaseTicker), NotModified, CoinbaseErrors),
 )]
 pub(crate) async fn ticker(
@@ -145,8 +145,8 @@ pub(crate) async fn ticker(
 ///
 /// The day ends with the last trade. Its highest and lowest price are those of whole minutes.
 #[utoipa::path(
-    get, path = "/compat/coinbase/products/{id}/stats", tag = "coinbase", operation_id = "coinbase_stats",
-    params(("id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
+    get, path = "/compat/coinbase/products/{product_id}/stats", tag = "coinbase", operation_id = "coinbase_stats",
+    params(("product_id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
     responses((status = 200, body = CoinbaseStats), NotModified, CoinbaseErrors),
 )]
 pub(crate) async fn stats(
@@ -166,8 +166,8 @@ pub(crate) async fn stats(
 ///
 /// The newest come first. The headers `CB-AFTER` and `CB-BEFORE` have the cursors of the pages of older and of newer trades.
 #[utoipa::path(
-    get, path = "/compat/coinbase/products/{id}/trades", tag = "coinbase", operation_id = "coinbase_trades",
-    params(("id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), TradeParams, IfNoneMatch),
+    get, path = "/compat/coinbase/products/{product_id}/trades", tag = "coinbase", operation_id = "coinbase_trades",
+    params(("product_id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), TradeParams, IfNoneMatch),
     responses((status = 200, body = [CoinbaseTrade]), NotModified, CoinbaseErrors),
 )]
 pub(crate) async fn list(

@@ -94,9 +94,9 @@ pub(crate) async fn list(
 
 /// Get a product of Coinbase Advanced
 #[utoipa::path(
-    get, path = "/compat/coinbase-advanced/api/v3/brokerage/products/{id}", tag = "coinbase-advanced",
+    get, path = "/compat/coinbase-advanced/api/v3/brokerage/products/{product_id}", tag = "coinbase-advanced",
     operation_id = "coinbase_advanced_product",
-    params(("id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
+    params(("product_id" = Symbol, Path, description = "The symbol of the product", example = "BTC-USD"), IfNoneMatch),
     responses((status = 200, body = AdvancedProduct), NotModified, CoinbaseErrors),
 )]
 pub(crate) async fn show(

@@ -135,6 +135,32 @@ async fn firings_are_numbered_and_listed_newest_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_firings_of_a_user_about_a_symbol_are_listed_and_nobody_elses() {
+    let database = with_rule().await;
+    let (ada, bob) = (id(11), id(12));
+    for (number, owner) in [(2, ada), (3, bob), (4, ada)] {
+        let (rule, status) = (rule(number, "ada@example.com"), RuleStatus::Active);
+        let manage_token = [number as u8; 32];
+        let new = NewRule { rule, status, manage_token, user_id: Some(owner), order: None, created_at: at(0) };
+        rules::create(&database.store, new).await.expect("it is saved");
+    }
+    let of = |rule: u128, number, second| Firing { rule_id: id(rule), fired_at: at(second), ..firing(number) };
+    let firings = vec![of(1, 1, 5), of(2, 1, 1), of(2, 2, 4), of(3, 1, 3), of(4, 1, 3)];
+    save(&database, Changes { firings, ..Changes::default() }).await;
+    let list = async |user, name, times: (i64, i64), limit| {
+        let times = (at(times.0), at(times.1));
+        let found = rules::list_firings_of_user(&database.store, user, &symbol(name), times, limit).await;
+        found.expect("firings").into_iter().map(|firing| (firing.rule_id, firing.number)).collect::<Vec<_>>()
+    };
+    assert_eq!(list(ada, "BTC-USD", (0, 9), 9).await, [(id(2), 2), (id(4), 1), (id(2), 1)]);
+    assert_eq!(list(ada, "BTC-USD", (0, 9), 2).await, [(id(2), 2), (id(4), 1)]);
+    assert_eq!(list(ada, "BTC-USD", (1, 3), 9).await, [(id(4), 1), (id(2), 1)], "both times belong to it");
+    assert_eq!(list(bob, "BTC-USD", (0, 9), 9).await, [(id(3), 1)]);
+    assert_eq!(list(ada, "ETH-USD", (0, 9), 9).await, []);
+    assert_eq!(list(id(13), "BTC-USD", (0, 9), 9).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_last_change_of_a_rule_is_what_its_row_tells() {
     let database = Database::new().await;
     let store = &database.store;
