@@ -35,7 +35,7 @@ pub(crate) struct CoinbaseError<'a> {
 /// A problem, as UDF reports it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct UdfError<'a> {
-    /// Always `error`.
+    /// This is always `error`.
     #[schema(example = "error")]
     s: &'static str,
     /// `unknown_symbol`, or a sentence that says what is allowed.

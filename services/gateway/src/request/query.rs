@@ -186,6 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn others_may_be_ignored_and_what_is_known_must_be_valid() {
+        let read = |pairs: &[(&str, &str)]| {
+            let mut query = query(pairs);
+            let limit = query.limit();
+            query.ignore_others();
+            query.finish(Some(limit)).ok()
+        };
+        assert_eq!(read(&[("colour", "red"), ("limit", "7")]), Some(7));
+        assert_eq!(read(&[("colour", "red"), ("limit", "x")]), None);
+    }
+
+    #[test]
     fn a_limit_is_a_whole_number_in_its_range() {
         for (text, limit) in [("1", 1), ("1000", 1_000), ("007", 7)] {
             assert_eq!(query(&[("limit", text)]).limit(), limit);

@@ -6,7 +6,10 @@ use sqlx::{Row, postgres::PgRow};
 
 use crate::{
     Error, Store,
-    market::candle_list::{CandleRow, read_candle},
+    market::{
+        candle_list::{CandleRow, read_candle},
+        queries::Latest,
+    },
     pg::row,
 };
 
@@ -119,6 +122,12 @@ pub async fn day_ranges(
         }
     }
     Ok(ranges)
+}
+
+/// Returns what an instrument did in the 24 hours up to its latest price, which the history may not have yet.
+pub async fn day_range(store: &Store, latest: &Latest) -> Result<DayRange, Error> {
+    let ranges = day_ranges(store, &[(latest.instrument, latest.at)]).await?;
+    Ok(ranges.into_iter().flatten().next().unwrap_or_else(|| DayRange::of(latest.price)))
 }
 
 /// Reads the hours of the last day of pairs. The day ends with the newest tick of each.

@@ -6,6 +6,7 @@ use store::market::{
     candle_list::{self, CandleWidth, NewestCandles},
     candles, instruments,
     products::{self, DayRange},
+    queries::{self, Latest},
     ticks,
 };
 
@@ -123,7 +124,12 @@ async fn a_day_ends_with_the_newest_tick() {
         products::day_ranges(store, &[(spy, at(day)), (btc, end), (spy, end.after(Interval::Day.span()))]).await;
     let expected = [range("167.41", "167.41", "1"), range("8.50", "5", "3"), None];
     assert_eq!(found.expect("ranges"), expected);
-    assert_eq!(range("5000.10", "5000.10", "0"), Some(DayRange::of(price("5000.10"))));
+    let latest = queries::latest(store, &symbol("BTC-USD")).await.expect("an answer").expect("a price");
+    assert_eq!(Some(products::day_range(store, &latest).await.expect("a range")), range("8.50", "5", "3"));
+    let ahead = Latest { at: end.after(Interval::Day.span()), price: price("5000.10"), ..latest };
+    let first = products::day_range(store, &ahead).await.expect("a range");
+    assert_eq!(Some(&first), range("5000.10", "5000.10", "0").as_ref(), "the history does not have it yet");
+    assert_eq!(first, DayRange::of(ahead.price));
 
     let hours = products::day_hours(store, 9).await.expect("hours");
     let found: Vec<_> = hours

@@ -49,7 +49,7 @@ pub(crate) struct CoinbaseProduct {
     #[schema(example = "0")]
     min_market_funds: &'static str,
     margin_enabled: bool,
-    /// Always `online`.
+    /// This is always `online`.
     #[schema(example = "online")]
     status: &'static str,
     status_message: &'static str,
@@ -68,7 +68,7 @@ pub(crate) struct CoinbaseCurrency {
     /// The smallest step of an amount.
     #[schema(example = "0.00000001")]
     max_precision: String,
-    /// Always `online`.
+    /// This is always `online`.
     #[schema(example = "online")]
     status: &'static str,
     details: CurrencyDetails,

@@ -5,7 +5,6 @@ use events::{Symbol, Timestamp, tick::TickKind};
 use serde::Serialize;
 use store::market::{
     products::{self, DayRange},
-    queries::Latest,
     tick_list::{self, SortOrder, TickRange, TickRow},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -123,7 +122,7 @@ pub(crate) async fn ticker(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let latest = state.latest_prices.read(&state.store, &symbol).await?.ok_or_else(unknown_symbol)?;
-    let DayRange { volume, .. } = day_range(&state, &latest).await?;
+    let DayRange { volume, .. } = products::day_range(&state.store, &latest).await?;
     let newest = TickRange { venue: Some(latest.venue), from: None, to: None, limit: 1 };
     let ticks = tick_list::read(&state.store, &symbol, &newest, SortOrder::Descending, None).await?;
     let ticker = match ticks.iter().next().transpose()? {
@@ -156,7 +155,7 @@ pub(crate) async fn stats(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let latest = state.latest_prices.read(&state.store, &symbol).await?.ok_or_else(unknown_symbol)?;
-    let DayRange { high, low, volume } = day_range(&state, &latest).await?;
+    let DayRange { high, low, volume } = products::day_range(&state.store, &latest).await?;
     let open = latest.day_ago.map(|(price, _)| price.to_string());
     let stats = CoinbaseStats { open, high, low, last: latest.price.to_string(), volume };
     Ok(Tagged::of(&stats)?.answer(&condition))
@@ -202,10 +201,4 @@ pub(crate) async fn list(
         }
     }
     Ok(response)
-}
-
-async fn day_range(state: &AppState, latest: &Latest) -> Result<DayRange, Problem> {
-    let ranges = products::day_ranges(&state.store, &[(latest.instrument, latest.at)]).await?;
-    // The first tick of a day may be known before the history has it.
-    Ok(ranges.into_iter().flatten().next().unwrap_or_else(|| DayRange::of(latest.price)))
 }

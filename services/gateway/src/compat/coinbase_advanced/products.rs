@@ -38,10 +38,10 @@ pub(crate) struct AdvancedProduct {
     quote_currency_id: String,
     #[schema(example = "BTC-USD")]
     display_name: String,
-    /// Always `online`.
+    /// This is always `online`.
     #[schema(example = "online")]
     status: &'static str,
-    /// Always `SPOT`.
+    /// This is always `SPOT`.
     #[schema(example = "SPOT")]
     product_type: &'static str,
 }

@@ -63,7 +63,7 @@ pub(crate) struct UdfMarks {
     min_size: Vec<u32>,
 }
 
-/// A mark.
+/// A mark on a chart.
 struct Mark {
     id: String,
     at: Timestamp,

@@ -96,7 +96,7 @@ pub(crate) struct UdfQuoteValues {
 impl UdfQuoteValues {
     fn new(latest: Latest, day: DayRange) -> Result<Self, Problem> {
         let reference = latest.day_ago.map(|(reference, _)| reference);
-        let number = JsonNumber::new::<String>;
+        let number = |text: String| JsonNumber::new(text);
         let change = reference.map(|reference| latest.price.decimal() - reference.decimal());
         let percent = reference.map(|reference| change_percent(latest.price, reference));
         let description = format!("{} at {}", latest.symbol, latest.venue);

@@ -80,10 +80,10 @@ pub(crate) struct UdfSymbol {
     /// `crypto`, `forex` or `stock`.
     #[schema(example = "crypto")]
     r#type: &'static str,
-    /// Always `24x7`.
+    /// This is always `24x7`.
     #[schema(example = "24x7")]
     session: &'static str,
-    /// Always `Etc/UTC`.
+    /// This is always `Etc/UTC`.
     #[schema(example = "Etc/UTC")]
     timezone: &'static str,
     exchange: Venue,
@@ -100,14 +100,14 @@ pub(crate) struct UdfSymbol {
     #[schema(value_type = Vec<String>, example = json!(["1", "5", "1D"]))]
     supported_resolutions: [&'static str; 6],
     volume_precision: u32,
-    /// Always `streaming`.
+    /// This is always `streaming`.
     #[schema(example = "streaming")]
     data_status: &'static str,
     /// What the symbol is quoted in; absent for a share.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "USD")]
     currency_code: Option<String>,
-    /// Always `price`.
+    /// This is always `price`.
     #[schema(example = "price")]
     format: &'static str,
 }
