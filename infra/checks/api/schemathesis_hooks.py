@@ -10,6 +10,7 @@ from datetime import datetime
 import schemathesis
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+SECONDS = re.compile(r"\d{1,10}")
 DECIMAL = re.compile(r"([1-9][0-9]{0,9}|0)\.[0-9]{3,12}")
 NAME = re.compile(r"[!-~]{1,64}")
 PAIR = re.compile(r"([A-Z0-9]{1,20}(?:\.[A-Z0-9]{1,5})?[-/_])[A-Z0-9]{1,20}")
@@ -32,10 +33,13 @@ def before_call(context, case, kwargs):
 
 
 def in_order(query: dict) -> None:
-    """`from` is not after `to`."""
+    """`from` is not after `to`, and between `start` and `end` are not more candles than an answer has."""
     times = [query.get("from"), query.get("to")]
     if all(isinstance(time, str) and TIME.fullmatch(time) for time in times):
         query["from"], query["to"] = sorted(times, key=datetime.fromisoformat)
+    ends = [str(query.get("start")), str(query.get("end"))]
+    if all(TIME.fullmatch(end) or SECONDS.fullmatch(end) for end in ends):
+        query["end"] = query["start"]
 
 
 def put_right(fields: dict) -> None:

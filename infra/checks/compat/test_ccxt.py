@@ -5,7 +5,6 @@ from decimal import Decimal
 
 import ccxt
 import pytest
-
 from tickbell_up import Tickbell, seconds
 
 

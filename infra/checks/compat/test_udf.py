@@ -3,7 +3,6 @@
 import time
 
 import pytest
-
 from tickbell_up import HOURS, SILENT, START, Tickbell, seconds
 from udf_datafeed import DatafeedError, UdfDatafeed
 

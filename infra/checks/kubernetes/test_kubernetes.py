@@ -18,7 +18,7 @@ IMAGE = "ghcr.io/tickbell/tickbell"
 BROKER = set(project.services()) - project.WITHOUT_BROKER | {"price-poller"}
 DATABASE = set(project.services()) - project.WITHOUT_DATABASE | {"migrate"}
 # The paths of the public API. Health and metrics are not public.
-PUBLIC = {"/", "/openapi.json", "/docs", "/v1", "/confirm", "/unsubscribe", "/join", "/reset"}
+PUBLIC = {"/", "/openapi.json", "/docs", "/v1", "/udf", "/compat", "/confirm", "/unsubscribe", "/join", "/reset"}
 
 
 # --- Valid -----------------------------------------------------------------------------------------------------------

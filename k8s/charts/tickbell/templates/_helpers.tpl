@@ -263,7 +263,7 @@ spec:
 {{/* The paths that are public, as a JSON list of path and exact. */}}
 {{- define "tickbell.paths" -}}
 {{- $paths := list (dict "path" "/" "exact" true) (dict "path" "/openapi.json" "exact" true) }}
-{{- range list "/docs" "/v1" "/confirm" "/unsubscribe" "/join" "/reset" }}
+{{- range list "/docs" "/v1" "/udf" "/compat" "/confirm" "/unsubscribe" "/join" "/reset" }}
 {{- $paths = append $paths (dict "path" . "exact" false) }}
 {{- end }}
 {{- toJson $paths }}
