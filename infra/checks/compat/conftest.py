@@ -16,7 +16,7 @@ def tickbell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tickbell]:
     running = Tickbell.start(folder)
     try:
         running.sign_up("ada@example.com")
-        running.create_alert("BTC-USD", "1.5")
+        running.create_alert("BTC-USD", "1.1")
         running.ingest(recording(folder / "recording.csv"))
         yield running
     finally:

@@ -14,6 +14,7 @@ from cryptofeed.connection import RestEndpoint, Routes, WebsocketEndpoint
 from cryptofeed.defines import TRADES
 from cryptofeed.exchanges import Coinbase
 from tickbell_up import HOURS, START, Tickbell, recording
+from tls import self_signed, tls_proxy
 
 # The longest wait for what was published, in seconds.
 TIMEOUT = 30
@@ -106,7 +107,10 @@ def test_ccxt_watches_the_ticker(tickbell):
             await until(lambda: seen[-1]["info"]["time"] == ticks[-1]["at"])
             last = seen[-1]
             assert (last["last"], last["info"]["price"]) == (float(ticks[-1]["price"]), ticks[-1]["price"])
-            assert (str(last["info"]["trade_id"]), last["info"]["last_size"]) == (ticks[-1]["trade_id"], ticks[-1]["size"])
+            assert (str(last["info"]["trade_id"]), last["info"]["last_size"]) == (
+                ticks[-1]["trade_id"],
+                ticks[-1]["size"],
+            )
             stats = tickbell.get("/compat/coinbase/products/BTC-USD/stats")
             assert last["info"]["open_24h"] == stats["open"]
             assert Decimal(stats["low"]) <= Decimal(last["info"]["low_24h"]) <= Decimal(last["info"]["high_24h"])
@@ -130,19 +134,21 @@ def test_what_cannot_be_subscribed_is_an_error_that_ccxt_raises(tickbell):
     run(watch())
 
 
-def test_cryptofeed_gets_the_trades_of_two_symbols(tickbell, monkeypatch, caplog):
+def test_cryptofeed_gets_the_trades_of_two_symbols(tickbell, monkeypatch, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
-    base = f"{tickbell.url}/compat/coinbase-advanced"
-    rest = RestEndpoint(f"{base}/api/v3/brokerage", routes=Routes("/products"))
-    socket = WebsocketEndpoint(base.replace("http", "ws", 1) + "/ws", options={"compression": None})
-    monkeypatch.setattr(Coinbase, "rest_endpoints", [rest])
-    monkeypatch.setattr(Coinbase, "websocket_endpoints", [socket])
+    certificate = self_signed(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    rest = f"{tickbell.url}/compat/coinbase-advanced/api/v3/brokerage"
+    monkeypatch.setattr(Coinbase, "rest_endpoints", [RestEndpoint(rest, routes=Routes("/products"))])
     seen: dict[str, list] = {pair: [] for pair in PAIRS}
 
     async def trade(trade, _received: float) -> None:
         seen[trade.symbol].append(trade)
 
     async def watch() -> None:
+        proxy, port = await tls_proxy(certificate, tickbell.url)
+        socket = WebsocketEndpoint(f"wss://localhost:{port}/compat/coinbase-advanced/ws", options={"compression": None})
+        monkeypatch.setattr(Coinbase, "websocket_endpoints", [socket])
         config = {"log": {"disabled": True}, "coinbase": {"key_id": "any", "key_secret": "any"}}
         handler = FeedHandler(config=config)
         handler.add_feed(Coinbase(config=config, symbols=list(PAIRS), channels=[TRADES], callbacks={TRADES: trade}))
@@ -157,6 +163,7 @@ def test_cryptofeed_gets_the_trades_of_two_symbols(tickbell, monkeypatch, caplog
                 assert len(ticks) > 30 and fields[-len(ticks) :] == expected
         finally:
             await handler.stop_async(loop=asyncio.get_running_loop())
+            proxy.close()
 
     run(watch())
     assert not [record for record in caplog.records if "Invalid message" in record.getMessage()]

@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import project
-
+ROOT = Path(__file__).resolve().parents[3]
 PASSWORD = "correct horse battery staple"
 # The longest wait for a first start, and for prices to be stored, in seconds.
 TIMEOUT = 90
@@ -49,14 +48,16 @@ def recording(path: Path, start: datetime = START, hours: int = HOURS) -> Path:
 
 def program() -> str:
     """Returns the program under test: the built one, unless another is named."""
-    return os.environ.get("TICKBELL_BINARY") or project.tickbell()
+    built = os.environ.get("TICKBELL_BINARY") or str(ROOT / "target/release/tickbell")
+    assert Path(built).is_file(), "the program is not built: run `cargo build --release --locked -p tickbell`"
+    return built
 
 
 def environment() -> dict[str, str]:
     """Returns the environment without settings and other servers."""
     foreign = ("TICKBELL_", "PG", "NATS_URL", "DATABASE_URL")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    return kept | {"PATH": f"{project.ROOT / '.tools/bin'}:{os.environ['PATH']}"}
+    return kept | {"PATH": f"{ROOT / '.tools/bin'}:{os.environ['PATH']}"}
 
 
 @dataclass

@@ -31,7 +31,7 @@ use crate::{
         hub::{Hub, HubOptions},
     },
     market::{
-        candle_pages::CandlePages, day_changes, latest_prices::LatestPrices, progress_reads::ProgressReads,
+        candle_pages::CandlePages, day_changes, day_ranges::DayRanges, latest_prices::LatestPrices, progress_reads::ProgressReads,
         streams::Memory,
     },
     state::{AppState, SharedState},
@@ -105,6 +105,7 @@ impl Gateway {
             session_days: settings.session_days,
             progress: Arc::clone(&progress),
             latest_prices: Arc::clone(&latest_prices),
+            day_ranges: DayRanges::default(),
             candle_pages: Arc::clone(&candle_pages),
             hub: Arc::clone(&hub),
             clients: Arc::clone(&clients),

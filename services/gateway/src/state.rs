@@ -8,7 +8,9 @@ use store::{Store, trading::order_waiters::OrderWaiters};
 use crate::{
     auth::password::Passwords,
     live::{clients::Clients, hub::Hub},
-    market::{candle_pages::CandlePages, latest_prices::LatestPrices, progress_reads::ProgressReads},
+    market::{
+        candle_pages::CandlePages, day_ranges::DayRanges, latest_prices::LatestPrices, progress_reads::ProgressReads,
+    },
     settings::{Confirmation, OrdersFromAlerts},
 };
 
@@ -44,6 +46,8 @@ pub(crate) struct SharedState {
     /// The questions of requests about how far markets are.
     pub(crate) progress: Arc<ProgressReads>,
     pub(crate) latest_prices: Arc<LatestPrices>,
+    /// The days of markets that clients are shown with each price.
+    pub(crate) day_ranges: DayRanges,
     /// Pages of candles that have closed.
     pub(crate) candle_pages: Arc<CandlePages>,
     /// Where clients of live streams get their events from.

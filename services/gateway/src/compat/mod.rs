@@ -8,6 +8,7 @@ mod coinbase;
 mod coinbase_advanced;
 mod market_data;
 pub(crate) mod surface;
+mod trade_feeds;
 mod udf;
 
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -16,5 +17,9 @@ use crate::state::AppState;
 
 /// Returns the operations of all surfaces.
 pub(crate) fn operations() -> impl Iterator<Item = UtoipaMethodRouter<AppState>> {
-    coinbase::operations().into_iter().chain(coinbase_advanced::operations()).chain(udf::operations())
+    coinbase::operations()
+        .into_iter()
+        .chain(coinbase_advanced::operations())
+        .chain(trade_feeds::operations())
+        .chain(udf::operations())
 }

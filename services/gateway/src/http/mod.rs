@@ -10,3 +10,4 @@ pub(crate) mod request_identity;
 pub(crate) mod request_log;
 pub(crate) mod security_headers;
 pub(crate) mod validators;
+pub(crate) mod websocket;

@@ -52,6 +52,24 @@ pub(crate) enum Refused {
     Stopping,
 }
 
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full => Self::new(
+                ProblemKind::Overloaded,
+                "The server has as many open streams as it may have. Try again later.",
+            ),
+            Refused::QuotaExceeded => Self::new(
+                ProblemKind::TooManyRequests { retry_after_seconds: 10 },
+                "You have as many open streams as you may have. Close one; a stream can show many symbols and channels.",
+            ),
+            Refused::Stopping => {
+                Self::new(ProblemKind::Unavailable, "The server is being stopped. Connect again in a moment.")
+            }
+        }
+    }
+}
+
 /// Why a stream has ended that its client did not end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {

@@ -2,12 +2,11 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use events::Symbol;
-use store::{Store, market::queries};
+use store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::debug;
 
-use crate::{http::problem::Problem, market::latest_prices::LatestPrices};
+use crate::market::latest_prices::LatestPrices;
 
 /// The interval at which symbols are looked for whose change is not known.
 const EVERY: Duration = Duration::from_millis(250);
@@ -22,17 +21,9 @@ pub(crate) async fn read_unknown(prices: &LatestPrices, store: &Store) -> Infall
         looks.tick().await;
         for symbol in prices.take_unknown_changes(AT_ONCE) {
             // The next tick asks again.
-            if let Err(problem) = read(prices, store, &symbol).await {
+            if let Err(problem) = prices.read(store, &symbol).await {
                 debug!(%symbol, cause = problem.cause, "the change of a price within a day is not known");
             }
         }
     }
-}
-
-async fn read(prices: &LatestPrices, store: &Store, symbol: &Symbol) -> Result<(), Problem> {
-    let Some(following) = prices.following() else { return Ok(()) };
-    let Some(latest) = queries::latest(store, symbol).await? else { return Ok(()) };
-    let latest = prices.newest(following, latest);
-    let day_ago = queries::day_ago(store, latest.instrument, latest.at).await?;
-    prices.keep(following, latest, day_ago).map(drop)
 }

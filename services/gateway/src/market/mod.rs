@@ -2,6 +2,7 @@
 
 pub(crate) mod candle_pages;
 pub(crate) mod day_changes;
+pub(crate) mod day_ranges;
 pub(crate) mod latest_prices;
 pub(crate) mod progress_reads;
 pub(crate) mod streams;

@@ -64,6 +64,8 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("get /v1/feeds", &[]),
     ("post /v1/feeds", &["session"]),
     ("delete /v1/feeds/{venue}/{symbol}", &["session"]),
+    ("get /compat/coinbase/ws", &[]),
+    ("get /compat/coinbase-advanced/ws", &[]),
     ("get /compat/coinbase/time", &[]),
     ("get /compat/coinbase/currencies", &[]),
     ("get /compat/coinbase/products", &[]),

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The operations that need no credentials; every other one must declare its security.
-const PUBLIC: [&str; 27] = [
+const PUBLIC: [&str; 29] = [
     "post /v1/users",
     "post /v1/sessions",
     "post /v1/password-resets",
@@ -19,6 +19,8 @@ const PUBLIC: [&str; 27] = [
     "get /v1/prices/{symbol}",
     "get /v1/prices/{symbol}/history",
     "get /v1/prices/{symbol}/candles",
+    "get /compat/coinbase/ws",
+    "get /compat/coinbase-advanced/ws",
     "get /compat/coinbase/time",
     "get /compat/coinbase/currencies",
     "get /compat/coinbase/products",

@@ -29,6 +29,9 @@ use crate::{
 /// The most candles of an answer.
 const MOST_CANDLES: u16 = 300;
 
+/// The last time in seconds since 1970 that a request may name: the largest number of ten digits.
+const LAST_SECOND: i64 = 9_999_999_999;
+
 /// The width of a candle in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Granularity(CandleWidth);
@@ -68,9 +71,9 @@ struct CandleTime(Timestamp);
 impl FromStr for CandleTime {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let seconds = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000));
-        let time = match seconds {
-            Some(micros) => Timestamp::from_micros(micros).ok(),
+        let time = match text.parse::<i64>().ok() {
+            Some(seconds) if seconds > LAST_SECOND => None,
+            Some(seconds) => Timestamp::from_micros(seconds.saturating_mul(1_000_000)).ok(),
             // The `+` of an offset that was not escaped.
             None => text.replace(' ', "+").parse().ok(),
         };
@@ -85,7 +88,7 @@ impl PartialSchema for CandleTime {
             .schema_type(Type::String)
             .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
             .pattern(Some("^(19[7-9]|[2-9][0-9]{2})[0-9]-"));
-        let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(9_999_999_999_i64));
+        let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(LAST_SECOND));
         OneOfBuilder::new().item(text).item(seconds).into()
     }
 }
@@ -274,6 +277,7 @@ mod tests {
             ("granularity", "1m"),
             ("start", "yesterday"),
             ("end", "-1"),
+            ("end", "10000000000"),
             ("end", "99999999999999999999"),
             ("start", "2018-04-05"),
         ] {

@@ -76,7 +76,7 @@ pub(crate) struct CoinbaseCurrency {
     supported_networks: [String; 0],
 }
 
-/// What a currency is.
+/// The details of a currency.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CurrencyDetails {
     /// `fiat` or `crypto`.

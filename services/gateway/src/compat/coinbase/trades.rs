@@ -64,7 +64,7 @@ pub(crate) struct CoinbaseStats {
     volume: String,
 }
 
-/// A trade. Its side is not known.
+/// A trade of a product. Its side is not known.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CoinbaseTrade {
     trade_id: TradeId,

@@ -122,6 +122,9 @@ pub(crate) async fn list(
     Ok(Tagged::of(&NoData { s: "no_data", next_time })?.answer(&condition))
 }
 
+/// Takes the value of a column out of a candle.
+type Column = fn(CandleRow<'_>) -> Numeric<'_>;
+
 /// Writes the candles, which come newest first, as columns of bars.
 fn columns(candles: &CandleRows) -> Result<Vec<u8>, Problem> {
     let mut json = br#"{"s":"ok","t":"#.to_vec();
@@ -129,7 +132,7 @@ fn columns(candles: &CandleRows) -> Result<Vec<u8>, Problem> {
         // A vector takes all that is written.
         let _ = write!(json, "{}", candle.start.micros() / 1_000_000);
     })?;
-    let columns: [(&str, fn(CandleRow<'_>) -> Numeric<'_>); 5] = [
+    let columns: [(&str, Column); 5] = [
         ("o", |candle| candle.open),
         ("h", |candle| candle.high),
         ("l", |candle| candle.low),

@@ -56,7 +56,7 @@ pub(crate) struct UdfMarks {
     /// The seconds since 1970.
     time: Vec<i64>,
     color: Vec<&'static str>,
-    /// What has happened.
+    /// A sentence that says what has happened.
     text: Vec<String>,
     label: Vec<&'static str>,
     label_font_color: Vec<&'static str>,

@@ -26,7 +26,7 @@ use crate::{
     },
     http::problem::{Problem, ProblemKind, ProblemResponses},
     live::{
-        clients::{End, QuotaKey, Refused, Transport},
+        clients::{End, QuotaKey, Transport},
         interest::{Interest, Viewer},
         subscription::{OpenError, Subscription},
     },
@@ -62,7 +62,7 @@ pub(crate) async fn stream(
     let token = token(&state, &headers, ticket.as_deref(), alert)?;
     let viewer = token.authorize(channels.iter().copied(), &state).await?;
     let quota_key = quota_key(viewer, network);
-    let slot = state.clients.admit(quota_key, Transport::Sse, abort.map(|Extension(abort)| abort)).map_err(refused)?;
+    let slot = state.clients.admit(quota_key, Transport::Sse, abort.map(|Extension(abort)| abort))?;
     let asked = request::asked(&headers, last_event_id);
     let resume = request::resume(asked.as_deref());
     let interest = Interest { channels, symbols, viewer, conflation };
@@ -133,22 +133,6 @@ fn quota_key(viewer: Viewer, network: store::identity::login_throttle::Network) 
     match viewer {
         Viewer::User(user) => QuotaKey::User(user),
         Viewer::Anonymous | Viewer::Rule(_) => QuotaKey::Network(network),
-    }
-}
-
-fn refused(refused: Refused) -> Problem {
-    match refused {
-        Refused::Full => Problem::new(
-            ProblemKind::Overloaded,
-            "The server has as many open streams as it may have. Try again later.",
-        ),
-        Refused::QuotaExceeded => Problem::new(
-            ProblemKind::TooManyRequests { retry_after_seconds: 10 },
-            "You have as many open streams as you may have. Close one; a stream can show many symbols and channels.",
-        ),
-        Refused::Stopping => {
-            Problem::new(ProblemKind::Unavailable, "The server is being stopped. Connect again in a moment.")
-        }
     }
 }
 

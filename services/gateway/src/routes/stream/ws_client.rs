@@ -3,23 +3,18 @@
 use std::{fmt::Write, future::pending, time::Duration};
 
 use futures::{FutureExt, SinkExt, StreamExt, future::select_all};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message,
-        protocol::{CloseFrame, frame::coding::CloseCode},
-    },
+use tokio_tungstenite::tungstenite::{
+    Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
 };
 
 use crate::{
     auth::stream_access::StreamToken,
-    http::problem::Problem,
+    http::{problem::Problem, websocket::Socket},
     live::{
         channel::{Audience, Source},
         clients::{End, Slot},
@@ -44,8 +39,6 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// The time without a message of the client after which it is pinged, and after which it is given up.
 const PING_AFTER: Duration = Duration::from_secs(25);
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
-
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// A message of a client.
 #[derive(Debug, Deserialize)]
