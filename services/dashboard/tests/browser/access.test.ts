@@ -1,0 +1,103 @@
+// Everybody can use every page: with a screen reader, by the keyboard alone, on a phone, in the dark.
+import { readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import type { Page } from '@playwright/test';
+import type axe from 'axe-core';
+import { expect, open, signIn, signUp, test } from './fixtures';
+
+const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const EMAIL = 'dan@example.com';
+const PAGES: [address: string, heading: string][] = [
+  ['market', 'Market'],
+  ['symbol/BTC-USD', 'BTC-USD'],
+  ['alerts', 'Alerts'],
+  ['orders', 'Orders and balances'],
+  ['system', 'Feeds and system'],
+  ['account', 'Account'],
+  ['nowhere', 'No such page'],
+];
+const [WIDE, PHONE] = [
+  { width: 1280, height: 860 },
+  { width: 390, height: 844 },
+];
+
+declare global {
+  interface Window {
+    axe: typeof axe;
+  }
+}
+
+async function findings(page: Page): Promise<string[]> {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() =>
+    window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }),
+  );
+  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`));
+}
+
+test.describe
+  .serial('every page', () => {
+    for (const who of ['nobody', 'a person']) {
+      test(`is without findings, and fits its screen, for ${who}`, async ({ page, system }) => {
+        test.setTimeout(120_000);
+        if (who !== 'nobody') {
+          await signUp(page, system, EMAIL);
+          await system.command('accounts', 'role', EMAIL, 'operator');
+          await signIn(page, system, EMAIL);
+        }
+        for (const colorScheme of ['light', 'dark'] as const) {
+          await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+          for (const size of [WIDE, PHONE]) {
+            await page.setViewportSize(size);
+            for (const [address, heading] of PAGES) {
+              await open(page, system, address, heading);
+              await expect(page.getByText('Loading…')).toHaveCount(0);
+              expect(await findings(page), `${address} ${colorScheme} ${size.width}`).toEqual([]);
+              const width = await page.evaluate(() => document.documentElement.scrollWidth);
+              expect(width, `${address} is wider than the screen`).toBeLessThanOrEqual(size.width);
+              await picture(page, `${address}-${who}-${colorScheme}-${size.width}`);
+            }
+          }
+        }
+      });
+    }
+  });
+
+/** Takes a picture for people to look at, where PICTURES names a folder. */
+async function picture(page: Page, name: string) {
+  const folder = process.env.PICTURES;
+  if (folder) await page.screenshot({ path: `${folder}/${name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
+}
+
+test('an alert is made by the keyboard alone', async ({ page, system }) => {
+  await open(page, system, 'market', 'Market');
+  const tabTo = async (name: RegExp) => {
+    for (let step = 0; step < 60; step++) {
+      await page.keyboard.press('Tab');
+      const focused = await page.evaluate(() => {
+        const element = document.activeElement as HTMLInputElement | null;
+        return element?.labels?.[0]?.textContent ?? element?.getAttribute('aria-label') ?? element?.textContent ?? '';
+      });
+      if (name.test(focused)) return;
+    }
+    throw new Error(`No press of Tab leads to ${name}.`);
+  };
+  await page.keyboard.press('Tab');
+  await expect(page.getByRole('button', { name: 'Skip to the content' })).toBeFocused();
+  await tabTo(/^Alerts$/);
+  await page.keyboard.press('Enter');
+  await expect(page.getByRole('heading', { level: 1, name: 'Alerts' })).toBeFocused();
+  await tabTo(/^Symbol$/);
+  await page.keyboard.type('ETH-USD');
+  await tabTo(/^changes by$/);
+  await page.keyboard.press('ArrowRight');
+  await tabTo(/^Price$/);
+  await page.keyboard.type('100000');
+  await tabTo(/^Mail to$/);
+  await page.keyboard.type('eve@example.com');
+  await expect(
+    page.getByText('When ETH-USD reaches 100,000.00 or more, we mail eve@example.com each time.'),
+  ).toBeVisible();
+  await page.keyboard.press('Enter');
+  await expect(page.getByText('We have sent a mail to eve@example.com; its link turns the alert on.')).toBeVisible();
+});
