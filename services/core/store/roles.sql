@@ -52,7 +52,9 @@ BEGIN
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',
         -- Publishes again what the broker has lost, and says whether mail goes out; no address.
         'SELECT ON consumer_positions, channel_states TO tickbell_gateway',
-        'SELECT (status, next_attempt_at) ON deliveries TO tickbell_gateway',
+        'SELECT (status, next_attempt_at, id, kind, source_id, rule_id, channel, created_at) ON deliveries '
+            'TO tickbell_gateway',
+        'SELECT ON delivery_attempts TO tickbell_gateway',
 
         -- Which symbols are followed at exchanges, and how that goes.
         'SELECT, INSERT, UPDATE, DELETE ON feeds TO tickbell_gateway',

@@ -1078,6 +1078,8 @@ CREATE INDEX deliveries_address ON public.deliveries USING btree (lower(address)
 
 CREATE INDEX deliveries_due ON public.deliveries USING btree (next_attempt_at) WHERE (status = 'waiting'::text);
 
+CREATE INDEX deliveries_of_rule ON public.deliveries USING btree (rule_id, created_at DESC) WHERE (rule_id IS NOT NULL);
+
 CREATE INDEX deliveries_unsent ON public.deliveries USING btree (status) WHERE (status <> 'sent'::text);
 
 CREATE INDEX deliveries_waiting_for_server ON public.deliveries USING btree (waits_for_server) WHERE (waits_for_server IS NOT NULL);

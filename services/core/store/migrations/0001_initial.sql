@@ -490,6 +490,7 @@ CREATE TABLE deliveries (
     UNIQUE (source_id, channel, address)
 );
 CREATE INDEX deliveries_due ON deliveries (next_attempt_at) WHERE status = 'waiting';
+CREATE INDEX deliveries_of_rule ON deliveries (rule_id, created_at DESC) WHERE rule_id IS NOT NULL;
 CREATE INDEX deliveries_unsent ON deliveries (status) WHERE status <> 'sent';
 CREATE INDEX deliveries_waiting_for_server ON deliveries (waits_for_server) WHERE waits_for_server IS NOT NULL;
 CREATE INDEX deliveries_address ON deliveries (lower(address));

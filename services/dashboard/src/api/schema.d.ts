@@ -102,6 +102,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/alerts/{id}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the deliveries of an alert
+         * @description The newest 100, newest first and on one page, each with its attempts.
+         */
+        get: operations["list_deliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/alerts/{id}/firings": {
         parameters: {
             query?: never;
@@ -539,6 +559,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/system": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the state of the system */
+        get: operations["get_system"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/trades": {
         parameters: {
             query?: never;
@@ -621,6 +658,28 @@ export interface components {
          */
         AlertAction: {
             order: components["schemas"]["AlertOrderRequest"];
+        };
+        /** @description A message to one recipient, and the attempts to deliver it. */
+        AlertDelivery: {
+            /** @description The id of what it is about: a firing, the alert to confirm, or the silence of its market. */
+            about: string;
+            attempts: components["schemas"]["Attempt"][];
+            /** @example email */
+            channel: string;
+            created_at: components["schemas"]["Timestamp"];
+            /** Format: uuid */
+            id: string;
+            /**
+             * @description `alert`, `confirmation` or `silence`.
+             * @example alert
+             */
+            kind: string;
+            next_attempt_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description `waiting`, `sent` or `failed`.
+             * @example sent
+             */
+            status: string;
         };
         /** @description The order that the first firing of an alert places; `GET /v1/orders/{id}` has its details. */
         AlertOrder: {
@@ -727,6 +786,27 @@ export interface components {
              */
             scale: number;
         };
+        /** @description The outcome of an attempt. */
+        Attempt: {
+            /** @description The time at which it ended. */
+            at: components["schemas"]["Timestamp"];
+            /**
+             * @description The reply of the recipient's server, or the error.
+             * @example 250 2.0.0 OK
+             */
+            detail: string;
+            /**
+             * Format: int32
+             * @description The number of the attempt, counted from 1.
+             * @example 1
+             */
+            number: number;
+            /**
+             * @description `sent`, `retrying`, `unknown` or `failed`.
+             * @example sent
+             */
+            outcome: string;
+        };
         /** @description The balance of an asset, in units of the asset. */
         Balance: {
             asset: components["schemas"]["Asset"];
@@ -787,6 +867,18 @@ export interface components {
             /** @description The price has reached a threshold. */
             price: components["schemas"]["PriceThreshold"];
         };
+        /** @description How far a consumer has come. */
+        ConsumerState: {
+            last_event_at?: components["schemas"]["Timestamp"] | null;
+            /** @example history-writer */
+            name: string;
+            /**
+             * Format: int64
+             * @description The sequence of the last message whose effect is committed.
+             * @example 4711
+             */
+            position: number;
+        };
         /** @description A new alert, and the token that manages it. */
         CreatedAlert: components["schemas"]["Alert"] & {
             /**
@@ -813,6 +905,21 @@ export interface components {
          * @example 5
          */
         Decimal: string | number;
+        /** @description The messages to people that are not sent. */
+        DeliveryCounts: {
+            /**
+             * Format: int64
+             * @example 0
+             */
+            failed: number;
+            /** @description Why no mail goes out; null where it does. */
+            outage?: string | null;
+            /**
+             * Format: int64
+             * @example 0
+             */
+            waiting: number;
+        };
         /** @description A deposit and its state. */
         Deposit: {
             amount: components["schemas"]["Amount"];
@@ -1157,6 +1264,32 @@ export interface components {
                 then?: components["schemas"]["OnFire"] | null;
                 venue?: components["schemas"]["Venue"] | null;
                 waiting_for?: components["schemas"]["WaitingFor"] | null;
+            }[];
+            /** @description The cursor of the next page; null on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description A page of a list. */
+        Page_AlertDelivery: {
+            items: {
+                /** @description The id of what it is about: a firing, the alert to confirm, or the silence of its market. */
+                about: string;
+                attempts: components["schemas"]["Attempt"][];
+                /** @example email */
+                channel: string;
+                created_at: components["schemas"]["Timestamp"];
+                /** Format: uuid */
+                id: string;
+                /**
+                 * @description `alert`, `confirmation` or `silence`.
+                 * @example alert
+                 */
+                kind: string;
+                next_attempt_at?: components["schemas"]["Timestamp"] | null;
+                /**
+                 * @description `waiting`, `sent` or `failed`.
+                 * @example sent
+                 */
+                status: string;
             }[];
             /** @description The cursor of the next page; null on the last page. */
             next_cursor?: string | null;
@@ -1667,6 +1800,12 @@ export interface components {
          * @example BTC-USD
          */
         SymbolInput: string;
+        /** @description The state of the system behind the API. */
+        SystemState: {
+            /** @description The consumers, sorted by name. */
+            consumers: components["schemas"]["ConsumerState"][];
+            deliveries: components["schemas"]["DeliveryCounts"];
+        };
         /** @description A tick of one venue. */
         Tick: {
             /** @description The time of the tick. */
@@ -2529,6 +2668,127 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Alert"];
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_deliveries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the alert, which may be deleted */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AlertDelivery"];
                 };
             };
             /** @description Bad request: the request does not name one host, or its body is not JSON */
@@ -5998,6 +6258,124 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_system: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SystemState"];
+                };
             };
             /** @description Bad request: the request does not name one host, or its body is not JSON */
             400: {

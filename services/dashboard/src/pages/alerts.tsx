@@ -250,7 +250,59 @@ function AlertCard({ alert, isOpen }: { alert: Alert; isOpen: boolean }) {
       </p>
       {error.value !== null && <p class="problem">{sentence(error.value)}</p>}
       {alert.firings > 0 && <Firings alert={alert} isOpen={isOpen} />}
+      <Deliveries alert={alert} />
     </li>
+  );
+}
+
+const DELIVERY_TONES: Record<string, 'good' | 'bad' | 'warn'> = { sent: 'good', failed: 'bad' };
+
+/** What became of the mails, which may have taken several attempts. */
+function Deliveries({ alert }: { alert: Alert }) {
+  const open = useSignal(false);
+  return (
+    <details
+      onToggle={(event) => {
+        open.value = event.currentTarget.open;
+      }}
+    >
+      <summary>Mails</summary>
+      {open.value && <DeliveryList alert={alert} />}
+    </details>
+  );
+}
+
+function DeliveryList({ alert }: { alert: Alert }) {
+  const params = { path: { id: alert.id } };
+  const load = async () => (await ask(api.GET('/v1/alerts/{id}/deliveries', { params }))).items;
+  const deliveries = useResource(load, [alert.id], ['deliveries']);
+  return (
+    <List of={deliveries} empty="No mail was sent about it yet.">
+      {(items) => (
+        <ol class="firings">
+          {items.map((delivery) => (
+            <li key={delivery.id}>
+              <Time at={delivery.created_at} />
+              <div>
+                <Badge tone={DELIVERY_TONES[delivery.status] ?? 'warn'}>{delivery.status}</Badge> {delivery.kind}
+                <ol class="attempts">
+                  {delivery.attempts.map(({ number, outcome, detail, at }) => (
+                    <li key={number} class="soft">
+                      Attempt {number} at <Time at={at} />: {outcome}. {detail}
+                    </li>
+                  ))}
+                  {delivery.next_attempt_at && (
+                    <li class="soft">
+                      The next attempt is at <Time at={delivery.next_attempt_at} />.
+                    </li>
+                  )}
+                </ol>
+              </div>
+            </li>
+          ))}
+        </ol>
+      )}
+    </List>
   );
 }
 

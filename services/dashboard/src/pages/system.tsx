@@ -5,7 +5,7 @@ import { isOperator } from '../api/session';
 import type { Feed } from '../api/types';
 import { count, words } from '../format';
 import { Field, Form, typed } from '../parts/form';
-import { useResource } from '../parts/resource';
+import { usePolled } from '../parts/resource';
 import { Age, Badge, List, Panel, SymbolLink, Table, Time } from '../parts/small';
 
 export function System() {
@@ -13,6 +13,7 @@ export function System() {
     <>
       <h1 tabIndex={-1}>Feeds and system</h1>
       <Feeds />
+      <Consumers />
       <Health />
     </>
   );
@@ -29,7 +30,7 @@ const TONES = {
 } as const;
 
 function Feeds() {
-  const feeds = useResource(async () => (await ask(api.GET('/v1/feeds'))).items, [], ['gaps']);
+  const feeds = usePolled(async () => (await ask(api.GET('/v1/feeds'))).items);
   const error = useSignal<unknown>(null);
 
   async function act(answer: Promise<unknown>) {
@@ -139,6 +140,46 @@ function Follow({ onDone }: { onDone(): Promise<void> }) {
   );
 }
 
+/** How far what happens is applied, and whether mails go out. */
+function Consumers() {
+  const system = usePolled(() => ask(api.GET('/v1/system')));
+  const { consumers = [], deliveries } = system.value.value ?? {};
+  return (
+    <Panel title="Consumers and mails">
+      {system.error.value !== null && <p class="problem">{sentence(system.error.value)}</p>}
+      {deliveries && (
+        <p>
+          {count(deliveries.waiting)} mails wait, and{' '}
+          <span class={deliveries.failed > 0 ? 'problem' : undefined}>{count(deliveries.failed)} have failed</span>.{' '}
+          {deliveries.outage && <span class="problem">{deliveries.outage}</span>}
+        </p>
+      )}
+      <Table
+        label="Consumers"
+        head={
+          <>
+            <th scope="col">Consumer</th>
+            <th scope="col" class="number">
+              Position
+            </th>
+            <th scope="col" class="number">
+              Last event
+            </th>
+          </>
+        }
+      >
+        {consumers.map(({ name, position, last_event_at }) => (
+          <tr key={name}>
+            <th scope="row">{name}</th>
+            <td class="number">{count(position)}</td>
+            <td class="number">{last_event_at ? <Age at={last_event_at} /> : 'never'}</td>
+          </tr>
+        ))}
+      </Table>
+    </Panel>
+  );
+}
+
 interface Check {
   state: 'starting' | 'ready' | 'standby' | 'failing' | 'degraded';
   detail?: string;
@@ -156,7 +197,7 @@ async function readiness(): Promise<[name: string, check: Check][]> {
 }
 
 function Health() {
-  const checks = useResource(readiness, [], ['gaps']);
+  const checks = usePolled(readiness);
   return (
     <Panel title="Parts of the system">
       <List of={checks} empty="There is nothing to check.">

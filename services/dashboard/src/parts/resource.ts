@@ -10,6 +10,20 @@ export interface Resource<T> {
   reload(): Promise<void>;
 }
 
+/** Loads a value again and again, for what no channel reports. */
+export function usePolled<T>(load: () => Promise<T>): Resource<T> {
+  const resource = useResource(load, []);
+  useEffect(() => {
+    const timer = setInterval(() => {
+      if (!document.hidden) void resource.reload();
+    }, POLL_MS);
+    return () => clearInterval(timer);
+  }, []);
+  return resource;
+}
+
+const POLL_MS = 5_000;
+
 /** Loads a value whenever `inputs` change and whenever one of the channels says that it may have changed. */
 export function useResource<T>(
   load: () => Promise<T>,

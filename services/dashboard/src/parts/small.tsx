@@ -87,14 +87,15 @@ interface TableProps {
 /** A table that scrolls by itself where the screen is narrow. */
 export function Table({ label, head, short, children }: TableProps) {
   return (
+    // biome-ignore lint/a11y/useSemanticElements: a fieldset is for fields.
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by the keyboard.
-    <section class={short ? 'scroll short' : 'scroll'} aria-label={label} tabIndex={0}>
+    <div role="group" class={short ? 'scroll short' : 'scroll'} aria-label={label} tabIndex={0}>
       <table>
         <thead>
           <tr>{head}</tr>
         </thead>
         <tbody>{children}</tbody>
       </table>
-    </section>
+    </div>
   );
 }

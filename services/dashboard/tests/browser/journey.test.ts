@@ -97,11 +97,11 @@ test('a symbol has a chart, ticks that move, and candles as a table', async ({ p
       .first(),
   ).toBeVisible();
   await page.getByText('The newest candles as a table').click();
-  await expect(page.getByRole('region', { name: 'The newest candles' }).getByRole('row').nth(1)).toBeVisible();
+  await expect(page.getByRole('group', { name: 'The newest candles' }).getByRole('row').nth(1)).toBeVisible();
   const newest = page.getByRole('region', { name: 'Recent ticks' }).getByRole('row').nth(1);
   const before = await newest.textContent();
   await expect(newest).not.toHaveText(before ?? '');
-  await page.getByText('5m', { exact: true }).click();
+  await page.getByRole('radio', { name: '5m', exact: true }).check();
   await expect(page.getByRole('img', { name: /of 5m of BTC-USD/ })).toBeVisible();
 });
 

@@ -12,6 +12,7 @@ mod page;
 mod prices;
 mod sessions;
 mod stream;
+mod system;
 mod trades;
 mod users;
 
@@ -45,11 +46,13 @@ fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
         routes!(stream::create_ticket),
         routes!(feeds::list, feeds::follow),
         routes!(feeds::remove),
+        routes!(system::show),
         routes!(alerts::create, alerts::list),
         routes!(alerts::adopt),
         routes!(alerts::show, alerts::update, alerts::delete),
         routes!(alerts::firings),
         routes!(alerts::late_verdicts),
+        routes!(alerts::deliveries::list),
         routes!(orders::place, orders::list),
         routes!(orders::show, orders::cancel),
         routes!(balances::list),

@@ -131,15 +131,34 @@ pub struct Progress {
     pub last_event_at: Option<Timestamp>,
 }
 
+/// The progress of a consumer, and its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerProgress {
+    /// The consumer's durable name.
+    pub name: String,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// Returns the progress of all consumers, sorted by name.
+pub async fn list(store: &Store) -> Result<Vec<ConsumerProgress>, Error> {
+    let query = "SELECT consumer, stream_position, last_event_at FROM consumer_positions ORDER BY consumer";
+    let rows = sqlx::query(query).fetch_all(store.pool()).await?;
+    rows.iter().map(|row| Ok(ConsumerProgress { name: row.try_get("consumer")?, progress: of_row(row)? })).collect()
+}
+
 /// Returns the progress of a consumer, without creating its row.
 pub async fn progress(store: &Store, consumer: &str) -> Result<Progress, Error> {
     let row = sqlx::query("SELECT stream_position, last_event_at FROM consumer_positions WHERE consumer = $1")
         .bind(consumer)
         .fetch_optional(store.pool())
         .await?;
-    let Some(row) = row else { return Ok(Progress::default()) };
+    row.map_or_else(|| Ok(Progress::default()), |row| of_row(&row))
+}
+
+fn of_row(row: &PgRow) -> Result<Progress, Error> {
     Ok(Progress {
         position: row.try_get::<i64, _>("stream_position")? as u64,
-        last_event_at: row.try_get::<Option<chrono::DateTime<chrono::Utc>>, _>("last_event_at")?.map(Into::into),
+        last_event_at: row.try_get::<Option<DateTime<Utc>>, _>("last_event_at")?.map(Into::into),
     })
 }

@@ -57,6 +57,9 @@ async fn a_stale_instance_is_fenced_and_moves_no_other_consumer() {
     let fenced = move_on(&database, vec![advance("b", 0, 3), advance("a", 0, 4)]).await.expect_err("it is stale");
     assert!(matches!(fenced, Error::Fenced(_)) && fenced.is_transient(), "{fenced:?}");
     assert_eq!(position::progress(&database.store, "a").await.expect("an answer").position, 5);
+    let listed = position::list(&database.store).await.expect("a list");
+    let listed: Vec<_> = listed.iter().map(|consumer| (&*consumer.name, consumer.progress.position)).collect();
+    assert_eq!(listed, [("a", 5), ("b", 0)]);
     assert_eq!(position::progress(&database.store, "b").await.expect("an answer").position, 0);
 }
 

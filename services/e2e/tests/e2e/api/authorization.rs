@@ -8,13 +8,14 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The operations that need no credentials; every other one must declare its security.
-const PUBLIC: [&str; 29] = [
+const PUBLIC: [&str; 30] = [
     "post /v1/users",
     "post /v1/sessions",
     "post /v1/password-resets",
     "post /v1/password-resets/{token}",
     "get /v1/assets",
     "get /v1/feeds",
+    "get /v1/system",
     "get /v1/prices",
     "get /v1/prices/{symbol}",
     "get /v1/prices/{symbol}/history",

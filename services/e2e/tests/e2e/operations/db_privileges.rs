@@ -37,6 +37,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("consumer_positions", "S"),
             ("channel_states", "S"),
             ("deliveries", "s"),
+            ("delivery_attempts", "S"),
             ("feeds", "SIUD"),
             ("feed_venues", "Su"),
             ("feed_states", "S"),
@@ -170,7 +171,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
 
 /// The columns for which the small letters hold.
 const COLUMNS: &str = "\
-tickbell_gateway deliveries SELECT next_attempt_at status
+tickbell_gateway deliveries SELECT channel created_at id kind next_attempt_at rule_id source_id status
 tickbell_gateway feed_venues UPDATE revision
 tickbell_gateway users INSERT created_at email id password_hash
 tickbell_gateway users UPDATE password_hash

@@ -1,5 +1,6 @@
-//! `/v1/alerts`: create, read, pause, resume, adopt and delete alerts, and list their firings and late verdicts.
+//! `/v1/alerts`: create, read, pause, resume, adopt and delete alerts, and list their firings, late verdicts and deliveries.
 
+pub(crate) mod deliveries;
 pub(crate) mod order;
 pub(crate) mod response;
 mod warnings;

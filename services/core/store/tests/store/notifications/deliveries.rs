@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use events::{Channel, DeliveryUpdated, Outcome};
 use serde_json::json;
-use store::notifications::deliveries::{self, Claim, Deliveries, Delivery, DeliveryAttempt, Kind};
+use store::notifications::{
+    deliveries::{self, Claim, Deliveries, Delivery, DeliveryAttempt, Kind},
+    delivery_list,
+};
 
 use crate::{
     database::Database,
@@ -90,6 +93,27 @@ async fn outcomes_are_recorded_and_counted() {
     assert_eq!(database.count("SELECT count(*) FROM delivery_attempts").await, 3, "once each");
     let due = deliveries::next_due_in(store).await.expect("an answer").expect("one is due");
     assert!(due > LEASE / 2 && due <= LEASE, "{due:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_of_a_rule_sees_its_deliveries_and_what_became_of_each() {
+    let database = Database::new().await;
+    let store = &database.store;
+    let of_rule = |number, rule| Delivery { rule_id: Some(id(rule)), kind: Kind::Alert, ..delivery(number, &[]) };
+    add(&database, vec![of_rule(1, 7), of_rule(2, 8)]).await;
+    database.run("UPDATE deliveries SET created_at = created_at - interval '1 minute'").await;
+    add(&database, vec![of_rule(3, 7), delivery(4, &[])]).await;
+    let claims = deliveries::claim(store, 9, LEASE).await.expect("claims");
+    let first = claims.iter().find(|claim| claim.delivery.id == id(1)).expect("the first");
+    deliveries::record_attempts(store, vec![ended(first, Outcome::Sent, Duration::ZERO)]).await.expect("recorded");
+    let listed = delivery_list::of_rule(store, id(7), 9).await.expect("a list");
+    let shown: Vec<_> = listed.iter().map(|listed| (listed.id, &*listed.status, &*listed.about)).collect();
+    assert_eq!(shown, [(id(3), "waiting", "event 3"), (id(1), "sent", "event 1")]);
+    assert!(listed[0].next_attempt_at.is_some() && listed[0].attempts.is_empty(), "{listed:?}");
+    let [attempt] = &*listed[1].attempts else { panic!("{listed:?}") };
+    assert_eq!((attempt.number, &*attempt.outcome, &*attempt.detail, attempt.at), (1, "sent", "250", at(0)));
+    assert_eq!(listed[1].next_attempt_at, None);
+    assert_eq!(delivery_list::of_rule(store, id(7), 1).await.expect("a list").len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
