@@ -1,8 +1,9 @@
-//! The HTTP API: alerts, prices, orders and users. It decides nothing: what is requested becomes a row and an event in one
+//! The HTTP API: alerts, prices, orders and users, and the dashboard that calls it. It decides nothing: what is requested becomes a row and an event in one
 //! transaction, and the event is relayed to the broker.
 
 mod auth;
 mod compat;
+mod dashboard;
 mod http;
 mod live;
 mod market;
@@ -15,7 +16,7 @@ mod state;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, response::Redirect, routing::get};
+use axum::Router;
 use market_data::MaxAhead;
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
 use store::{Store, notifications::outages, trading::order_waiters::OrderWaiters};
@@ -210,5 +211,5 @@ fn router(state: AppState) -> Router {
         .merge(pages::router())
         .with_state(state)
         .merge(SwaggerUi::new("/docs").url("/openapi.json", api))
-        .route("/", get(|| async { Redirect::to("/docs/") }))
+        .merge(dashboard::router())
 }

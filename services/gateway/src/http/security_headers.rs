@@ -2,7 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-use crate::pages::page;
+use crate::{dashboard, pages::page};
 
 /// The content security policy of everything but pages and documentation.
 const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -14,6 +14,8 @@ const DOCS_POLICY: &str =
 pub(crate) fn policy(path: &str) -> HeaderValue {
     if page::is_page(path) {
         HeaderValue::from_static(&page::CONTENT_POLICY)
+    } else if dashboard::is_file(path) {
+        HeaderValue::from_static(dashboard::CONTENT_POLICY)
     } else if path == "/docs" || path.starts_with("/docs/") {
         HeaderValue::from_static(DOCS_POLICY)
     } else {

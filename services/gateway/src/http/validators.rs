@@ -84,7 +84,7 @@ pub(crate) struct IfNoneMatch(Vec<HeaderValue>);
 
 impl IfNoneMatch {
     /// Compares weakly, as RFC 9110 §13.1.2 asks: `W/` in front of a tag is no difference.
-    fn matches(&self, tag: &HeaderValue) -> bool {
+    pub(crate) fn matches(&self, tag: &HeaderValue) -> bool {
         let tag = tag.as_bytes();
         let is_tag = |candidate: &[u8]| {
             let candidate = candidate.trim_ascii();

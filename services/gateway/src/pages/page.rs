@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::http::problem::Problem;
 
-const STYLE: &str = include_str!("../../templates/page.css");
+/// The style of all pages.
+pub(crate) const STYLE: &str = include_str!("../../templates/page.css");
 
 /// The media type of pages.
 pub(crate) const CONTENT_TYPE: &str = "text/html; charset=utf-8";
@@ -46,7 +47,7 @@ pub(crate) struct Page<'a> {
 
 /// Whether a path is that of a page, and not of the API.
 pub(crate) fn is_page(path: &str) -> bool {
-    ["/confirm/", "/unsubscribe/", "/join/", "/reset/"].iter().any(|pages| path.starts_with(pages))
+    path == "/prices" || ["/confirm/", "/unsubscribe/", "/join/", "/reset/"].iter().any(|pages| path.starts_with(pages))
 }
 
 /// Renders a problem as a page.

@@ -16,7 +16,7 @@ pub(crate) fn text(settings: &Settings, data: &Path, address: SocketAddr) -> Str
         "
 Tickbell is up.
 
-  API      http://{address}   (documentation: http://{address}/docs)
+  page     http://{address}   (the API is at /v1, its documentation at /docs)
   mails    {mails}
   data     {data}   (addresses of the servers: {data}/env)
 
