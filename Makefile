@@ -21,6 +21,7 @@ export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
 .PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-compat test-previous check-deploy check-cluster bench \
+        dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
         tools tools-test tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
 help: ## list the commands
@@ -69,6 +70,27 @@ schemas: tools-test ## regenerate the committed files that derive from code: sch
 monitoring: tools-deploy ## regenerate the dashboards of Grafana and the alert rules of Kubernetes
 	$(PYTHON)/python infra/monitoring/grafana/generate.py
 	UPDATE=1 $(PYTHON)/pytest -q infra/checks/kubernetes/test_kubernetes_program.py -k rules
+
+dashboard: ## build the dashboard into services/dashboard/dist, which is committed
+	infra/local/tools dashboard
+	npm run --silent --prefix services/dashboard build
+
+test-dashboard: lint-dashboard unit-dashboard browser-dashboard ## check and test the dashboard, also in a real browser
+
+lint-dashboard: ## check format, lints and types of the dashboard
+	infra/local/tools dashboard
+	npm run --silent --prefix services/dashboard lint
+
+unit-dashboard: ## run the unit tests of the dashboard; check that dist is fresh, and its size
+	infra/local/tools dashboard
+	npm run --silent --prefix services/dashboard unit
+	infra/scripts/dashboard-fresh
+	npm run --silent --prefix services/dashboard size
+
+browser-dashboard: ## test the dashboard in Chromium against a whole system
+	infra/local/tools browser
+	cargo build --locked --workspace --bin tickbell
+	npm run --silent --prefix services/dashboard browser
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)
@@ -135,6 +157,9 @@ promote: ## run the smoke test against the idle colour of ENV, and switch to it
 
 rollback: ## return ENV to the commit that ran before the last deployment
 	infra/scripts/rollback
+
+deploy-dashboard: ## release the dashboard of this commit to the bucket of ENV, and show it
+	infra/scripts/deploy-dashboard
 
 operate: ## run an operator's command in the cluster of ENV, like RUN="dlq list"
 	infra/scripts/operate

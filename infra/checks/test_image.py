@@ -119,6 +119,8 @@ def compiled_in() -> set[Path]:
     for source in [*project.sources("services"), *project.sources("schemas")]:
         code = source.read_text().split("#[cfg(test)]")[0]
         found |= {(source.parent / name).resolve() for name in re.findall(r'include_\w+!\(\s*"([^"]+)"', code)}
+        crate = next(folder for folder in source.parents if (folder / "Cargo.toml").exists())
+        found |= {(crate / name).resolve() for name in re.findall(r'#\[folder = "([^"]+)"\]', code)}
     return found
 
 

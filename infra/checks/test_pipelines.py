@@ -173,14 +173,14 @@ def test_stages_follow_each_other(jobs):
 
 def test_artefacts_expire_after_thirty_days():
     expiry = {name: job["artifacts"]["expire_in"] for name, job in gitlab_jobs().items() if "artifacts" in job}
-    assert expiry == {"publish": "30 days", "sbom": "30 days"}
+    assert expiry == {"publish": "30 days", "sbom": "30 days", "dashboard-unit": "30 days"}
     uploads = {
         name: step["with"]["retention-days"]
         for name, job in github_jobs().items()
         for step in job["steps"]
         if step.get("uses", "").startswith("actions/upload-artifact@")
     }
-    assert uploads == {"publish": 30, "sbom": 30}
+    assert uploads == {"publish": 30, "sbom": 30, "dashboard-unit": 30}
 
 
 def test_artefacts_are_written_by_scripts():
@@ -199,6 +199,23 @@ def test_artefacts_are_written_by_scripts():
         assert name in texts
     assert read(".gitlab-ci.yml")["variables"]["TICKBELL"] in paths
     assert read(".github/workflows/release.yml")["env"]["TICKBELL"] in paths
+
+
+def test_the_dashboard_is_linted_tested_and_released_after_its_gateway():
+    for jobs in (gitlab(), github()):
+        assert {"dashboard-lint", "dashboard-unit", "dashboard-browser"} <= before(jobs, "publish")
+        for environment in ("staging", "production"):
+            promoted, released = (f"make {target} ENV={environment}" for target in ("promote", "deploy-dashboard"))
+            commands = jobs[environment].commands
+            assert commands.index(promoted) < commands.index(released)
+
+
+def test_a_released_page_is_asked_about_and_its_files_are_there_before_it():
+    script = (project.ROOT / "infra/scripts/deploy-dashboard").read_text()
+    hashed, index = (script.index(f'"$dist/{name}" "$bucket/{name}"') for name in ("assets", "index.html"))
+    assert hashed < index < script.index("create-invalidation")
+    assert "--delete" not in script, "open pages still need the files of the release before"
+    assert "--paths / /index.html /config.json" in script
 
 
 def test_the_image_is_tagged_with_its_commit():
