@@ -21,8 +21,10 @@ function put(price: LatestPrice) {
   if (!known) {
     prices.set(price.symbol, signal(price));
     symbols.value = [...prices.keys()].sort();
-  } else if (Date.parse(price.at) >= Date.parse(known.peek().at)) {
-    known.value = price;
+  } else {
+    // An answer may be older than what the stream has brought; whether trades are missing only answers say.
+    const isNewer = Date.parse(price.at) >= Date.parse(known.peek().at);
+    known.value = isNewer ? price : { ...known.peek(), gap: price.gap ?? null };
   }
 }
 
@@ -33,25 +35,35 @@ function apply(price: LatestPrice) {
   else if (known.peek().venue === price.venue) put({ ...known.peek(), ...price });
 }
 
-async function refresh() {
+let loading: Promise<void> | undefined;
+
+/** Loads all prices; those who ask at the same time share the answer. */
+function refresh(): Promise<void> {
+  loading ??= load().finally(() => {
+    loading = undefined;
+  });
+  return loading;
+}
+
+async function load() {
   try {
     // The browser sends the tag of the answer that it has, and shows that answer again where it is still true.
     const response = await send(`/v1/prices?limit=${PAGE}`, { cache: 'no-cache' });
     if (!response.ok) throw new ApiError(response.status, await response.json().catch(() => ({})));
+    failure.value = null;
     const tag = response.headers.get('ETag');
     if (tag !== null && tag === knownTag) return;
     const { items } = (await response.json()) as { items: LatestPrice[] };
     knownTag = tag;
     for (const price of items) put(price);
     symbols.value ??= [];
-    failure.value = null;
   } catch (error) {
     failure.value = error;
     throw error;
   }
 }
 
-/** Keeps the prices current while the component is shown. */
+/** Keeps the prices current while the component is shown, which is the shell of all pages. */
 export function usePrices() {
   useEffect(() => {
     const stops = [

@@ -4,6 +4,7 @@ import { user } from './api/session';
 import { now } from './clock';
 import { age } from './format';
 import { live } from './live';
+import { usePrices } from './market-data';
 import { dismiss, notices, useFirings } from './notices';
 import { Account } from './pages/account';
 import { Alerts } from './pages/alerts';
@@ -23,6 +24,7 @@ const PAGES: [name: string, label: string][] = [
 
 export function Shell() {
   const { page } = route.value;
+  usePrices();
   useFirings();
 
   useEffect(() => {
@@ -114,13 +116,16 @@ function Connection() {
   );
 }
 
+/** An interruption that is over by then is nobody's business. */
+const BRIEF_MS = 1_000;
+
 /** Says that the connection is away, and afterwards what that has cost. */
 function Banner() {
   const since = live.silentSince.value;
   const missed = live.missed.value;
   return (
     <div role="status" class="banners">
-      {since !== null && (
+      {since !== null && now.value - since > BRIEF_MS && (
         <p class="banner warn">
           Reconnecting. What you see is from {age(new Date(since).toISOString(), now.value)} ago.
         </p>

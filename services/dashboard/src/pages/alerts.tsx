@@ -5,7 +5,7 @@ import { api, ask, sentence } from '../api/client';
 import { session } from '../api/session';
 import type { Alert } from '../api/types';
 import { count } from '../format';
-import { symbols, usePrices } from '../market-data';
+import { symbols } from '../market-data';
 import { alerts, alertsError, refreshAlerts } from '../notices';
 import { Choice, Field, Form, Segments, typed } from '../parts/form';
 import { useResource } from '../parts/resource';
@@ -13,7 +13,6 @@ import { Badge, List, Panel, SymbolLink, Time } from '../parts/small';
 import { route } from '../router';
 
 export function Alerts() {
-  usePrices();
   const person = session.value?.user;
   return (
     <>

@@ -5,7 +5,7 @@ import { sentence } from '../api/client';
 import type { LatestPrice } from '../api/types';
 import { now } from '../clock';
 import { price as formatPrice } from '../format';
-import { failure, prices, symbols, usePrices } from '../market-data';
+import { failure, prices, symbols } from '../market-data';
 import { Age, Badge, Change, SymbolLink } from '../parts/small';
 import { SparkLine } from '../parts/spark-line';
 
@@ -60,7 +60,6 @@ const COLUMNS: [key: SortKey | null, label: string, className: string][] = [
 ];
 
 export function Market() {
-  usePrices();
   const text = useSignal('');
   const sorting = useSignal<Sorting>({ key: 'symbol', descending: false });
   // Sorted anew every few seconds only: rows that jump with each tick cannot be read.

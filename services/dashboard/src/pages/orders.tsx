@@ -4,7 +4,6 @@ import { api, ask, sentence } from '../api/client';
 import { isOperator, session } from '../api/session';
 import type { Balance, Order, Posting, Trade } from '../api/types';
 import { decimal, price, words } from '../format';
-import { usePrices } from '../market-data';
 import { Field, Form, typed } from '../parts/form';
 import { OrderTicket } from '../parts/order-ticket';
 import { type Resource, useResource } from '../parts/resource';
@@ -31,7 +30,6 @@ export function Orders() {
 }
 
 function Trading() {
-  usePrices();
   const balances = useResource(async () => (await ask(api.GET('/v1/accounts'))).items, [], ['trades', 'orders']);
   return (
     <>

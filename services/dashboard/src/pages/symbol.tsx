@@ -8,7 +8,7 @@ import type { Chart } from '../chart';
 import { decimal, price as formatPrice } from '../format';
 import { INTERVALS, type Interval, SECONDS } from '../intervals';
 import { live } from '../live';
-import { prices, symbols, usePrices } from '../market-data';
+import { prices, symbols } from '../market-data';
 import { alerts } from '../notices';
 import { Segments, typed } from '../parts/form';
 import { OrderTicket } from '../parts/order-ticket';
@@ -21,7 +21,6 @@ const CANDLES = 500;
 const TICKS = 30;
 
 export function SymbolPage({ symbol }: { symbol: string }) {
-  usePrices();
   const interval = useSignal<Interval>('1m');
   // Read so that the page is rendered once the price of the symbol is known.
   const isLoaded = symbols.value !== null;

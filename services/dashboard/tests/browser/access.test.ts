@@ -63,6 +63,15 @@ test.describe
     }
   });
 
+test('the prices as a table are without findings', async ({ page, system }) => {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    await page.goto(`${system.url}/prices`);
+    expect(await findings(page), colorScheme).toEqual([]);
+    await picture(page, `prices-${colorScheme}`);
+  }
+});
+
 /** Takes a picture for people to look at, where PICTURES names a folder. */
 async function picture(page: Page, name: string) {
   const folder = process.env.PICTURES;

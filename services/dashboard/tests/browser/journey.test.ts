@@ -36,6 +36,8 @@ test('a person signs up, is funded, makes an alert, sees it fire, and trades, wi
       .getByText(/The price was .+ from /)
       .first(),
   ).toBeVisible();
+  await page.getByText('Mails', { exact: true }).click();
+  await expect(page.getByText(/^Attempt 1 at .+: sent\./).first()).toBeVisible();
   await page.getByRole('button', { name: /^Delete: BTC-USD/ }).click();
   await expect(page.getByText('You have no alert yet.')).toBeVisible();
 
@@ -73,6 +75,15 @@ test('the first price is seen within a second, and it moves by itself', async ({
   expect(Date.now() - began).toBeLessThan(1_000);
   const first = await price.textContent();
   await expect(price).not.toHaveText(first ?? '');
+});
+
+test('where there is no stream the prices move all the same', async ({ page, system }) => {
+  await page.route('**/v1/stream?*', (route) => route.fulfill({ status: 404 }));
+  await open(page, system, 'market', 'Market');
+  await expect(page.getByText('Every 2 s')).toBeVisible();
+  const price = page.getByRole('row', { name: /^BTC-USD/ }).locator('.price');
+  const before = await price.textContent();
+  await expect(price).not.toHaveText(before ?? '');
 });
 
 test('the market is sorted and filtered', async ({ page, system }) => {
