@@ -35,11 +35,11 @@ export function Alerts() {
 }
 
 const SINCE: [string, string][] = [
-  ['anchor', 'since the last firing'],
-  ['5m', 'within 5 minutes'],
-  ['1h', 'within 1 hour'],
-  ['24h', 'within 24 hours'],
-  ['previous', 'from tick to tick'],
+  ['anchor', 'the last firing'],
+  ['5m', '5 minutes before'],
+  ['1h', '1 hour before'],
+  ['24h', '24 hours before'],
+  ['previous', 'the tick before'],
 ];
 const COOLDOWNS: [string, string][] = ['0s', '5m', '30m', '1h', '1d'].map((text) => [
   text,
@@ -135,7 +135,7 @@ function AlertForm({ email, symbol }: { email: string; symbol: string }) {
                 ['down', 'down'],
               ]}
             />
-            <Choice label="Measured" name="since" options={SINCE} />
+            <Choice label="Measured from" name="since" options={SINCE} />
           </div>
         )}
         <div class="pair">

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import type { Page } from '@playwright/test';
 import type axe from 'axe-core';
 import { expect, open, signIn, signUp, test } from './fixtures';
+import { eventually, type System } from './system';
 
 const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const EMAIL = 'dan@example.com';
@@ -27,6 +28,22 @@ declare global {
   }
 }
 
+/** Makes an alert that fires at once and whose mail is sent, so that there is something to see. */
+async function fire(page: Page, system: System) {
+  const token = await page.evaluate(() => JSON.parse(localStorage.getItem('tickbell.session') ?? '{}').token);
+  const headers = { Authorization: `Bearer ${token}`, 'Content-Type': 'application/json' };
+  const condition = { change: { percent: '0.01', since: 'previous' } };
+  const body = JSON.stringify({ symbol: 'BTC-USD', condition, repeat: 'once', notify: { email: EMAIL } });
+  const created = await fetch(`${system.url}/v1/alerts`, { method: 'POST', headers, body });
+  const { id } = (await created.json()) as { id: string };
+  const sent = async () => {
+    const answer = await fetch(`${system.url}/v1/alerts/${id}/deliveries`, { headers });
+    const { items } = (await answer.json()) as { items: { status: string }[] };
+    return items.some(({ status }) => status === 'sent') || undefined;
+  };
+  await eventually(sent, 30_000, 'the mail of an alert is sent');
+}
+
 async function findings(page: Page): Promise<string[]> {
   await page.evaluate(AXE);
   const { violations } = await page.evaluate(() =>
@@ -39,11 +56,12 @@ test.describe
   .serial('every page', () => {
     for (const who of ['nobody', 'a person']) {
       test(`is without findings, and fits its screen, for ${who}`, async ({ page, system }) => {
-        test.setTimeout(120_000);
+        test.setTimeout(240_000);
         if (who !== 'nobody') {
           await signUp(page, system, EMAIL);
           await system.command('accounts', 'role', EMAIL, 'operator');
           await signIn(page, system, EMAIL);
+          await fire(page, system);
         }
         for (const colorScheme of ['light', 'dark'] as const) {
           await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
@@ -51,6 +69,7 @@ test.describe
             await page.setViewportSize(size);
             for (const [address, heading] of PAGES) {
               await open(page, system, address, heading);
+              for (const summary of await page.locator('summary').all()) await summary.click();
               await expect(page.getByText('Loading…')).toHaveCount(0);
               expect(await findings(page), `${address} ${colorScheme} ${size.width}`).toEqual([]);
               const width = await page.evaluate(() => document.documentElement.scrollWidth);
