@@ -84,7 +84,7 @@ lint-dashboard: ## check format, lints and types of the dashboard
 unit-dashboard: ## run the unit tests of the dashboard; check that dist is fresh, and its size
 	infra/local/tools dashboard
 	npm run --silent --prefix services/dashboard unit
-	infra/scripts/dashboard-fresh
+	infra/scripts/dashboard fresh
 	npm run --silent --prefix services/dashboard size
 
 browser-dashboard: ## test the dashboard in Chromium against a whole system
@@ -159,7 +159,7 @@ rollback: ## return ENV to the commit that ran before the last deployment
 	infra/scripts/rollback
 
 deploy-dashboard: ## release the dashboard of this commit to the bucket of ENV, and show it
-	infra/scripts/deploy-dashboard
+	infra/scripts/dashboard deploy
 
 operate: ## run an operator's command in the cluster of ENV, like RUN="dlq list"
 	infra/scripts/operate

@@ -211,7 +211,7 @@ def test_the_dashboard_is_linted_tested_and_released_after_its_gateway():
 
 
 def test_a_released_page_is_asked_about_and_its_files_are_there_before_it():
-    script = (project.ROOT / "infra/scripts/deploy-dashboard").read_text()
+    script = (project.ROOT / "infra/scripts/dashboard").read_text()
     hashed, index = (script.index(f'"$dist/{name}" "$bucket/{name}"') for name in ("assets", "index.html"))
     assert hashed < index < script.index("create-invalidation")
     assert "--delete" not in script, "open pages still need the files of the release before"
