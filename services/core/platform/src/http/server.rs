@@ -24,7 +24,8 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_RETRY_WAIT: Duration = Duration::from_millis(100);
 /// The number of failed accepts in a row that share a line in the log, so that there is one line a second.
 const FAILED_ACCEPTS_PER_LINE: u32 = 10;
-/// The bytes that are buffered for one connection, in each direction, of HTTP/1: a client that does not read costs no more.
+/// The bytes that are buffered for one connection of HTTP/1, in each direction, and to be sent for one request of HTTP/2: a client
+/// that does not read costs no more.
 const BUFFER_BYTES: usize = 64 * 1024;
 /// The number of concurrent requests of one HTTP/2 connection.
 const STREAMS_PER_CONNECTION: u32 = 128;
@@ -88,6 +89,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
+        .max_send_buf_size(BUFFER_BYTES)
         .keep_alive_interval(HEADER_TIMEOUT);
     builder
 }

@@ -22,7 +22,7 @@ use crate::{
 
 /// The most channels and the most symbols of one stream.
 const MOST_CHANNELS: usize = 16;
-const MOST_SYMBOLS: usize = 500;
+const MOST_SYMBOLS: usize = 100;
 
 /// The channels and the symbols that a stream shows.
 #[derive(IntoParams)]
@@ -32,7 +32,7 @@ pub(crate) struct StreamQuery {
     /// ticket `firings`, `orders`, `trades` and `deliveries`.
     #[param(value_type = Option<String>, example = "prices,candles:1m", pattern = "^[a-z0-9:,]+$")]
     pub(crate) channels: Vec<Channel>,
-    /// The symbols, separated by commas; without it, all.
+    /// The symbols, separated by commas, at most 100; without it, all.
     #[param(value_type = Option<String>, example = "BTC-USD,ETH-USD", pattern = "^[A-Z0-9.,/_-]+$")]
     pub(crate) symbols: Option<Vec<Symbol>>,
     /// `latest` sends of each market the latest price, at most four times a second, with the number of those before in
