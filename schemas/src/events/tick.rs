@@ -106,6 +106,18 @@ impl TickKind {
     }
 }
 
+impl TickSource {
+    /// Returns the word that stands for the source in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Backfill => "backfill",
+            Self::File => "file",
+            Self::Simulator => "simulator",
+        }
+    }
+}
+
 impl Tick {
     /// Returns the message of a page of this tick alone; `id` is unique within its venue and symbol.
     pub fn to_message(&self, id: &str) -> OutboundMessage {

@@ -9,7 +9,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('tickbell/roles', 0));
 
 DO $roles$
 DECLARE
-    service_roles CONSTANT text[] := ARRAY['tickbell_alert_engine', 'tickbell_gateway', 'tickbell_history_writer',
+    service_roles CONSTANT text[] := ARRAY['tickbell_alert_engine', 'tickbell_archiver', 'tickbell_gateway', 'tickbell_history_writer',
                                            'tickbell_notifier', 'tickbell_operator', 'tickbell_price_ingestor',
                                            'tickbell_trade_settler'];
     name text;
@@ -82,11 +82,15 @@ BEGIN
 
         -- Keeps what was; never changes a tick.
         'SELECT, INSERT ON ticks, dead_letters TO tickbell_history_writer',
-        'SELECT ON dropped_tick_months TO tickbell_history_writer',
+        'SELECT ON dropped_tick_months, archived_days TO tickbell_history_writer',
         'SELECT, INSERT, UPDATE ON instruments, latest_prices, candles, consumer_positions TO tickbell_history_writer',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_history_writer',
         'SELECT, INSERT, UPDATE ON leases TO tickbell_history_writer',
         'EXECUTE ON FUNCTION create_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
+
+        -- Copies what was to files; changes nothing but what it knows of them.
+        'SELECT ON instruments, ticks, candles, latest_prices, feed_gaps TO tickbell_archiver',
+        'SELECT, INSERT, UPDATE ON archived_days, leases TO tickbell_archiver',
 
         -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
         -- an account is made without saying its balance.
@@ -124,7 +128,7 @@ BEGIN
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states, instruments, ticks, '
-            'dropped_tick_months TO tickbell_operator',
+            'candles, dropped_tick_months TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
         -- `tickbell streams republish`; no token's hash.
         'SELECT (id, rule, revision, status, created_at, updated_at) ON rules TO tickbell_operator',

@@ -280,6 +280,16 @@ CREATE TABLE public.api_keys (
 
 COMMENT ON TABLE public.api_keys IS 'API keys by the SHA-256 hash of their token, with the scopes that they grant.';
 
+CREATE TABLE public.archived_days (
+    instrument_id integer NOT NULL,
+    day date NOT NULL,
+    ticks bigint NOT NULL,
+    verified_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT archived_days_ticks_check CHECK ((ticks > 0))
+);
+
+COMMENT ON TABLE public.archived_days IS 'The days whose ticks are in the archive, as the archiver has compared them last. Where the archive is required, a month is dropped only when each of its days has as many ticks as here.';
+
 CREATE TABLE public.assets (
     code text NOT NULL COLLATE pg_catalog."C",
     scale smallint NOT NULL,
@@ -943,6 +953,9 @@ ALTER TABLE ONLY public.api_keys
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_token_hash_key UNIQUE (token_hash);
 
+ALTER TABLE ONLY public.archived_days
+    ADD CONSTRAINT archived_days_pkey PRIMARY KEY (instrument_id, day);
+
 ALTER TABLE ONLY public.assets
     ADD CONSTRAINT assets_pkey PRIMARY KEY (code);
 
@@ -1163,6 +1176,9 @@ ALTER TABLE ONLY public.accounts
 
 ALTER TABLE ONLY public.api_keys
     ADD CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.archived_days
+    ADD CONSTRAINT archived_days_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES public.instruments(id);
 
 ALTER TABLE ONLY public.assets
     ADD CONSTRAINT assets_quote_fkey FOREIGN KEY (quote) REFERENCES public.assets(code);

@@ -54,7 +54,7 @@ pub(crate) async fn run(
 ) -> Result<(), ServiceError> {
     let plan = Plan { maintain_every: Some(MAINTAIN_EVERY), ..Plan::new(SERVICE, &[SERVICE], settings.batch) };
     let work = Box::pin(async {
-        let service = HistoryWriter { store: store.clone(), retention_days: settings.retention_days, max_ahead };
+        let service = HistoryWriter { store: store.clone(), settings: settings.clone(), max_ahead };
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
         run.run(check).await
@@ -64,7 +64,7 @@ pub(crate) async fn run(
 
 struct HistoryWriter {
     store: Store,
-    retention_days: u32,
+    settings: Settings,
     max_ahead: MaxAhead,
 }
 
@@ -110,7 +110,7 @@ impl ConsumerService for HistoryWriter {
     type Reject = DecodeError;
 
     async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {
-        let partitions = Partitions::open(&self.store, self.retention_days).await?;
+        let partitions = Partitions::open(&self.store, &self.settings).await?;
         let instruments = Arc::new(instruments::list(&self.store).await?);
         let newest = ticks::newest(&self.store).await?;
         let stored_until: HashMap<_, _> =

@@ -9,7 +9,7 @@ mod partitions;
 use market_data::MaxAhead;
 use platform::{
     Broker, Health, ServiceError, Shutdown,
-    settings::{SettingsError, require_range},
+    settings::{SettingsError, one_of, require_range},
     supervise,
 };
 use serde::Deserialize;
@@ -27,11 +27,31 @@ pub struct Settings {
     /// The number of days after which ticks are dropped, a whole month's partition at a time, 0 to 36500; 0 keeps all ticks.
     /// Candles are never dropped.
     pub retention_days: u32,
+    /// Whether a month of ticks is dropped only when the archive has all of them.
+    pub archive: ArchiveRule,
+}
+
+/// Whether a month of ticks is dropped only when the archive has all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum ArchiveRule {
+    /// A month is dropped by its age alone.
+    #[default]
+    Off,
+    /// A month stays until the archiver has found each of its days to be whole.
+    Required,
+}
+
+impl TryFrom<String> for ArchiveRule {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        one_of(&text, &[("off", Self::Off), ("required", Self::Required)])
+    }
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { batch: 20_000, retention_days: 0 }
+        Self { batch: 20_000, retention_days: 0, archive: ArchiveRule::default() }
     }
 }
 

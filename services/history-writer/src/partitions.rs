@@ -2,11 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use events::Period;
+use events::{Period, Timestamp};
 use market_data::Month;
 use platform::clock;
-use store::{Error, Store, market::partitions};
+use store::{
+    Error, Store,
+    market::{
+        export::{self, UnarchivedDay},
+        partitions,
+    },
+};
 use tokio::time::{Duration, Instant};
+use tracing::warn;
+
+use crate::{ArchiveRule, Settings};
 
 /// How often partitions are created ahead of time and dropped.
 const EVERY: Duration = Duration::from_secs(3_600);
@@ -17,15 +26,17 @@ pub(crate) struct Partitions {
     /// The months that were dropped. They are not created again: their ticks are in the candles.
     dropped: BTreeSet<Month>,
     retention: Option<Period>,
+    archive: ArchiveRule,
     maintained: Option<Instant>,
 }
 
 impl Partitions {
     /// Reads which partitions exist.
-    pub(crate) async fn open(store: &Store, retention_days: u32) -> Result<Self, Error> {
+    pub(crate) async fn open(store: &Store, settings: &Settings) -> Result<Self, Error> {
+        let Settings { retention_days, archive, .. } = *settings;
         let retention = (retention_days > 0).then(|| Period::seconds(retention_days * Period::DAY.as_seconds()));
         let (months, dropped) = (partitions::list(store).await?, partitions::dropped(store).await?);
-        Ok(Self { months, dropped, retention, maintained: None })
+        Ok(Self { months, dropped, retention, archive, maintained: None })
     }
 
     /// Returns true when the ticks of a month were dropped, so that a repeat of one cannot be distinguished from a new tick.
@@ -42,12 +53,30 @@ impl Partitions {
         let month = Month::of(now);
         self.create_missing(store, [month, month.next()]).await?;
         if let Some(oldest) = self.retention.and_then(|retention| now.before(retention, Period::SECOND)) {
-            for month in partitions::drop_before(store, oldest).await? {
-                self.months.remove(&month);
-                self.dropped.insert(month);
-            }
+            self.drop_months(store, oldest).await?;
         }
         self.maintained = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Drops the months that end at or before `oldest`. Where the archive is required, one that it does not have as a whole stays.
+    async fn drop_months(&mut self, store: &Store, oldest: Timestamp) -> Result<(), Error> {
+        let mut waiting = 0_u32;
+        for month in partitions::before(store, oldest).await? {
+            if self.archive == ArchiveRule::Required
+                && let Some(UnarchivedDay { market, day, stored, archived }) =
+                    export::unarchived_day(store, month).await?
+            {
+                let (venue, symbol) = (market.venue.as_str(), market.symbol.as_str());
+                warn!(%month, venue, symbol, %day, stored, archived, "the archive lacks ticks of a month, which is not dropped");
+                waiting += 1;
+                continue;
+            }
+            partitions::drop(store, month).await?;
+            self.months.remove(&month);
+            self.dropped.insert(month);
+        }
+        metrics::gauge!("tickbell_history_months_waiting_for_archive").set(waiting);
         Ok(())
     }
 

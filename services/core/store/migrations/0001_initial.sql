@@ -125,6 +125,16 @@ CREATE TABLE dropped_tick_months (
 COMMENT ON TABLE dropped_tick_months IS
     'The months whose partition of ticks was dropped. Their ticks are in the candles, and a repeat of one could no longer be recognised: the history-writer takes none of such a month.';
 
+CREATE TABLE archived_days (
+    instrument_id integer     NOT NULL REFERENCES instruments,
+    day           date        NOT NULL,
+    ticks         bigint      NOT NULL CHECK (ticks > 0),
+    verified_at   timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (instrument_id, day)
+);
+COMMENT ON TABLE archived_days IS
+    'The days whose ticks are in the archive, as the archiver has compared them last. Where the archive is required, a month is dropped only when each of its days has as many ticks as here.';
+
 CREATE TABLE latest_prices (
     instrument_id integer     PRIMARY KEY REFERENCES instruments,
     price         numeric     NOT NULL,

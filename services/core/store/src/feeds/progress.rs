@@ -211,6 +211,28 @@ async fn count_changes(tx: &mut Tx, venue: &Venue, symbols: &BTreeSet<&Symbol>) 
     Ok(())
 }
 
+/// Returns what is known to be missing of a market within a range, oldest first: at most `limit` gaps.
+pub async fn gaps_within(
+    store: &Store,
+    (venue, symbol): (&Venue, &Symbol),
+    (from, to): (Timestamp, Timestamp),
+    limit: u16,
+) -> Result<Vec<FeedGap>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM feed_gaps
+         WHERE symbol = $1 AND venue = $2 AND gap_from < $4 AND (gap_to IS NULL OR gap_to >= $3)
+         ORDER BY gap_from, lower_bound LIMIT $5",
+    )
+    .bind(symbol.as_str())
+    .bind(venue.as_str())
+    .bind(from.datetime())
+    .bind(to.datetime())
+    .bind(i64::from(limit))
+    .fetch_all(store.pool())
+    .await?;
+    rows.iter().map(gap).collect()
+}
+
 async fn save_positions(
     tx: &mut Tx,
     venue: &Venue,

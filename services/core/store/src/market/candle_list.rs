@@ -72,6 +72,8 @@ pub struct CandleRow<'row> {
     pub volume: Numeric<'row>,
     /// The number of ticks.
     pub trades: i64,
+    /// The number of ticks that have changed the candle after its close.
+    pub revision: i64,
 }
 
 /// The rows of a list of candles.
@@ -80,7 +82,7 @@ pub struct CandleRows(Vec<PgRow>);
 
 /// Reads the candles of an instrument, oldest first.
 pub const CANDLES: &str = "
-    SELECT start, open, high, low, close, volume, trades FROM candles
+    SELECT start, open, high, low, close, volume, trades, revision FROM candles
     WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
     ORDER BY start LIMIT $5";
 
@@ -152,6 +154,13 @@ impl CandleRows {
         self.0.get(index).map(|row| indexed_time(row, 0)).transpose()
     }
 
+    /// Returns the part of the range that they were read of behind the last of them; none where there are no more.
+    pub fn rest(&self, range: CandleRange) -> Result<Option<CandleRange>, Error> {
+        let Some(last) = self.0.last().filter(|_| self.len() as i64 >= range.limit) else { return Ok(None) };
+        let behind = Timestamp::from_micros(indexed_time(last, 0)?.micros() + 1);
+        Ok(behind.ok().map(|from| CandleRange { from, ..range }))
+    }
+
     /// Returns the candles. A row that cannot be read is an error.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Result<CandleRow<'_>, Error>> + ExactSizeIterator {
         self.0.iter().map(read_candle)
@@ -168,5 +177,6 @@ pub(super) fn read_candle(row: &PgRow) -> Result<CandleRow<'_>, Error> {
         close: Numeric::read(row, 4)?,
         volume: Numeric::read(row, 5)?,
         trades: row.try_get(6)?,
+        revision: row.try_get(7)?,
     })
 }

@@ -2,6 +2,7 @@
 
 pub mod candle_list;
 pub mod candles;
+pub mod export;
 pub mod instruments;
 pub mod markets;
 pub(crate) mod numeric;

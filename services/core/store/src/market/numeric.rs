@@ -81,6 +81,26 @@ impl<'row> Numeric<'row> {
         }
     }
 
+    /// Returns the number times a power of ten, for a column of so many decimal places; none where it has more places, or more
+    /// than 38 digits.
+    pub fn scaled(&self, places: u32) -> Option<i128> {
+        let mut sum = 0_i128;
+        for (index, digit) in self.digits.chunks_exact(2).enumerate() {
+            let digit = i128::from(u16::from_be_bytes([digit[0], digit[1]]));
+            let power = 4 * (i64::from(self.weight) - index as i64) + i64::from(places);
+            let unit = 10_i128.checked_pow(u32::try_from(power.unsigned_abs()).ok()?);
+            let part = match unit {
+                _ if digit == 0 => 0,
+                Some(unit) if power >= 0 => digit.checked_mul(unit)?,
+                Some(unit) if digit % unit == 0 => digit / unit,
+                _ => return None,
+            };
+            sum = sum.checked_add(part)?;
+        }
+        let sum = if self.is_negative { -sum } else { sum };
+        (sum.unsigned_abs() < 10_u128.pow(38)).then_some(sum)
+    }
+
     /// Returns the digit to the base of 10,000 at a power.
     fn group(&self, power: i16) -> u16 {
         let index = i32::from(self.weight) - i32::from(power);
@@ -145,6 +165,26 @@ mod tests {
         ] {
             let bytes = bytes(parts);
             assert_eq!(Numeric::try_from(bytes.as_slice()).expect(text).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_number_is_scaled_exactly_or_not_at_all() {
+        let minus = |weight: i16| weight as u16;
+        let one = 10_i128.pow(18);
+        for (parts, scaled) in [
+            (&[0, 0, 0, 2][..], Some(0)),
+            (&[1, 0, 0, 0, 1], Some(one)),
+            (&[2, 0, 0, 2, 167, 4100], Some(16_741 * one / 100)),
+            (&[1, minus(-5), 0, 18, 100], Some(1)),
+            (&[1, minus(-5), 0, 19, 10], None),
+            (&[2, 0, NEGATIVE, 4, 1, 2345], Some(-12_345 * one / 10_000)),
+            (&[1, 4, 0, 0, 9999], Some(9_999 * 10_i128.pow(34))),
+            (&[1, 5, 0, 0, 1], None),
+            (&[1, 100, 0, 0, 1], None),
+        ] {
+            let bytes = bytes(parts);
+            assert_eq!(Numeric::try_from(bytes.as_slice()).expect("a number").scaled(18), scaled, "{parts:?}");
         }
     }
 

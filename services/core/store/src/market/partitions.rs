@@ -40,15 +40,15 @@ pub async fn create(store: &Store, month: Month) -> Result<(), Error> {
     Ok(())
 }
 
-/// Drops the partitions that end at or before `oldest`, with their ticks, and returns their months. The candles stay.
-pub async fn drop_before(store: &Store, oldest: Timestamp) -> Result<Vec<Month>, Error> {
-    let mut dropped = Vec::new();
-    for month in list(store).await? {
-        if month.next().start() <= oldest.datetime() {
-            sqlx::query("SELECT drop_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
-            info!(%month, "dropped partition older than history.retention_days");
-            dropped.push(month);
-        }
-    }
-    Ok(dropped)
+/// Returns the months whose partitions end at or before `oldest`.
+pub async fn before(store: &Store, oldest: Timestamp) -> Result<Vec<Month>, Error> {
+    let is_before = |month: &Month| month.next().start() <= oldest.datetime();
+    Ok(list(store).await?.into_iter().filter(is_before).collect())
+}
+
+/// Drops the partition of a month with its ticks. The candles stay.
+pub async fn drop(store: &Store, month: Month) -> Result<(), Error> {
+    sqlx::query("SELECT drop_ticks_partition($1)").bind(month.first_day()).execute(store.pool()).await?;
+    info!(%month, "dropped partition older than history.retention_days");
+    Ok(())
 }

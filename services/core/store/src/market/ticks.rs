@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use events::tick::TickKind;
+use events::tick::{TickKind, TickSource};
 use market_data::{InstrumentId, MarketTicks, TickPosition};
 use sqlx::{Row, postgres::PgRow};
 
@@ -134,6 +134,13 @@ fn column<T>(ticks: &[NumberedTick<'_>], value: impl Fn(&NumberedTick<'_>) -> T)
 pub(crate) fn position(row: &PgRow) -> Result<TickPosition, Error> {
     let (sequence, index): (i64, i16) = (row.try_get("sequence")?, row.try_get("index")?);
     Ok(TickPosition { sequence: sequence as u64, index: index as u16 })
+}
+
+/// Returns the source of which column `source` has the letter.
+pub(crate) fn source(found: i8) -> Result<TickSource, Error> {
+    let sources = [TickSource::Live, TickSource::Backfill, TickSource::File, TickSource::Simulator];
+    let source = sources.into_iter().find(|source| source_char(*source) == found);
+    Ok(source.ok_or_else(|| row::unreadable(format!("source {found} is unknown")))?)
 }
 
 /// Returns the kind of which column `kind` has the letter.

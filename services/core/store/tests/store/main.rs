@@ -5,6 +5,7 @@ mod completeness;
 mod consumer_runner;
 mod consumers;
 mod database;
+mod export;
 mod feeds;
 mod identity;
 mod market;

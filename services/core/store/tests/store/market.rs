@@ -62,7 +62,9 @@ async fn partitions_are_created_once_and_dropped_when_they_are_over() {
     assert!(partitions::list(store).await.expect("months").into_iter().eq([month, month.next()]));
     let in_next = at(31 * 86_400);
     assert_eq!(partitions::dropped(store).await.expect("months"), [].into());
-    assert_eq!(partitions::drop_before(store, in_next).await.expect("months"), [month]);
+    assert_eq!(partitions::before(store, in_next).await.expect("months"), [month]);
+    partitions::drop(store, month).await.expect("it was there");
+    assert_eq!(partitions::before(store, in_next).await.expect("months"), []);
     assert_eq!(partitions::dropped(store).await.expect("months"), [month].into());
     assert!(partitions::list(store).await.expect("months").into_iter().eq([month.next()]));
 }

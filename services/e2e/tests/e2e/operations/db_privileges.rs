@@ -4,7 +4,7 @@ use e2e::{Database, System};
 
 /// The rights of each role by table: S for SELECT, I for INSERT, U for UPDATE, D for DELETE; a small letter holds for some
 /// columns only, which [`COLUMNS`] names. A right that is not listed is refused.
-const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
+const RIGHTS: [(&str, &[(&str, &str)]); 8] = [
     (
         "tickbell_gateway",
         &[
@@ -79,6 +79,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
         "tickbell_history_writer",
         &[
             ("ticks", "SI"),
+            ("archived_days", "S"),
             ("dropped_tick_months", "S"),
             ("instruments", "SIU"),
             ("latest_prices", "SIU"),
@@ -109,6 +110,18 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("market_states", "S"),
             ("instruments", "S"),
             ("latest_prices", "S"),
+        ],
+    ),
+    (
+        "tickbell_archiver",
+        &[
+            ("instruments", "S"),
+            ("ticks", "S"),
+            ("candles", "S"),
+            ("latest_prices", "S"),
+            ("feed_gaps", "S"),
+            ("archived_days", "SIU"),
+            ("leases", "SIU"),
         ],
     ),
     (
@@ -154,6 +167,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 7] = [
             ("order_states", "S"),
             ("instruments", "S"),
             ("ticks", "S"),
+            ("candles", "S"),
             ("dropped_tick_months", "S"),
             ("users", "s"),
             ("rules", "s"),

@@ -248,6 +248,7 @@ mod tests {
                 close: numeric(NUMBERS[(number + 3) % 6]),
                 volume: numeric(volume),
                 trades: number as i64 * 1_000_003,
+                revision: 0,
             };
             match completeness(number) {
                 CandleCompleteness::Unknown => CandleLine::Unknown(row.start),

@@ -1,0 +1,61 @@
+//! Which days are in the archive, as the archiver has compared them.
+
+use events::{Interval, Period, Timestamp};
+use market_data::{InstrumentId, Month};
+
+use super::{
+    days::{count_ticks, first_tick},
+    ticks::{Market, markets},
+};
+use crate::{Error, Store, bigint};
+
+/// A day whose ticks are not all in the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnarchivedDay {
+    /// The market that has them.
+    pub market: Market,
+    /// The start of the day.
+    pub day: Timestamp,
+    /// The number of ticks in the database.
+    pub stored: u64,
+    /// The number of ticks in the archive.
+    pub archived: u64,
+}
+
+/// Notes that the archive was found to have that many ticks of a day, as many as the database.
+pub async fn mark_archived(store: &Store, instrument: InstrumentId, day: Timestamp, ticks: u64) -> Result<(), Error> {
+    let mark = "INSERT INTO archived_days (instrument_id, day, ticks) VALUES ($1, $2, $3)
+        ON CONFLICT (instrument_id, day) DO UPDATE SET (ticks, verified_at) = (EXCLUDED.ticks, now())";
+    let mark = sqlx::query(mark).bind(instrument).bind(day.datetime().date_naive()).bind(bigint(ticks));
+    mark.execute(store.pool()).await?;
+    Ok(())
+}
+
+/// Returns the number of ticks that the archive was found to have of a day; 0 where it was never compared.
+pub async fn archived_ticks(store: &Store, instrument: InstrumentId, day: Timestamp) -> Result<u64, Error> {
+    let ticks: Option<i64> =
+        sqlx::query_scalar("SELECT ticks FROM archived_days WHERE instrument_id = $1 AND day = $2")
+            .bind(instrument)
+            .bind(day.datetime().date_naive())
+            .fetch_optional(store.pool())
+            .await?;
+    Ok(ticks.unwrap_or_default().unsigned_abs())
+}
+
+/// Returns the first day of a month whose ticks are not all in the archive; none where all are.
+pub async fn unarchived_day(store: &Store, month: Month) -> Result<Option<UnarchivedDay>, Error> {
+    let (start, end) = (Timestamp::from(month.start()), Timestamp::from(month.next().start()));
+    for market in markets(store, None, None).await? {
+        let mut from = start;
+        while let Some(at) = first_tick(store, market.instrument, (from, end)).await? {
+            let day = at.floor(Interval::Day);
+            from = day.after(Period::DAY);
+            let stored = count_ticks(store, market.instrument, (day, from)).await?;
+            let archived = archived_ticks(store, market.instrument, day).await?;
+            if stored != archived {
+                return Ok(Some(UnarchivedDay { market, day, stored, archived }));
+            }
+        }
+    }
+    Ok(None)
+}

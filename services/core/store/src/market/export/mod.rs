@@ -1,0 +1,14 @@
+//! History as it leaves the database: whole rows, in pages that follow each other without an open transaction.
+//!
+//! A transaction that is open for as long as a slow reader needs would hold back the server's cleaning, and the server ends one
+//! that idles for five seconds. So each page is a statement of its own, which begins behind the last row of the page before it.
+
+mod archived;
+mod days;
+mod text;
+mod ticks;
+
+pub use archived::{UnarchivedDay, archived_ticks, mark_archived, unarchived_day};
+pub use days::{TickSummary, TimeRange, count_ticks, first_candle, first_tick, last_tick, summarize_ticks};
+pub use text::TextFormat;
+pub use ticks::{ExportedTick, ExportedTicks, Market, TickBookmark, TickSelection, markets, ticks};
