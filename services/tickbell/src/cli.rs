@@ -2,8 +2,11 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "export")]
+use crate::commands::history;
 use crate::{
     commands::{
+        history::export,
         operations::{dlq, doctor, feeds, healthcheck, migrate, record, smoke, status, streams, ticks},
         person,
         trading::{accounts, ledger, orders},
@@ -55,6 +58,13 @@ enum Command {
     /// List the symbols that are followed at exchanges and how that goes, and change which they are
     #[command(subcommand)]
     Feeds(feeds::Command),
+    /// Write ticks or candles as files, or to standard output
+    #[command(subcommand)]
+    Export(export::Command),
+    /// Compare the archive of the history with the database
+    #[cfg(feature = "export")]
+    #[command(subcommand)]
+    Archive(history::archive::Command),
     /// Check the broker, the database, the streams and the services, with a remedy for each problem
     Doctor(OutputOptions),
     /// Place, list, show and cancel orders over the API
@@ -93,6 +103,9 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Dlq(command) => dlq::run(&options, command).await,
         Command::Ticks(command) => ticks::run(&options, command).await,
         Command::Feeds(command) => feeds::run(&options, command).await,
+        Command::Export(command) => export::run(&options, command).await,
+        #[cfg(feature = "export")]
+        Command::Archive(command) => history::archive::run(&options, command).await,
         Command::Doctor(output) => doctor::run(&options, &output).await,
         Command::Orders(command) => orders::run(&options, command).await,
         Command::Accounts(command) => accounts::run(&options, command).await,

@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod environment;
 mod exit;
+mod history_wait;
 mod options;
 mod print;
 mod process;

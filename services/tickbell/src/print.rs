@@ -20,6 +20,11 @@ pub(crate) fn print(line: &str) {
     record(writeln!(io::stdout().lock(), "{line}"));
 }
 
+/// Writes a part of the command's answer on standard output as it is.
+pub(crate) fn write_answer(bytes: &[u8]) {
+    record(io::stdout().lock().write_all(bytes));
+}
+
 /// Returns the first error of standard output. A reader that has gone away is none: `head` has read what it wanted.
 pub(crate) fn finish() -> io::Result<()> {
     record(io::stdout().lock().flush());

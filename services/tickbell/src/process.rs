@@ -35,6 +35,12 @@ pub(crate) async fn run(options: &GlobalOptions, service: &'static Service, flag
     let context = Context { settings, health, metrics: telemetry.metrics.clone(), shutdown };
     match service.run {
         Run::Alone(run) => run(context).await?,
+        Run::WithDatabaseAlone(run) => {
+            let store = connect_store(service, &context).await?;
+            info!(service = service.name, "started");
+            run(context, store.clone()).await?;
+            store.close().await;
+        }
         Run::WithDatabase(run) | Run::WithOptionalBroker(run) => {
             let broker = connect_broker(service, &context).await?;
             let store = connect_store(service, &context).await?;
@@ -79,7 +85,9 @@ async fn connect_broker(service: &Service, context: &Context) -> anyhow::Result<
     let Context { settings, health, shutdown, .. } = context;
     let check = match service.run {
         Run::WithOptionalBroker(_) => health.optional_check("broker"),
-        Run::Alone(_) | Run::WithDatabase(_) | Run::WithOptionalDatabase { .. } => health.check("broker"),
+        Run::Alone(_) | Run::WithDatabase(_) | Run::WithDatabaseAlone(_) | Run::WithOptionalDatabase { .. } => {
+            health.check("broker")
+        }
     };
     let broker = Broker::connect(&settings.nats, service.name, check, shutdown.clone()).await.map_err(unavailable)?;
     prepare_streams(&broker, settings, &[service]).await?;
@@ -109,7 +117,9 @@ pub(crate) fn watch_database(store: &Store, context: &Context, answers: Check, w
 fn check_answers(health: &Health, run: Run) -> Check {
     match run {
         Run::WithOptionalDatabase { .. } => health.optional_check(DATABASE),
-        Run::Alone(_) | Run::WithDatabase(_) | Run::WithOptionalBroker(_) => health.check(DATABASE),
+        Run::Alone(_) | Run::WithDatabase(_) | Run::WithDatabaseAlone(_) | Run::WithOptionalBroker(_) => {
+            health.check(DATABASE)
+        }
     }
 }
 
@@ -117,7 +127,7 @@ fn check_answers(health: &Health, run: Run) -> Check {
 fn check_writes(health: &Health, run: Run) -> Check {
     match run {
         Run::WithOptionalBroker(_) | Run::WithOptionalDatabase { .. } => health.optional_check(DATABASE_WRITES),
-        Run::Alone(_) | Run::WithDatabase(_) => health.check(DATABASE_WRITES),
+        Run::Alone(_) | Run::WithDatabase(_) | Run::WithDatabaseAlone(_) => health.check(DATABASE_WRITES),
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) enum Run {
     Alone(fn(Context) -> Task),
     /// It needs the broker and the database.
     WithDatabase(fn(Context, Broker, Store) -> Task),
+    /// It needs the database and no broker.
+    WithDatabaseAlone(fn(Context, Store) -> Task),
     /// It needs the database, and stays ready while the broker is away.
     WithOptionalBroker(fn(Context, Broker, Store) -> Task),
     /// It needs the broker and, where its settings say so, the database, without which it goes on.
@@ -88,14 +90,14 @@ pub(crate) enum Run {
 impl Run {
     /// Whether the service has an outbox in the database.
     pub(crate) const fn has_outbox(self) -> bool {
-        !matches!(self, Self::Alone(_))
+        !matches!(self, Self::Alone(_) | Self::WithDatabaseAlone(_))
     }
 
     /// Whether the service needs the database with these settings.
     pub(crate) fn needs_database(self, settings: &Settings) -> bool {
         match self {
             Self::Alone(_) => false,
-            Self::WithDatabase(_) | Self::WithOptionalBroker(_) => true,
+            Self::WithDatabase(_) | Self::WithDatabaseAlone(_) | Self::WithOptionalBroker(_) => true,
             Self::WithOptionalDatabase { needs_database, .. } => needs_database(settings),
         }
     }

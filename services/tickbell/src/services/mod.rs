@@ -13,10 +13,10 @@
 //!    the consumers of `schemas/streams.yaml`.
 
 mod alert_engine;
+mod archiver;
 mod coinnews;
 mod descriptor;
 pub(crate) mod gateway;
-mod history_wait;
 mod history_writer;
 mod notifier;
 mod price_ingestor;

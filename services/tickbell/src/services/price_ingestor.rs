@@ -7,11 +7,8 @@ use store::Store;
 use tokio::time::Instant;
 use tracing::{Level, info};
 
-use super::{
-    descriptor::{Context, Flag, InUp, Run, Service, Task},
-    history_wait::HistoryWait,
-};
-use crate::print::eprint;
+use super::descriptor::{Context, Flag, InUp, Run, Service, Task};
+use crate::{history_wait::HistoryWait, print::eprint};
 
 pub(super) const SERVICE: Service = Service {
     name: "price-ingestor",

@@ -1,7 +1,8 @@
 //! The list of all services.
 
 use super::{
-    alert_engine, coinnews, descriptor::Service, gateway, history_writer, notifier, price_ingestor, trade_settler,
+    alert_engine, archiver, coinnews, descriptor::Service, gateway, history_writer, notifier, price_ingestor,
+    trade_settler,
 };
 
 /// All services in the order in which data flows through them.
@@ -15,6 +16,7 @@ pub(crate) const SERVICES: &[&Service] = &[
     &alert_engine::SERVICE,
     &trade_settler::SERVICE,
     &notifier::SERVICE,
+    &archiver::SERVICE,
     &coinnews::SERVICE,
 ];
 

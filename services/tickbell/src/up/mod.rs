@@ -170,6 +170,7 @@ async fn run_services(
         let (context, broker, store) = (context.clone(), broker.clone(), store.clone());
         let task = match service.run {
             Run::Alone(run) => run(context),
+            Run::WithDatabaseAlone(run) => run(context, store),
             Run::WithDatabase(run) | Run::WithOptionalBroker(run) => run(context, broker, store),
             Run::WithOptionalDatabase { run, .. } => run(context, broker, Some(store)),
         };

@@ -25,7 +25,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_STANDSTILL: Duration = Duration::from_secs(120);
 
 /// A wait that knows where the stream ended when it began.
-pub(super) struct HistoryWait {
+pub(crate) struct HistoryWait {
     broker: Broker,
     store: Option<Store>,
     /// The last sequence before the run.
@@ -34,7 +34,7 @@ pub(super) struct HistoryWait {
 
 impl HistoryWait {
     /// Notes where the stream ends, before anything is published.
-    pub(super) async fn begin(broker: &Broker, settings: &Settings) -> anyhow::Result<Self> {
+    pub(crate) async fn begin(broker: &Broker, settings: &Settings) -> anyhow::Result<Self> {
         let is_set = settings.database.url != store::Settings::default().url;
         let store = if is_set { Store::connect_now(&settings.database, "operator").await.ok() } else { None };
         if store.is_none() {
@@ -46,7 +46,7 @@ impl HistoryWait {
     }
 
     /// Waits, and returns how many ticks of the venue were new; `None` without a database or after shutdown.
-    pub(super) async fn finish(
+    pub(crate) async fn finish(
         self,
         venue: &Venue,
         times: Option<(Timestamp, Timestamp)>,

@@ -1,0 +1,357 @@
+//! One day of one market into the archive.
+//!
+//! Parts are put first, under names that nobody else has, then the manifest, on condition that it is as it was read. So a run that
+//! stops anywhere leaves whole parts: the next one reads which rows they hold, writes the others as a further revision, and states
+//! all of them in the manifest. A run that finds nothing to add writes nothing. Two at a time are kept apart by a lease; where one
+//! outlives its lease, the one whose manifest comes second takes back the parts that nobody states.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use events::{FeedGap, Timestamp};
+use object_archive::{
+    layout::{self, DayFolder, MANIFEST, Rows},
+    manifest::{Manifest, Part},
+    target::{Put, Target, Version},
+};
+use sha2::{Digest, Sha256};
+use store::{
+    Store,
+    feeds::progress,
+    market::export::{self, Market, TimeRange},
+};
+
+use crate::{
+    ArchiveError,
+    encoder::{EncodedPart, Encoder, Format},
+    rows::{Pages, Subject},
+};
+
+/// How often a day is begun anew because somebody else has changed it meanwhile.
+const ATTEMPTS: usize = 3;
+/// The most gaps of a manifest.
+const MAX_GAPS: u16 = 10_000;
+
+/// What an export has written, and what it has found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// The number of rows that were written.
+    pub rows: u64,
+    /// The number of bytes that were written.
+    pub bytes: u64,
+    /// The number of parts that were written.
+    pub parts: u64,
+    /// The number of rows that the archive had already.
+    pub known: u64,
+    /// The number of gaps of the days.
+    pub gaps: u64,
+}
+
+impl Exported {
+    /// Adds what was done on another day.
+    pub fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.parts += other.parts;
+        self.known += other.known;
+        self.gaps += other.gaps;
+    }
+}
+
+#[cfg(feature = "export")]
+impl Found {
+    /// Reads which rows a part holds.
+    async fn read_part(&mut self, path: &str, name: String, bytes: Bytes) -> Result<(), ArchiveError> {
+        let (table, digest, len) = (table_of(path), sha256(&bytes), bytes.len() as u64);
+        let work = tokio::task::spawn_blocking(move || object_archive::parquet_part::read(table, bytes));
+        let content = work.await.map_err(ArchiveError::Panicked)??;
+        let revision = layout::revision(&name, Format::Parquet.ending()).unwrap_or_default();
+        self.revision = self.revision.max(revision + 1);
+        if let Some((first, last)) = content.edges {
+            let rows = content.keys.len() as u64;
+            self.keys.extend(content.keys);
+            self.parts.push(Part { name, rows, bytes: len, sha256: digest, first, last });
+        }
+        Ok(())
+    }
+
+    /// Sorts the parts as the manifest states them: a run that adds nothing must not write another manifest.
+    fn sort_as_stated(&mut self) {
+        let Some((stated, _)) = &self.manifest else { return };
+        let place = |part: &Part| stated.parts.iter().position(|other| other.name == part.name);
+        self.parts.sort_by_key(|part| (place(part).unwrap_or(usize::MAX), part.name.clone()));
+    }
+}
+
+/// The archive that is written: where, and in which format.
+#[derive(Debug, Clone, Copy)]
+pub struct Archive<'a> {
+    /// The database that the rows come from.
+    pub store: &'a Store,
+    /// The folder or the bucket.
+    pub target: &'a Target,
+    /// The format of the parts.
+    pub format: Format,
+}
+
+/// What the archive has of a day.
+#[derive(Debug)]
+struct Found {
+    manifest: Option<(Manifest, Version)>,
+    /// The parts whose content was read or stated.
+    parts: Vec<Part>,
+    /// The keys of their rows.
+    keys: HashSet<u128>,
+    /// The names of all parts of the format.
+    names: Vec<String>,
+    /// The revision of what is added.
+    revision: u32,
+}
+
+impl Archive<'_> {
+    /// Writes the rows of a range of a day that the archive does not have. `seen` is called with the number of rows after each page.
+    pub async fn write_day(
+        &self,
+        (market, subject): (&Market, Subject),
+        range: TimeRange,
+        mut seen: impl FnMut(u64),
+    ) -> Result<Exported, ArchiveError> {
+        let folder = folder_of(market, subject, range.0);
+        for _ in 0..ATTEMPTS {
+            if let Some(exported) = self.try_day((market, subject), range, &folder, &mut seen).await? {
+                return Ok(exported);
+            }
+        }
+        Err(ArchiveError::Contended(folder.path()))
+    }
+
+    /// Does the same once; none where somebody else has changed the day meanwhile.
+    async fn try_day(
+        &self,
+        (market, subject): (&Market, Subject),
+        range: TimeRange,
+        folder: &DayFolder,
+        seen: &mut impl FnMut(u64),
+    ) -> Result<Option<Exported>, ArchiveError> {
+        let path = folder.path();
+        let names = self.target.list(&path).await?;
+        let manifest = self.manifest(&path).await?;
+        let gaps =
+            progress::gaps_within(self.store, (&market.venue, &market.symbol), day_of(range.0), MAX_GAPS).await?;
+        if let Some((stated, version)) = &manifest
+            && self.is_complete(stated, &names, (market, subject), range).await?
+        {
+            let known = Exported { known: stated.rows, gaps: gaps.len() as u64, ..Exported::default() };
+            let is_stated = stated.gaps == gaps || self.state(&path, Some(version), stated.parts.clone(), gaps).await?;
+            return Ok(is_stated.then_some(known));
+        }
+        let Some(mut found) = self.read(&path, names, manifest).await? else { return Ok(None) };
+        let Some((written, exported)) = self.add_missing((market, subject), range, &path, &found, seen).await? else {
+            return Ok(None);
+        };
+        let own: Vec<String> = written.iter().map(|part| part.name.clone()).collect();
+        found.parts.extend(written);
+        let version = found.manifest.as_ref().map(|(_, version)| version);
+        let is_same =
+            found.manifest.as_ref().is_some_and(|(stated, _)| stated.parts == found.parts && stated.gaps == gaps);
+        let exported = Exported { gaps: gaps.len() as u64, ..exported };
+        if is_same || found.parts.is_empty() || self.state(&path, version, found.parts, gaps).await? {
+            return Ok(Some(exported));
+        }
+        self.take_back(&path, own).await?;
+        Ok(None)
+    }
+
+    /// Returns whether the archive has all ticks of a day, by their number. Candles are few, so all of them are compared.
+    async fn is_complete(
+        &self,
+        stated: &Manifest,
+        names: &[String],
+        (market, subject): (&Market, Subject),
+        range: TimeRange,
+    ) -> Result<bool, ArchiveError> {
+        let parts = names.iter().filter(|name| layout::revision(name, self.format.ending()).is_some());
+        let stated_names: HashSet<&str> = stated.parts.iter().map(|part| part.name.as_str()).collect();
+        let is_stated = parts.map(String::as_str).collect::<HashSet<_>>() == stated_names;
+        if !is_stated || subject != Subject::Ticks || range != day_of(range.0) {
+            return Ok(false);
+        }
+        Ok(export::count_ticks(self.store, market.instrument, range).await? == stated.rows)
+    }
+
+    /// Reads which rows the parts of a day hold; none where one of them has gone meanwhile.
+    #[cfg_attr(not(feature = "export"), expect(unused_variables, unused_mut, reason = "text is not read back"))]
+    async fn read(
+        &self,
+        path: &str,
+        names: Vec<String>,
+        manifest: Option<(Manifest, Version)>,
+    ) -> Result<Option<Found>, ArchiveError> {
+        let names = names.into_iter().filter(|name| layout::revision(name, self.format.ending()).is_some()).collect();
+        let mut found = Found { manifest, parts: Vec::new(), keys: HashSet::new(), names, revision: 1 };
+        match self.format {
+            // Text is not read back: where it differs from what is there, it is refused when it is put.
+            Format::Text(_) => Ok(Some(found)),
+            #[cfg(feature = "export")]
+            Format::Parquet => {
+                for name in found.names.clone() {
+                    let Some((bytes, _)) = self.target.get(&format!("{path}/{name}")).await? else { return Ok(None) };
+                    found.read_part(path, name, bytes).await?;
+                }
+                found.sort_as_stated();
+                Ok(Some(found))
+            }
+        }
+    }
+
+    /// Writes the rows that no part has; none where somebody else has written other rows under a name of ours.
+    async fn add_missing(
+        &self,
+        (market, subject): (&Market, Subject),
+        range: TimeRange,
+        path: &str,
+        found: &Found,
+        seen: &mut impl FnMut(u64),
+    ) -> Result<Option<(Vec<Part>, Exported)>, ArchiveError> {
+        let mut exported = Exported { known: found.keys.len() as u64, ..Exported::default() };
+        let mut parts = Vec::new();
+        let mut encoder = self.encoder(subject)?;
+        let mut pages = Pages::new(market, subject, range);
+        let mut rows = 0;
+        loop {
+            let page = pages.next(self.store).await?;
+            let mut ends = page.is_none();
+            if let Some(page) = &page {
+                pages.encode(page, &mut encoder, |at, rest| is_missing(&found.keys, at, rest))?;
+                rows += page.len() as u64;
+                seen(rows);
+                let (relieved, is_full) = encoder.relieve().await?;
+                encoder = relieved;
+                ends = is_full;
+            }
+            if ends && let Some(part) = std::mem::replace(&mut encoder, self.encoder(subject)?).finish().await? {
+                let Some(stated) = self.put(path, found, part, &mut exported).await? else { return Ok(None) };
+                parts.push(stated);
+            }
+            if page.is_none() {
+                return Ok(Some((parts, exported)));
+            }
+        }
+    }
+
+    /// Puts a part; none where its name is taken by other content.
+    async fn put(
+        &self,
+        path: &str,
+        found: &Found,
+        part: EncodedPart,
+        exported: &mut Exported,
+    ) -> Result<Option<Part>, ArchiveError> {
+        let EncodedPart { bytes, rows, first, last } = part;
+        let number = |edge: &object_archive::manifest::Edge| {
+            if path.starts_with("ticks/") {
+                edge.position.0.unsigned_abs()
+            } else {
+                edge.at.micros().unsigned_abs() / 1_000_000
+            }
+        };
+        let name = layout::part_name(number(&first), number(&last), found.revision, self.format.ending());
+        if matches!(self.format, Format::Text(_)) && !found.names.is_empty() && !found.names.contains(&name) {
+            return Err(ArchiveError::Occupied(path.to_owned()));
+        }
+        let (digest, len) = (sha256(&bytes), bytes.len() as u64);
+        let file = format!("{path}/{name}");
+        let stated = Part { name, rows, bytes: len, sha256: digest, first, last };
+        if self.target.put_new(&file, bytes).await? == Put::Written {
+            exported.rows += rows;
+            exported.bytes += len;
+            exported.parts += 1;
+            return Ok(Some(stated));
+        }
+        // An answer that was lost, or a run that stopped behind this part: the same bytes are no conflict.
+        let there = self.target.get(&file).await?.is_some_and(|(there, _)| sha256(&there) == stated.sha256);
+        if there {
+            exported.known += rows;
+        }
+        match self.format {
+            Format::Text(_) if !there => Err(ArchiveError::Occupied(path.to_owned())),
+            _ => Ok(there.then_some(stated)),
+        }
+    }
+
+    /// Puts the manifest; false where somebody else has put another one meanwhile.
+    async fn state(
+        &self,
+        path: &str,
+        version: Option<&Version>,
+        parts: Vec<Part>,
+        gaps: Vec<FeedGap>,
+    ) -> Result<bool, ArchiveError> {
+        let Some(manifest) = Manifest::of(parts, gaps) else { return Ok(true) };
+        let (file, json) = (format!("{path}/{MANIFEST}"), Bytes::from(manifest.to_json()));
+        let put = match version {
+            Some(version) => self.target.replace(&file, version, json.clone()).await?,
+            None => self.target.put_new(&file, json.clone()).await?,
+        };
+        // An answer that was lost leaves our own manifest there.
+        Ok(put == Put::Written || self.target.get(&file).await?.is_some_and(|(there, _)| there == json))
+    }
+
+    /// Removes our parts that the manifest of somebody else does not state.
+    async fn take_back(&self, path: &str, own: Vec<String>) -> Result<(), ArchiveError> {
+        let stated = self.manifest(path).await?.map(|(manifest, _)| manifest.parts).unwrap_or_default();
+        for name in own.into_iter().filter(|name| !stated.iter().any(|part| part.name == *name)) {
+            self.target.remove(&format!("{path}/{name}")).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the manifest of a day; none where there is none.
+    pub(crate) async fn manifest(&self, path: &str) -> Result<Option<(Manifest, Version)>, ArchiveError> {
+        let file = format!("{path}/{MANIFEST}");
+        let Some((json, version)) = self.target.get(&file).await? else { return Ok(None) };
+        let manifest = Manifest::read(&json).map_err(|error| ArchiveError::Manifest(file, error))?;
+        Ok(Some((manifest, version)))
+    }
+
+    fn encoder(&self, subject: Subject) -> Result<Encoder, ArchiveError> {
+        match subject {
+            Subject::Ticks => Encoder::of_ticks(self.format),
+            Subject::Candles(_) => Encoder::of_candles(self.format),
+        }
+    }
+}
+
+/// Returns the folder of the day that contains a time.
+pub(crate) fn folder_of(market: &Market, subject: Subject, day: Timestamp) -> DayFolder {
+    let rows = match subject {
+        Subject::Ticks => Rows::Ticks,
+        Subject::Candles(interval) => Rows::Candles(interval),
+    };
+    DayFolder { rows, venue: market.venue.clone(), symbol: market.symbol.clone(), day }
+}
+
+/// Returns the UTC day that contains a time.
+pub fn day_of(at: Timestamp) -> TimeRange {
+    let start = at.floor(events::Interval::Day);
+    (start, start.after(events::Period::DAY))
+}
+
+#[cfg(feature = "export")]
+pub(crate) fn table_of(path: &str) -> &'static object_archive::table::TableColumns {
+    if path.starts_with("ticks/") { &object_archive::table::TICKS } else { &object_archive::table::CANDLES }
+}
+
+#[cfg(feature = "export")]
+fn is_missing(keys: &HashSet<u128>, at: Timestamp, rest: &dyn std::fmt::Display) -> bool {
+    keys.is_empty() || !keys.contains(&object_archive::parquet_part::row_key(at.micros(), rest))
+}
+
+#[cfg(not(feature = "export"))]
+fn is_missing(keys: &HashSet<u128>, _: Timestamp, _: &dyn std::fmt::Display) -> bool {
+    keys.is_empty()
+}
+
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

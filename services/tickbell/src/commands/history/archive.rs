@@ -1,0 +1,59 @@
+//! `tickbell archive`: how the archive compares with the database.
+
+use archiver::{Archive, Format, Selection, Subject, Target};
+use clap::{Args, Subcommand};
+use events::{Symbol, Timestamp, Venue};
+use platform::clock;
+
+use super::progress::Progress;
+use crate::{
+    commands::connect::{settings, store},
+    exit::Exit,
+    options::GlobalOptions,
+    print::print,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Compare the archived ticks of whole days with the database: rows, exact sums, first and last id, and each file's digest
+    Verify(Arguments),
+}
+
+/// The days that are compared.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only this symbol [default: all]
+    #[arg(long, value_parser = |text: &str| Symbol::from_spelling(text))]
+    symbol: Option<Symbol>,
+    /// Only this venue [default: all]
+    #[arg(long, value_parser = |text: &str| Venue::parse(text))]
+    venue: Option<Venue>,
+    /// Only days that begin at this time or later
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Only days that end by this time [default: those that are over]
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+    /// The archive [default: archive.url]
+    #[arg(long, value_name = "WHERE")]
+    archive: Option<String>,
+}
+
+pub(crate) async fn run(options: &GlobalOptions, Command::Verify(arguments): Command) -> anyhow::Result<Exit> {
+    let Arguments { symbol, venue, from, to, archive } = arguments;
+    let settings = settings(options)?;
+    let target = match &archive {
+        Some(url) => super::export::object_target(&settings.archive, url)?,
+        None => Target::open(&settings.archive.target())?,
+    };
+    let store = store(&settings).await?;
+    let range = (from.unwrap_or(Timestamp::EPOCH), to.unwrap_or_else(clock::now));
+    let selection = Selection { subject: Subject::Ticks, venue, symbol, range };
+    let archive = Archive { store: &store, target: &target, format: Format::Parquet };
+    let progress = Progress::new("days");
+    let (days, differences) = archiver::verify_ticks(&archive, &selection, |days| progress.show(days)).await?;
+    drop(progress);
+    differences.iter().for_each(|difference| print(&format!("{}: {}", difference.folder, difference.detail)));
+    print(&format!("Compared {days} days, {} of which differ.", differences.len()));
+    Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
+}
