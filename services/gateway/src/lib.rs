@@ -26,7 +26,10 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use crate::{
     auth::password::Passwords,
-    http::middleware::{close_when_draining, with_middleware},
+    http::{
+        download::Downloads,
+        middleware::{close_when_draining, with_middleware},
+    },
     live::{
         clients::Clients,
         hub::{Hub, HubOptions},
@@ -110,6 +113,7 @@ impl Gateway {
             candle_pages: Arc::clone(&candle_pages),
             hub: Arc::clone(&hub),
             clients: Arc::clone(&clients),
+            downloads: Downloads::default(),
             trusted_proxies: settings.trusted_proxies,
         });
         let router = router(state).merge(platform::http::admin::routes(health, metrics));

@@ -7,6 +7,7 @@ use store::{Store, trading::order_waiters::OrderWaiters};
 
 use crate::{
     auth::password::Passwords,
+    http::download::Downloads,
     live::{clients::Clients, hub::Hub},
     market::{
         candle_pages::CandlePages, day_ranges::DayRanges, latest_prices::LatestPrices, progress_reads::ProgressReads,
@@ -54,6 +55,7 @@ pub(crate) struct SharedState {
     pub(crate) hub: Arc<Hub>,
     /// The places of clients of live streams.
     pub(crate) clients: Arc<Clients>,
+    pub(crate) downloads: Downloads,
     /// The number of proxies in front of the gateway.
     pub(crate) trusted_proxies: usize,
 }

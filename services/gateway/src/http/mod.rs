@@ -1,6 +1,7 @@
 //! What every request and every answer goes through: limits, log lines and metrics, problems, the OpenAPI document.
 
 pub(crate) mod asyncapi;
+pub(crate) mod download;
 pub(crate) mod framing;
 pub(crate) mod middleware;
 pub(crate) mod openapi;

@@ -41,6 +41,8 @@ fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
         routes!(prices::show),
         routes!(prices::history),
         routes!(prices::candles),
+        routes!(prices::download::history),
+        routes!(prices::download::candles),
         routes!(stream::stream),
         routes!(stream::ws::open),
         routes!(stream::create_ticket),

@@ -1,6 +1,7 @@
 //! `/v1/prices`: the latest prices, the price history, and candles.
 
 mod completeness;
+pub(super) mod download;
 mod history_gaps;
 mod json;
 

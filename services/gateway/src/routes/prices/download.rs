@@ -1,0 +1,150 @@
+//! `/v1/prices/{symbol}/history.csv` and `candles.csv`: any range as a file.
+//!
+//! Each page is a statement of its own, so that a slow reader holds no transaction; see [`crate::http::download`].
+
+use axum::{extract::State, response::Response};
+use events::{Symbol, Timestamp, Venue};
+use store::{
+    Store,
+    market::{
+        candle_list::{self, CandleRange},
+        export::{self, ExportedTicks, TextFormat, TickSelection},
+    },
+};
+use utoipa::IntoParams;
+
+use super::{CandleFilter, require_quoted, time_range};
+use crate::{
+    http::{
+        download::{Ended, Reader},
+        problem::{Problem, ProblemResponses},
+    },
+    request::{
+        extract::SymbolPath,
+        query::{FromQuery, Query, QueryParams},
+    },
+    state::AppState,
+};
+
+/// The rows of a page.
+const PAGE: u16 = 5_000;
+const FORMAT: TextFormat = TextFormat::Csv;
+
+/// The range of a download.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DownloadFilter {
+    /// Only ticks of this venue; without it, those of all venues.
+    #[param(inline)]
+    venue: Option<Venue>,
+    /// Only ticks at or after this time.
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-05T00:00:00Z")]
+    from: Option<Timestamp>,
+    /// Only ticks before this time.
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-06T00:00:00Z")]
+    to: Option<Timestamp>,
+}
+
+impl FromQuery for DownloadFilter {
+    fn from_query(query: &mut Query) -> Option<Self> {
+        let venue = query.optional("venue");
+        let (from, to) = time_range(query);
+        Some(Self { venue, from, to })
+    }
+}
+
+/// Download the price history of a symbol
+///
+/// The answer is CSV with a header: all ticks of the range, the oldest first. An answer that cannot be finished ends with an
+/// error of its connection.
+#[utoipa::path(
+    get, path = "/v1/prices/{symbol}/history.csv", tag = "prices", operation_id = "download_history",
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), DownloadFilter),
+    responses((status = 200, description = "The ticks", body = String, content_type = "text/csv"), ProblemResponses),
+)]
+pub(crate) async fn history(
+    State(state): State<AppState>,
+    SymbolPath(symbol): SymbolPath,
+    QueryParams(DownloadFilter { venue, from, to }): QueryParams<DownloadFilter>,
+) -> Result<Response, Problem> {
+    let download = state.downloads.begin()?;
+    let (from, to) = (from.unwrap_or(Timestamp::EPOCH), to.unwrap_or(Timestamp::LAST));
+    let selection = TickSelection { symbol: symbol.clone(), venue, from, to };
+    // The first page is read here, so that what is wrong is a problem and no file.
+    let first = export::ticks(&state.store, &selection, None, PAGE).await?;
+    require_quoted(&state, &symbol, first.is_empty()).await?;
+    let store = state.store.clone();
+    Ok(download.answer(&format!("{symbol}-ticks"), async move |reader: Reader| {
+        write_ticks(&store, &selection, first, &reader).await
+    }))
+}
+
+/// Download the candles of a symbol
+///
+/// The answer is CSV with a header: all candles of the range, the oldest first. Intervals without ticks are left out.
+#[utoipa::path(
+    get, path = "/v1/prices/{symbol}/candles.csv", tag = "prices", operation_id = "download_candles",
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), CandleFilter),
+    responses((status = 200, description = "The candles", body = String, content_type = "text/csv"), ProblemResponses),
+)]
+pub(crate) async fn candles(
+    State(state): State<AppState>,
+    SymbolPath(symbol): SymbolPath,
+    QueryParams(CandleFilter { interval, venue, from, to }): QueryParams<CandleFilter>,
+) -> Result<Response, Problem> {
+    let download = state.downloads.begin()?;
+    let market = state.progress.read((symbol.clone(), venue)).await?;
+    require_quoted(&state, &symbol, market.is_none()).await?;
+    let store = state.store.clone();
+    Ok(download.answer(&format!("{symbol}-{interval}"), async move |reader: Reader| {
+        let Some(market) = market else { return reader.take(FORMAT.candle_header().into()).await };
+        let range = CandleRange {
+            instrument: market.instrument,
+            interval,
+            from: from.unwrap_or(Timestamp::EPOCH),
+            to: to.unwrap_or(Timestamp::LAST),
+            limit: i64::from(PAGE),
+        };
+        write_candles(&store, (&market.venue, &symbol), range, &reader).await
+    }))
+}
+
+async fn write_ticks(
+    store: &Store,
+    selection: &TickSelection,
+    first: ExportedTicks,
+    reader: &Reader,
+) -> Result<(), Ended> {
+    let (mut page, mut text) = (first, Vec::from(FORMAT.tick_header()));
+    loop {
+        for tick in page.iter() {
+            FORMAT.write_tick(&selection.symbol, &tick?, &mut text);
+        }
+        let (is_last, bookmark) = (page.len() < usize::from(PAGE), page.bookmark()?);
+        drop(page);
+        reader.take(std::mem::take(&mut text)).await?;
+        if is_last {
+            return Ok(());
+        }
+        page = export::ticks(store, selection, bookmark.as_ref(), PAGE).await?;
+    }
+}
+
+async fn write_candles(
+    store: &Store,
+    (venue, symbol): (&Venue, &Symbol),
+    range: CandleRange,
+    reader: &Reader,
+) -> Result<(), Ended> {
+    let (mut rest, mut text) = (Some(range), Vec::from(FORMAT.candle_header()));
+    while let Some(range) = rest {
+        let page = candle_list::read(store, range).await?;
+        for candle in page.iter() {
+            FORMAT.write_candle((venue.as_str(), symbol), range.interval, &candle?, &mut text);
+        }
+        rest = page.rest(range)?;
+        drop(page);
+        reader.take(std::mem::take(&mut text)).await?;
+    }
+    Ok(())
+}
