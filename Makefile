@@ -13,6 +13,8 @@ TEST ?=
 SEED ?=
 MINUTES ?= 10
 ONLY ?=
+# What builds and tests the archive of the history.
+EXPORT := --workspace --features tickbell/export,e2e/export
 BUILD := cargo build --release --locked -p tickbell
 PYTHON := .tools/python/bin
 
@@ -20,9 +22,9 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-recorded test-compat test-previous check-deploy check-cluster bench \
-        dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
-        tools tools-test tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
+.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-archive test-recorded test-compat test-previous check-deploy \
+        check-cluster bench dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
+        tools tools-test tools-archive tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +94,12 @@ browser-dashboard: ## test the dashboard in Chromium against a whole system
 	cargo build --locked --workspace --bin tickbell
 	npm run --silent --prefix services/dashboard browser
 
+test-archive: tools-test tools-archive ## export a recorded day to a folder and to a real object store, and read it by pyarrow and DuckDB
+	cargo clippy --locked $(EXPORT) --all-targets -- -D warnings
+	cargo build --locked $(EXPORT) --bin tickbell --test archive
+	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(EXPORT) --test archive -- --nocapture
+	cargo test --locked $(EXPORT) --lib parquet_part
+
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --test recorded --test captures
@@ -133,6 +141,9 @@ tools: ## install what a run needs and this machine lacks
 
 tools-test: ## install what the tests need as well
 	infra/local/tools test
+
+tools-archive: ## install what test-archive needs as well
+	infra/local/tools archive
 
 tools-compat: ## install the clients that test-compat runs
 	infra/local/tools compat

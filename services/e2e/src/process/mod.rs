@@ -16,7 +16,7 @@ use nix::{
 };
 
 pub use ports::free_address;
-pub use program::use_release_build;
+pub use program::{tool, use_export_build, use_release_build};
 
 use crate::wait_until;
 

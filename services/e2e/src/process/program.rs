@@ -10,10 +10,26 @@ use std::{
 };
 
 static OPTIMISED: AtomicBool = AtomicBool::new(false);
+static WITH_EXPORT: AtomicBool = AtomicBool::new(false);
 
 /// Tests the optimised program, which is deployed. To be called before anything is started.
 pub fn use_release_build() {
     OPTIMISED.store(true, Ordering::Relaxed);
+}
+
+/// Tests the program with the archive in it. To be called before anything is started.
+pub fn use_export_build() {
+    WITH_EXPORT.store(true, Ordering::Relaxed);
+}
+
+/// Returns a program of `.tools`.
+///
+/// # Panics
+/// When it is not there.
+pub fn tool(name: &str) -> PathBuf {
+    let program = workspace().join(".tools/python/bin").join(name);
+    assert!(program.exists(), "{} is missing: run `make tools-archive`", program.display());
+    program
 }
 
 /// Returns `tickbell` beside the folder of this test's own program, built when it is older than its sources.
@@ -38,6 +54,9 @@ fn build() -> PathBuf {
     let folder = if OPTIMISED.load(Ordering::Relaxed) { folder.with_file_name("release") } else { folder.to_owned() };
     if folder.ends_with("release") {
         cargo.arg("--release");
+    }
+    if WITH_EXPORT.load(Ordering::Relaxed) {
+        cargo.args(["--features", "export"]);
     }
     let status = cargo.stdout(Stdio::null()).status().expect("cargo runs");
     assert!(status.success(), "tickbell is not built");
