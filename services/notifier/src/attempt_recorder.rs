@@ -35,9 +35,9 @@ struct Writer {
 }
 
 impl AttemptRecorder {
-    /// Starts a task that records attempts until the recorder is dropped. Its queue holds one attempt per concurrent delivery.
-    pub(crate) fn start(store: Store, concurrency: u16, shutdown: Shutdown) -> Self {
-        let (queue, mut finished) = mpsc::channel(concurrency.into());
+    /// Starts a task that records attempts until the recorder is dropped. Its queue holds `most` of them.
+    pub(crate) fn start(store: Store, most: usize, shutdown: Shutdown) -> Self {
+        let (queue, mut finished) = mpsc::channel(most);
         let writer = Writer { store, shutdown };
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(MAX_BATCH);
@@ -49,17 +49,17 @@ impl AttemptRecorder {
                 {
                     batch.push(next);
                 }
-                let (attempts, slots): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+                let (attempts, permits): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
                 writer.record(&attempts).await;
-                drop(slots);
+                drop(permits);
             }
         });
         Self { queue }
     }
 
-    /// Queues an attempt. Its slot is released once it is recorded.
-    pub(crate) async fn record(&self, attempt: DeliveryAttempt, slot: OwnedSemaphorePermit) {
-        if self.queue.send((attempt, slot)).await.is_err() {
+    /// Queues an attempt. Its permit is released once it is recorded.
+    pub(crate) async fn record(&self, attempt: DeliveryAttempt, unrecorded: OwnedSemaphorePermit) {
+        if self.queue.send((attempt, unrecorded)).await.is_err() {
             error!("attempt recorder stopped");
         }
     }

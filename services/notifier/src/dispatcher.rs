@@ -15,7 +15,7 @@ use store::{
     notifications::deliveries::{self, Claim, DeliveryAttempt, Kind},
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::Notify,
     time::{Instant, sleep},
 };
 use tracing::{Instrument, Span, error, info, info_span, warn};
@@ -28,6 +28,7 @@ use crate::{
         mime::{Unsendable, compose},
     },
     retry_policy::{self, AttemptResult, Earlier, JITTER_PERMILLE, RetryDeadline, WaitsFor},
+    slots::{Slot, Slots},
     templates::{self, OrderNews, RuleSilence},
 };
 
@@ -42,8 +43,7 @@ const MAX_DETAIL: usize = 500;
 #[derive(Clone)]
 pub(crate) struct Dispatcher {
     context: Arc<Context>,
-    /// One permit for each delivery that may be attempted at the same time; it is released when the attempt is recorded.
-    slots: Arc<Semaphore>,
+    slots: Slots,
 }
 
 /// What an attempt needs to run.
@@ -56,7 +56,6 @@ struct Context {
     retry_deadline: RetryDeadline,
     /// The wait after the first attempt.
     first_wait: Duration,
-    concurrency: u32,
     shutdown: Shutdown,
 }
 
@@ -72,23 +71,23 @@ impl Dispatcher {
         info!(to = mailer.destination(), "sending emails");
         let retry_deadline = RetryDeadline { hours: settings.retry_for_hours };
         let first_wait = Duration::from_secs(settings.retry_after_seconds);
-        let concurrency = u32::from(settings.concurrency);
-        let recorder = AttemptRecorder::start(store.clone(), settings.concurrency, shutdown.clone());
-        let context =
-            Context { store, recorder, mailer, links, from, retry_deadline, first_wait, concurrency, shutdown };
-        Self { context: Arc::new(context), slots: Arc::new(Semaphore::new(settings.concurrency.into())) }
+        let slots = Slots::new(settings.concurrency);
+        let recorder = AttemptRecorder::start(store.clone(), slots.most_unrecorded(), shutdown.clone());
+        let context = Context { store, recorder, mailer, links, from, retry_deadline, first_wait, shutdown };
+        Self { context: Arc::new(context), slots }
     }
 
     /// Claims and attempts the deliveries that are due, until the database fails.
     pub(crate) async fn run(&self, check: &Check, due: &Notify) -> Result<(), ServiceError> {
         loop {
-            let slots = self.free_slots().await;
+            let slots = self.slots.free().await;
+            let asked = slots.len();
             // The claim runs in a task of its own: one that is cancelled half way would block its deliveries until the lease
             // ends.
             let claim = tokio::spawn(self.clone().claim(slots));
             let claimed = claim.await.map_err(|error| ServiceError::transient("claim deliveries", error))??;
             check.ready();
-            if claimed == 0 {
+            if claimed < asked {
                 let next = deliveries::next_due_in(&self.context.store).await?.unwrap_or(POLL_INTERVAL);
                 tokio::select! {
                     () = due.notified() => {}
@@ -100,19 +99,11 @@ impl Dispatcher {
 
     /// Waits until every attempt in flight has ended and is recorded. Their time-outs bound the wait.
     pub(crate) async fn finish(&self) {
-        let all = self.slots.acquire_many(self.context.concurrency).await;
-        drop(all.expect("the semaphore is never closed"));
-    }
-
-    /// Waits for one free slot and returns it with all others that are free.
-    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
-        let first = Arc::clone(&self.slots).acquire_owned().await.expect("the semaphore is never closed");
-        let more = std::iter::from_fn(|| Arc::clone(&self.slots).try_acquire_owned().ok());
-        std::iter::once(first).chain(more).collect()
+        self.slots.all_free().await;
     }
 
     /// Claims a delivery for each slot and starts the attempts; returns their number.
-    async fn claim(self, slots: Vec<OwnedSemaphorePermit>) -> Result<usize, ServiceError> {
+    async fn claim(self, slots: Vec<Slot>) -> Result<usize, ServiceError> {
         if self.context.shutdown.is_cancelled() {
             return Ok(0);
         }
@@ -120,13 +111,18 @@ impl Dispatcher {
         let claims = deliveries::claim(&self.context.store, slots.len() as i64, lease).await?;
         let claimed = claims.len();
         metrics::counter!("tickbell_deliveries_claimed_total").increment(claimed as u64);
-        for (claim, slot) in claims.into_iter().zip(slots) {
+        for (claim, Slot { connection, unrecorded }) in claims.into_iter().zip(slots) {
             let delivery = &claim.delivery;
             let span =
                 info_span!("deliver", delivery = %delivery.id, source = delivery.source_id, attempt = claim.attempt);
             set_parent(&span, delivery.traceparent.as_deref());
             let context = Arc::clone(&self.context);
-            let attempt = async move { context.recorder.record(context.attempt(&claim).await, slot).await };
+            let attempt = async move {
+                let ended = context.attempt(&claim).await;
+                // The next email waits for a connection and not for the record of this one.
+                drop(connection);
+                context.recorder.record(ended, unrecorded).await;
+            };
             tokio::spawn(attempt.instrument(span));
         }
         Ok(claimed)

@@ -31,8 +31,9 @@ const TRADES: &str = "notifier-trades";
 const USERS: &str = "notifier-users";
 /// The number of events that become deliveries in one transaction at most.
 const BATCH: usize = 1_000;
-/// The time for which events are collected before a transaction. A transaction costs more than a delivery, and nobody
-/// notices so small a delay of an email.
+/// The time for which alerts are collected before a transaction, because a transaction costs more than a delivery.
+const COLLECT_ALERTS_FOR: Duration = Duration::from_millis(5);
+/// The time for which other events are collected. Nobody notices so small a delay of an email about an account.
 const COLLECT_FOR: Duration = Duration::from_millis(50);
 /// The time for which order news is collected, so that many orders of a user are reported in few emails.
 const COLLECT_ORDERS_FOR: Duration = Duration::from_secs(1);
@@ -52,7 +53,7 @@ pub(crate) async fn run(
     let (alerts, rules, trades, users) =
         (intake(route_alert), intake(route_rule), intake(route_trade), intake(route_user));
     let work = Box::pin(async {
-        let alerts = ConsumerRun::open(&alerts, store, broker, plan(SERVICE, COLLECT_FOR)).await?;
+        let alerts = ConsumerRun::open(&alerts, store, broker, plan(SERVICE, COLLECT_ALERTS_FOR)).await?;
         let rules = ConsumerRun::open(&rules, store, broker, plan(RULES, COLLECT_FOR)).await?;
         let trades = ConsumerRun::open(&trades, store, broker, plan(TRADES, COLLECT_ORDERS_FOR)).await?;
         let users = ConsumerRun::open(&users, store, broker, plan(USERS, COLLECT_FOR)).await?;

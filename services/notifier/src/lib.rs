@@ -2,8 +2,9 @@
 //! server accepts it or never will.
 //!
 //! `intake` reads events, `routing` decides who is notified, `batching` joins order news of one user, and `notifications` makes
-//! the deliveries. `silence` notifies the owners of rules whose market does not tick. `dispatcher` claims deliveries that are due
-//! and attempts them, [`retry_policy`] decides what follows from an attempt, and `attempt_recorder` saves the outcome.
+//! the deliveries. `silence` notifies the owners of rules whose market does not tick. `dispatcher` claims deliveries that are due,
+//! as many as `slots` has room for, and attempts them, [`retry_policy`] decides what follows from an attempt, and
+//! `attempt_recorder` saves the outcome.
 //! [`templates`] renders emails, and `channels` sends them.
 
 mod attempt_recorder;
@@ -15,6 +16,7 @@ mod notifications;
 pub mod retry_policy;
 mod routing;
 mod silence;
+mod slots;
 pub mod templates;
 
 use std::path::PathBuf;

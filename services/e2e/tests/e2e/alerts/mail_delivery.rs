@@ -101,3 +101,29 @@ async fn a_temporary_refusal_is_retried_and_a_permanent_one_fails_with_its_reaso
     assert!(!system.has_logged("nobody@example.com"), "no address is logged");
     system.stop().await;
 }
+
+#[tokio::test]
+async fn mails_go_out_while_outcomes_wait_to_be_recorded_and_so_many_only_as_may_come_twice() {
+    let mailbox = tempfile::tempdir().expect("a folder");
+    let server = MailServer::start(mailbox.path()).await;
+    let url = server.url();
+    let mut system =
+        System::with(&[("TICKBELL_SMTP__URL", url.as_str()), ("TICKBELL_NOTIFIER__CONCURRENCY", "1")]).await;
+    for number in 0..10 {
+        subscribe(&system, &format!("reader-{number}@example.com")).await;
+    }
+    system.wait_until_processed().await;
+    let database = Database::of(&system);
+    let lock = database.lock("LOCK TABLE delivery_attempts IN SHARE MODE").await;
+    publish(&system, &[("00:00:00", "100"), ("00:00:01", "110")]).await;
+    let four = async || (server.taken().len() >= 4).then_some(());
+    wait_until("mails are taken whose outcomes are not recorded", WAIT, four).await;
+    database.wait_for_blocked("INSERT INTO delivery_attempts").await;
+    let claimed = database.value("SELECT count(*) FROM deliveries WHERE attempt_count > 0");
+    assert_eq!((claimed.as_str(), server.taken().len()), ("4", 4));
+    drop(lock);
+    system.wait_until_processed().await;
+    let sent = "SELECT count(*), max(attempt_count) FROM deliveries JOIN delivery_attempts ON delivery_id = id WHERE outcome = 'sent'";
+    assert_eq!((database.value(sent).as_str(), server.taken().len()), ("10|1", 10), "once each");
+    system.stop().await;
+}
