@@ -54,6 +54,16 @@ pub async fn last_sequence(broker: &Broker, stream: &str, filter: &str) -> Resul
     Ok(last.map(|message| message.sequence))
 }
 
+/// Returns the sequence of the first message that a stream has stored at a time or later; none where there is none.
+pub(super) async fn first_sequence(
+    broker: &Broker,
+    stream: &str,
+    since: Timestamp,
+) -> Result<Option<u64>, ServiceError> {
+    let first = read(broker, stream, Which::FromTime { start_time: since, next_by_subj: ">" }).await?;
+    Ok(first.map(|message| message.sequence))
+}
+
 /// The message of a stream that is asked for.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(untagged)]
@@ -62,6 +72,8 @@ pub(super) enum Which<'a> {
     At { seq: u64 },
     /// The first message of a subject, from this sequence on.
     From { seq: u64, next_by_subj: &'a str },
+    /// The first message of a subject, from this time on.
+    FromTime { start_time: Timestamp, next_by_subj: &'a str },
     /// The last message of a subject.
     Last { last_by_subj: &'a str },
 }

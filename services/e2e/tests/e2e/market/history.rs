@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, process::Stdio, time::Duration};
 
-use e2e::{System, api::Candle, tape};
+use e2e::{RawNats, System, api::Candle, tape};
 use events::{OutboundMessage, Tick, envelope::NATS_MSG_ID};
 use platform::clock;
 use rust_decimal::Decimal;
@@ -144,7 +144,12 @@ async fn the_ticks_of_the_stream_are_shown_one_a_line() {
     let mut system = System::start().await;
     let ticks = [("test", "BTC-USD", "100"), ("other", "BTC-USD", "101"), ("test", "BRK.B", "102")]
         .map(|(venue, symbol, price)| tape::message(&tape::tick(venue, symbol, "00:00:01", price)));
-    system.publish(&ticks).await;
+    system.publish(&ticks[..1]).await;
+    // The client library ends its connection at this one.
+    let mut raw = RawNats::connect(&system.named("NATS_URL").expect("a URL")).await;
+    raw.publish(b"ticks.test.BTC-USD", Some(b"no colon\r\n"), b"{}").await;
+    raw.flush().await;
+    system.publish(&ticks[1..]).await;
     for (arguments, expected) in [
         (&["BTC-USD", "--since", "1h"][..], &[" test BTC-USD 100 1 ", " other BTC-USD 101 1 "][..]),
         (&["BRK.B", "--since", "2018-04-05T00:00:00Z", "--json"], &["\"symbol\":\"BRK.B\""]),
@@ -157,7 +162,12 @@ async fn the_ticks_of_the_stream_are_shown_one_a_line() {
             let line = timeout(Duration::from_secs(30), lines.next_line()).await.expect("in time").expect("text");
             assert!(line.as_ref().is_some_and(|line| line.contains(part)), "{line:?} has no {part}");
         }
-        // It goes on with what comes until nobody reads the lines.
+        // It goes on with what comes, behind another such message, until nobody reads the lines.
+        raw.publish(b"ticks.test.BTC-USD", Some(b"no colon\r\n"), b"{}").await;
+        raw.flush().await;
+        system.publish(&[tape::message(&tape::tick("test", arguments[0], "00:00:01.5", "104"))]).await;
+        let line = timeout(Duration::from_secs(30), lines.next_line()).await.expect("in time").expect("text");
+        assert!(line.as_ref().is_some_and(|line| line.contains("104")), "{line:?}");
         drop(lines);
         let wait_for_end = async {
             loop {

@@ -1,7 +1,7 @@
 //! `tickbell ticks`: shows the ticks of the stream.
 
 use clap::{Args, Subcommand};
-use events::{PageTick, Period, Symbol, Timestamp, tick::read_page};
+use events::{Event, PageTick, Period, Symbol, TickPage, Timestamp, tick::read_page};
 use futures::{Stream, StreamExt};
 use platform::{Message, ServiceError, broker::stream_follow, clock};
 use serde_json::json;
@@ -68,9 +68,9 @@ async fn tail(
         && let Some(message) = messages.next().await
     {
         let message = message?;
-        match lines(message.body(), message.sequence, output.json) {
+        match message.read(TickPage::TYPE, |body| lines(body, message.sequence, output.json)) {
             Ok(lines) => lines.iter().for_each(|line| print(line)),
-            Err(error) => eprint(&format!("Message {} is not a page of ticks: {error}", message.sequence)),
+            Err(error) => eprint(&format!("Message {} is no page of ticks: {error}", message.sequence)),
         }
     }
     Ok(())
