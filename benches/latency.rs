@@ -177,7 +177,7 @@ impl Tape {
                 // At the end all prices are below the threshold, so that the next rate begins by crossing it.
                 pages.extend((number..number + SYMBOLS as u64).map(|number| self.tick(number, now, false)));
             }
-            broker.publish(&pages.into_messages()).await?;
+            broker.publish_ordered_by_subject(&pages.into_messages()).await?;
             if now > end {
                 return Ok(due);
             }

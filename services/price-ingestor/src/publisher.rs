@@ -80,7 +80,7 @@ impl Publisher {
         // Each page begins a new trace.
         let pages = collector.into_messages().into_iter();
         let pages: Vec<_> = pages.map(|page| with_trace_context(page, Some(new_traceparent()))).collect();
-        self.broker.publish(&pages).await?;
+        self.broker.publish_ordered_by_subject(&pages).await?;
         self.published.increment(ticks);
         if ticks > 0 {
             // The time of this machine, not of the ticks: a source that replays a recorded day is not stale.

@@ -1,7 +1,10 @@
 //! Publishing so that nothing acknowledged is lost or reordered.
 
+use std::collections::HashSet;
+
 use async_nats::{HeaderMap, RequestError, RequestErrorKind};
 use events::{OutboundMessage, envelope::TRACEPARENT};
+use futures::future::try_join_all;
 use serde::Deserialize;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -58,23 +61,41 @@ impl Broker {
     /// Consecutive messages for one stream go as atomic batches, one batch at a time: a batch costs the server a single fsync,
     /// and the next batch cannot overtake one that was lost on the way. Few messages go one by one.
     pub async fn publish(&self, messages: &[OutboundMessage]) -> Result<(), PublishError> {
+        self.publish_in(Order::OfAll, messages).await
+    }
+
+    /// Publishes messages as [`Self::publish`] does, but in order within each subject alone: few messages of different subjects
+    /// do not wait for each other's acknowledgement.
+    pub async fn publish_ordered_by_subject(&self, messages: &[OutboundMessage]) -> Result<(), PublishError> {
+        self.publish_in(Order::WithinSubjects, messages).await
+    }
+
+    async fn publish_in(&self, order: Order, messages: &[OutboundMessage]) -> Result<(), PublishError> {
         for same_stream in messages.chunk_by(|a, b| first_token(&a.subject) == first_token(&b.subject)) {
             for batch in same_stream.chunks(MAX_BATCH_MESSAGES) {
-                self.publish_until_acknowledged(batch).await?;
+                self.publish_until_acknowledged(order, batch).await?;
             }
         }
         Ok(())
     }
 
-    async fn publish_until_acknowledged(&self, batch: &[OutboundMessage]) -> Result<(), PublishError> {
+    async fn publish_until_acknowledged(&self, order: Order, batch: &[OutboundMessage]) -> Result<(), PublishError> {
         let mut delays = backoff();
         let mut atomic = batch.len() >= MIN_ATOMIC_MESSAGES;
+        let at_once = order == Order::WithinSubjects && !atomic && have_different_subjects(batch);
         let mut reported_failure = false;
         let mut connections = self.connections.clone();
         loop {
             connections.mark_unchanged();
-            let attempt =
-                async { if atomic { self.publish_atomic(batch).await } else { self.publish_singly(batch).await } };
+            let attempt = async {
+                if atomic {
+                    self.publish_atomic(batch).await
+                } else if at_once {
+                    self.publish_at_once(batch).await
+                } else {
+                    self.publish_singly(batch).await
+                }
+            };
             let result = tokio::select! {
                 result = attempt => result,
                 Ok(()) = connections.changed() => Err(AttemptError::Unanswered("the connection was lost".into())),
@@ -159,11 +180,23 @@ impl Broker {
         Ok(())
     }
 
+    /// Publishes a few messages that need not stay in order.
+    async fn publish_at_once(&self, batch: &[OutboundMessage]) -> Result<(), AttemptError> {
+        try_join_all(batch.iter().map(|message| self.publish_one(message))).await.map(|_| ())
+    }
+
     async fn publish_one(&self, message: &OutboundMessage) -> Result<(), AttemptError> {
         let request =
             self.client.request_with_headers(message.subject.clone(), headers(message), message.body.clone().into());
         check_ack(&request.await?.payload, message)
     }
+}
+
+/// Which messages must be stored in the order in which they are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    OfAll,
+    WithinSubjects,
 }
 
 /// The reason why one attempt at a publish failed.
@@ -226,8 +259,32 @@ fn first_token(subject: &str) -> &str {
     subject.split('.').next().unwrap_or(subject)
 }
 
+fn have_different_subjects(batch: &[OutboundMessage]) -> bool {
+    let subjects: HashSet<&str> = batch.iter().map(|message| message.subject.as_str()).collect();
+    subjects.len() == batch.len()
+}
+
 /// Adds the trace context to an outbound message.
 pub fn with_trace_context(mut message: OutboundMessage, traceparent: Option<String>) -> OutboundMessage {
     message.headers.extend(traceparent.map(|value| (TRACEPARENT.to_owned(), value)));
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_one_subject_wait_for_each_other() {
+        for (subjects, expected) in [(&["a", "b", "c"][..], true), (&["a", "b", "a"], false), (&["a"], true)] {
+            let message = |subject: &&str| OutboundMessage {
+                subject: (*subject).to_owned(),
+                id: String::new(),
+                headers: Vec::new(),
+                body: Vec::new(),
+            };
+            let batch: Vec<_> = subjects.iter().map(message).collect();
+            assert_eq!(have_different_subjects(&batch), expected, "{subjects:?}");
+        }
+    }
 }
