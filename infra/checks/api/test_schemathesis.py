@@ -17,7 +17,7 @@ FOLDER = Path(__file__).parent
 START_TIMEOUT = 90
 PASSWORD = "correct horse battery staple"
 # What is answered without an end; the end-to-end tests check it.
-STREAMS = ("stream", "open_websocket")
+STREAMS = ("stream", "open_websocket", "coinbase_websocket", "coinbase_advanced_websocket")
 # These end the session, the user or the key that the rest of the run needs.
 ENDS = ("erase_me", "sign_out", "sign_out_everywhere", "revoke_api_key", "change_password")
 

@@ -6,17 +6,18 @@ import project
 
 from runtime_check.processes.namespaces import Failure
 
-# What a price-ingestor exposes for each symbol that it follows at an exchange. No exchange is reached here.
-OF_EXCHANGES = "tickbell_feed_"
+# What a price-ingestor exposes for each symbol that it follows at an exchange, and what there is only with an archive. No
+# exchange is reached here, and nothing is archived.
+NOT_HERE = ("tickbell_feed_", "tickbell_archive_", "tickbell_history_months_waiting_for_archive")
 
 
 def read_by_monitoring() -> set[str]:
-    """Returns the metrics of our own that a file under infra/monitoring names and that are there without an exchange."""
+    """Returns the metrics of our own that a file under infra/monitoring names and that are there without exchange and archive."""
     words: set[str] = set()
     for file in (project.ROOT / "infra/monitoring").rglob("*"):
         if file.suffix in (".json", ".yaml", ".yml"):
             words |= set(re.findall(r"\btickbell_\w+", file.read_text()))
-    return {name for name in words & project.own_metrics() if not name.startswith(OF_EXCHANGES)}
+    return {name for name in words & project.own_metrics() if not name.startswith(NOT_HERE)}
 
 
 def exposed(page: str) -> set[str]:

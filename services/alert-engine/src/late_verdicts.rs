@@ -11,9 +11,11 @@ use platform::{Broker, ServiceError, runtime::error::error_chain};
 use rules::{Engine, GapReview, GapStage, LateDecision, MarketGap, PastTick};
 use store::{
     Error, Store,
-    market::past_ticks,
     outbox::relay,
-    rules::late::{self, firings_around, firings_between},
+    rules::{
+        late::{self, firings_around, firings_between},
+        past_ticks,
+    },
 };
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -80,8 +82,9 @@ async fn judge(store: &Store, review: GapReview) -> Result<Vec<LateDecision>, Er
     loop {
         let ticks = past_ticks::filled(store, &gap, &behind, TICKS_AT_A_TIME as i64).await?;
         ticks.iter().for_each(|tick| judge.evaluate(tick));
-        match ticks.into_iter().enumerate().last() {
-            Some((index, last)) if index + 1 == TICKS_AT_A_TIME => behind = last,
+        let is_last = ticks.len() < TICKS_AT_A_TIME;
+        match ticks.into_iter().next_back() {
+            Some(last) if !is_last => behind = last,
             _ => break,
         }
     }

@@ -60,7 +60,7 @@ pub(crate) struct Encoder {
 enum Body {
     Text(TextFormat, Vec<u8>),
     #[cfg(feature = "export")]
-    Parquet(PartEncoder, RowBuffer),
+    Parquet(Box<PartEncoder>, RowBuffer),
 }
 
 impl Encoder {
@@ -191,11 +191,14 @@ impl Encoder {
 
 #[cfg(feature = "export")]
 fn parquet_body(table: &'static TableColumns) -> Result<Body, ArchiveError> {
-    Ok(Body::Parquet(PartEncoder::new(table)?, RowBuffer::new(table)))
+    Ok(Body::Parquet(Box::new(PartEncoder::new(table)?), RowBuffer::new(table)))
 }
 
 #[cfg(feature = "export")]
-async fn append(mut part: PartEncoder, mut rows: RowBuffer) -> Result<(PartEncoder, RowBuffer), ArchiveError> {
+async fn append(
+    mut part: Box<PartEncoder>,
+    mut rows: RowBuffer,
+) -> Result<(Box<PartEncoder>, RowBuffer), ArchiveError> {
     let work = tokio::task::spawn_blocking(move || {
         part.append(&rows)?;
         rows.clear();

@@ -138,7 +138,9 @@ BEGIN
                       'firings', (SELECT coalesce(jsonb_agg(to_jsonb(f) - 'rule_id' - 'saved_at' || jsonb_build_object(
                                       'price', f.price::text, 'reference_price', f.reference_price::text,
                                       'change_percent', f.change_percent::text) ORDER BY f.number), '[]')
-                                  FROM firings f WHERE f.rule_id = r.id)) ORDER BY r.created_at), '[]')
+                                  FROM firings f WHERE f.rule_id = r.id),
+                      'late_verdicts', (SELECT coalesce(jsonb_agg(v.verdict - 'rule_id' - 'targets' ORDER BY v.saved_at, v.gap_id), '[]')
+                                        FROM late_verdicts v WHERE v.rule_id = r.id)) ORDER BY r.created_at), '[]')
                   FROM rules r WHERE lower(r.rule #>> '{notify,email}') = lower(address) OR r.user_id = account),
         'messages', (SELECT coalesce(jsonb_agg(to_jsonb(d) || jsonb_build_object(
                          'content', d.content - 'then' - CASE d.kind WHEN 'account' THEN 'subject_id' ELSE '' END,
@@ -397,13 +399,13 @@ CREATE TABLE public.deliveries (
     next_attempt_at timestamp with time zone DEFAULT now() NOT NULL,
     waits_for_server text,
     CONSTRAINT deliveries_channel_check CHECK ((channel = 'email'::text)),
-    CONSTRAINT deliveries_kind_check CHECK ((kind = ANY (ARRAY['alert'::text, 'confirmation'::text, 'silence'::text, 'account'::text, 'trade'::text]))),
+    CONSTRAINT deliveries_kind_check CHECK ((kind = ANY (ARRAY['alert'::text, 'late'::text, 'confirmation'::text, 'silence'::text, 'account'::text, 'trade'::text]))),
     CONSTRAINT deliveries_status_check CHECK ((status = ANY (ARRAY['waiting'::text, 'sent'::text, 'failed'::text])))
 );
 
 COMMENT ON TABLE public.deliveries IS 'One message to one recipient.';
 
-COMMENT ON COLUMN public.deliveries.source_id IS 'The id of what the message is about: of an alert, a rule to confirm, the silence of a rule''s market, an account notice or an order event.';
+COMMENT ON COLUMN public.deliveries.source_id IS 'The id of what the message is about: of an alert, a gap, a rule to confirm, the silence of a rule''s market, an account notice or an order event.';
 
 COMMENT ON COLUMN public.deliveries.attempt_count IS 'The number of attempts that have begun. It is counted before the attempt: where it is above the number of rows in delivery_attempts, an attempt is running, or its process ended before the outcome was recorded.';
 
@@ -528,6 +530,7 @@ CREATE TABLE public.firings (
     sequence bigint NOT NULL,
     index smallint NOT NULL,
     suppressed text,
+    incomplete_since timestamp with time zone,
     saved_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
@@ -536,6 +539,8 @@ COMMENT ON TABLE public.firings IS 'Each time that a rule has fired, numbered fr
 COMMENT ON COLUMN public.firings.trade_id IS 'The id of the tick that fired; it is at (sequence, index) of stream TICKS.';
 
 COMMENT ON COLUMN public.firings.suppressed IS 'Why the firing sends no notification; null when it sends one.';
+
+COMMENT ON COLUMN public.firings.incomplete_since IS 'The time since which ticks of the market were missing when the rule fired; null when none were.';
 
 COMMENT ON COLUMN public.firings.saved_at IS 'When the firing was saved, by the clock of the database: fired_at is the time of the tick, which a recording has of long ago.';
 
@@ -558,6 +563,17 @@ ALTER TABLE public.instruments ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     NO MAXVALUE
     CACHE 1
 );
+
+CREATE TABLE public.late_verdicts (
+    rule_id uuid NOT NULL,
+    gap_id text NOT NULL COLLATE pg_catalog."C",
+    verdict jsonb NOT NULL,
+    saved_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+COMMENT ON TABLE public.late_verdicts IS 'What rules would have decided in gaps whose ticks were filled in afterwards: one row for each rule and gap in which it would have fired without a firing that has reported it.';
+
+COMMENT ON COLUMN public.late_verdicts.verdict IS 'The event late-verdict.v1 without its targets.';
 
 CREATE TABLE public.latest_prices (
     instrument_id integer NOT NULL,
@@ -599,6 +615,26 @@ CREATE TABLE public.login_attempts (
 COMMENT ON TABLE public.login_attempts IS 'Attempts that have failed in a row, by what was attempted and, for some kinds, from which network: guesses from elsewhere must not lock the owner out.';
 
 COMMENT ON COLUMN public.login_attempts.subject_hash IS 'The SHA-256 hash of an address, an id or a network.';
+
+CREATE TABLE public.market_gaps (
+    gap_id text NOT NULL COLLATE pg_catalog."C",
+    symbol text NOT NULL COLLATE pg_catalog."C",
+    venue text NOT NULL COLLATE pg_catalog."C",
+    revision integer NOT NULL,
+    gap_from timestamp with time zone NOT NULL,
+    gap_to timestamp with time zone,
+    stage text NOT NULL,
+    known_until bigint DEFAULT 0 NOT NULL,
+    is_complete boolean DEFAULT false NOT NULL,
+    saved_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT market_gaps_stage_check CHECK ((stage = ANY (ARRAY['missing'::text, 'known'::text, 'judged'::text])))
+);
+
+COMMENT ON TABLE public.market_gaps IS 'The gaps in the ticks of markets, as the alert-engine has read about them, until what rules would have decided in them is judged. A judged one stays for as long as stream FEEDS may say it again.';
+
+COMMENT ON COLUMN public.market_gaps.known_until IS 'A gap is judged when the history has stream TICKS up to this sequence, and so all of its ticks.';
+
+COMMENT ON COLUMN public.market_gaps.is_complete IS 'Whether the venue has offered all trades of the gap.';
 
 CREATE TABLE public.market_samples (
     symbol text NOT NULL COLLATE pg_catalog."C",
@@ -763,6 +799,7 @@ CREATE TABLE public.rule_states (
     revision bigint NOT NULL,
     status text NOT NULL,
     active_after bigint NOT NULL,
+    active_since timestamp with time zone NOT NULL,
     reference_price numeric,
     reference_at timestamp with time zone,
     firing_count bigint DEFAULT 0 NOT NULL,
@@ -774,6 +811,8 @@ CREATE TABLE public.rule_states (
 COMMENT ON TABLE public.rule_states IS 'The state that the alert-engine keeps of each rule: the revision that it has applied, the baseline and the number of firings.';
 
 COMMENT ON COLUMN public.rule_states.active_after IS 'Ticks up to this sequence of stream TICKS are not evaluated.';
+
+COMMENT ON COLUMN public.rule_states.active_since IS 'The time of the change that made the rule active: in a gap that began before, it would have seen only the ticks from then on.';
 
 COMMENT ON COLUMN public.rule_states.firing_count IS 'The number of firings, suppressed ones included.';
 
@@ -1016,6 +1055,9 @@ ALTER TABLE ONLY public.instruments
 ALTER TABLE ONLY public.instruments
     ADD CONSTRAINT instruments_symbol_venue_key UNIQUE (symbol, venue);
 
+ALTER TABLE ONLY public.late_verdicts
+    ADD CONSTRAINT late_verdicts_pkey PRIMARY KEY (rule_id, gap_id);
+
 ALTER TABLE ONLY public.latest_prices
     ADD CONSTRAINT latest_prices_pkey PRIMARY KEY (instrument_id);
 
@@ -1024,6 +1066,9 @@ ALTER TABLE ONLY public.leases
 
 ALTER TABLE ONLY public.login_attempts
     ADD CONSTRAINT login_attempts_pkey PRIMARY KEY (subject_hash, kind, network);
+
+ALTER TABLE ONLY public.market_gaps
+    ADD CONSTRAINT market_gaps_pkey PRIMARY KEY (gap_id);
 
 ALTER TABLE ONLY public.market_samples
     ADD CONSTRAINT market_samples_pkey PRIMARY KEY (symbol, venue, grain_seconds, slot);
@@ -1103,7 +1148,13 @@ CREATE INDEX feed_gaps_symbol ON public.feed_gaps USING btree (symbol, venue, ga
 
 CREATE UNIQUE INDEX instruments_primary ON public.instruments USING btree (symbol) WHERE is_primary;
 
+CREATE INDEX late_verdicts_gap ON public.late_verdicts USING btree (gap_id);
+
 CREATE INDEX login_attempts_last ON public.login_attempts USING btree (last_failed_at);
+
+CREATE INDEX market_gaps_saved ON public.market_gaps USING btree (saved_at) WHERE (stage = 'judged'::text);
+
+CREATE INDEX market_gaps_unjudged ON public.market_gaps USING btree (gap_id) WHERE (stage <> 'judged'::text);
 
 CREATE UNIQUE INDEX market_states_primary ON public.market_states USING btree (symbol) WHERE is_primary;
 
@@ -1198,6 +1249,9 @@ ALTER TABLE ONLY public.feeds
 ALTER TABLE ONLY public.firings
     ADD CONSTRAINT firings_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES public.rules(id);
 
+ALTER TABLE ONLY public.late_verdicts
+    ADD CONSTRAINT late_verdicts_rule_id_fkey FOREIGN KEY (rule_id) REFERENCES public.rules(id);
+
 ALTER TABLE ONLY public.latest_prices
     ADD CONSTRAINT latest_prices_instrument_id_fkey FOREIGN KEY (instrument_id) REFERENCES public.instruments(id);
 
@@ -1212,6 +1266,8 @@ ALTER TABLE ONLY public.rule_states
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE;
+
+CREATE POLICY alert_engine_sees_history ON public.consumer_positions FOR SELECT USING (((CURRENT_USER = 'tickbell_alert_engine'::name) AND (consumer = 'history-writer'::text)));
 
 ALTER TABLE public.consumer_positions ENABLE ROW LEVEL SECURITY;
 

@@ -35,8 +35,8 @@ use crate::{
         hub::{Hub, HubOptions},
     },
     market::{
-        candle_pages::CandlePages, day_changes, day_ranges::DayRanges, latest_prices::LatestPrices, progress_reads::ProgressReads,
-        streams::Memory,
+        candle_pages::CandlePages, day_changes, day_ranges::DayRanges, latest_prices::LatestPrices,
+        progress_reads::ProgressReads, streams::Memory,
     },
     state::{AppState, SharedState},
 };

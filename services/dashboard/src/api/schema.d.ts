@@ -4,6 +4,390 @@
  */
 
 export interface paths {
+    "/compat/coinbase-advanced/api/v3/brokerage/products": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List products of Coinbase Advanced
+         * @description The answer has the pairs that are quoted, at most 2000, sorted by symbol.
+         */
+        get: operations["coinbase_advanced_products"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase-advanced/api/v3/brokerage/products/{product_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a product of Coinbase Advanced */
+        get: operations["coinbase_advanced_product"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase-advanced/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open the WebSocket of Coinbase Advanced
+         * @description The channel is `market_trades`. The messages are those of Coinbase Advanced; any signature is accepted, and the side of a trade
+         *     is `UNKNOWN_ORDER_SIDE`.
+         */
+        get: operations["coinbase_advanced_websocket"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/currencies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List currencies
+         * @description The answer has the currencies and coins of the products.
+         */
+        get: operations["coinbase_currencies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List products
+         * @description The answer has the pairs that are quoted, at most 2000, sorted by symbol.
+         */
+        get: operations["coinbase_products"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products/{product_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a product */
+        get: operations["coinbase_product"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products/{product_id}/candles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the candles of a product
+         * @description The newest come first. Candles without ticks are left out. Without `start` and `end` the answer has the last ones.
+         */
+        get: operations["coinbase_candles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products/{product_id}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the last day of a product
+         * @description The day ends with the last trade. Its highest and lowest price are those of whole minutes.
+         */
+        get: operations["coinbase_stats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products/{product_id}/ticker": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the last trade of a product */
+        get: operations["coinbase_ticker"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products/{product_id}/trades": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the trades of a product
+         * @description The newest come first. The headers `CB-AFTER` and `CB-BEFORE` have the cursors of the pages of older and of newer trades.
+         */
+        get: operations["coinbase_trades"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/products/spark-lines": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the last day of all products
+         * @description The answer has the hours of the day before the newest tick of each product, newest first, of at most 2000 products.
+         */
+        get: operations["coinbase_spark_lines"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/time": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get the time */
+        get: operations["coinbase_time"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/compat/coinbase/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open the WebSocket of Coinbase Exchange
+         * @description The channels are `ticker` and `matches`. The messages are those of Coinbase Exchange; trades have no side.
+         */
+        get: operations["coinbase_websocket"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/config": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get what the feed can do */
+        get: operations["udf_config"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the bars of a symbol
+         * @description The oldest come first. Bars without ticks are left out.
+         */
+        get: operations["udf_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/marks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List marks
+         * @description The answer has the gaps of the symbol's primary venue and, with a token, the firings of the caller's alerts about the symbol: the
+         *     newest 500 of each.
+         */
+        get: operations["udf_marks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/quotes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List quotes
+         * @description The change is that of `/v1/prices`: since the last price that was between 24 and 25 hours older.
+         */
+        get: operations["udf_quotes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Search symbols
+         * @description The answer has symbols whose name has what is searched, those first that begin with it. At most 2000 symbols are searched.
+         */
+        get: operations["udf_search"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/symbols": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Get a symbol */
+        get: operations["udf_symbol"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/udf/time": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get the time
+         * @description The answer is the number of seconds since 1970.
+         */
+        get: operations["udf_time"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/accounts": {
         parameters: {
             query?: never;
@@ -134,6 +518,26 @@ export interface paths {
          * @description The newest comes first.
          */
         get: operations["list_firings"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/alerts/{id}/late-verdicts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what an alert would have decided about prices that were missed
+         * @description The newest comes first, and at most 100 are listed. Crossings that a firing has reported are not among them.
+         */
+        get: operations["list_late_verdicts"];
         put?: never;
         post?: never;
         delete?: never;
@@ -485,9 +889,29 @@ export interface paths {
         };
         /**
          * List the candles of a symbol
-         * @description The oldest comes first. Intervals without ticks are left out.
+         * @description The oldest comes first. Intervals without ticks are left out, unless `gaps=include` asks for those in which trades are missing.
          */
         get: operations["list_candles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/prices/{symbol}/candles.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download the candles of a symbol
+         * @description The answer is CSV with a header: all candles of the range, the oldest first. Intervals without ticks are left out.
+         */
+        get: operations["download_candles"];
         put?: never;
         post?: never;
         delete?: never;
@@ -508,6 +932,27 @@ export interface paths {
          * @description The answer has single ticks, the newest first by default.
          */
         get: operations["list_history"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/prices/{symbol}/history.csv": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download the price history of a symbol
+         * @description The answer is CSV with a header: all ticks of the range, the oldest first. An answer that cannot be finished ends with an
+         *     error of its connection.
+         */
+        get: operations["download_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -554,6 +999,50 @@ export interface paths {
         post?: never;
         /** Sign out */
         delete: operations["sign_out"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Stream what happens
+         * @description Server-sent events for as long as the client reads them. `event` is the channel, `data` the JSON that the AsyncAPI document
+         *     describes, and `id` an opaque cursor: a client that connects again with it in `Last-Event-ID` gets all that it has missed, and
+         *     first an event `resumed`. Where the streams do not hold that any more, an event `reset` says so. An event `end` comes before the
+         *     server ends the stream. Prices are conflated unless the request says otherwise; all other events are sent one by one.
+         */
+        get: operations["stream"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream-tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a ticket for a stream
+         * @description A web page cannot send a header with `EventSource` or `WebSocket`. A ticket has the rights of the token that it was made with,
+         *     for as long as that is valid, and opens streams for a minute.
+         */
+        post: operations["create_stream_ticket"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -618,10 +1107,72 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/ws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Open a WebSocket
+         * @description The channels of `GET /v1/stream` over a WebSocket. The AsyncAPI document describes the messages: `subscribe`, `unsubscribe`,
+         *     `ping` and `heartbeat` of the client, and what the server answers and sends.
+         */
+        get: operations["open_websocket"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description A pair that is quoted. */
+        AdvancedProduct: {
+            /** @example BTC */
+            base_currency_id: string;
+            /**
+             * @description The smallest step of a size.
+             * @example 0.00000001
+             */
+            base_increment: string;
+            /** @example BTC-USD */
+            display_name: string;
+            /**
+             * @description The newest price that the history has.
+             * @example 6804.91
+             */
+            price: string;
+            product_id: components["schemas"]["Symbol"];
+            /**
+             * @description This is always `SPOT`.
+             * @example SPOT
+             */
+            product_type: string;
+            /** @example USD */
+            quote_currency_id: string;
+            /**
+             * @description The smallest step of a price, in the newest candles.
+             * @example 0.01
+             */
+            quote_increment: string;
+            /**
+             * @description This is always `online`.
+             * @example online
+             */
+            status: string;
+        };
+        /** @description The pairs that are quoted. */
+        AdvancedProducts: {
+            /** @description The number of products. */
+            num_products: number;
+            products: components["schemas"]["AdvancedProduct"][];
+        };
         /** @description An alert and its state. */
         Alert: {
             condition: components["schemas"]["Condition"];
@@ -643,6 +1194,8 @@ export interface components {
             /** Format: uuid */
             id: string;
             last_tick_at?: components["schemas"]["Timestamp"] | null;
+            /** @description What follows when it would have fired while prices were missed, and they were filled in afterwards. */
+            late: components["schemas"]["LateHandling"];
             notify: components["schemas"]["Notify"];
             order?: components["schemas"]["AlertOrder"] | null;
             repeat: components["schemas"]["Repeat"];
@@ -833,10 +1386,11 @@ export interface components {
         Baseline: string;
         /** @description A candle: the ticks of one interval. */
         Candle: {
-            close: components["schemas"]["Price"];
-            high: components["schemas"]["Price"];
-            low: components["schemas"]["Price"];
-            open: components["schemas"]["Price"];
+            close?: components["schemas"]["Price"] | null;
+            completeness: components["schemas"]["CandleCompleteness"];
+            high?: components["schemas"]["Price"] | null;
+            low?: components["schemas"]["Price"] | null;
+            open?: components["schemas"]["Price"] | null;
             /** @description The start of the interval, in UTC. */
             start: components["schemas"]["Timestamp"];
             /**
@@ -850,6 +1404,12 @@ export interface components {
              */
             volume: string;
         };
+        /**
+         * @description `partial`: trades are missing. `backfilled`: trades were missed and fetched afterwards. `unknown`: there is no tick, and trades are
+         *     missing; such candles are answered for `gaps=include`.
+         * @enum {string}
+         */
+        CandleCompleteness: "complete" | "partial" | "backfilled" | "unknown";
         /** @description A change of the price in percent. */
         Change: {
             /** @description The direction of the change. */
@@ -858,6 +1418,125 @@ export interface components {
             percent: components["schemas"]["PercentInput"];
             /** @description The price that the change is measured against. */
             since?: components["schemas"]["Baseline"];
+        };
+        /** @description A candle: the seconds since 1970 at which it starts, its lowest, highest, first and last price, and the volume. */
+        CoinbaseCandle: components["schemas"]["Number"][];
+        /** @description A currency or a coin of a product. */
+        CoinbaseCurrency: {
+            details: components["schemas"]["CurrencyDetails"];
+            /** @example BTC */
+            id: string;
+            /**
+             * @description The smallest step of an amount.
+             * @example 0.00000001
+             */
+            max_precision: string;
+            /**
+             * @description The smallest amount.
+             * @example 0.00000001
+             */
+            min_size: string;
+            /** @example BTC */
+            name: string;
+            /**
+             * @description This is always `online`.
+             * @example online
+             */
+            status: string;
+            /** @description Always empty: nothing can be withdrawn. */
+            supported_networks: string[];
+        };
+        /** @description A problem, as Coinbase reports it. */
+        CoinbaseError: {
+            /**
+             * @description `NotFound`, or a sentence that says what is allowed.
+             * @example NotFound
+             */
+            message: string;
+        };
+        /** @description A pair that is quoted. */
+        CoinbaseProduct: {
+            /** @example BTC */
+            base_currency: string;
+            /**
+             * @description The smallest step of a size.
+             * @example 0.00000001
+             */
+            base_increment: string;
+            /** @example BTC/USD */
+            display_name: string;
+            id: components["schemas"]["Symbol"];
+            margin_enabled: boolean;
+            /**
+             * @description Always 0: there is no smallest order.
+             * @example 0
+             */
+            min_market_funds: string;
+            /** @example USD */
+            quote_currency: string;
+            /**
+             * @description The smallest step of a price, in the newest candles.
+             * @example 0.01
+             */
+            quote_increment: string;
+            /**
+             * @description This is always `online`.
+             * @example online
+             */
+            status: string;
+            status_message: string;
+        };
+        /** @description The last hours of each product, newest first. */
+        CoinbaseSparkLines: {
+            [key: string]: components["schemas"]["Number"][][];
+        };
+        /** @description What a product did in the day before its last trade. */
+        CoinbaseStats: {
+            /** @example 6900 */
+            high: string;
+            /** @example 6804.91 */
+            last: string;
+            /** @example 6650.01 */
+            low: string;
+            /**
+             * @description The price that the change of the day is measured from; absent when none is known.
+             * @example 6700.5
+             */
+            open?: string | null;
+            /** @example 12.5 */
+            volume: string;
+        };
+        /** @description The last trade, and the volume of the day before it. */
+        CoinbaseTicker: {
+            /** @example 6804.91 */
+            price: string;
+            /**
+             * @description Absent where the source reports none.
+             * @example 0.25
+             */
+            size?: string | null;
+            time: components["schemas"]["Timestamp"];
+            trade_id?: components["schemas"]["TradeId"] | null;
+            /**
+             * @description The sum of the sizes of 24 hours, in whole minutes.
+             * @example 12.5
+             */
+            volume: string;
+        };
+        /** @description The time of the server. */
+        CoinbaseTime: {
+            /** @description The seconds since 1970. */
+            epoch: components["schemas"]["Number"];
+            iso: components["schemas"]["Timestamp"];
+        };
+        /** @description A trade of a product. Its side is not known. */
+        CoinbaseTrade: {
+            /** @example 6804.91 */
+            price: string;
+            /** @example 0.25 */
+            size: string;
+            time: components["schemas"]["Timestamp"];
+            trade_id: components["schemas"]["TradeId"];
         };
         /** @description The condition under which a rule fires. */
         Condition: {
@@ -899,6 +1578,14 @@ export interface components {
              * @example tbk_u8Yl3qJwF0mYk7qf1g2n7b9w4e6r8t0y2u4i6o8p0aQ
              */
             key: string;
+        };
+        /** @description The details of a currency. */
+        CurrencyDetails: {
+            /**
+             * @description `fiat` or `crypto`.
+             * @example crypto
+             */
+            type: string;
         };
         /**
          * @description An exact decimal above 0, as text; a request may hold a JSON number in its place, which is read exactly.
@@ -1034,6 +1721,7 @@ export interface components {
              * @example 0197d0a4-6f5e-7c3a-9d2b-1e4f5a6b7c8d-1
              */
             id: string;
+            incomplete_since?: components["schemas"]["Timestamp"] | null;
             /**
              * Format: int64
              * @description The number of this firing; the first of an alert is 1.
@@ -1074,6 +1762,11 @@ export interface components {
             /** @description The time after a firing in which further firings are suppressed; the default is `0s`. */
             cooldown?: components["schemas"]["Period"];
             expires_at?: components["schemas"]["Timestamp"] | null;
+            /**
+             * @description What follows when the alert would have fired while prices were missed, and they were filled in afterwards; the default is
+             *     `tell`.
+             */
+            late?: components["schemas"]["LateHandling"];
             notify: components["schemas"]["Notify"];
             /** @description The default is `every`. */
             repeat?: components["schemas"]["Repeat"];
@@ -1090,6 +1783,31 @@ export interface components {
             amount: components["schemas"]["Amount"];
             asset: components["schemas"]["Asset"];
         };
+        /** @description Trades that were missed. */
+        HistoryGap: {
+            /** @description The time of the last trade before it. */
+            from: components["schemas"]["Timestamp"];
+            /**
+             * @description What became of it: `open`, `filling`, `filled` or `unfillable`.
+             * @example filled
+             */
+            state: string;
+            to?: components["schemas"]["Timestamp"] | null;
+            venue: components["schemas"]["Venue"];
+        };
+        /** @description A page of ticks. */
+        HistoryPage: {
+            /** @description The gaps in the trades of this page, the oldest first; only where `gaps=include` asks for them. */
+            gaps?: components["schemas"]["HistoryGap"][];
+            items: components["schemas"]["Tick"][];
+            /** @description The cursor of the next page; null on the last page. */
+            next_cursor: string | null;
+        };
+        /**
+         * @description What follows when a rule would have fired while the prices of its market were missed, and they were filled in afterwards.
+         * @enum {string}
+         */
+        LateHandling: "tell" | "ignore" | "re-anchor";
         /** @description The latest price of a symbol, at its primary venue. */
         LatestPrice: {
             /** @description The time of the tick. */
@@ -1101,8 +1819,53 @@ export interface components {
              */
             change_24h_percent?: string | null;
             change_24h_since?: components["schemas"]["Timestamp"] | null;
+            gap?: components["schemas"]["OpenGap"] | null;
             price: components["schemas"]["Price"];
             symbol: components["schemas"]["Symbol"];
+            venue: components["schemas"]["Venue"];
+        };
+        /** @description What an alert would have decided while prices were missed, which were filled in afterwards. It is no firing and has no number. */
+        LateVerdict: {
+            /** @description The time of the last trade before the gap. */
+            blind_from: components["schemas"]["Timestamp"];
+            /** @description The time of the first trade after it. */
+            blind_to: components["schemas"]["Timestamp"];
+            /**
+             * @description The change in percent, rounded half-even to 4 decimal places; null for a `price` condition.
+             * @example 5.0140
+             */
+            change_percent?: string | null;
+            /** @description The time of the first crossing that no firing has reported. */
+            crossed_at: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description The number of crossings that no firing has reported.
+             */
+            crossings: number;
+            extreme_at: components["schemas"]["Timestamp"];
+            /** @description The price of the gap that went farthest in the direction of the crossing. */
+            extreme_price: components["schemas"]["Price"];
+            /**
+             * @description The id of the gap.
+             * @example coinbase:BTC-USD:40717772
+             */
+            gap_id: string;
+            /** @description Whether all trades of the gap are known now. */
+            is_complete: boolean;
+            last_at: components["schemas"]["Timestamp"];
+            /** @description The last price when the verdict was reached. */
+            last_price: components["schemas"]["Price"];
+            price: components["schemas"]["Price"];
+            reference_at?: components["schemas"]["Timestamp"] | null;
+            reference_price?: components["schemas"]["Price"] | null;
+            /** Format: uuid */
+            rule_id: string;
+            symbol: components["schemas"]["Symbol"];
+            /**
+             * @description The id of the trade that crossed.
+             * @example 123456
+             */
+            trade_id: string;
             venue: components["schemas"]["Venue"];
         };
         /**
@@ -1132,10 +1895,16 @@ export interface components {
              */
             email: string;
         };
+        Number: number;
         /** @description Describes the action that the first firing of a rule triggers. */
         OnFire: {
             /** @description The order to place. Its funds are held from the creation of the rule on. */
             order: components["schemas"]["OrderRequest"];
+        };
+        /** @description A gap in the trades of a venue, which is being filled. */
+        OpenGap: {
+            /** @description The time of the last trade before it. */
+            from: components["schemas"]["Timestamp"];
         };
         /** @description An order and its state. */
         Order: {
@@ -1256,6 +2025,8 @@ export interface components {
                 /** Format: uuid */
                 id: string;
                 last_tick_at?: components["schemas"]["Timestamp"] | null;
+                /** @description What follows when it would have fired while prices were missed, and they were filled in afterwards. */
+                late: components["schemas"]["LateHandling"];
                 notify: components["schemas"]["Notify"];
                 order?: components["schemas"]["AlertOrder"] | null;
                 repeat: components["schemas"]["Repeat"];
@@ -1349,10 +2120,11 @@ export interface components {
         /** @description A page of a list. */
         Page_Candle: {
             items: {
-                close: components["schemas"]["Price"];
-                high: components["schemas"]["Price"];
-                low: components["schemas"]["Price"];
-                open: components["schemas"]["Price"];
+                close?: components["schemas"]["Price"] | null;
+                completeness: components["schemas"]["CandleCompleteness"];
+                high?: components["schemas"]["Price"] | null;
+                low?: components["schemas"]["Price"] | null;
+                open?: components["schemas"]["Price"] | null;
                 /** @description The start of the interval, in UTC. */
                 start: components["schemas"]["Timestamp"];
                 /**
@@ -1411,6 +2183,7 @@ export interface components {
                  * @example 0197d0a4-6f5e-7c3a-9d2b-1e4f5a6b7c8d-1
                  */
                 id: string;
+                incomplete_since?: components["schemas"]["Timestamp"] | null;
                 /**
                  * Format: int64
                  * @description The number of this firing; the first of an alert is 1.
@@ -1460,8 +2233,57 @@ export interface components {
                  */
                 change_24h_percent?: string | null;
                 change_24h_since?: components["schemas"]["Timestamp"] | null;
+                gap?: components["schemas"]["OpenGap"] | null;
                 price: components["schemas"]["Price"];
                 symbol: components["schemas"]["Symbol"];
+                venue: components["schemas"]["Venue"];
+            }[];
+            /** @description The cursor of the next page; null on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description A page of a list. */
+        Page_LateVerdict: {
+            items: {
+                /** @description The time of the last trade before the gap. */
+                blind_from: components["schemas"]["Timestamp"];
+                /** @description The time of the first trade after it. */
+                blind_to: components["schemas"]["Timestamp"];
+                /**
+                 * @description The change in percent, rounded half-even to 4 decimal places; null for a `price` condition.
+                 * @example 5.0140
+                 */
+                change_percent?: string | null;
+                /** @description The time of the first crossing that no firing has reported. */
+                crossed_at: components["schemas"]["Timestamp"];
+                /**
+                 * Format: int64
+                 * @description The number of crossings that no firing has reported.
+                 */
+                crossings: number;
+                extreme_at: components["schemas"]["Timestamp"];
+                /** @description The price of the gap that went farthest in the direction of the crossing. */
+                extreme_price: components["schemas"]["Price"];
+                /**
+                 * @description The id of the gap.
+                 * @example coinbase:BTC-USD:40717772
+                 */
+                gap_id: string;
+                /** @description Whether all trades of the gap are known now. */
+                is_complete: boolean;
+                last_at: components["schemas"]["Timestamp"];
+                /** @description The last price when the verdict was reached. */
+                last_price: components["schemas"]["Price"];
+                price: components["schemas"]["Price"];
+                reference_at?: components["schemas"]["Timestamp"] | null;
+                reference_price?: components["schemas"]["Price"] | null;
+                /** Format: uuid */
+                rule_id: string;
+                symbol: components["schemas"]["Symbol"];
+                /**
+                 * @description The id of the trade that crossed.
+                 * @example 123456
+                 */
+                trade_id: string;
                 venue: components["schemas"]["Venue"];
             }[];
             /** @description The cursor of the next page; null on the last page. */
@@ -1531,38 +2353,6 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A page of a list. */
-        Page_Tick: {
-            items: {
-                /** @description The time of the tick. */
-                at: components["schemas"]["Timestamp"];
-                /**
-                 * @description `trade`, `quote` or `poll`.
-                 * @example trade
-                 */
-                kind: string;
-                price: components["schemas"]["Price"];
-                size?: components["schemas"]["Size"] | null;
-                /**
-                 * Format: int32
-                 * @description The index of the tick in its page.
-                 */
-                stream_index: number;
-                /**
-                 * Format: int64
-                 * @description The sequence in the stream `TICKS` of the page that has the tick.
-                 */
-                stream_sequence: number;
-                /**
-                 * @description The trade id of the venue, or one that is derived from time, price and size.
-                 * @example 123456
-                 */
-                trade_id: string;
-                venue: components["schemas"]["Venue"];
-            }[];
-            /** @description The cursor of the next page; null on the last page. */
-            next_cursor?: string | null;
-        };
-        /** @description A page of a list. */
         Page_Trade: {
             items: {
                 /** @description The time of the event that filled the order. */
@@ -1590,6 +2380,11 @@ export interface components {
                 size: components["schemas"]["Size"];
                 symbol: components["schemas"]["Symbol"];
                 /**
+                 * @description The id of the tick that priced the trade, as the history of prices has it.
+                 * @example 812345001
+                 */
+                tick_id: string;
+                /**
                  * Format: int32
                  * @description The index of that tick in its page.
                  */
@@ -1598,7 +2393,7 @@ export interface components {
                 tick_price: components["schemas"]["Price"];
                 /**
                  * Format: int64
-                 * @description The sequence in the stream `TICKS` of the page that has the tick that priced the trade.
+                 * @description The sequence in the stream `TICKS` of the page that had that tick.
                  */
                 tick_sequence: number;
             }[];
@@ -1749,6 +2544,7 @@ export interface components {
             cooldown?: components["schemas"]["Period"];
             email: components["schemas"]["EmailAddress"];
             expires_at?: components["schemas"]["Timestamp"] | null;
+            late?: components["schemas"]["LateHandling"];
             /** @description The change in percent, 0.01 to 1000. */
             percent: components["schemas"]["PercentInput"];
             repeat?: components["schemas"]["Repeat"];
@@ -1788,6 +2584,13 @@ export interface components {
          * @example 0.25
          */
         Size: string;
+        /** @description A ticket for a stream. */
+        StreamTicket: {
+            /** @description The time until which it opens streams. A stream that is open goes on. */
+            expires_at: components["schemas"]["Timestamp"];
+            /** @description The ticket, for the parameter `ticket` of a stream. */
+            ticket: string;
+        };
         /** @description A new alert, in one of its two forms. */
         Subscription: components["schemas"]["FullSubscription"] | components["schemas"]["ShortSubscription"];
         /**
@@ -1872,6 +2675,11 @@ export interface components {
             size: components["schemas"]["Size"];
             symbol: components["schemas"]["Symbol"];
             /**
+             * @description The id of the tick that priced the trade, as the history of prices has it.
+             * @example 812345001
+             */
+            tick_id: string;
+            /**
              * Format: int32
              * @description The index of that tick in its page.
              */
@@ -1880,9 +2688,213 @@ export interface components {
             tick_price: components["schemas"]["Price"];
             /**
              * Format: int64
-             * @description The sequence in the stream `TICKS` of the page that has the tick that priced the trade.
+             * @description The sequence in the stream `TICKS` of the page that had that tick.
              */
             tick_sequence: number;
+        };
+        TradeId: number | string;
+        /** @description What the feed can do. */
+        UdfConfig: {
+            /**
+             * @description What symbols are quoted in.
+             * @example [
+             *       "USD"
+             *     ]
+             */
+            currency_codes: string[];
+            /** @description The venues, of which the first stands for all. */
+            exchanges: components["schemas"]["UdfExchange"][];
+            /**
+             * @description The widths of bars in minutes, and of days.
+             * @example [
+             *       "1",
+             *       "60",
+             *       "1D"
+             *     ]
+             */
+            supported_resolutions: string[];
+            supports_group_request: boolean;
+            supports_marks: boolean;
+            supports_search: boolean;
+            supports_time: boolean;
+            supports_timescale_marks: boolean;
+            symbols_types: components["schemas"]["UdfSymbolType"][];
+        };
+        /** @description A problem, as UDF reports it. */
+        UdfError: {
+            /**
+             * @description `unknown_symbol`, or a sentence that says what is allowed.
+             * @example unknown_symbol
+             */
+            errmsg: string;
+            /**
+             * @description This is always `error`.
+             * @example error
+             */
+            s: string;
+        };
+        /** @description A venue that a search can be restricted to. */
+        UdfExchange: {
+            desc: string;
+            /** @example coinbase */
+            name: string;
+            /** @example coinbase */
+            value: string;
+        };
+        /** @description A symbol that a search has found. */
+        UdfFound: {
+            /** @example BTC/USD at coinbase */
+            description: string;
+            exchange: components["schemas"]["Venue"];
+            full_name: components["schemas"]["Symbol"];
+            symbol: components["schemas"]["Symbol"];
+            ticker: components["schemas"]["Symbol"];
+            /** @example crypto */
+            type: string;
+        };
+        /** @description Bars in columns, oldest first; or that there are none. */
+        UdfHistory: {
+            c?: components["schemas"]["Number"][] | null;
+            h?: components["schemas"]["Number"][] | null;
+            l?: components["schemas"]["Number"][] | null;
+            /**
+             * Format: int64
+             * @description With `no_data`: when the last bar before `from` starts, in milliseconds since 1970; absent where there is none.
+             */
+            nextTime?: number | null;
+            o?: components["schemas"]["Number"][] | null;
+            /**
+             * @description `ok`, or `no_data`, which has no columns.
+             * @example ok
+             */
+            s: string;
+            /** @description The seconds since 1970 at which each bar starts. */
+            t?: number[] | null;
+            v?: components["schemas"]["Number"][] | null;
+        };
+        /** @description Marks in columns, oldest first. */
+        UdfMarks: {
+            color: string[];
+            id: string[];
+            label: string[];
+            labelFontColor: string[];
+            minSize: number[];
+            /** @description A sentence that says what has happened. */
+            text: string[];
+            /** @description The seconds since 1970. */
+            time: number[];
+        };
+        /** @description The quote of a symbol. */
+        UdfQuote: {
+            /**
+             * @description The symbol as it was asked for.
+             * @example BTC-USD
+             */
+            n: string;
+            /**
+             * @description `ok`, or `error` where the symbol is not known.
+             * @example ok
+             */
+            s: string;
+            v: components["schemas"]["UdfQuoteValues"];
+        };
+        /** @description The quotes, in the order of the request. */
+        UdfQuotes: {
+            d: components["schemas"]["UdfQuote"][];
+            /**
+             * @description Always `ok`: what is unknown is said of each symbol.
+             * @example ok
+             */
+            s: string;
+        };
+        /** @description The values of a quote; all are absent where the symbol is not known. */
+        UdfQuoteValues: {
+            ch?: components["schemas"]["Number"] | null;
+            chp?: components["schemas"]["Number"] | null;
+            /** @example BTC-USD at coinbase */
+            description?: string | null;
+            exchange?: components["schemas"]["Venue"] | null;
+            high_price?: components["schemas"]["Number"] | null;
+            low_price?: components["schemas"]["Number"] | null;
+            lp?: components["schemas"]["Number"] | null;
+            open_price?: components["schemas"]["Number"] | null;
+            prev_close_price?: components["schemas"]["Number"] | null;
+            short_name?: components["schemas"]["Symbol"] | null;
+            volume?: components["schemas"]["Number"] | null;
+        };
+        /** @description A symbol, and how to draw its prices. */
+        UdfSymbol: {
+            /**
+             * @description What the symbol is quoted in; absent for a share.
+             * @example USD
+             */
+            currency_code?: string | null;
+            /**
+             * @description This is always `streaming`.
+             * @example streaming
+             */
+            data_status: string;
+            /** @example BTC/USD at coinbase */
+            description: string;
+            exchange: components["schemas"]["Venue"];
+            /**
+             * @description This is always `price`.
+             * @example price
+             */
+            format: string;
+            has_daily: boolean;
+            has_intraday: boolean;
+            has_weekly_and_monthly: boolean;
+            /**
+             * @example [
+             *       "1",
+             *       "5"
+             *     ]
+             */
+            intraday_multipliers: string[];
+            listed_exchange: components["schemas"]["Venue"];
+            /** Format: int32 */
+            minmov: number;
+            name: components["schemas"]["Symbol"];
+            /**
+             * Format: int64
+             * @description Ten to the power of the decimal places of the finest price in the newest candles.
+             * @example 100
+             */
+            pricescale: number;
+            /**
+             * @description This is always `24x7`.
+             * @example 24x7
+             */
+            session: string;
+            /**
+             * @example [
+             *       "1",
+             *       "5",
+             *       "1D"
+             *     ]
+             */
+            supported_resolutions: string[];
+            ticker: components["schemas"]["Symbol"];
+            /**
+             * @description This is always `Etc/UTC`.
+             * @example Etc/UTC
+             */
+            timezone: string;
+            /**
+             * @description `crypto`, `forex` or `stock`.
+             * @example crypto
+             */
+            type: string;
+            /** Format: int32 */
+            volume_precision: number;
+        };
+        /** @description A kind of symbol that a search can be restricted to. */
+        UdfSymbolType: {
+            /** @example Crypto */
+            name: string;
+            /** @example crypto */
+            value: string;
         };
         /** @description The id, address and role of a user. */
         User: {
@@ -1911,6 +2923,1900 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    coinbase_advanced_products: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdvancedProducts"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_advanced_product: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The symbol of the product
+                 * @example BTC-USD
+                 */
+                product_id: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AdvancedProduct"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_advanced_websocket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The connection is a WebSocket from now on */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The request does not ask for a WebSocket of version 13 */
+            426: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There are as many open streams as there may be */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_currencies: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseCurrency"][];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_products: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseProduct"][];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_product: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The symbol of the product
+                 * @example BTC-USD
+                 */
+                product_id: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseProduct"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_candles: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only candles that start at or before this time. From `start` to `end` are at most 300 candles.
+                 * @example 2018-04-05T12:00:00Z
+                 */
+                end?: string | number;
+                /** @description The width of a candle in seconds; without it, a minute. */
+                granularity?: 60 | 300 | 900 | 3600 | 21600 | 86400;
+                /**
+                 * @description Only candles that start at or after this time.
+                 * @example 2018-04-05T00:00:00Z
+                 */
+                start?: string | number;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The symbol of the product
+                 * @example BTC-USD
+                 */
+                product_id: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseCandle"][];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_stats: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The symbol of the product
+                 * @example BTC-USD
+                 */
+                product_id: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseStats"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_ticker: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The symbol of the product
+                 * @example BTC-USD
+                 */
+                product_id: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseTicker"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_trades: {
+        parameters: {
+            query?: {
+                /** @description The header `CB-AFTER` of a page: only trades that are older than those on it. */
+                after?: string;
+                /** @description The header `CB-BEFORE` of a page: only trades that are newer than those on it. */
+                before?: string;
+                /**
+                 * @description The largest number of trades on the page.
+                 * @example 100
+                 */
+                limit?: number;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                /**
+                 * @description The symbol of the product
+                 * @example BTC-USD
+                 */
+                product_id: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseTrade"][];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_spark_lines: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseSparkLines"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_time: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseTime"];
+                };
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    coinbase_websocket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The connection is a WebSocket from now on */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The request does not ask for a WebSocket of version 13 */
+            426: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There are as many open streams as there may be */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CoinbaseError"];
+                };
+            };
+        };
+    };
+    udf_config: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfConfig"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
+    udf_history: {
+        parameters: {
+            query: {
+                /**
+                 * @description The number of bars before `to`. At most 5000 are answered.
+                 * @example 300
+                 */
+                countback?: number;
+                /**
+                 * @description Only bars that start at or after this time, in seconds since 1970. It is ignored with `countback`.
+                 * @example 1522886400
+                 */
+                from?: number;
+                /** @description The width of a bar: 1, 5, 15, 60 or 240 minutes, or 1D. */
+                resolution: "1" | "5" | "15" | "60" | "240" | "1D" | "D";
+                /**
+                 * @description The name of the symbol.
+                 * @example BTC-USD
+                 */
+                symbol: string;
+                /**
+                 * @description Only bars that start before this time, in seconds since 1970.
+                 * @example 1522972800
+                 */
+                to?: number;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfHistory"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
+    udf_marks: {
+        parameters: {
+            query: {
+                /**
+                 * @description Only marks at or after this time, in seconds since 1970.
+                 * @example 1522886400
+                 */
+                from?: number;
+                /**
+                 * @description The name of the symbol.
+                 * @example BTC-USD
+                 */
+                symbol: string;
+                /**
+                 * @description Only marks at or before this time, in seconds since 1970.
+                 * @example 1522972800
+                 */
+                to?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfMarks"];
+                };
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
+    udf_quotes: {
+        parameters: {
+            query: {
+                /**
+                 * @description At most 50 symbols, with commas between them.
+                 * @example BTC-USD,ETH-USD
+                 */
+                symbols: string;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfQuotes"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
+    udf_search: {
+        parameters: {
+            query?: {
+                /**
+                 * @description The symbol's primary venue; without it, all.
+                 * @example coinbase
+                 */
+                exchange?: string;
+                /**
+                 * @description The largest number of symbols; more than 100 are not listed.
+                 * @example 30
+                 */
+                limit?: number;
+                /**
+                 * @description A part of the name; without it, all.
+                 * @example BTC
+                 */
+                query?: string;
+                /**
+                 * @description `crypto`, `forex` or `stock`; without it, all.
+                 * @example crypto
+                 */
+                type?: string;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfFound"][];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
+    udf_symbol: {
+        parameters: {
+            query: {
+                /**
+                 * @description The name of the symbol.
+                 * @example BTC-USD
+                 */
+                symbol: string;
+            };
+            header?: {
+                /** @description The `ETag` of an answer that the client has. While that is true, the status is 304 and there is no body. */
+                "If-None-Match"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfSymbol"];
+                };
+            };
+            /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
+    udf_time: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example 1522886400 */
+                    "text/plain": string;
+                };
+            };
+            /** @description The request is not valid */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The token is not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The API key lacks the scope */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description There is no such product */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The body has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UdfError"];
+                };
+            };
+        };
+    };
     list_accounts: {
         parameters: {
             query?: never;
@@ -2918,6 +5824,127 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_Firing"];
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_late_verdicts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the alert, which may be deleted */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LateVerdict"];
                 };
             };
             /** @description Bad request: the request does not name one host, or its body is not JSON */
@@ -5702,6 +8729,8 @@ export interface operations {
                  * @example 2018-04-05T00:00:00Z
                  */
                 from?: string;
+                /** @description `include` also answers the intervals without ticks in which trades are missing, with `completeness: "unknown"`. */
+                gaps?: "include";
                 /** @description The width of a candle. */
                 interval: "1m" | "5m" | "15m" | "1h" | "4h" | "1d";
                 /**
@@ -5848,6 +8877,146 @@ export interface operations {
             };
         };
     };
+    download_candles: {
+        parameters: {
+            query: {
+                /**
+                 * @description Only candles that start at or after this time.
+                 * @example 2018-04-05T00:00:00Z
+                 */
+                from?: string;
+                /** @description The width of a candle. */
+                interval: "1m" | "5m" | "15m" | "1h" | "4h" | "1d";
+                /**
+                 * @description Only candles that start before this time.
+                 * @example 2018-04-06T00:00:00Z
+                 */
+                to?: string;
+                /** @description Only ticks of this venue; without it, those of the primary venue. */
+                venue?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the symbol
+                 * @example BTC-USD
+                 */
+                symbol: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The candles */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_history: {
         parameters: {
             query?: {
@@ -5858,6 +9027,8 @@ export interface operations {
                  * @example 2018-04-05T00:00:00Z
                  */
                 from?: string;
+                /** @description `include` also answers the gaps in the trades of the page. */
+                gaps?: "include";
                 /**
                  * @description The largest number of items on the page.
                  * @example 100
@@ -5893,7 +9064,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Tick"];
+                    "application/json": components["schemas"]["HistoryPage"];
                 };
             };
             /** @description The body is still the one whose `ETag` the request named in `If-None-Match`. */
@@ -5902,6 +9073,144 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    download_history: {
+        parameters: {
+            query?: {
+                /**
+                 * @description Only ticks at or after this time.
+                 * @example 2018-04-05T00:00:00Z
+                 */
+                from?: string;
+                /**
+                 * @description Only ticks before this time.
+                 * @example 2018-04-06T00:00:00Z
+                 */
+                to?: string;
+                /** @description Only ticks of this venue; without it, those of all venues. */
+                venue?: string;
+            };
+            header?: never;
+            path: {
+                /**
+                 * @description The name of the symbol
+                 * @example BTC-USD
+                 */
+                symbol: components["schemas"]["Symbol"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ticks */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/csv": string;
+                };
             };
             /** @description Bad request: the request does not name one host, or its body is not JSON */
             400: {
@@ -6360,6 +9669,279 @@ export interface operations {
             };
         };
     };
+    stream: {
+        parameters: {
+            query?: {
+                /** @description The alert whose `manage_token` is in the header `Authorization`: `firings` are those of this alert. */
+                alert?: string;
+                /**
+                 * @description The channels, separated by commas: `prices`, which is the default, `candles:INTERVAL`, `gaps`, and with a token or a
+                 *     ticket `firings`, `orders`, `trades` and `deliveries`.
+                 * @example prices,candles:1m
+                 */
+                channels?: string;
+                /**
+                 * @description `latest` sends of each market the latest price, at most four times a second, with the number of those before in
+                 *     `conflated`; `none` sends every price.
+                 * @example none
+                 */
+                conflate?: string;
+                /**
+                 * @description The id of the last event that was received, or `earliest`; the header `Last-Event-ID` goes before it. `lastEventID` is read
+                 *     too.
+                 * @example earliest
+                 */
+                last_event_id?: string;
+                /**
+                 * @description The symbols, separated by commas, at most 100; without it, all.
+                 * @example BTC-USD,ETH-USD
+                 */
+                symbols?: string;
+                /** @description A ticket of `POST /v1/stream-tickets`, in place of the header `Authorization`. */
+                ticket?: string;
+            };
+            header?: {
+                /** @description The id of the last event that was received, or `earliest` */
+                "Last-Event-ID"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events */
+            200: {
+                headers: {
+                    /** @description The id before the first event of the answer, or `earliest` */
+                    "Mercure-Last-Event-ID"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_stream_ticket: {
+        parameters: {
+            query?: {
+                /** @description The alert whose `manage_token` is in the header `Authorization`. */
+                alert?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StreamTicket"];
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_system: {
         parameters: {
             query?: never;
@@ -6698,6 +10280,135 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    open_websocket: {
+        parameters: {
+            query?: {
+                /** @description The alert whose `manage_token` is in the header `Authorization`: `firings` are those of this alert. */
+                alert?: string;
+                /** @description A ticket of `POST /v1/stream-tickets`, in place of the header `Authorization`. */
+                ticket?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The connection is a WebSocket from now on */
+            101: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request does not ask for a WebSocket of version 13 */
+            426: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Too many attempts; try again after `Retry-After` seconds */
             429: {

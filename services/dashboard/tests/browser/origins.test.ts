@@ -16,7 +16,7 @@ test('the dashboard works on a server of its own, with the API elsewhere', async
     await expect(price).not.toHaveText(first ?? '');
     await signIn(page, { ...system, url: site.url } as typeof system, email);
     await page.getByRole('link', { name: 'System' }).click();
-    await expect(page.getByText('history-writer')).toBeVisible();
+    await expect(page.getByRole('rowheader', { name: 'history-writer' })).toBeVisible();
     expect(refused).toEqual([]);
   } finally {
     site.close();

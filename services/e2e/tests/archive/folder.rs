@@ -109,6 +109,9 @@ async fn text_has_every_tick_and_can_be_published_again() {
     system.stop().await;
 }
 
+/// Whether a moment has come, by the names of the files in a folder.
+type HasCome<'test> = &'test dyn Fn(&[String]) -> bool;
+
 #[tokio::test]
 async fn a_crash_leaves_no_half_file_and_the_next_run_completes_the_day() {
     let mut system = recorded().await;
@@ -123,7 +126,7 @@ async fn a_crash_leaves_no_half_file_and_the_next_run_completes_the_day() {
     };
     // Ends it at each of what can be seen from outside: nothing, a file that is being written, a part without its manifest.
     let is = |names: &[String], what: &str| names.iter().any(|name| name.starts_with(what));
-    let moments: [(&str, &dyn Fn(&[String]) -> bool); 3] = [
+    let moments: [(&str, HasCome<'_>); 3] = [
         ("before it writes", &|_| true),
         ("while it writes", &|names| is(names, ".writing-")),
         ("behind a part", &|names| is(names, "part-")),

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, Version, header},
+    http::{HeaderValue, Method, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -37,9 +37,6 @@ use crate::{
 
 /// The time that a browser may cache the answer to a preflight.
 const PREFLIGHT: Duration = Duration::from_secs(600);
-
-/// The event behind which a client resumes a stream.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Wraps a router in every layer, the outermost last. At most `reads_at_once` requests that belong to no other share run at a
 /// time, and further ones wait; so orders find connections to the database.

@@ -408,7 +408,7 @@ mod tests {
         let (prices, following) = current();
         let in_gap = || Latest { gap_from: Some(at(9)), ..latest(10, 5, "100") };
         let answer = prices.keep(following, in_gap(), day_ago(&[], 60)).expect("an answer");
-        assert_eq!(body(Some(answer)).await.expect("a body")["gap"]["from"], serde_json::json!(at(9)));
+        assert_eq!(answer.gap_from, Some(at(9)));
         prices.apply(&page("coinbase", 8, &[(11, "101")]));
         assert_eq!(body(prices.answer(&symbol())).await.expect("a body")["gap"]["from"], serde_json::json!(at(9)));
         prices.forget(&symbol());

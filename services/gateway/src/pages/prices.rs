@@ -80,6 +80,7 @@ mod tests {
             at,
             position: market_data::TickPosition { sequence: 1, index: 0 },
             day_ago: change.map(|reference| (price(reference), at)),
+            gap_from: None,
         }
         .into()
     }

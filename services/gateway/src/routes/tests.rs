@@ -62,6 +62,8 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("get /v1/prices/{symbol}", &[]),
     ("get /v1/prices/{symbol}/history", &[]),
     ("get /v1/prices/{symbol}/candles", &[]),
+    ("get /v1/prices/{symbol}/history.csv", &[]),
+    ("get /v1/prices/{symbol}/candles.csv", &[]),
     ("get /v1/stream", &["", "manage_token", "session", "api_key read alerts"]),
     ("get /v1/ws", &["", "manage_token", "session", "api_key read alerts"]),
     ("post /v1/stream-tickets", &["manage_token", "session", "api_key read alerts"]),
@@ -132,9 +134,14 @@ fn every_operation_says_what_it_answers() {
             assert_eq!(described, &format!("#/components/schemas/{schema}"), "{at}");
             let names: Vec<_> =
                 operation["parameters"].as_array().into_iter().flatten().map(|p| p["name"].as_str()).collect();
-            let whole = ["/v1/accounts", "/v1/alerts/{id}/deliveries", "/v1/assets", "/v1/feeds"];
-            let is_whole = whole.contains(&path.as_str());
-            let is_list = operation["responses"]["200"].to_string().contains("Page_") && !is_whole;
+            let whole = [
+                "/v1/accounts",
+                "/v1/alerts/{id}/deliveries",
+                "/v1/alerts/{id}/late-verdicts",
+                "/v1/assets",
+                "/v1/feeds",
+            ];
+            let is_list = operation["responses"]["200"].to_string().contains("Page") && !whole.contains(&path.as_str());
             assert_eq!(names.contains(&Some("cursor")), is_list, "{at}: {names:?}");
         }
     }

@@ -45,7 +45,7 @@ pub struct SymbolGap {
     pub from: Timestamp,
     /// The time of the first trade after it; none while it is open.
     pub to: Option<Timestamp>,
-    /// What became of it.
+    /// What became of its trades.
     pub state: GapState,
 }
 

@@ -88,7 +88,7 @@ pub const CANDLES: &str = "
 
 /// Reads the candles of an instrument, newest first.
 const NEWEST: &str = "
-    SELECT start, open, high, low, close, volume, trades FROM candles
+    SELECT start, open, high, low, close, volume, trades, revision FROM candles
     WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
     ORDER BY start DESC LIMIT $5";
 
@@ -96,8 +96,8 @@ const NEWEST: &str = "
 /// may be cut off from its candle only where that is beyond the limit.
 const NEWEST_SIX_HOURS: &str = "
     SELECT date_bin('6 hours', start, timestamptz 'epoch'), (array_agg(open ORDER BY start))[1], max(high), min(low),
-        (array_agg(close ORDER BY start DESC))[1], sum(volume), sum(trades)::bigint
-    FROM (SELECT start, open, high, low, close, volume, trades FROM candles
+        (array_agg(close ORDER BY start DESC))[1], sum(volume), sum(trades)::bigint, sum(revision)::bigint
+    FROM (SELECT start, open, high, low, close, volume, trades, revision FROM candles
           WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
           ORDER BY start DESC LIMIT 6 * $5) AS hour
     GROUP BY 1 ORDER BY 1 DESC LIMIT $5";

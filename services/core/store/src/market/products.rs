@@ -137,7 +137,7 @@ const DAY_HOURS: &str = "
           WHERE is_primary AND strpos(symbol, '-') > 0 ORDER BY symbol LIMIT $1) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
     CROSS JOIN LATERAL (
-        SELECT start, open, high, low, close, volume, trades FROM candles
+        SELECT start, open, high, low, close, volume, trades, revision FROM candles
         WHERE instrument_id = instrument.id AND interval_seconds = 3600
             AND start > latest.at - interval '24 hours' AND start <= latest.at) AS hour
     ORDER BY symbol, start DESC";

@@ -81,7 +81,7 @@ impl fmt::Display for ColumnId<'_> {
 }
 
 /// Returns the id of a tick from column `trade_id`.
-pub(super) fn full_id(column: &str, at: Timestamp) -> ColumnId<'_> {
+pub(crate) fn full_id(column: &str, at: Timestamp) -> ColumnId<'_> {
     match column.strip_prefix('/') {
         Some(id) if id.starts_with('/') => ColumnId { micros: None, rest: id },
         Some(_) => ColumnId { micros: Some(at.micros()), rest: column },

@@ -7,7 +7,7 @@ use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppre
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use super::late;
+use super::market_gaps;
 use crate::{Error, Store, Tx, bigint, market::ticks, optional_price, pg::row, smallint};
 
 /// Forgets the saved sequences of stream `TICKS`, because another message than before has each number. A rule that a tick was
@@ -44,7 +44,7 @@ pub async fn load(store: &Store) -> Result<EngineState, Error> {
         markets: markets.fetch_all(store.pool()).await?.iter().map(market).collect::<Result<_, _>>()?,
         samples: samples.fetch_all(store.pool()).await?.iter().map(sample).collect::<Result<_, _>>()?,
         rules: rules.fetch_all(store.pool()).await?.iter().map(rule).collect::<Result<_, _>>()?,
-        gaps: late::unjudged(store).await?,
+        gaps: market_gaps::list_unjudged(store).await?,
     })
 }
 
@@ -78,7 +78,7 @@ pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
     }
     save_rules(tx, &changes.rules).await?;
     save_firings(tx, &changes.firings).await?;
-    late::save_gaps(tx, &changes.gaps).await
+    market_gaps::save(tx, &changes.gaps).await
 }
 
 async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error> {

@@ -3,6 +3,8 @@
 pub mod engine_state;
 pub mod judged;
 pub mod late;
+pub mod market_gaps;
+pub mod past_ticks;
 
 use ::rules::Firing;
 use events::{OrderStatus, Rule, RuleChanged, RuleStatus, Symbol, Timestamp, Venue, rule::RuleChange};

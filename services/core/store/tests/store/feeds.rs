@@ -117,6 +117,14 @@ async fn a_position_and_its_open_gaps_are_read_as_they_were_saved_and_each_repor
     assert_eq!(gaps("coinbase", (0, 9), 1).await, [(Some(20), GapState::Open)]);
     assert_eq!(gaps("coinbase", (1, 9), 9).await, []);
     assert_eq!(gaps("kraken", (0, 9), 9).await, []);
+    let within = async |from, to, limit| {
+        let range = (at(from), at(to));
+        let found = progress::gaps_within(&database.store, (&coinbase, &btc), range, limit).await.expect("gaps");
+        found.into_iter().map(|gap| gap.first_missing_id).collect::<Vec<_>>()
+    };
+    assert_eq!(within(5, 9, 9).await, [Some(7), Some(20)], "an open gap reaches into every later range");
+    assert_eq!(within(0, 9, 1).await, [Some(7)]);
+    assert_eq!(within(-9, 0, 9).await, [], "the end does not belong to the range");
 
     // Ids that say nothing, a gap that is filled, and one that is removed with its symbol.
     save(FeedProgress {

@@ -1,11 +1,9 @@
 //! Runs every public function of the store on a real PostgreSQL, each test on a database of its own, and the consumer
 //! runner on a real broker as well.
 
-mod completeness;
 mod consumer_runner;
 mod consumers;
 mod database;
-mod export;
 mod feeds;
 mod identity;
 mod market;
@@ -14,7 +12,6 @@ mod notifications;
 mod outbox;
 mod pg;
 mod postgres;
-mod products;
 mod republish;
 mod rules;
 mod samples;

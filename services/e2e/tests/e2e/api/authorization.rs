@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 /// The operations that need no credentials; every other one must declare its security.
-const PUBLIC: [&str; 30] = [
+const PUBLIC: [&str; 32] = [
     "post /v1/users",
     "post /v1/sessions",
     "post /v1/password-resets",
@@ -20,6 +20,8 @@ const PUBLIC: [&str; 30] = [
     "get /v1/prices/{symbol}",
     "get /v1/prices/{symbol}/history",
     "get /v1/prices/{symbol}/candles",
+    "get /v1/prices/{symbol}/history.csv",
+    "get /v1/prices/{symbol}/candles.csv",
     "get /compat/coinbase/ws",
     "get /compat/coinbase-advanced/ws",
     "get /compat/coinbase/time",

@@ -3,7 +3,7 @@
 //! Each page is a statement of its own, so that a slow reader holds no transaction; see [`crate::http::download`].
 
 use axum::{extract::State, response::Response};
-use events::{Symbol, Timestamp, Venue};
+use events::{Interval, Symbol, Timestamp, Venue};
 use store::{
     Store,
     market::{
@@ -13,7 +13,7 @@ use store::{
 };
 use utoipa::IntoParams;
 
-use super::{CandleFilter, require_quoted, time_range};
+use super::{require_quoted, time_range};
 use crate::{
     http::{
         download::{Ended, Reader},
@@ -53,6 +53,33 @@ impl FromQuery for DownloadFilter {
     }
 }
 
+/// The range of a download of candles.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CandleDownloadFilter {
+    /// The width of a candle.
+    #[param(inline)]
+    interval: Interval,
+    /// Only ticks of this venue; without it, those of the primary venue.
+    #[param(inline)]
+    venue: Option<Venue>,
+    /// Only candles that start at or after this time.
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-05T00:00:00Z")]
+    from: Option<Timestamp>,
+    /// Only candles that start before this time.
+    #[param(value_type = Option<String>, format = DateTime, pattern = "^(19[7-9]|[2-9][0-9]{2})[0-9]-", example = "2018-04-06T00:00:00Z")]
+    to: Option<Timestamp>,
+}
+
+impl FromQuery for CandleDownloadFilter {
+    fn from_query(query: &mut Query) -> Option<Self> {
+        let interval = query.required("interval");
+        let venue = query.optional("venue");
+        let (from, to) = time_range(query);
+        Some(Self { interval: interval?, venue, from, to })
+    }
+}
+
 /// Download the price history of a symbol
 ///
 /// The answer is CSV with a header: all ticks of the range, the oldest first. An answer that cannot be finished ends with an
@@ -84,13 +111,13 @@ pub(crate) async fn history(
 /// The answer is CSV with a header: all candles of the range, the oldest first. Intervals without ticks are left out.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/candles.csv", tag = "prices", operation_id = "download_candles",
-    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), CandleFilter),
+    params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), CandleDownloadFilter),
     responses((status = 200, description = "The candles", body = String, content_type = "text/csv"), ProblemResponses),
 )]
 pub(crate) async fn candles(
     State(state): State<AppState>,
     SymbolPath(symbol): SymbolPath,
-    QueryParams(CandleFilter { interval, venue, from, to }): QueryParams<CandleFilter>,
+    QueryParams(CandleDownloadFilter { interval, venue, from, to }): QueryParams<CandleDownloadFilter>,
 ) -> Result<Response, Problem> {
     let download = state.downloads.begin()?;
     let market = state.progress.read((symbol.clone(), venue)).await?;

@@ -141,8 +141,9 @@ async fn the_firings_of_a_user_about_a_symbol_are_listed_and_nobody_elses() {
     for (number, owner) in [(2, ada), (3, bob), (4, ada)] {
         let (rule, status) = (rule(number, "ada@example.com"), RuleStatus::Active);
         let manage_token = [number as u8; 32];
-        let new = NewRule { rule, status, manage_token, user_id: Some(owner), order: None, created_at: at(0) };
+        let new = NewRule { rule, status, manage_token, user_id: None, order: None, created_at: at(0) };
         rules::create(&database.store, new).await.expect("it is saved");
+        database.run(&format!("UPDATE rules SET user_id = '{owner}' WHERE id = '{}'", id(number))).await;
     }
     let of = |rule: u128, number, second| Firing { rule_id: id(rule), fired_at: at(second), ..firing(number) };
     let firings = vec![of(1, 1, 5), of(2, 1, 1), of(2, 2, 4), of(3, 1, 3), of(4, 1, 3)];

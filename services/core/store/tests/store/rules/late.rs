@@ -8,9 +8,9 @@ use serde_json::json;
 use store::{
     Error, Store,
     consumer::lease,
-    market::{instruments, partitions, past_ticks, ticks},
+    market::{instruments, partitions, ticks},
     outbox,
-    rules::{self, NewRule, engine_state, late},
+    rules::{self, NewRule, engine_state, late, market_gaps, past_ticks},
 };
 
 use crate::{
@@ -78,9 +78,9 @@ async fn a_gap_is_followed_until_it_is_judged_and_then_never_again() {
     save(&database, Changes { gaps: vec![judged], ..Changes::default() }).await;
     // Its first report is read again.
     save(&database, Changes { gaps: vec![first.clone()], ..Changes::default() }).await;
-    assert_eq!(engine_state::load(&database.store).await.expect("a state").gaps, [second.clone()]);
+    assert_eq!(engine_state::load(&database.store).await.expect("a state").gaps, std::slice::from_ref(&second));
     let ids = [first.gap_id.as_str(), &second.gap_id, "unknown"];
-    assert_eq!(late::list_judged(&database.store, &ids).await.expect("gaps"), [first.gap_id.clone()].into());
+    assert_eq!(market_gaps::list_judged(&database.store, &ids).await.expect("gaps"), [first.gap_id.clone()].into());
     let forget = database.transaction(|tx| Box::pin(async move { engine_state::forget_sequences(tx).await }));
     forget.await.expect("they are forgotten");
     let gaps = engine_state::load(&database.store).await.expect("a state").gaps;

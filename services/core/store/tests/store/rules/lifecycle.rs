@@ -100,7 +100,7 @@ async fn the_venue_and_the_status_change_by_one_event() {
     let venues: Vec<_> = events.iter().map(|event| event.rule.venue.as_ref().map(ToString::to_string)).collect();
     assert_eq!(venues, [None, Some("kraken".to_owned()), Some("kraken".to_owned()), None]);
     // A rule that has ended is not begun anew.
-    database.run(&format!("INSERT INTO rule_states VALUES ('{}', 4, 'done', 0)", id(1))).await;
+    database.run(&format!("INSERT INTO rule_states (rule_id, revision, status, active_after, active_since) VALUES ('{}', 4, 'done', 0, now())", id(1))).await;
     let update = RuleUpdate { status: None, venue: Some(kraken()) };
     let refused = rules::update(store, id(1), update.clone(), at(1)).await.expect("an answer");
     assert_eq!(refused, Changed::Refused(RuleStatus::Done));

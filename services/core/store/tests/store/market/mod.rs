@@ -1,5 +1,9 @@
 //! Tests of the price history: partitions, ticks, latest prices and candles.
 
+mod completeness;
+mod export;
+mod products;
+
 use std::collections::HashSet;
 
 use events::{
@@ -397,6 +401,16 @@ async fn a_number_of_a_row_has_the_text_that_the_database_gives_it() {
     let range =
         CandleRange { instrument, interval: Interval::ALL[0], from: events::Timestamp::EPOCH, to: at(0), limit: 99 };
     let found = candle_list::read(&database.store, range).await.expect("candles");
+    let first =
+        store::market::export::first_candle(&database.store, (instrument, Interval::ALL[0]), (range.from, range.to));
+    assert_eq!(first.await.expect("an answer"), found.start(0).expect("a time"));
+    let (mut rest, mut starts) = (Some(CandleRange { limit: 2, ..range }), Vec::new());
+    while let Some(part) = rest {
+        let page = candle_list::read(&database.store, part).await.expect("candles");
+        starts.extend(page.iter().map(|candle| candle.expect("it can be read").start));
+        rest = page.rest(part).expect("a time");
+    }
+    assert_eq!(starts, found.iter().map(|candle| candle.expect("it can be read").start).collect::<Vec<_>>());
     let text = |number: Numeric| {
         let mut text = Vec::new();
         number.write_to(&mut text);

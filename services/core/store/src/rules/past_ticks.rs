@@ -4,8 +4,12 @@ use events::{Price, Timestamp};
 use rules::{MarketGap, PastTick};
 use sqlx::{Row, postgres::PgRow};
 
-use super::{tick_rows, ticks};
-use crate::{Error, Store, bigint, pg::row, smallint};
+use crate::{
+    Error, Store, bigint,
+    market::{tick_rows, ticks},
+    pg::row,
+    smallint,
+};
 
 /// Returns the last tick up to the beginning of a gap, and the first one behind its end, of those that were not filled in.
 pub async fn around(store: &Store, gap: &MarketGap) -> Result<(Option<PastTick>, Option<PastTick>), Error> {

@@ -89,7 +89,7 @@ async fn hours_are_folded_into_six_hours_from_midnight_on() {
 async fn a_product_is_quoted_as_finely_as_its_finest_price() {
     let database = Database::new().await;
     let store = &database.store;
-    let btc = quote(&database, "BTC-USD", "coinbase", &[(0, "5000"), (1, "5000.125"), (2, "5001.10")]).await;
+    let btc = quote(&database, "BTC-USD", "coinbase", &[(0, "5000"), (1, "5001.125"), (2, "5001.10")]).await;
     let other = quote(&database, "BTC-USD", "kraken", &[(0, "5000.00001")]).await;
     let spy = quote(&database, "SPY", "file", &[(0, "167.00")]).await;
     assert_ne!(btc, other);
