@@ -42,17 +42,19 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// The time between two publishes, if the first is acknowledged by then.
 const PUBLISH_EVERY: Duration = Duration::from_millis(1);
 
-/// Prints for each mail when it was accepted, in microseconds since 1970, its rule, and the number of its firing.
+/// Prints for each mail when it was accepted, in microseconds since 1970, its rule, and the number of its firing. It searches the
+/// bytes: with a parser it takes a hundred mails a second at most, and they wait for it.
 const MAIL_SERVER: &str = r#"
-import email, email.policy, re, signal, sys, time
+import re, signal, sys, time
 from aiosmtpd.controller import Controller
 
 class Sink:
     async def handle_DATA(self, server, session, envelope):
         accepted = time.time_ns() // 1000
-        mail = email.message_from_bytes(envelope.original_content, policy=email.policy.default)
-        number = re.search(r'firing number (\d+)', mail.get_body(('plain',)).get_content())
-        print(accepted, mail['X-Tickbell-Rule'], number.group(1) if number else 0, flush=True)
+        mail = envelope.original_content.replace(b'=\r\n', b'')
+        rule = re.search(rb'(?im)^X-Tickbell-Rule:\s*(\S+)', mail)
+        number = re.search(rb'firing\s+number\s+(\d+)', mail)
+        print(accepted, rule[1].decode(), int(number[1]) if number else 0, flush=True)
         return '250 OK'
 
 Controller(Sink(), hostname='127.0.0.1', port=int(sys.argv[1])).start()
