@@ -15,7 +15,7 @@ PRICES = {"open": "o", "high": "h", "low": "l", "close": "c"}
 
 
 class DatafeedError(Exception):
-    """What the chart is told went wrong."""
+    """An error that the server reports to the chart."""
 
 
 @dataclass

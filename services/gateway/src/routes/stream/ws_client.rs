@@ -76,7 +76,7 @@ pub(super) struct WsClient {
 enum Stop {
     /// The client has closed it, or it has failed.
     Closed,
-    /// The client is told why, and connects again.
+    /// The client gets the reason, and connects again.
     End(End),
     /// The client has sent something else than a message of the protocol.
     Protocol(&'static str),

@@ -21,34 +21,26 @@ pub struct TickSummary {
 }
 
 /// Returns the time of the first tick of an instrument within a range.
-pub async fn first_tick(
-    store: &Store,
-    instrument: InstrumentId,
-    (from, to): TimeRange,
-) -> Result<Option<Timestamp>, Error> {
+pub async fn first_tick(store: &Store, instrument: InstrumentId, range: TimeRange) -> Result<Option<Timestamp>, Error> {
     let query = "SELECT at FROM ticks WHERE instrument_id = $1 AND at >= $2 AND at < $3 ORDER BY at LIMIT 1";
-    let at: Option<chrono::DateTime<chrono::Utc>> = sqlx::query_scalar(query)
-        .bind(instrument)
-        .bind(from.datetime())
-        .bind(to.datetime())
-        .fetch_optional(store.pool())
-        .await?;
-    Ok(at.map(Timestamp::from))
+    time_of_tick(store, query, instrument, range).await
 }
 
 /// Returns the time of the last tick of an instrument within a range.
-pub async fn last_tick(
+pub async fn last_tick(store: &Store, instrument: InstrumentId, range: TimeRange) -> Result<Option<Timestamp>, Error> {
+    let query = "SELECT at FROM ticks WHERE instrument_id = $1 AND at >= $2 AND at < $3 ORDER BY at DESC LIMIT 1";
+    time_of_tick(store, query, instrument, range).await
+}
+
+/// Returns the time that a query about the ticks of an instrument within a range selects.
+async fn time_of_tick(
     store: &Store,
+    query: &'static str,
     instrument: InstrumentId,
     (from, to): TimeRange,
 ) -> Result<Option<Timestamp>, Error> {
-    let query = "SELECT at FROM ticks WHERE instrument_id = $1 AND at >= $2 AND at < $3 ORDER BY at DESC LIMIT 1";
-    let at: Option<chrono::DateTime<chrono::Utc>> = sqlx::query_scalar(query)
-        .bind(instrument)
-        .bind(from.datetime())
-        .bind(to.datetime())
-        .fetch_optional(store.pool())
-        .await?;
+    let query = sqlx::query_scalar(query).bind(instrument).bind(from.datetime()).bind(to.datetime());
+    let at: Option<chrono::DateTime<chrono::Utc>> = query.fetch_optional(store.pool()).await?;
     Ok(at.map(Timestamp::from))
 }
 
