@@ -11,7 +11,7 @@ import schemathesis
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 SECONDS = re.compile(r"\d{1,10}")
-DECIMAL = re.compile(r"([1-9][0-9]{0,9}|0)\.[0-9]{3,12}")
+DECIMAL = re.compile(r"([1-9][0-9]{0,9}|0)\.[0-9]{3,18}|[1-9][0-9]{10,13}\.[0-9]{3,14}")
 NAME = re.compile(r"[!-~]{1,64}")
 PAIR = re.compile(r"([A-Z0-9]{1,20}(?:\.[A-Z0-9]{1,5})?[-/_])[A-Z0-9]{1,20}")
 FUTURE = "2999-01-01T00:00:00Z"
