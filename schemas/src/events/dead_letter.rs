@@ -121,6 +121,24 @@ impl DeadLetter {
     pub fn to_message(&self) -> OutboundMessage {
         OutboundMessage::new(self.identity(), self)
     }
+
+    /// Returns the message that publishes what was rejected again. It keeps its `ce-id`, by which consumers recognise a repeat;
+    /// only `Nats-Msg-Id` is new, because the broker would drop the message as a duplicate. The error is that of a body that
+    /// is not base64.
+    pub fn to_replay(&self) -> Result<OutboundMessage, base64::DecodeError> {
+        let id = format!("replay-{}", self.identity());
+        // The broker's own headers describe the first publish: its message id, and its place in an atomic batch.
+        let headers =
+            self.headers.iter().filter(|(name, value)| !name.starts_with("Nats-") && is_sendable(name, value));
+        let headers = headers.cloned().chain([(NATS_MSG_ID.to_owned(), id.clone())]).collect();
+        Ok(OutboundMessage { subject: self.subject.clone(), id, headers, body: self.body.bytes()? })
+    }
+}
+
+/// Returns whether a header can be sent: a dead letter that somebody has made by hand may have others.
+fn is_sendable(name: &str, value: &str) -> bool {
+    let is_name = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+    !name.is_empty() && name.bytes().all(is_name) && !value.contains(['\r', '\n', '\0'])
 }
 
 impl Event for DeadLetter {

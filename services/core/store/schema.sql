@@ -251,6 +251,30 @@ BEGIN
         USING ERRCODE = 'insufficient_privilege', HINT = 'A mistake in the ledger is reversed by a new posting.';
 END $$;
 
+CREATE FUNCTION public.replay_dead_letter(letter_stream text, letter_sequence bigint, letter_index smallint, operator uuid, subject text, message_id text, headers text, body bytea) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'public', 'pg_temp'
+    AS $$
+DECLARE
+    publisher CONSTANT text := CASE letter_stream
+        WHEN 'TICKS' THEN 'history-writer' WHEN 'CANDLES' THEN 'history-writer' WHEN 'FEEDS' THEN 'price-ingestor'
+        WHEN 'RULES' THEN 'gateway' WHEN 'ORDERS' THEN 'gateway' WHEN 'USERS' THEN 'gateway'
+        WHEN 'ALERTS' THEN 'alert-engine' WHEN 'TRADES' THEN 'trade-settler' WHEN 'DELIVERIES' THEN 'notifier' END;
+BEGIN
+    UPDATE public.dead_letters SET replayed_at = now(), replayed_by = operator
+    WHERE stream = letter_stream AND sequence = letter_sequence AND index IS NOT DISTINCT FROM letter_index
+      AND digest = sha256(convert_to(replay_dead_letter.subject || E'\n' || replay_dead_letter.headers || E'\n', 'UTF8')
+                          || replay_dead_letter.body);
+    IF NOT FOUND OR publisher IS NULL THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO public.outbox (service, subject, message_id, headers, body)
+    VALUES (publisher, replay_dead_letter.subject, replay_dead_letter.message_id, replay_dead_letter.headers::jsonb,
+            replay_dead_letter.body);
+    PERFORM pg_notify('outbox/' || publisher, '');
+    RETURN publisher;
+END $$;
+
 CREATE TABLE public.accounts (
     id bigint NOT NULL,
     kind text NOT NULL COLLATE pg_catalog."C",
@@ -377,12 +401,22 @@ CREATE TABLE public.dead_letters (
     index smallint,
     service text NOT NULL,
     reason text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    digest bytea,
+    replayed_at timestamp with time zone,
+    replayed_by uuid,
+    CONSTRAINT dead_letters_digest_check CHECK ((length(digest) = 32))
 );
 
 COMMENT ON TABLE public.dead_letters IS 'Messages, and ticks of messages, that a service has given up. Two services that give up the same one make one dead letter.';
 
 COMMENT ON COLUMN public.dead_letters.index IS 'The index of the tick in its page; null where the whole message was given up.';
+
+COMMENT ON COLUMN public.dead_letters.digest IS 'The SHA-256 of what is published again: the subject, the headers as a JSON array of pairs, each with a line feed behind it, and the body. Null where an earlier version recorded the dead letter.';
+
+COMMENT ON COLUMN public.dead_letters.replayed_at IS 'The time at which it was last published again by way of the API; null where it never was.';
+
+COMMENT ON COLUMN public.dead_letters.replayed_by IS 'The operator who asked for that. It stays when the account is erased, and then names nobody.';
 
 CREATE TABLE public.deliveries (
     id uuid NOT NULL,

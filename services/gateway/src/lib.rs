@@ -100,6 +100,7 @@ impl Gateway {
         let max_connections = settings.stream.max_clients + platform::http::server::MAX_CONNECTIONS;
         let state = AppState::new(SharedState {
             store: store.clone(),
+            broker: broker.clone(),
             order_waiters: order_waiters.clone(),
             links,
             confirmation: settings.confirmation,

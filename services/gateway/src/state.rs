@@ -2,7 +2,7 @@
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
-use platform::signed_links::Links;
+use platform::{Broker, signed_links::Links};
 use store::{Store, trading::order_waiters::OrderWaiters};
 
 use crate::{
@@ -35,6 +35,8 @@ impl Deref for AppState {
 /// What is in the state.
 pub(crate) struct SharedState {
     pub(crate) store: Store,
+    /// Where dead letters are read.
+    pub(crate) broker: Broker,
     pub(crate) order_waiters: OrderWaiters,
     pub(crate) links: Links,
     pub(crate) confirmation: Confirmation,

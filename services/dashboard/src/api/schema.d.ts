@@ -604,6 +604,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List dead letters
+         * @description The answer has the messages, and ticks of messages, that services have given up, the oldest first. Only operators may read it.
+         */
+        get: operations["list_dead_letters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/dead-letters/{number}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Replay a dead letter
+         * @description The message is published again to its subject by the service that publishes such messages, and the dead letter leaves the list.
+         *     A tick is published as a page of its own. Only operators may do this.
+         */
+        post: operations["replay_dead_letter"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/deposits": {
         parameters: {
             query?: never;
@@ -1587,6 +1628,53 @@ export interface components {
              */
             type: string;
         };
+        /** @description What was given up, by whom and why. */
+        DeadLetterContent: {
+            /** @description The time at which the broker stored the message, or the price-ingestor received it. */
+            at: components["schemas"]["Timestamp"];
+            /** @description The first 2,000 characters of the body, in base64 where it is not UTF-8. */
+            excerpt: string;
+            /**
+             * Format: int32
+             * @description The index of the tick in the message; null where the whole message was given up.
+             */
+            index?: number | null;
+            /** @example it is not a tick: the price must be greater than 0 */
+            reason: string;
+            /**
+             * Format: int64
+             * @description The sequence of the message in that stream; 0 for a message of an exchange.
+             * @example 4711
+             */
+            sequence: number;
+            /**
+             * @description The service that has given it up.
+             * @example history-writer
+             */
+            service: string;
+            /**
+             * @description The stream that the message was read from; empty for a message of an exchange.
+             * @example TICKS
+             */
+            stream: string;
+            /**
+             * @description The subject of the message; empty for a message of an exchange.
+             * @example ticks.coinbase.BTC-USD
+             */
+            subject: string;
+        };
+        /** @description A message, or a tick of a message, that a service has given up. */
+        DeadLetterItem: {
+            dead_letter?: components["schemas"]["DeadLetterContent"] | null;
+            /** @description Why it cannot be published again; null where it can. */
+            not_replayable?: string | null;
+            /**
+             * Format: int64
+             * @description The number of the dead letter, by which it is replayed.
+             * @example 7
+             */
+            number: number;
+        };
         /**
          * @description An exact decimal above 0, as text; a request may hold a JSON number in its place, which is read exactly.
          * @example 5
@@ -2142,6 +2230,22 @@ export interface components {
             next_cursor?: string | null;
         };
         /** @description A page of a list. */
+        Page_DeadLetterItem: {
+            items: {
+                dead_letter?: components["schemas"]["DeadLetterContent"] | null;
+                /** @description Why it cannot be published again; null where it can. */
+                not_replayable?: string | null;
+                /**
+                 * Format: int64
+                 * @description The number of the dead letter, by which it is replayed.
+                 * @example 7
+                 */
+                number: number;
+            }[];
+            /** @description The cursor of the next page; null on the last page. */
+            next_cursor?: string | null;
+        };
+        /** @description A page of a list. */
         Page_Feed: {
             items: {
                 /**
@@ -2519,6 +2623,14 @@ export interface components {
          * @enum {string}
          */
         Repeat: "once" | "every";
+        /** @description A replay of a dead letter. */
+        Replay: {
+            /**
+             * @description The service that publishes the message.
+             * @example history-writer
+             */
+            publisher: string;
+        };
         /**
          * @description The role of a user; an operator may make deposits.
          * @enum {string}
@@ -6440,6 +6552,257 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AssetInfo"];
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_dead_letters: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the previous page; the other parameters must be the same. */
+                cursor?: string;
+                /**
+                 * @description The largest number of items on the page.
+                 * @example 100
+                 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeadLetterItem"];
+                };
+            };
+            /** @description Bad request: the request does not name one host, or its body is not JSON */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized: the token is missing or not valid */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden: the API key lacks the scope, or the user lacks the role */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not found: there is no such item, or the token does not belong to it */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Conflict: the current status does not allow this */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported media type: the body is not JSON in UTF-8, or it has a Content-Encoding */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The request is not valid; `errors` lists every error with its location */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many attempts; try again after `Retry-After` seconds */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The server is overloaded, too slow or without its database; try again after `Retry-After` seconds */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replay_dead_letter: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description The number of the dead letter
+                 * @example 7
+                 */
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The message is committed, and is published by that service */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
                 };
             };
             /** @description Bad request: the request does not name one host, or its body is not JSON */

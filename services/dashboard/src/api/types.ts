@@ -10,6 +10,7 @@ export type Balance = Schemas['Balance'];
 /** A candle; where trades are missing the gateway says so. */
 export type Candle = Schemas['Candle'] & { completeness?: 'complete' | 'partial' | 'backfilled' | 'unknown' };
 export type Condition = Schemas['Condition'];
+export type DeadLetter = Schemas['DeadLetterItem'];
 export type Feed = Schemas['Feed'];
 export type Firing = Schemas['Firing'];
 /** A latest price; `gap` is since when trades are missing, where some are. */

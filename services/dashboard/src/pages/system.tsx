@@ -4,6 +4,7 @@ import { ApiError, api, ask, send, sentence } from '../api/client';
 import { isOperator } from '../api/session';
 import type { Feed } from '../api/types';
 import { count, words } from '../format';
+import { DeadLetters } from '../parts/dead-letters';
 import { Field, Form, typed } from '../parts/form';
 import { usePolled } from '../parts/resource';
 import { Age, Badge, List, Panel, SymbolLink, Table, Time } from '../parts/small';
@@ -14,6 +15,7 @@ export function System() {
       <h1 tabIndex={-1}>Feeds and system</h1>
       <Feeds />
       <Consumers />
+      {isOperator.value && <DeadLetters />}
       <Health />
     </>
   );

@@ -151,3 +151,26 @@ test('the prices are a table without JavaScript', async ({ browser, system }) =>
   await expect(page.getByRole('heading', { name: 'Latest prices' })).toBeVisible();
   await context.close();
 });
+
+test('an operator sees what services have given up, and has it published again', async ({ page, system }) => {
+  const email = 'grace@example.com';
+  await system.publish('ticks.test.BTC-USD', 'no page of ticks');
+  await open(page, system, 'system', 'Feeds and system');
+  await expect(page.getByRole('region', { name: 'Parts of the system' })).toBeVisible();
+  await expect(page.getByRole('region', { name: 'Dead letters' })).toHaveCount(0);
+
+  await signUp(page, system, email);
+  await system.command('accounts', 'role', email, 'operator');
+  await signIn(page, system, email);
+  await open(page, system, 'system', 'Feeds and system');
+  const letters = page.getByRole('region', { name: 'Dead letters' });
+  await expect(letters.getByText(/gave it up: its body is not a ticks\.v1/)).toBeVisible();
+  await letters.getByText('Body', { exact: true }).click();
+  await expect(letters.getByText('no page of ticks')).toBeVisible();
+  await letters.getByRole('button', { name: 'Replay dead letter 1' }).click();
+  await expect(letters.getByText('Dead letter 1 is published again by the history-writer.')).toBeVisible();
+  // It is given up again, under another number.
+  await expect(letters.getByRole('button', { name: 'Replay dead letter 2' })).toBeVisible();
+  await expect(letters.getByRole('button', { name: 'Replay dead letter 1' })).toHaveCount(0);
+  if (process.env.PICTURES) await letters.screenshot({ path: `${process.env.PICTURES}/dead-letters.png` });
+});

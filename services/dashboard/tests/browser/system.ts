@@ -1,6 +1,7 @@
 // A whole Tickbell as a user runs it: the built program with its own broker and database in a folder of its own.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -47,6 +48,19 @@ export class System {
   /** Runs a command of an operator. */
   async command(...words: string[]) {
     await promisify(execFile)(PROGRAM, ['--data-dir', this.folder, ...words], { cwd: this.folder });
+  }
+
+  /** Publishes a message to the broker as some other program might. */
+  async publish(subject: string, body: string) {
+    const env = await readFile(join(this.folder, 'env'), 'utf8');
+    const broker = new URL(/^NATS_URL=(\S+)/m.exec(env)?.[1] ?? '');
+    const socket = connect(Number(broker.port), broker.hostname);
+    const answered = new Promise((resolve, reject) => {
+      socket.on('data', (data) => data.includes('PONG') && resolve(undefined)).on('error', reject);
+    });
+    socket.write(`CONNECT {"verbose":false}\r\nPUB ${subject} ${Buffer.byteLength(body)}\r\n${body}\r\nPING\r\n`);
+    await answered;
+    socket.end();
   }
 
   /** The first link of a kind in the newest mail to an address. */

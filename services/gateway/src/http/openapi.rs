@@ -90,6 +90,7 @@ fn refer(part: &RefOr<Schema>, referred: &mut Vec<String>) {
     ),
     tags(
         (name = "prices", description = "Latest prices, price history, candles and feeds"),
+        (name = "system", description = "How the services are, and what they have given up"),
         (name = "streams", description = "Prices and events as they happen"),
         (name = "alerts", description = "Alerts on prices, and their firings"),
         (name = "orders", description = "Orders to buy and to sell"),

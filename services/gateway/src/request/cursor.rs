@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub(crate) type AlertCursor = ListCursor<Uuid, 'r'>;
 pub(crate) type ApiKeyCursor = ListCursor<Uuid, 'k'>;
 pub(crate) type CandleCursor = ListCursor<Timestamp, 'c'>;
+pub(crate) type DeadLetterCursor = ListCursor<i64, 'd'>;
 pub(crate) type FiringCursor = ListCursor<i64, 'f'>;
 pub(crate) type HistoryCursor = ListCursor<TickCursor, 'h'>;
 pub(crate) type OrderCursor = ListCursor<Uuid, 'o'>;

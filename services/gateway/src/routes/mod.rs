@@ -49,6 +49,8 @@ fn operations() -> Vec<UtoipaMethodRouter<AppState>> {
         routes!(feeds::list, feeds::follow),
         routes!(feeds::remove),
         routes!(system::show),
+        routes!(system::dead_letters::list),
+        routes!(system::dead_letters::replay),
         routes!(alerts::create, alerts::list),
         routes!(alerts::adopt),
         routes!(alerts::show, alerts::update, alerts::delete),

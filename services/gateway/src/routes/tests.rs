@@ -69,6 +69,8 @@ const CONTRACT: &[(&str, &[&str])] = &[
     ("post /v1/stream-tickets", &["manage_token", "session", "api_key read alerts"]),
     ("get /v1/feeds", &[]),
     ("get /v1/system", &[]),
+    ("get /v1/dead-letters", &["session"]),
+    ("post /v1/dead-letters/{number}/replay", &["session"]),
     ("post /v1/feeds", &["session"]),
     ("delete /v1/feeds/{venue}/{symbol}", &["session"]),
     ("get /compat/coinbase/ws", &[]),

@@ -1,13 +1,15 @@
 //! The dead-letter queue: listing what stream `DLQ` holds, and replaying it.
 
-use async_nats::header::HeaderName;
-use events::{DeadLetter, OutboundMessage, envelope::NATS_MSG_ID};
+use events::DeadLetter;
 use futures::{StreamExt, TryStreamExt};
 use thiserror::Error;
 
 use crate::{
     Broker, ServiceError,
-    broker::{message::Message, stream_scan},
+    broker::{
+        message::Message,
+        stream_scan::{self, Which},
+    },
 };
 
 const STREAM: &str = "DLQ";
@@ -38,6 +40,12 @@ pub enum NotReplayable {
     },
 }
 
+impl From<Message> for DeadLetterEntry {
+    fn from(message: Message) -> Self {
+        Self { sequence: message.sequence, dead_letter: message.event().map_err(|error| error.to_string()) }
+    }
+}
+
 impl DeadLetterEntry {
     /// Returns the dead letter, where its message can be published again.
     pub fn replayable(&self) -> Result<&DeadLetter, NotReplayable> {
@@ -51,35 +59,42 @@ impl DeadLetterEntry {
 
 /// Returns all dead letters, oldest first.
 pub async fn list(broker: &Broker) -> Result<Vec<DeadLetterEntry>, ServiceError> {
-    let entry = |message: Message| DeadLetterEntry {
-        sequence: message.sequence,
-        dead_letter: message.event().map_err(|error| error.to_string()),
-    };
-    stream_scan::messages(broker, STREAM, ..).await?.map(|message| message.map(entry)).try_collect().await
+    let messages = stream_scan::messages(broker, STREAM, ..).await?;
+    messages.map(|message| message.map(DeadLetterEntry::from)).try_collect().await
 }
 
-/// Publishes the message of a dead letter again to its subject, then deletes the dead letter.
-///
-/// The message keeps its `ce-id`, by which consumers recognise a repeat; only `Nats-Msg-Id` is new, because the broker would
-/// drop the message as a duplicate. A rejected tick is published as a page of this tick alone. Replaying again after a failure in between publishes the message once.
+/// Returns the oldest dead letter whose number is greater than `after`; none behind the last one.
+pub async fn next(broker: &Broker, after: u64) -> Result<Option<DeadLetterEntry>, ServiceError> {
+    let next = Which::From { seq: after.saturating_add(1), next_by_subj: ">" };
+    Ok(stream_scan::read(broker, STREAM, next).await?.map(DeadLetterEntry::from))
+}
+
+/// Returns the dead letter of this number; none where there is none.
+pub async fn find(broker: &Broker, number: u64) -> Result<Option<DeadLetterEntry>, ServiceError> {
+    let found = stream_scan::read(broker, STREAM, Which::At { seq: number }).await?;
+    Ok(found.map(DeadLetterEntry::from))
+}
+
+/// Publishes the message of a dead letter again to its subject, then deletes the dead letter. A rejected tick is published as a
+/// page of this tick alone. Replaying again after a failure in between publishes the message once.
 pub async fn replay(broker: &Broker, entry: &DeadLetterEntry) -> Result<(), ServiceError> {
     let dead_letter = entry.replayable().map_err(|error| ServiceError::permanent("replay a dead letter", error))?;
-    let body = dead_letter.body.bytes().map_err(|error| ServiceError::permanent("read a dead letter's body", error))?;
-    let id = format!("replay-{}", dead_letter.identity());
-    // The broker's own headers describe the first publish: its message id, and its place in an atomic batch.
-    // A dead letter that somebody has made by hand may have headers that cannot be sent.
-    let is_sendable = |name: &str, value: &str| name.parse::<HeaderName>().is_ok() && !value.contains(['\r', '\n']);
-    let headers = dead_letter.headers.iter().filter(|(name, _)| !name.starts_with("Nats-"));
-    let headers = headers.filter(|(name, value)| is_sendable(name, value)).cloned();
-    let headers = headers.chain([(NATS_MSG_ID.to_owned(), id.clone())]).collect();
-    let message = OutboundMessage { subject: dead_letter.subject.clone(), id, headers, body };
+    let message =
+        dead_letter.to_replay().map_err(|error| ServiceError::permanent("read a dead letter's body", error))?;
     broker.publish(std::slice::from_ref(&message)).await?;
+    delete(broker, entry.sequence).await
+}
+
+/// Deletes a dead letter; one that is not there any more is no error.
+pub async fn delete(broker: &Broker, number: u64) -> Result<(), ServiceError> {
     let failed = |error: async_nats::Error| {
-        ServiceError::transient(format!("delete message {} of stream {STREAM}", entry.sequence), error)
+        ServiceError::transient(format!("delete message {number} of stream {STREAM}"), error)
     };
     let stream = broker.jetstream().get_stream_no_info(STREAM).await.map_err(|error| failed(error.into()))?;
-    stream.delete_message(entry.sequence).await.map_err(|error| failed(error.into()))?;
-    Ok(())
+    match (stream.delete_message(number).await, find(broker, number).await?) {
+        (Ok(_), _) | (_, None) => Ok(()),
+        (Err(error), Some(_)) => Err(failed(error.into())),
+    }
 }
 
 #[cfg(test)]

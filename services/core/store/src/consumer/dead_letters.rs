@@ -1,8 +1,10 @@
 //! Dead letters are messages that can never be applied.
 
-use events::DeadLetter;
+use events::{DeadLetter, OutboundMessage};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
-use crate::{Error, Tx, bigint, outbox, smallint};
+use crate::{Error, Store, Tx, bigint, outbox, smallint};
 
 /// Registers the counters of dead letters and refused batches at 0, because a rate does not show the step from no counter
 /// to 1.
@@ -16,14 +18,15 @@ pub fn register_metrics(service: &'static str) {
 pub async fn add(tx: &mut Tx, service: &'static str, dead_letters: &[DeadLetter]) -> Result<(), Error> {
     for dead_letter in dead_letters {
         let first = sqlx::query(
-            "INSERT INTO dead_letters (stream, sequence, index, service, reason) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO dead_letters (stream, sequence, index, service, reason, digest)
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
         )
         .bind(&dead_letter.stream)
         .bind(bigint(dead_letter.sequence))
         .bind(dead_letter.index.map(smallint))
         .bind(service)
         .bind(&dead_letter.reason)
+        .bind(digest(dead_letter)?)
         .execute(&mut **tx)
         .await?
         .rows_affected()
@@ -43,4 +46,34 @@ pub async fn add(tx: &mut Tx, service: &'static str, dead_letters: &[DeadLetter]
         }
     }
     Ok(())
+}
+
+/// Adds the message of a dead letter to the outbox of the service that publishes it, for the operator who has asked for it, and
+/// returns the name of the service; none where no service has given up this very message, or an earlier version recorded it.
+///
+/// A replay that is asked for again publishes the message again under the same id.
+pub async fn replay(store: &Store, dead_letter: &DeadLetter, operator: Uuid) -> Result<Option<String>, Error> {
+    let Ok(OutboundMessage { subject, id, headers, body }) = dead_letter.to_replay() else { return Ok(None) };
+    let headers = serde_json::to_string(&headers)?;
+    // PostgreSQL stores no NUL in a text. No subject of ours has one.
+    if subject.contains('\0') {
+        return Ok(None);
+    }
+    let publisher = sqlx::query_scalar("SELECT replay_dead_letter($1, $2, $3, $4, $5, $6, $7, $8)")
+        .bind(&dead_letter.stream)
+        .bind(bigint(dead_letter.sequence))
+        .bind(dead_letter.index.map(smallint))
+        .bind(operator)
+        .bind(subject)
+        .bind(id)
+        .bind(headers)
+        .bind(body);
+    Ok(publisher.fetch_one(store.pool()).await?)
+}
+
+/// Returns the digest of what a replay publishes, as function `replay_dead_letter` computes it; none where nothing can be published.
+fn digest(dead_letter: &DeadLetter) -> Result<Option<Vec<u8>>, Error> {
+    let Ok(OutboundMessage { subject, headers, body, .. }) = dead_letter.to_replay() else { return Ok(None) };
+    let text = format!("{subject}\n{}\n", serde_json::to_string(&headers)?);
+    Ok(Some(Sha256::new().chain_update(text).chain_update(body).finalize().to_vec()))
 }

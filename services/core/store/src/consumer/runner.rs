@@ -29,7 +29,7 @@
 //! recovery path: where the database refuses a batch because of what a message says, or the message makes the program panic,
 //! [`ConsumerRun::run`] itself opens the new run, with smaller batches, until the message is found (`narrowing.rs`).
 
-use std::{convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin};
+use std::{convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin, time::Duration};
 
 use events::{DeadLetter, Timestamp};
 use futures::{FutureExt, future::OptionFuture};
@@ -57,6 +57,8 @@ use crate::{
 
 /// How often a run is opened anew that has failed while a bad message was looked for.
 const REOPEN_ATTEMPTS: usize = 8;
+/// How often the outbox is looked at for dead letters that an operator replays, where only batches publish otherwise.
+const REPLAY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Waits for the leadership of `service` and runs `work` until it ends or the leadership is lost.
 pub async fn lead<T>(
@@ -241,6 +243,8 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let mut commit = pin!(OptionFuture::from(None));
         let mut gather_until = Instant::now();
         let mut maintenance = self.plan.maintain_every.map(interval);
+        let publishes_itself = self.plan.publish == Publish::BeforeAcknowledge;
+        let mut replays = publishes_itself.then(|| interval(REPLAY_INTERVAL));
         loop {
             if !self.decides_ahead()
                 && let Some(committed) = commit.as_mut().await
@@ -256,6 +260,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 }
                 () = tick(&mut maintenance), if self.plan.decide_ahead_from.is_none() => {
                     self.service.maintain(&mut self.state).await?;
+                    continue;
+                }
+                () = tick(&mut replays) => {
+                    relay::publish_pending(self.store, self.plan.service, self.broker).await?;
                     continue;
                 }
                 received = self.receive() => received?,

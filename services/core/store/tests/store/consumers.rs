@@ -9,6 +9,7 @@ use store::{
         position::{self, Advance, Progress},
     },
 };
+use uuid::Uuid;
 
 use crate::{
     database::{DEADLINE, Database},
@@ -110,6 +111,52 @@ async fn a_message_becomes_one_dead_letter_in_whichever_service() {
     let found: (String, i64) = database.row("SELECT service, sequence FROM dead_letters").await;
     assert_eq!(found, ("notifier".into(), 7));
     assert_eq!(database.outbox_subjects().await.len(), 1, "one dead letter is published");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_is_published_again_as_it_was_given_up_and_in_no_other_form() {
+    let database = Database::new().await;
+    let given_up = DeadLetter {
+        service: "alert-engine".into(),
+        stream: "TICKS".into(),
+        sequence: 7,
+        index: Some(2),
+        subject: "ticks.test.BTC-USD".into(),
+        headers: vec![("ce-id".into(), "a \u{e9}\u{1}".into()), ("Nats-Msg-Id".into(), "b".into())],
+        body: Body::new(&[0, 0xff]),
+        reason: "it is not a tick".into(),
+        attempts: 1,
+        at: at(0),
+        frame: None,
+    };
+    let added = given_up.clone();
+    let add =
+        database.transaction(move |tx| Box::pin(async move { dead_letters::add(tx, "alert-engine", &[added]).await }));
+    add.await.expect("it is recorded");
+    database.run("DELETE FROM outbox").await;
+
+    let (gateway, operator) = (database.store_as("tickbell_gateway").await, Uuid::from_u128(7));
+    let forged = [
+        DeadLetter { body: Body::Text("forged".into()), ..given_up.clone() },
+        DeadLetter { subject: "ticks.test.ETH-USD".into(), ..given_up.clone() },
+        DeadLetter { subject: "ticks.\0".into(), ..given_up.clone() },
+        DeadLetter { headers: vec![("ce-id".into(), "c".into())], ..given_up.clone() },
+        DeadLetter { sequence: 8, ..given_up.clone() },
+        DeadLetter { index: None, ..given_up.clone() },
+        DeadLetter { body: Body::Base64("?".into()), ..given_up.clone() },
+    ];
+    for forged in forged {
+        let publisher = dead_letters::replay(&gateway, &forged, operator).await.expect("an answer");
+        assert_eq!(publisher, None, "{forged:?}");
+    }
+    assert!(database.outbox_subjects().await.is_empty());
+
+    let publisher = dead_letters::replay(&gateway, &given_up, operator).await.expect("an answer");
+    assert_eq!(publisher.as_deref(), Some("history-writer"));
+    let added: (String, String, Vec<u8>) = database.row("SELECT service, message_id, body FROM outbox").await;
+    assert_eq!(added, ("history-writer".into(), "replay-TICKS:7:2".into(), vec![0, 0xff]));
+    let query = "SELECT count(*) FROM dead_letters WHERE replayed_at IS NOT NULL AND replayed_by = '00000000-0000-0000-0000-000000000007'";
+    assert_eq!(database.count(query).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

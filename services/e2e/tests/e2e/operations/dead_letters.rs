@@ -1,7 +1,10 @@
 //! A message that can never be a tick becomes one dead letter, and can be replayed.
 
-use e2e::{Database, System, tape};
+use std::time::Duration;
+
+use e2e::{Database, System, tape, wait_until};
 use events::{OutboundMessage, envelope::NATS_MSG_ID};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 fn raw(id: &str, class: Option<&str>, body: Vec<u8>) -> OutboundMessage {
@@ -193,5 +196,59 @@ async fn a_message_of_an_exchange_that_cannot_be_read_is_shown_and_not_replayed(
         assert!(said.contains("is not published again: it is a message of coinbase"), "{said}");
     }
     assert_eq!(listed(&system).await.len(), 1, "it stays in the list");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn an_operator_has_a_dead_letter_published_again_by_way_of_the_api() {
+    let mut system = System::start().await;
+    system.publish(&[raw("page-0", Some("ticks.v1"), page(&[(1, r#""100""#)]))]).await;
+    system.wait_until_processed().await;
+    let database = Database::of(&system);
+    database.value("ALTER TABLE ticks ADD CONSTRAINT no_bad_luck CHECK (price <> 13)");
+    let ticks = [(2, r#""100""#), (3, r#""13""#), (4, r#""100""#)];
+    system.publish(&[raw("page-1", Some("ticks.v1"), page(&ticks))]).await;
+    system.wait_until_processed().await;
+
+    system.sign_up("ada@example.com").await;
+    let api = system.api.clone();
+    let user = api.sign_in("ada@example.com").await;
+    let list = async || api.call(&user, Method::GET, "/v1/dead-letters?limit=1").await;
+    list().await.expect_status(403);
+    assert!(system.run(&["accounts", "role", "ada@example.com", "operator"]).await.status.success());
+    let listed: Value = list().await.expect_status(200).json();
+    let item = &listed["items"][0];
+    assert_eq!((&item["dead_letter"]["index"], &item["not_replayable"]), (&json!(1), &Value::Null), "{listed}");
+    assert_eq!((&item["dead_letter"]["service"], &listed["next_cursor"]), (&json!("history-writer"), &Value::Null));
+    assert!(item["dead_letter"]["excerpt"].as_str().is_some_and(|body| body.contains("\"13\"")), "{listed}");
+
+    database.value("ALTER TABLE ticks DROP CONSTRAINT no_bad_luck");
+    let path = format!("/v1/dead-letters/{}/replay", item["number"]);
+    let replay = async || api.call(&user, Method::POST, &path).await;
+    let replayed: Value = replay().await.expect_status(202).json();
+    assert_eq!(replayed, json!({ "publisher": "history-writer" }));
+    replay().await.expect_status(404);
+    let stored = async || (api.history("BTC-USD", "asc", 10).await.len() == 4).then_some(());
+    wait_until("the tick is stored", Duration::from_secs(60), stored).await;
+    let left: Value = list().await.expect_status(200).json();
+    assert_eq!(left["items"], json!([]));
+
+    // What no service has given up is not published, whoever has put it there.
+    let mut forged = item["dead_letter"].clone();
+    forged["headers"] = json!([]);
+    forged["attempts"] = json!(1);
+    forged["body"] = json!({ "text": String::from_utf8(page(&[(9, r#""1""#)])).expect("text") });
+    let forged = OutboundMessage {
+        subject: "dlq.history-writer".into(),
+        id: "forged".into(),
+        headers: vec![("ce-type".into(), "dead-letter.v1".into())],
+        body: serde_json::to_vec(&forged).expect("JSON"),
+    };
+    system.publish(&[forged]).await;
+    let listed: Value = list().await.expect_status(200).json();
+    let path = format!("/v1/dead-letters/{}/replay", listed["items"][0]["number"]);
+    let refused = api.call(&user, Method::POST, &path).await;
+    let refused: Value = refused.expect_status(409).json();
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("tickbell dlq replay")), "{refused}");
     system.stop().await;
 }

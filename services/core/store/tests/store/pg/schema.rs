@@ -122,5 +122,6 @@ async fn a_database_that_is_not_utf_8_is_refused() {
     let error = store.migrate().await.expect_err("LATIN1");
     let said = platform::runtime::error::error_chain(&error);
     assert!(said.contains(&name) && said.contains("LATIN1") && said.contains("UTF8"), "{said}");
-    assert_eq!(store.pending_migrations().await.expect("a number"), 1, "nothing is applied");
+    let all = database.store.pending_migrations().await.expect("a number");
+    assert_eq!(store.pending_migrations().await.expect("a number"), all, "nothing is applied");
 }

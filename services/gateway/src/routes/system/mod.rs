@@ -1,5 +1,7 @@
 //! `/v1/system`: how far the consumers have come, and whether messages go out.
 
+pub(crate) mod dead_letters;
+
 use axum::{Json, extract::State};
 use events::Timestamp;
 use serde::Serialize;
@@ -54,7 +56,7 @@ impl From<ConsumerProgress> for ConsumerState {
 
 /// Get the state of the system
 #[utoipa::path(
-    get, path = "/v1/system", tag = "prices", operation_id = "get_system",
+    get, path = "/v1/system", tag = "system", operation_id = "get_system",
     responses((status = 200, body = SystemState), ProblemResponses),
 )]
 pub(crate) async fn show(

@@ -1,0 +1,175 @@
+//! `/v1/dead-letters`: the messages that services have given up, for operators.
+//!
+//! The gateway may not publish to the streams of other services. A replay is committed to the outbox of the service that
+//! publishes the message, which the database allows for what a service has given up and for nothing else.
+
+use axum::{
+    Json,
+    extract::{FromRequestParts, Path, State},
+    http::{StatusCode, request::Parts},
+};
+use events::{DeadLetter, Timestamp, dead_letter::Body};
+use platform::broker::dead_letter_queue::{self, DeadLetterEntry, NotReplayable};
+use serde::Serialize;
+use store::consumer::dead_letters;
+use tracing::info;
+use utoipa::ToSchema;
+
+use crate::{
+    auth::OperatorRole,
+    http::problem::{FieldError, Problem, ProblemKind, ProblemResponses},
+    request::{
+        cursor::{DeadLetterCursor, ListCursor},
+        query::{ListQuery, QueryParams},
+    },
+    routes::page::Page,
+    state::AppState,
+};
+
+/// The most characters of a body that are shown.
+const EXCERPT: usize = 2_000;
+
+/// A message, or a tick of a message, that a service has given up.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeadLetterItem {
+    /// The number of the dead letter, by which it is replayed.
+    #[schema(example = 7)]
+    number: i64,
+    /// Why it cannot be published again; null where it can.
+    not_replayable: Option<String>,
+    /// The dead letter; null where it cannot be read.
+    dead_letter: Option<DeadLetterContent>,
+}
+
+/// What was given up, by whom and why.
+#[derive(Debug, Serialize, ToSchema)]
+struct DeadLetterContent {
+    /// The service that has given it up.
+    #[schema(example = "history-writer")]
+    service: String,
+    /// The stream that the message was read from; empty for a message of an exchange.
+    #[schema(example = "TICKS")]
+    stream: String,
+    /// The sequence of the message in that stream; 0 for a message of an exchange.
+    #[schema(example = 4711)]
+    sequence: u64,
+    /// The index of the tick in the message; null where the whole message was given up.
+    index: Option<u16>,
+    /// The subject of the message; empty for a message of an exchange.
+    #[schema(example = "ticks.coinbase.BTC-USD")]
+    subject: String,
+    #[schema(example = "it is not a tick: the price must be greater than 0")]
+    reason: String,
+    /// The time at which the broker stored the message, or the price-ingestor received it.
+    at: Timestamp,
+    /// The first 2,000 characters of the body, in base64 where it is not UTF-8.
+    excerpt: String,
+}
+
+impl From<DeadLetterEntry> for DeadLetterItem {
+    fn from(entry: DeadLetterEntry) -> Self {
+        let not_replayable = entry.replayable().err().map(|reason| reason.to_string());
+        let number = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
+        Self { number, not_replayable, dead_letter: entry.dead_letter.ok().map(DeadLetterContent::from) }
+    }
+}
+
+impl From<DeadLetter> for DeadLetterContent {
+    fn from(dead_letter: DeadLetter) -> Self {
+        let DeadLetter { service, stream, sequence, index, subject, reason, at, body, .. } = dead_letter;
+        let (Body::Text(body) | Body::Base64(body)) = body;
+        let excerpt = body.chars().take(EXCERPT).collect();
+        Self { service, stream, sequence, index, subject, reason, at, excerpt }
+    }
+}
+
+/// The part `{number}` of a path.
+pub(crate) struct DeadLetterPath(u64);
+
+impl<S: Send + Sync> FromRequestParts<S> for DeadLetterPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let number = Path::<u64>::from_request_parts(parts, state).await.ok().filter(|Path(number)| *number > 0);
+        let invalid = || Problem::invalid(vec![FieldError::parameter("number", "must be the number of a dead letter")]);
+        number.map(|Path(number)| Self(number)).ok_or_else(invalid)
+    }
+}
+
+/// List dead letters
+///
+/// The answer has the messages, and ticks of messages, that services have given up, the oldest first. Only operators may read it.
+#[utoipa::path(
+    get, path = "/v1/dead-letters", tag = "system", operation_id = "list_dead_letters",
+    params(ListQuery<DeadLetterCursor>),
+    security(("session" = [])),
+    responses((status = 200, body = Page<DeadLetterItem>), ProblemResponses),
+)]
+pub(crate) async fn list(
+    State(state): State<AppState>,
+    OperatorRole(_caller): OperatorRole,
+    QueryParams(ListQuery { cursor, limit }): QueryParams<ListQuery<DeadLetterCursor>>,
+) -> Result<Json<Page<DeadLetterItem>>, Problem> {
+    let mut after = cursor.map_or(0, |ListCursor(number)| number.unsigned_abs());
+    let mut items: Vec<DeadLetterItem> = Vec::new();
+    // One by one, so that no more than one body is in memory.
+    while items.len() <= usize::from(limit) {
+        let next = dead_letter_queue::next(&state.broker, after).await;
+        let Some(entry) = next.map_err(|error| unavailable(&error))? else { break };
+        after = entry.sequence;
+        items.push(entry.into());
+    }
+    let cursor_behind = |item: &DeadLetterItem| -> DeadLetterCursor { ListCursor(item.number) };
+    Ok(Json(Page::new(items, limit, cursor_behind)))
+}
+
+/// A replay of a dead letter.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Replay {
+    /// The service that publishes the message.
+    #[schema(example = "history-writer")]
+    publisher: String,
+}
+
+/// Replay a dead letter
+///
+/// The message is published again to its subject by the service that publishes such messages, and the dead letter leaves the list.
+/// A tick is published as a page of its own. Only operators may do this.
+#[utoipa::path(
+    post, path = "/v1/dead-letters/{number}/replay", tag = "system", operation_id = "replay_dead_letter",
+    params(("number" = u64, Path, description = "The number of the dead letter", minimum = 1, example = 7)),
+    security(("session" = [])),
+    responses(
+        (status = 202, body = Replay, description = "The message is committed, and is published by that service"),
+        ProblemResponses,
+    ),
+)]
+pub(crate) async fn replay(
+    State(state): State<AppState>,
+    OperatorRole(caller): OperatorRole,
+    DeadLetterPath(number): DeadLetterPath,
+) -> Result<(StatusCode, Json<Replay>), Problem> {
+    let found = dead_letter_queue::find(&state.broker, number).await.map_err(|error| unavailable(&error))?;
+    let entry = found.ok_or_else(|| {
+        let detail = format!("There is no dead letter {number}; GET /v1/dead-letters lists those that there are.");
+        Problem::new(ProblemKind::NotFound, detail)
+    })?;
+    let refused = |reason: NotReplayable| {
+        Problem::new(ProblemKind::Conflict, format!("Dead letter {number} is not published again: {reason}."))
+    };
+    let dead_letter = entry.replayable().map_err(refused)?;
+    let Some(publisher) = dead_letters::replay(&state.store, dead_letter, caller.user_id).await? else {
+        let detail = format!(
+            "No service has given up what dead letter {number} holds, or an earlier version recorded it: look at it with \
+             `tickbell dlq show {number}`, and publish it with `tickbell dlq replay {number}`."
+        );
+        return Err(Problem::new(ProblemKind::Conflict, detail));
+    };
+    info!(operator = %caller.user_id, number, publisher, subject = dead_letter.subject, "an operator replays a dead letter");
+    // A dead letter that stays in the list can be replayed again, under the same id.
+    dead_letter_queue::delete(&state.broker, number).await.map_err(|error| unavailable(&error))?;
+    Ok((StatusCode::ACCEPTED, Json(Replay { publisher })))
+}
+
+fn unavailable(error: &platform::ServiceError) -> Problem {
+    Problem::unavailable("The broker, which has the dead letters, does not answer.", error)
+}
