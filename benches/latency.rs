@@ -1,22 +1,19 @@
-//! The latency of a tick that fires: from the time at which it was due to be published until its firing is committed and
-//! published, and until a mail server has accepted the mail.
+//! The latency of a tick that fires: from the time at which it was due to be published until the broker has acknowledged it, until
+//! its firing is committed and published, and until a mail server has accepted the mail.
 //!
 //! Starts `tickbell up` in a folder of its own and aiosmtpd as its mail server, creates a rule for each of 50 symbols, and
 //! publishes ticks at several rates. A tick counts from the moment at which it was due, so that a publisher that is held up
-//! hides nothing.
+//! hides nothing. The floors of the machine are printed beside: what a sync, a commit, a publish and a mail take alone.
 
 #![allow(clippy::print_stdout, clippy::float_arithmetic, reason = "a measurement prints latencies")]
 
+mod floors;
+mod mail_server;
 mod system;
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Parser;
 use events::{
     AlertFired, Symbol, Tick, Timestamp, Venue,
@@ -26,13 +23,12 @@ use futures::StreamExt;
 use market_data::PageCollector;
 use platform::{Broker, Health, Shutdown, broker, clock};
 use serde_json::json;
-use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
-use crate::system::System;
+use crate::{
+    mail_server::{FiringKey, MailServer},
+    system::System,
+};
 
 const SYMBOLS: usize = 50;
 /// The time at each rate before latencies count.
@@ -41,26 +37,6 @@ const RAMP_UP: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(30);
 /// The time between two publishes, if the first is acknowledged by then.
 const PUBLISH_EVERY: Duration = Duration::from_millis(1);
-
-/// Prints for each mail when it was accepted, in microseconds since 1970, its rule, and the number of its firing. It searches the
-/// bytes: with a parser it takes a hundred mails a second at most, and they wait for it.
-const MAIL_SERVER: &str = r#"
-import re, signal, sys, time
-from aiosmtpd.controller import Controller
-
-class Sink:
-    async def handle_DATA(self, server, session, envelope):
-        accepted = time.time_ns() // 1000
-        mail = envelope.original_content.replace(b'=\r\n', b'')
-        rule = re.search(rb'(?im)^X-Tickbell-Rule:\s*(\S+)', mail)
-        number = re.search(rb'firing\s+number\s+(\d+)', mail)
-        print(accepted, rule[1].decode(), int(number[1]) if number else 0, flush=True)
-        return '250 OK'
-
-Controller(Sink(), hostname='127.0.0.1', port=int(sys.argv[1])).start()
-print('ready', flush=True)
-signal.pause()
-"#;
 
 /// Measures the latency of ticks that fire.
 #[derive(Parser)]
@@ -91,17 +67,22 @@ async fn main() -> anyhow::Result<()> {
     let mut alerts = client.subscribe("alerts.>").await?;
     client.flush().await?;
 
+    println!("floors of this machine, one after the other, in ms: p50, p99 and the longest");
+    floors::measure(&system, &client, &mails).await?;
     println!("latency of ticks that fire, in ms: p50, p99 and the longest");
     for rate in &options.rates {
         // A hundred firings a second, or every tenth tick where there are few.
         let fires_every = (rate / 100).max(10);
         let tape = Tape::new(*rate, fires_every);
         let publishing = tape.publish(&broker, Duration::from_secs(options.seconds) + RAMP_UP);
-        let (due, fired) = tokio::try_join!(publishing, tape.collect(&mut alerts, options.seconds))?;
-        let accepted = mails.collect(fired.len()).await?;
-        let since_due = |key: &Key, at: i64| Some(at - due.get(key).filter(|due| **due >= tape.counts_from())?);
+        let (acknowledged, fired) = tokio::try_join!(publishing, tape.collect(&mut alerts, options.seconds))?;
+        let accepted = mails.collect(fired.keys(), LIMIT).await?;
+        let since_due =
+            |key: &Key, at: i64| Some(at - tape.due(key.1)).filter(|_| tape.due(key.1) >= tape.counts_from());
+        let acknowledgements = acknowledged.iter().filter_map(|(key, at)| since_due(key, *at));
         let firings = fired.values().filter_map(|(key, at)| since_due(key, *at));
         let of_mail = |(id, at): (&(String, i64), &i64)| since_due(&fired.get(id)?.0, *at);
+        println!("{rate:>6} ticks/s acknowledged   {}", quantiles(acknowledgements.collect()));
         println!("{rate:>6} ticks/s to firing      {}", quantiles(firings.collect()));
         println!("{rate:>6} ticks/s to mail        {}", quantiles(accepted.iter().filter_map(of_mail).collect()));
     }
@@ -110,8 +91,6 @@ async fn main() -> anyhow::Result<()> {
 
 /// A tick: the number of its symbol, and its own.
 type Key = (usize, u64);
-/// A firing: its rule and number.
-type FiringKey = (String, i64);
 
 /// The ticks of one rate.
 struct Tape {
@@ -157,19 +136,19 @@ impl Tape {
     }
 
     /// Publishes each tick when it is due, or as soon as those before it are acknowledged. Returns when each tick that fires was
-    /// due.
+    /// acknowledged.
     async fn publish(&self, broker: &Broker, during: Duration) -> anyhow::Result<HashMap<Key, i64>> {
         let mut timer = tokio::time::interval(PUBLISH_EVERY);
-        let (mut number, mut due) = (0, HashMap::new());
+        let (mut number, mut acknowledged) = (0, HashMap::new());
         let end = self.begin.micros() + during.as_micros() as i64;
         loop {
             timer.tick().await;
             let now = clock::now().micros();
-            let mut pages = PageCollector::default();
+            let (mut pages, mut firing) = (PageCollector::default(), Vec::new());
             while self.due(number) <= now.min(end) {
                 let fires = self.fires(number);
                 if fires {
-                    due.insert((number as usize % SYMBOLS, number), self.due(number));
+                    firing.push((number as usize % SYMBOLS, number));
                 }
                 let (tick, id) = self.tick(number, self.due(number), fires);
                 pages.push(tick, id);
@@ -180,8 +159,10 @@ impl Tape {
                 pages.extend((number..number + SYMBOLS as u64).map(|number| self.tick(number, now, false)));
             }
             broker.publish_ordered_by_subject(&pages.into_messages()).await?;
+            let at = clock::now().micros();
+            acknowledged.extend(firing.into_iter().map(|key| (key, at)));
             if now > end {
-                return Ok(due);
+                return Ok(acknowledged);
             }
         }
     }
@@ -215,7 +196,7 @@ fn symbol(number: usize) -> Symbol {
 }
 
 /// Returns the median, the 99th percentile and the longest, in milliseconds.
-fn quantiles(mut micros: Vec<i64>) -> String {
+pub(crate) fn quantiles(mut micros: Vec<i64>) -> String {
     micros.sort_unstable();
     let Some(last) = micros.len().checked_sub(1) else { return "none".into() };
     let quantile = |percent: usize| micros[(micros.len() * percent / 100).min(last)] as f64 / 1e3;
@@ -234,38 +215,4 @@ async fn create_rules(system: &System) -> anyhow::Result<()> {
         request.send().await?.error_for_status()?;
     }
     system.until("following all rules", LIMIT, async || system.caught_up()).await
-}
-
-/// A running aiosmtpd.
-struct MailServer {
-    url: String,
-    lines: Lines<BufReader<ChildStdout>>,
-    _process: Child,
-}
-
-impl MailServer {
-    async fn start() -> anyhow::Result<Self> {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let python = Path::new(".tools/python/bin/python");
-        let mut command = Command::new(if python.is_file() { python } else { Path::new("python3") });
-        command.args(["-c", MAIL_SERVER, &port.to_string()]).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut process = command.spawn().context("start aiosmtpd; run `make tools-test`")?;
-        let mut lines = BufReader::new(process.stdout.take().context("a pipe")?).lines();
-        ensure!(lines.next_line().await?.as_deref() == Some("ready"), "aiosmtpd does not run: `make tools-test`");
-        Ok(Self { url: format!("smtp://127.0.0.1:{port}"), lines, _process: process })
-    }
-
-    /// Returns when the mail of each firing was accepted.
-    async fn collect(&mut self, count: usize) -> anyhow::Result<HashMap<FiringKey, i64>> {
-        let mut accepted = HashMap::new();
-        let deadline = Instant::now() + LIMIT;
-        while accepted.len() < count {
-            let line = timeout(deadline - Instant::now(), self.lines.next_line()).await.context("mails are missing")?;
-            let line = line?.context("the mail server is gone")?;
-            if let [at, rule, number] = line.split(' ').collect::<Vec<_>>()[..] {
-                accepted.insert((rule.to_owned(), number.parse()?), at.parse()?);
-            }
-        }
-        Ok(accepted)
-    }
 }
