@@ -12,7 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use price_ingestor::sources::exchange::{adapter::Adapter, message::Message, venues::venue};
+use price_ingestor::sources::exchange::{
+    adapter::Adapter,
+    message::{Message, Trades},
+    venues::venue,
+};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -264,7 +268,7 @@ fn parses<'frame, T: Deserialize<'frame>>(text: &'frame str) -> bool {
 }
 
 fn decodes(adapter: &dyn Adapter, text: &str) -> bool {
-    black_box(adapter.decode(text, &mut Vec::new())).is_ok()
+    black_box(adapter.decode(text, &mut Trades::new())).is_ok()
 }
 
 /// Returns the picoseconds that one call takes.
@@ -288,8 +292,8 @@ fn median(mut values: Vec<u128>) -> u128 {
 fn measure(Case { venue: name, trade, order_book: [head, level, tail], parse }: &Case) {
     let adapter = venue(name).expect("a venue");
     let order_book = format!("{head}{}{tail}", [*level; LEVELS].join(","));
-    assert!(matches!(adapter.decode(trade, &mut Vec::new()), Ok(Message::Trades)) && parse(trade), "{name}");
-    assert!(matches!(adapter.decode(&order_book, &mut Vec::new()), Ok(Message::Skipped)), "{name}");
+    assert!(matches!(adapter.decode(trade, &mut Trades::new()), Ok(Message::Trades)) && parse(trade), "{name}");
+    assert!(matches!(adapter.decode(&order_book, &mut Trades::new()), Ok(Message::Skipped)), "{name}");
     assert!(parses::<IgnoredAny>(&order_book), "{name}");
 
     let (mut ours, mut ratios) = (Vec::new(), Vec::new());

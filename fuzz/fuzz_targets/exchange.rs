@@ -6,6 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use price_ingestor::sources::exchange::{
     adapter::{Product, Window},
+    message::Trades,
     venues::VENUES,
 };
 
@@ -13,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
     let [choice, text @ ..] = input else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
     let adapter = VENUES[usize::from(*choice) % VENUES.len()];
-    let mut trades = Vec::new();
+    let mut trades = Trades::new();
     if adapter.decode(text, &mut trades).is_ok() {
         for trade in &trades {
             assert!(!trade.id.to_string().is_empty() && trade.price.decimal().is_sign_positive());

@@ -41,27 +41,47 @@ impl DecimalText {
 
 /// Reads what nearly all numbers are: a few digits with a point between them. Nothing of it needs to be rounded.
 fn parse_plain(text: &str) -> Option<Decimal> {
+    if let Some(Short { mantissa, scale }) = Short::parse(text) {
+        return Some(Decimal::new(mantissa, scale));
+    }
     let bytes = text.as_bytes();
     let is_framed = bytes.first()?.is_ascii_digit() && bytes.last()?.is_ascii_digit();
-    if is_framed && bytes.len() <= MAX_SHORT_BYTES {
-        return parse_short(bytes);
-    }
     let is_plain = bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     if is_framed && is_plain && bytes.len() <= MAX_DIGITS as usize { Decimal::from_str_exact(text).ok() } else { None }
 }
 
-/// Reads digits with at most one point between them, whose number fits 64 bits.
-fn parse_short(bytes: &[u8]) -> Option<Decimal> {
-    let (mut mantissa, mut point) = (0_i64, None);
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => mantissa = mantissa * 10 + i64::from(byte - b'0'),
-            b'.' if point.is_none() => point = Some(at),
-            _ => return None,
+/// A number of a few digits, with at most one point between them: `mantissa` × 10^-`scale`.
+pub(crate) struct Short {
+    /// At most 18 digits.
+    pub(crate) mantissa: i64,
+    /// At most 16.
+    pub(crate) scale: u32,
+}
+
+impl Short {
+    /// Reads a number of which nothing needs to be rounded; `None` for every other text.
+    #[inline]
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let is_framed = bytes.first()?.is_ascii_digit() && bytes.last()?.is_ascii_digit();
+        if !is_framed || bytes.len() > MAX_SHORT_BYTES {
+            return None;
         }
+        // The scale grows by `step`, which is 0 before the point.
+        let (mut mantissa, mut scale, mut step) = (0_i64, 0, 0);
+        for byte in bytes {
+            let digit = byte.wrapping_sub(b'0');
+            if digit < 10 {
+                mantissa = mantissa * 10 + i64::from(digit);
+                scale += step;
+            } else if *byte == b'.' && step == 0 {
+                step = 1;
+            } else {
+                return None;
+            }
+        }
+        Some(Self { mantissa, scale })
     }
-    let scale = point.map_or(0, |at| bytes.len() - 1 - at);
-    Some(Decimal::new(mantissa, scale as u32))
 }
 
 /// A number as its digits: `digits` × 10^-`scale`.

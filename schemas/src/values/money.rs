@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-use super::decimal_text::{self, DecimalText, DecimalTextError};
+use super::decimal_text::{self, DecimalText, DecimalTextError, Short};
 
 /// The largest number of decimal places of a price or a size.
 pub const PLACES: u32 = 18;
@@ -284,9 +284,8 @@ impl<T> From<T> for Rounded<T> {
     }
 }
 
-impl FromStr for Rounded<Price> {
-    type Err = AmountError;
-    fn from_str(text: &str) -> Result<Self, AmountError> {
+impl Rounded<Price> {
+    fn round(text: &str) -> Result<Self, AmountError> {
         let DecimalText { value, was_rounded, .. } = DecimalText::parse(text, PLACES)?;
         if value.is_zero() && was_rounded && !text.starts_with('-') {
             return Err(AmountError::TooSmall);
@@ -295,14 +294,42 @@ impl FromStr for Rounded<Price> {
     }
 }
 
-impl FromStr for Rounded<Size> {
-    type Err = AmountError;
-    fn from_str(text: &str) -> Result<Self, AmountError> {
+impl Rounded<Size> {
+    fn round(text: &str) -> Result<Self, AmountError> {
         let DecimalText { value, was_rounded, .. } = DecimalText::parse(text, PLACES)?;
         if text.starts_with('-') && was_rounded {
             return Err(AmountError::Negative);
         }
         Ok(Self { value: Size::new(value)?, was_rounded })
+    }
+}
+
+/// Reads a number that has so few digits that it is within every bound, except that it may be 0.
+#[inline]
+fn short(text: &str) -> Option<Decimal> {
+    let Short { mantissa, scale } = Short::parse(text).filter(|short| short.mantissa < LIMIT)?;
+    Some(Decimal::new(mantissa, scale))
+}
+
+impl FromStr for Rounded<Price> {
+    type Err = AmountError;
+    #[inline]
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        if let Some(value) = short(text).filter(|value| !value.is_zero()) {
+            return Ok(Self { value: Price(value), was_rounded: false });
+        }
+        Self::round(text)
+    }
+}
+
+impl FromStr for Rounded<Size> {
+    type Err = AmountError;
+    #[inline]
+    fn from_str(text: &str) -> Result<Self, AmountError> {
+        if let Some(value) = short(text) {
+            return Ok(Self { value: Size(value), was_rounded: false });
+        }
+        Self::round(text)
     }
 }
 

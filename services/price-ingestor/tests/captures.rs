@@ -13,7 +13,10 @@ use events::{Timestamp, Venue};
 use flate2::read::GzDecoder;
 use market_data::MaxAhead;
 use price_ingestor::sources::{
-    exchange::{message::VenueTrade, venues::venue},
+    exchange::{
+        message::{Trades, VenueTrade},
+        venues::venue,
+    },
     tape::{Content, Played, Player, TapeLimits, TapeOptions, TapeWriter},
 };
 use serde::Deserialize;
@@ -58,7 +61,7 @@ fn decoded(folder: &Path, file: &str, name: &str) -> Vec<String> {
     let adapter = venue(name).expect("a venue");
     let mut lines = Vec::new();
     for message in received(folder, file) {
-        let mut trades = Vec::new();
+        let mut trades = Trades::new();
         if let Err(error) = adapter.decode(&message, &mut trades) {
             panic!("{file}: {error}: {message}");
         }
@@ -81,7 +84,7 @@ fn expected(folder: &Path) -> Vec<String> {
 fn played(path: &Path) -> Vec<String> {
     let options = TapeOptions { path: path.to_owned(), exchange: None, publish_as: None, max_ahead: MaxAhead::DEFAULT };
     let mut player = Player::open(options).expect("a tape");
-    let mut trades = Vec::new();
+    let mut trades = Trades::new();
     while let Some(played) = player.play_next().expect("a line") {
         let Played::Ticks { ticks, refused: 0, .. } = played else { panic!("{}: {played:?}", path.display()) };
         trades.extend(ticks.into_iter().map(|(tick, id)| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use events::{Symbol, Timestamp};
 use reqwest::Url;
 
-use super::message::{DecodeError, Message, VenueTrade};
+use super::message::{DecodeError, Message, Trades, VenueTrade};
 
 /// A venue as the connection, the product list and the mending of gaps see it.
 pub trait Adapter: Send + Sync {
@@ -22,11 +22,7 @@ pub trait Adapter: Send + Sync {
 
     /// Decodes a frame. Its trades are added to `trades`, oldest first. After an error `trades` may hold some of them, which
     /// must not be used.
-    fn decode<'frame>(
-        &self,
-        frame: &'frame str,
-        trades: &mut Vec<VenueTrade<'frame>>,
-    ) -> Result<Message<'frame>, DecodeError>;
+    fn decode<'frame>(&self, frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError>;
 
     /// Returns the messages that subscribe to products, or end their subscriptions. `request` numbers the first of them, the
     /// next ones follow.

@@ -1,76 +1,194 @@
 //! The values that all venues write in one of a few ways: prices, sizes, ids and times. Numbers are read digit by digit.
 
-use std::{borrow::Cow, str::FromStr};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use events::{Price, Size, Timestamp, money::Rounded};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
-use super::message::{DecodeError, TradeId, VenueTrade};
+use super::{
+    message::{DecodeError, TradeId, VenueTrade},
+    plain_json,
+};
 
 const MICROS: i64 = 1_000_000;
 
-/// The texts that make a trade.
-pub(super) struct TradeFields<'frame, 'text> {
+/// The values that make a trade.
+pub(super) struct TradeFields<'frame> {
     pub(super) product: Cow<'frame, str>,
     pub(super) id: TradeId<'frame>,
-    pub(super) price: (&'static str, &'text str),
-    pub(super) size: (&'static str, &'text str),
+    pub(super) price: Rounded<Price>,
+    pub(super) size: Rounded<Size>,
     pub(super) at: Timestamp,
 }
 
-impl<'frame> TradeFields<'frame, '_> {
-    /// Reads price and size.
-    pub(super) fn trade(self) -> Result<VenueTrade<'frame>, DecodeError> {
-        let price: Rounded<Price> = amount(self.price)?;
-        let size: Rounded<Size> = amount(self.size)?;
+impl<'frame> TradeFields<'frame> {
+    /// Returns the trade.
+    pub(super) fn trade(self) -> VenueTrade<'frame> {
+        let Self { product, id, price, size, at } = self;
         let was_rounded = price.was_rounded || size.was_rounded;
-        let Self { product, id, at, .. } = self;
-        Ok(VenueTrade { product, id, price: price.value, size: size.value, at, was_rounded })
+        VenueTrade { product, id, price: price.value, size: size.value, at, was_rounded }
     }
 }
 
-fn amount<T: FromStr<Err = events::money::AmountError>>((field, text): (&'static str, &str)) -> Result<T, DecodeError> {
-    text.parse().map_err(|error| DecodeError::value(field, text, error))
+/// A value that is written as text.
+pub(super) trait TextValue: Sized {
+    /// Reads the value.
+    fn read(text: &str) -> Option<Self>;
+
+    /// Says what a text must be that is no value.
+    fn reason(text: &str) -> String;
+}
+
+/// The value of a field whose text is read while the JSON around it is parsed. Text that is no value is no error of the JSON.
+#[derive(Debug)]
+pub(super) struct Field<T>(Result<T, Box<BadText>>);
+
+/// Text that is no value, and why.
+#[derive(Debug)]
+struct BadText {
+    text: String,
+    reason: String,
+}
+
+/// A price.
+pub(super) type PriceField = Field<Rounded<Price>>;
+/// A size.
+pub(super) type SizeField = Field<Rounded<Size>>;
+/// A time in RFC 3339.
+pub(super) type TimeField = Field<Timestamp>;
+/// A time since 1970 in units of which a second has so many.
+pub(super) type UnixField<const UNITS_PER_SECOND: i64> = Field<UnixTime<UNITS_PER_SECOND>>;
+
+impl<T: TextValue> Field<T> {
+    /// Reads a text.
+    pub(super) fn read(text: &str) -> Self {
+        match T::read(text) {
+            Some(value) => Self(Ok(value)),
+            None => Self::bad(text),
+        }
+    }
+
+    #[cold]
+    fn bad(text: &str) -> Self {
+        Self(Err(Box::new(BadText { text: text.to_owned(), reason: T::reason(text) })))
+    }
+
+    /// Returns the value of the field that has this name at the venue.
+    pub(super) fn named(self, field: &'static str) -> Result<T, DecodeError> {
+        self.0.map_err(|bad| DecodeError::value(field, &bad.text, bad.reason))
+    }
+}
+
+impl<'de, T: TextValue> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts<T>(PhantomData<T>);
+        impl<T: TextValue> Visitor<'_> for Texts<T> {
+            type Value = Field<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("text")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Field<T>, E> {
+                Ok(Field::read(text))
+            }
+        }
+        deserializer.deserialize_str(Texts(PhantomData))
+    }
+}
+
+impl TextValue for Rounded<Price> {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn reason(text: &str) -> String {
+        text.parse::<Self>().err().map_or_else(String::new, |error| error.to_string())
+    }
+}
+
+impl TextValue for Rounded<Size> {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn reason(text: &str) -> String {
+        text.parse::<Self>().err().map_or_else(String::new, |error| error.to_string())
+    }
+}
+
+/// A time in RFC 3339.
+impl TextValue for Timestamp {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn reason(text: &str) -> String {
+        text.parse::<Self>().err().map_or_else(String::new, |error| error.to_string())
+    }
+}
+
+/// A time since 1970 in units of which a second has so many.
+#[derive(Debug)]
+pub(super) struct UnixTime<const UNITS_PER_SECOND: i64>(pub(super) Timestamp);
+
+impl<const UNITS_PER_SECOND: i64> TextValue for UnixTime<UNITS_PER_SECOND> {
+    fn read(text: &str) -> Option<Self> {
+        // A division of 128 bits would take as long as the rest of the field.
+        let micros = text.parse().ok().and_then(|number: i64| match UNITS_PER_SECOND {
+            ..=MICROS => number.checked_mul(MICROS / UNITS_PER_SECOND),
+            _ => Some(number / (UNITS_PER_SECOND / MICROS)),
+        });
+        micros.and_then(|micros| Timestamp::from_micros(micros).ok()).map(Self)
+    }
+
+    fn reason(_: &str) -> String {
+        "must be a whole number of units since 1970".to_owned()
+    }
+}
+
+/// A number that consists of digits alone.
+impl TextValue for u64 {
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn reason(_: &str) -> String {
+        "must be a whole number".to_owned()
+    }
+}
+
+/// The entries of a list, of which nearly all have one: it is not allocated.
+#[derive(Debug)]
+pub(super) struct Entries<T>(pub(super) SmallVec<[T; 1]>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
+            type Value = Entries<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Entries<T>, A::Error> {
+                let mut entries = SmallVec::new();
+                while let Some(entry) = list.next_element()? {
+                    entries.push(entry);
+                }
+                Ok(Entries(entries))
+            }
+        }
+        deserializer.deserialize_seq(List(PhantomData))
+    }
 }
 
 /// Text in JSON, borrowed unless it has escapes.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'frame>(#[serde(borrow)] pub(super) Cow<'frame, str>);
-
-/// Reads an RFC 3339 time.
-pub(super) fn rfc3339(field: &'static str, text: &str) -> Result<Timestamp, DecodeError> {
-    if let Some(time) = plain_rfc3339(text) {
-        return Ok(time);
-    }
-    text.parse().map_err(|error| DecodeError::value(field, text, error))
-}
-
-/// Reads `2021-04-17T16:43:30.244075Z`, which nearly all times are: in UTC, with at most nine digits behind the point.
-fn plain_rfc3339(text: &str) -> Option<Timestamp> {
-    let bytes = text.as_bytes();
-    let (day, rest) = bytes.split_at_checked(20)?;
-    let number = |range: std::ops::Range<usize>| digits(day.get(range)?);
-    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-    if marks.iter().any(|(at, mark)| day[*at] != *mark) {
-        return None;
-    }
-    let fraction = match (day[19], rest) {
-        (b'Z', []) => 0,
-        (b'.', [fraction @ .., b'Z']) if (1..=9).contains(&fraction.len()) => {
-            let cut = &fraction[..fraction.len().min(6)];
-            digits(cut)? * 10_i64.pow(6 - cut.len() as u32) + digits(fraction).map(|_| 0)?
-        }
-        _ => return None,
-    };
-    let (year, month, date) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let days = days_since_1970(year, month, date)?;
-    let is_time = hour < 24 && minute < 60 && second < 60;
-    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
-    if is_time { Timestamp::from_micros(seconds * MICROS + fraction).ok() } else { None }
-}
 
 fn digits(bytes: &[u8]) -> Option<i64> {
     bytes.iter().try_fold(0_i64, |number, byte| {
@@ -79,40 +197,10 @@ fn digits(bytes: &[u8]) -> Option<i64> {
     })
 }
 
-/// Returns the days from 1970 to a date of the Gregorian calendar (Hinnant, "chrono-Compatible Low-Level Date
-/// Algorithms"); none for a date that does not exist.
-fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
-    const LENGTHS: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let length = LENGTHS.get(usize::try_from(month - 1).ok()?)? + i64::from(month == 2 && is_leap);
-    if !(1..=length).contains(&day) {
-        return None;
-    }
-    let years = if month <= 2 { year - 1 } else { year };
-    let era = years.div_euclid(400);
-    let year_of_era = years.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
-}
-
 /// Reads a time in milliseconds since 1970.
 pub(super) fn millis(field: &'static str, millis: i64) -> Result<Timestamp, DecodeError> {
     let time = millis.checked_mul(1_000).and_then(|micros| Timestamp::from_micros(micros).ok());
     time.ok_or_else(|| DecodeError::value(field, &millis.to_string(), "must be milliseconds since 1970"))
-}
-
-/// Reads a time since 1970 as a whole number of a unit, in text.
-pub(super) fn unix_text(field: &'static str, text: &str, units_per_second: i64) -> Result<Timestamp, DecodeError> {
-    let reason = "must be a whole number of units since 1970";
-    let number: i64 = text.parse().map_err(|_| DecodeError::value(field, text, reason))?;
-    // A division of 128 bits would take as long as the rest of the field.
-    let micros = match units_per_second {
-        ..=MICROS => number.checked_mul(MICROS / units_per_second),
-        _ => Some(number / (units_per_second / MICROS)),
-    };
-    let time = micros.and_then(|micros| Timestamp::from_micros(micros).ok());
-    time.ok_or_else(|| DecodeError::value(field, text, reason))
 }
 
 /// Reads a time in seconds since 1970 with digits behind the point; finer ones than microseconds are cut off.
@@ -133,34 +221,71 @@ pub(super) fn decimal_seconds(field: &'static str, text: &str) -> Result<Timesta
     read().ok_or_else(|| DecodeError::value(field, text, reason))
 }
 
-/// Reads an id that is written as text.
-pub(super) fn id_text(field: &'static str, text: &str) -> Result<u64, DecodeError> {
-    text.parse().map_err(|_| DecodeError::value(field, text, "must be a whole number"))
+/// A JSON number as it is written, or other JSON in its place.
+#[derive(Debug)]
+pub(super) struct Number<'frame>(&'frame str);
+
+impl<'frame> Number<'frame> {
+    /// Returns the JSON.
+    pub(super) fn json(&self) -> &'frame str {
+        self.0
+    }
+}
+
+impl<'de: 'frame, 'frame> Deserialize<'de> for Number<'frame> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+        impl<'de> Visitor<'de> for Digits {
+            type Value = Number<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Number<'de>, E> {
+                Ok(Number(text))
+            }
+            fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Number<'de>, D::Error> {
+                <&RawValue>::deserialize(deserializer).map(|raw| Number(raw.get()))
+            }
+        }
+        deserializer.deserialize_newtype_struct(plain_json::NUMBER, Digits)
+    }
+}
+
+/// Reads a value that is written as a JSON number, or as text without escapes.
+pub(super) fn number_value<T: TextValue>(field: &'static str, json: &str) -> Result<T, DecodeError> {
+    let text = number_text(field, json)?;
+    T::read(text).ok_or_else(|| DecodeError::value(field, text, T::reason(text)))
 }
 
 /// Returns the text of a JSON number, or the content of a JSON text without escapes.
-pub(super) fn raw_text<'frame>(field: &'static str, raw: &'frame RawValue) -> Result<&'frame str, DecodeError> {
-    let text = raw.get();
-    match text.as_bytes().first() {
+pub(super) fn number_text<'frame>(field: &'static str, json: &'frame str) -> Result<&'frame str, DecodeError> {
+    match json.as_bytes().first() {
         Some(b'"') => {
-            let inner = text.trim_matches('"');
+            let inner = json.trim_matches('"');
             if inner.contains('\\') {
-                Err(DecodeError::value(field, text, "must be a plain number"))
+                Err(DecodeError::value(field, json, "must be a plain number"))
             } else {
                 Ok(inner)
             }
         }
-        Some(b'0'..=b'9' | b'-') => Ok(text),
-        _ => Err(DecodeError::value(field, text, "must be a number")),
+        Some(b'0'..=b'9' | b'-') => Ok(json),
+        _ => Err(DecodeError::value(field, json, "must be a number")),
     }
 }
 
 /// Returns the value of the first key of a JSON object, where the key is `key` and the value a text without escapes. Most
 /// venues write the type of a message first, and what is not wanted is recognised without parsing the rest.
 pub(super) fn leading_text<'frame>(frame: &'frame str, key: &str) -> Option<&'frame str> {
-    let rest = frame.trim_ascii_start().strip_prefix('{')?.trim_ascii_start().strip_prefix('"')?;
-    let rest = rest.strip_prefix(key)?.strip_prefix('"')?.trim_ascii_start().strip_prefix(':')?;
-    let rest = rest.trim_ascii_start().strip_prefix('"')?;
+    let start = |text: &'frame str| text.trim_ascii_start();
+    let key_and_rest = match frame.strip_prefix("{\"") {
+        Some(rest) => rest,
+        None => start(start(frame).strip_prefix('{')?).strip_prefix('"')?,
+    };
+    let rest = key_and_rest.strip_prefix(key)?;
+    let rest = match rest.strip_prefix("\":\"") {
+        Some(rest) => rest,
+        None => start(start(rest.strip_prefix('"')?).strip_prefix(':')?).strip_prefix('"')?,
+    };
     let end = rest.as_bytes().iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
     (rest.as_bytes()[end] == b'"').then(|| &rest[..end])
 }
@@ -168,29 +293,6 @@ pub(super) fn leading_text<'frame>(frame: &'frame str, key: &str) -> Option<&'fr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plain_time_is_what_the_calendar_says() {
-        for text in [
-            "2021-04-17T16:43:30.244075Z",
-            "2000-02-29T23:59:59Z",
-            "1970-01-01T00:00:00.1Z",
-            "9999-12-31T23:59:59.999999999Z",
-            "2024-12-31T00:00:00.000001Z",
-            "2026-03-01T12:00:00.123456789Z",
-        ] {
-            assert_eq!(plain_rfc3339(text), Some(text.parse().expect("a time")), "{text}");
-        }
-        for day in 0..60_000_i64 {
-            let time = Timestamp::from_micros(day * 86_400 * MICROS + 1).expect("a time");
-            assert_eq!(plain_rfc3339(&time.to_string()), Some(time));
-        }
-        for text in ["2021-02-29T00:00:00Z", "2021-04-17T24:00:00Z", "2021-04-17T16:43:30.Z", "2021-04-17", "", "é"] {
-            assert!(plain_rfc3339(text).is_none() && rfc3339("time", text).is_err(), "{text}");
-        }
-        let zoned = rfc3339("time", "2021-04-17T18:43:30.244075+02:00").expect("a time");
-        assert_eq!(zoned.to_string(), "2021-04-17T16:43:30.244075Z");
-    }
 
     #[test]
     fn seconds_with_a_fraction_are_cut_to_microseconds() {
@@ -217,12 +319,16 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_number_keeps_its_digits() {
-        let raw = |text: &'static str| serde_json::from_str::<&RawValue>(text).expect("JSON");
-        assert_eq!(raw_text("price", raw("0.10000000000000000001")).expect("a number"), "0.10000000000000000001");
-        assert_eq!(raw_text("price", raw("\"5.1\"")).expect("a number"), "5.1");
+    fn a_number_keeps_its_digits() {
+        let digits = |json: &'static str| {
+            let number: Number = serde_json::from_str(json).expect("JSON");
+            assert_eq!(plain_json::from_str::<Number>(json).expect("JSON").json(), number.json(), "{json}");
+            number_text("price", number.json()).map(str::to_owned)
+        };
+        assert_eq!(digits("0.10000000000000000001").expect("a number"), "0.10000000000000000001");
+        assert_eq!(digits("\"5.1\"").expect("a number"), "5.1");
         for bad in ["null", "[]", "true", r#""5\u0030""#] {
-            assert!(raw_text("price", raw(bad)).is_err(), "{bad}");
+            assert!(digits(bad).is_err(), "{bad}");
         }
     }
 }

@@ -3,10 +3,14 @@
 use std::{borrow::Cow, fmt};
 
 use events::{Price, Size, Timestamp, symbol::NameError};
+use smallvec::SmallVec;
 use thiserror::Error;
 
 /// The most bytes of a bad value that an error repeats.
 const MAX_VALUE_BYTES: usize = 80;
+
+/// The trades of a message, of which nearly all have one: it is not allocated.
+pub type Trades<'frame> = SmallVec<[VenueTrade<'frame>; 1]>;
 
 /// A trade as a venue reports it, before its product is known to be one that is followed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,6 +18,7 @@ mod kraken;
 pub mod message;
 mod okx;
 mod outlet;
+mod plain_json;
 mod saving;
 pub mod settings;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{
     adapter::{Action, Adapter, NextPage, Window},
-    message::{DecodeError, LastTrade, Message, Refusal, TradeId, VenueTrade},
+    message::{DecodeError, LastTrade, Message, Refusal, TradeId, Trades, VenueTrade},
 };
 use events::Timestamp;
 use platform::runtime::error::error_chain;
@@ -13,7 +13,7 @@ pub(super) fn lines(adapter: &dyn Adapter, file: &str) -> Vec<String> {
 }
 
 fn message(adapter: &dyn Adapter, frame: &str) -> String {
-    let mut trades = Vec::new();
+    let mut trades = Trades::new();
     let message = match adapter.decode(frame, &mut trades) {
         Ok(message) => message,
         Err(error) => return format!("error: {}", brief(&error)),

@@ -22,7 +22,7 @@ use super::{
 use crate::sources::exchange::{
     adapter::Adapter,
     feed::BadMessage,
-    message::{Message, VenueTrade},
+    message::{Message, Trades, VenueTrade},
     venues::{VENUES, venue},
 };
 
@@ -147,7 +147,7 @@ impl Player {
             Some(venue) => venue.clone(),
             None => Venue::parse(name).expect("the name of an exchange is one of a venue"),
         };
-        let mut trades = Vec::new();
+        let mut trades = Trades::new();
         if let Err(error) = adapter.decode(&frame, &mut trades) {
             return Ok(Some(Played::Bad(venue, BadMessage::new(frame.as_bytes(), error_chain(&error)))));
         }
@@ -222,7 +222,7 @@ fn recognise(path: &Path) -> Result<Option<&'static dyn Adapter>, PlayError> {
         }
         sampled += 1;
         for (adapter, (trades, answers)) in VENUES.iter().zip(&mut found) {
-            let mut decoded = Vec::new();
+            let mut decoded = Trades::new();
             match adapter.decode(&frame, &mut decoded) {
                 Ok(Message::Skipped) | Err(_) => {}
                 Ok(Message::Trades | Message::Snapshot) => *trades += decoded.len(),

@@ -33,7 +33,7 @@ use super::{
 use crate::sources::exchange::{
     adapter::{Action, Adapter, Product, Profile, Request, TradePage, Window},
     feed::{self, Checkpoints, FeedConfig, FeedEvent, FeedState},
-    message::{DecodeError, Message, VenueTrade},
+    message::{DecodeError, Message, Trades},
 };
 
 /// The most messages that wait for the disk, and the most bytes of them. Beyond both they are counted as lost.
@@ -233,11 +233,7 @@ impl Adapter for Taped {
         self.inner.socket_url(base)
     }
 
-    fn decode<'frame>(
-        &self,
-        frame: &'frame str,
-        trades: &mut Vec<VenueTrade<'frame>>,
-    ) -> Result<Message<'frame>, DecodeError> {
+    fn decode<'frame>(&self, frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
         self.tape.shared.received.fetch_add(1, Ordering::Relaxed);
         self.put(Content::Received(frame.to_owned().into()));
         self.inner.decode(frame, trades)

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::sources::exchange::fields::{PriceField, SizeField};
+
 /// What a message may be: one of a combined stream, a single event, or an answer.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'frame> {
@@ -47,10 +49,10 @@ pub(super) struct AggTrade<'frame> {
     pub(super) symbol: Cow<'frame, str>,
     #[serde(rename = "a")]
     pub(super) id: u64,
-    #[serde(rename = "p", borrow)]
-    pub(super) price: Cow<'frame, str>,
-    #[serde(rename = "q", borrow)]
-    pub(super) quantity: Cow<'frame, str>,
+    #[serde(rename = "p")]
+    pub(super) price: PriceField,
+    #[serde(rename = "q")]
+    pub(super) quantity: SizeField,
     #[serde(rename = "T")]
     pub(super) traded_at: i64,
 }
@@ -78,13 +80,13 @@ pub(super) struct ListedSymbol<'body> {
 
 /// An aggregate trade of a page, which does not repeat its symbol.
 #[derive(Deserialize)]
-pub(super) struct PastTrade<'body> {
+pub(super) struct PastTrade {
     #[serde(rename = "a")]
     pub(super) id: u64,
-    #[serde(rename = "p", borrow)]
-    pub(super) price: Cow<'body, str>,
-    #[serde(rename = "q", borrow)]
-    pub(super) quantity: Cow<'body, str>,
+    #[serde(rename = "p")]
+    pub(super) price: PriceField,
+    #[serde(rename = "q")]
+    pub(super) quantity: SizeField,
     #[serde(rename = "T")]
     pub(super) traded_at: i64,
 }

@@ -15,7 +15,7 @@ use reqwest::Url;
 
 use super::{
     adapter::{Action, Adapter, KeepAlive, Product, Profile, Request, TradeIds, TradePage, Window},
-    message::{DecodeError, Message, VenueTrade},
+    message::{DecodeError, Message, Trades},
 };
 
 /// One of the two venues that speak the protocol of Binance.
@@ -68,11 +68,7 @@ impl Adapter for Binance {
         subscribe::socket_url(base)
     }
 
-    fn decode<'frame>(
-        &self,
-        frame: &'frame str,
-        trades: &mut Vec<VenueTrade<'frame>>,
-    ) -> Result<Message<'frame>, DecodeError> {
+    fn decode<'frame>(&self, frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
         parse::decode(frame, trades)
     }
 

@@ -5,28 +5,26 @@ use std::borrow::Cow;
 use super::messages::{AggTrade, Combined, Envelope, Failure};
 use crate::sources::exchange::{
     fields::{TradeFields, leading_text, millis},
-    message::{DecodeError, Message, Refusal, TradeId, VenueTrade},
+    message::{DecodeError, Message, Refusal, TradeId, Trades},
+    plain_json,
 };
 
 const AGG_TRADE: &str = "aggTrade";
 const SHUTDOWN: &str = "serverShutdown";
 
-pub(super) fn decode<'frame>(
-    frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
-) -> Result<Message<'frame>, DecodeError> {
+pub(super) fn decode<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
     if let Some(stream) = leading_text(frame, "stream") {
         return match event_of(stream) {
-            AGG_TRADE => push(trades, serde_json::from_str::<Combined>(frame)?.data),
+            AGG_TRADE => push(trades, plain_json::from_str::<Combined>(frame)?.data),
             SHUTDOWN => Ok(Message::Closing(SHUTDOWN.into())),
             _ => Ok(Message::Skipped),
         };
     }
     match leading_text(frame, "e") {
-        Some(AGG_TRADE) => push(trades, serde_json::from_str(frame)?),
+        Some(AGG_TRADE) => push(trades, plain_json::from_str(frame)?),
         Some(SHUTDOWN) => Ok(Message::Closing(SHUTDOWN.into())),
         Some(_) => Ok(Message::Skipped),
-        None => decode_other(serde_json::from_str(frame)?, frame, trades),
+        None => decode_other(plain_json::from_str(frame)?, frame, trades),
     }
 }
 
@@ -34,12 +32,12 @@ pub(super) fn decode<'frame>(
 fn decode_other<'frame>(
     envelope: Envelope<'frame>,
     frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
+    trades: &mut Trades<'frame>,
 ) -> Result<Message<'frame>, DecodeError> {
     let event = envelope.stream.as_deref().map(event_of).or(envelope.event.as_deref());
     match (event, envelope.data) {
-        (Some(AGG_TRADE), Some(data)) => return push(trades, serde_json::from_str(data.get())?),
-        (Some(AGG_TRADE), None) => return push(trades, serde_json::from_str(frame)?),
+        (Some(AGG_TRADE), Some(data)) => return push(trades, plain_json::from_str(data.get())?),
+        (Some(AGG_TRADE), None) => return push(trades, plain_json::from_str(frame)?),
         (Some(SHUTDOWN), _) => return Ok(Message::Closing(SHUTDOWN.into())),
         (Some(_), _) => return Ok(Message::Skipped),
         (None, _) => {}
@@ -61,10 +59,11 @@ fn event_of(stream: &str) -> &str {
 }
 
 fn push<'frame>(
-    trades: &mut Vec<VenueTrade<'frame>>,
+    trades: &mut Trades<'frame>,
     AggTrade { symbol, id, price, quantity, traded_at }: AggTrade<'frame>,
 ) -> Result<Message<'frame>, DecodeError> {
     let (id, at) = (TradeId::number(id), millis("T", traded_at)?);
-    trades.push(TradeFields { product: symbol, id, price: ("p", &price), size: ("q", &quantity), at }.trade()?);
+    let (price, size) = (price.named("p")?, quantity.named("q")?);
+    trades.push(TradeFields { product: symbol, id, price, size, at }.trade());
     Ok(Message::Trades)
 }

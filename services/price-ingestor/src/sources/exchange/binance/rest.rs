@@ -43,9 +43,10 @@ pub(super) fn parse_trades<'body>(
         Some(last) if past.len() as u64 >= page_trades => NextPage::Cursor(last.id.saturating_add(1)),
         _ => NextPage::End,
     };
-    let trade = |PastTrade { id, price, quantity, traded_at }: PastTrade<'body>| {
+    let trade = |PastTrade { id, price, quantity, traded_at }| {
         let (product, at) = (Cow::Borrowed(product.name.as_str()), millis("T", traded_at)?);
-        TradeFields { product, id: TradeId::number(id), price: ("p", &price), size: ("q", &quantity), at }.trade()
+        let (price, size) = (price.named("p")?, quantity.named("q")?);
+        Ok(TradeFields { product, id: TradeId::number(id), price, size, at }.trade())
     };
-    Ok(TradePage { trades: past.into_iter().map(trade).collect::<Result<_, _>>()?, next })
+    Ok(TradePage { trades: past.into_iter().map(trade).collect::<Result<_, DecodeError>>()?, next })
 }

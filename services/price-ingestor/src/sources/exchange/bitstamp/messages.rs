@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::sources::exchange::fields::{Number, PriceField, SizeField, UnixField};
+
 /// What a message may be.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'frame> {
@@ -28,13 +30,11 @@ pub(super) struct Push<'frame> {
 /// A trade, whose exact amounts are the texts.
 #[derive(Deserialize)]
 pub(super) struct Trade<'frame> {
-    pub(super) id: u64,
     #[serde(borrow)]
-    pub(super) price_str: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) amount_str: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) microtimestamp: Cow<'frame, str>,
+    pub(super) id: Number<'frame>,
+    pub(super) price_str: PriceField,
+    pub(super) amount_str: SizeField,
+    pub(super) microtimestamp: UnixField<1_000_000>,
 }
 
 /// An error, as `bts:error` carries it.
@@ -60,11 +60,11 @@ pub(super) struct Pair<'body> {
 #[derive(Deserialize)]
 pub(super) struct PastTrade<'body> {
     #[serde(borrow)]
-    pub(super) tid: &'body RawValue,
+    pub(super) tid: Number<'body>,
     #[serde(borrow)]
-    pub(super) price: &'body RawValue,
+    pub(super) price: Number<'body>,
     #[serde(borrow)]
-    pub(super) amount: &'body RawValue,
+    pub(super) amount: Number<'body>,
     #[serde(borrow)]
-    pub(super) date: &'body RawValue,
+    pub(super) date: Number<'body>,
 }

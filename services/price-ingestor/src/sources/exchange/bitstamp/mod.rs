@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{
     adapter::{Action, Adapter, KeepAlive, Product, Profile, Request, TradeIds, TradePage, Window},
-    message::{DecodeError, Message, VenueTrade},
+    message::{DecodeError, Message, Trades},
 };
 
 /// Speaks the protocol of Bitstamp.
@@ -43,11 +43,7 @@ impl Adapter for Bitstamp {
         &PROFILE
     }
 
-    fn decode<'frame>(
-        &self,
-        frame: &'frame str,
-        trades: &mut Vec<VenueTrade<'frame>>,
-    ) -> Result<Message<'frame>, DecodeError> {
+    fn decode<'frame>(&self, frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
         parse::decode(frame, trades)
     }
 

@@ -4,31 +4,29 @@ use std::borrow::Cow;
 
 use super::messages::{Envelope, Failure, Push, Trade};
 use crate::sources::exchange::{
-    fields::{TradeFields, leading_text, unix_text},
-    message::{DecodeError, Message, Refusal, TradeId, VenueTrade},
+    fields::{TradeFields, UnixTime, leading_text, number_value},
+    message::{DecodeError, Message, Refusal, TradeId, Trades},
+    plain_json,
 };
 
 /// What the name of a pair stands behind in the name of its channel.
 pub(super) const CHANNEL: &str = "live_trades_";
 
-pub(super) fn decode<'frame>(
-    frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
-) -> Result<Message<'frame>, DecodeError> {
+pub(super) fn decode<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
     // The venue writes the event first in its answers, and last in its data.
     let event = trailing_text(frame, "event").or_else(|| leading_text(frame, "event"));
     match event
         .map_or_else(|| decode_envelope(frame).map(|envelope| envelope.event), |event| Ok(event.into()))?
         .as_ref()
     {
-        "trade" => decode_trade(serde_json::from_str(frame)?, trades),
+        "trade" => decode_trade(plain_json::from_str(frame)?, trades),
         "bts:subscription_succeeded" => Ok(match unprefixed(decode_envelope(frame)?.channel) {
             Some(product) => Message::Subscribed(vec![product]),
             None => Message::Skipped,
         }),
         "bts:error" => {
             let Envelope { channel, data, .. } = decode_envelope(frame)?;
-            let Failure { code, message } = serde_json::from_str(data.map_or("null", |data| data.get()))?;
+            let Failure { code, message } = plain_json::from_str(data.map_or("null", |data| data.get()))?;
             let reason = code.map_or(message.clone(), |code| format!("{message} (code {code})"));
             let product = unprefixed(channel);
             Ok(Message::Refused(Refusal { product, request: None, reason: reason.into() }))
@@ -40,18 +38,20 @@ pub(super) fn decode<'frame>(
 }
 
 fn decode_envelope(frame: &str) -> Result<Envelope<'_>, DecodeError> {
-    Ok(serde_json::from_str(frame)?)
+    Ok(plain_json::from_str(frame)?)
 }
 
 fn decode_trade<'frame>(
     Push { channel, data }: Push<'frame>,
-    trades: &mut Vec<VenueTrade<'frame>>,
+    trades: &mut Trades<'frame>,
 ) -> Result<Message<'frame>, DecodeError> {
     let Some(product) = unprefixed(channel) else { return Ok(Message::Skipped) };
     let Trade { id, price_str, amount_str, microtimestamp } = data;
-    let (id, at) = (TradeId::Name(id.to_string().into()), unix_text("microtimestamp", &microtimestamp, 1_000_000)?);
-    let (price, size) = (("price_str", &*price_str), ("amount_str", &*amount_str));
-    trades.push(TradeFields { product, id, price, size, at }.trade()?);
+    // A number that JSON allows, and that is one, has one spelling.
+    let _: u64 = number_value("id", id.json())?;
+    let (id, UnixTime(at)) = (TradeId::Name(id.json().into()), microtimestamp.named("microtimestamp")?);
+    let (price, size) = (price_str.named("price_str")?, amount_str.named("amount_str")?);
+    trades.push(TradeFields { product, id, price, size, at }.trade());
     Ok(Message::Trades)
 }
 

@@ -7,7 +7,7 @@ use events::Symbol;
 use super::messages::{Pair, PastTrade};
 use crate::sources::exchange::{
     adapter::{NextPage, Product, TradePage, Window},
-    fields::{TradeFields, id_text, raw_text, unix_text},
+    fields::{TradeFields, UnixTime, number_value},
     message::{DecodeError, TradeId, VenueTrade},
 };
 
@@ -38,19 +38,13 @@ pub(super) fn trades_query(product: &Product, window: &Window) -> Option<String>
 pub(super) fn parse_trades<'body>(product: &'body Product, body: &'body str) -> Result<TradePage<'body>, DecodeError> {
     let past: Vec<PastTrade> = serde_json::from_str(body)?;
     let trade = |PastTrade { tid, price, amount, date }: PastTrade<'body>| {
-        let id = id_text("tid", raw_text("tid", tid)?)?;
-        let at = unix_text("date", raw_text("date", date)?, 1)?;
-        let (price, size) = (("price", raw_text("price", price)?), ("amount", raw_text("amount", amount)?));
-        let trade = TradeFields {
-            product: Cow::Borrowed(product.name.as_str()),
-            id: TradeId::Name(id.to_string().into()),
-            price,
-            size,
-            at,
-        };
-        trade.trade().map(|trade| (id, trade))
+        let (number, UnixTime::<1>(at)): (u64, _) =
+            (number_value("tid", tid.json())?, number_value("date", date.json())?);
+        let (price, size) = (number_value("price", price.json())?, number_value("amount", amount.json())?);
+        let (product, id) = (Cow::Borrowed(product.name.as_str()), TradeId::Name(number.to_string().into()));
+        Ok((number, TradeFields { product, id, price, size, at }.trade()))
     };
-    let mut trades: Vec<(u64, VenueTrade)> = past.into_iter().map(trade).collect::<Result<_, _>>()?;
+    let mut trades: Vec<(u64, VenueTrade)> = past.into_iter().map(trade).collect::<Result<_, DecodeError>>()?;
     trades.sort_by_key(|(id, _)| *id);
     Ok(TradePage { trades: trades.into_iter().map(|(_, trade)| trade).collect(), next: NextPage::End })
 }

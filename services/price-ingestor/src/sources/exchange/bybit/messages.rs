@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::sources::exchange::fields::{Entries, PriceField, SizeField};
+
 /// What a message may be: one of a topic, or an answer.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'frame> {
@@ -23,7 +25,7 @@ pub(super) struct Envelope<'frame> {
 #[derive(Deserialize)]
 pub(super) struct Push<'frame> {
     #[serde(borrow)]
-    pub(super) data: Vec<Trade<'frame>>,
+    pub(super) data: Entries<Trade<'frame>>,
 }
 
 /// A trade, with one letter for each field.
@@ -33,10 +35,10 @@ pub(super) struct Trade<'frame> {
     pub(super) symbol: Cow<'frame, str>,
     #[serde(rename = "i", borrow)]
     pub(super) id: Cow<'frame, str>,
-    #[serde(rename = "p", borrow)]
-    pub(super) price: Cow<'frame, str>,
-    #[serde(rename = "v", borrow)]
-    pub(super) volume: Cow<'frame, str>,
+    #[serde(rename = "p")]
+    pub(super) price: PriceField,
+    #[serde(rename = "v")]
+    pub(super) volume: SizeField,
     #[serde(rename = "T")]
     pub(super) traded_at: i64,
 }

@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::messages::{Envelope, Push, Trade};
 use crate::sources::exchange::{
-    fields::{TradeFields, leading_text, millis},
-    message::{DecodeError, Message, Refusal, TradeId, VenueTrade},
+    fields::{Entries, TradeFields, leading_text, millis},
+    message::{DecodeError, Message, Refusal, TradeId, Trades, VenueTrade},
+    plain_json,
 };
 
 /// What the name of a symbol stands behind in the name of its topic.
@@ -13,14 +14,11 @@ pub(super) const TOPIC: &str = "publicTrade.";
 /// The most bytes of an id, which becomes a part of a message's id.
 const MAX_ID_BYTES: usize = 64;
 
-pub(super) fn decode<'frame>(
-    frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
-) -> Result<Message<'frame>, DecodeError> {
+pub(super) fn decode<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
     if let Some(topic) = leading_text(frame, "topic") {
         return decode_topic(topic, frame, trades);
     }
-    let Envelope { topic, op, success, ret_msg, req_id } = serde_json::from_str(frame)?;
+    let Envelope { topic, op, success, ret_msg, req_id } = plain_json::from_str(frame)?;
     if let Some(topic) = topic {
         return decode_topic(topic, frame, trades);
     }
@@ -39,12 +37,12 @@ pub(super) fn decode<'frame>(
 fn decode_topic<'frame>(
     topic: &str,
     frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
+    trades: &mut Trades<'frame>,
 ) -> Result<Message<'frame>, DecodeError> {
     if !topic.starts_with(TOPIC) {
         return Ok(Message::Skipped);
     }
-    let Push { data } = serde_json::from_str(frame)?;
+    let Push { data: Entries(data) } = plain_json::from_str(frame)?;
     for message in data {
         trades.push(trade(message)?);
     }
@@ -55,6 +53,6 @@ fn trade(Trade { symbol: product, id, price, volume, traded_at }: Trade<'_>) -> 
     if !(1..=MAX_ID_BYTES).contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(DecodeError::value("i", &id, "must be 1 to 64 characters without a space"));
     }
-    let at = millis("T", traded_at)?;
-    TradeFields { product, id: TradeId::Name(id), price: ("p", &price), size: ("v", &volume), at }.trade()
+    let (price, size, at) = (price.named("p")?, volume.named("v")?, millis("T", traded_at)?);
+    Ok(TradeFields { product, id: TradeId::Name(id), price, size, at }.trade())
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::sources::exchange::fields::Text;
+use crate::sources::exchange::fields::{PriceField, SizeField, Text, TimeField};
 
 /// The type of a message that does not begin with it.
 #[derive(Deserialize)]
@@ -19,12 +19,9 @@ pub(super) struct Match<'frame> {
     pub(super) trade_id: u64,
     #[serde(borrow)]
     pub(super) product_id: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) price: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) size: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) time: Cow<'frame, str>,
+    pub(super) price: PriceField,
+    pub(super) size: SizeField,
+    pub(super) time: TimeField,
 }
 
 /// `heartbeat`: the last trade of a product. `last_trade_id` was 0 for months (go-coinbasepro #89): that is no id.
@@ -76,12 +73,9 @@ pub(super) struct ListedProduct<'body> {
 
 /// A trade of a page.
 #[derive(Deserialize)]
-pub(super) struct PastTrade<'body> {
+pub(super) struct PastTrade {
     pub(super) trade_id: u64,
-    #[serde(borrow)]
-    pub(super) price: Cow<'body, str>,
-    #[serde(borrow)]
-    pub(super) size: Cow<'body, str>,
-    #[serde(borrow)]
-    pub(super) time: Cow<'body, str>,
+    pub(super) price: PriceField,
+    pub(super) size: SizeField,
+    pub(super) time: TimeField,
 }

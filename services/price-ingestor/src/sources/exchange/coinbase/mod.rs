@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::{
     adapter::{Action, Adapter, KeepAlive, Product, Profile, Request, TradeIds, TradePage, Window},
-    message::{DecodeError, Message, VenueTrade},
+    message::{DecodeError, Message, Trades},
 };
 
 /// Speaks the protocol of Coinbase Exchange.
@@ -41,11 +41,7 @@ impl Adapter for Coinbase {
         &PROFILE
     }
 
-    fn decode<'frame>(
-        &self,
-        frame: &'frame str,
-        trades: &mut Vec<VenueTrade<'frame>>,
-    ) -> Result<Message<'frame>, DecodeError> {
+    fn decode<'frame>(&self, frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
         parse::decode(frame, trades)
     }
 

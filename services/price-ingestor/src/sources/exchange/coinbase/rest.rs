@@ -7,7 +7,7 @@ use events::Symbol;
 use super::messages::{ListedProduct, PastTrade};
 use crate::sources::exchange::{
     adapter::{NextPage, Product, TradePage, Window},
-    fields::{TradeFields, rfc3339},
+    fields::TradeFields,
     message::{DecodeError, TradeId},
 };
 
@@ -39,12 +39,12 @@ pub(super) fn trades_query(product: &Product, window: &Window, page_trades: u64)
 
 pub(super) fn parse_trades<'body>(product: &'body Product, body: &'body str) -> Result<TradePage<'body>, DecodeError> {
     let newest_first: Vec<PastTrade> = serde_json::from_str(body)?;
-    let trade = |PastTrade { trade_id, price, size, time }: PastTrade<'body>| {
-        let at = rfc3339("time", &time)?;
+    let trade = |PastTrade { trade_id, price, size, time }| {
+        let at = time.named("time")?;
+        let (price, size) = (price.named("price")?, size.named("size")?);
         let product = Cow::Borrowed(product.name.as_str());
-        TradeFields { product, id: TradeId::number(trade_id), price: ("price", &price), size: ("size", &size), at }
-            .trade()
+        Ok(TradeFields { product, id: TradeId::number(trade_id), price, size, at }.trade())
     };
-    let trades = newest_first.into_iter().rev().map(trade).collect::<Result<_, _>>()?;
+    let trades = newest_first.into_iter().rev().map(trade).collect::<Result<_, DecodeError>>()?;
     Ok(TradePage { trades, next: NextPage::ByNumber })
 }

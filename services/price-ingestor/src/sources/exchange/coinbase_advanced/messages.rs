@@ -4,6 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::Deserialize;
 
+use crate::sources::exchange::fields::{Entries, Field, PriceField, SizeField, TimeField};
+
 /// The channel of a message that does not begin with it, or an error.
 #[derive(Deserialize)]
 pub(super) struct Envelope {
@@ -17,7 +19,7 @@ pub(super) struct Envelope {
 #[derive(Deserialize)]
 pub(super) struct MarketTrades<'frame> {
     #[serde(borrow)]
-    pub(super) events: Vec<TradesEvent<'frame>>,
+    pub(super) events: Entries<TradesEvent<'frame>>,
 }
 
 /// Trades, newest first.
@@ -26,22 +28,18 @@ pub(super) struct TradesEvent<'frame> {
     #[serde(rename = "type", borrow)]
     pub(super) kind: Cow<'frame, str>,
     #[serde(borrow)]
-    pub(super) trades: Vec<Trade<'frame>>,
+    pub(super) trades: Entries<Trade<'frame>>,
 }
 
 /// A trade, live or of a page. `side` is not used.
 #[derive(Deserialize)]
 pub(super) struct Trade<'frame> {
-    #[serde(borrow)]
-    pub(super) trade_id: Cow<'frame, str>,
+    pub(super) trade_id: Field<u64>,
     #[serde(borrow)]
     pub(super) product_id: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) price: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) size: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) time: Cow<'frame, str>,
+    pub(super) price: PriceField,
+    pub(super) size: SizeField,
+    pub(super) time: TimeField,
 }
 
 /// A message of the channel `subscriptions`.

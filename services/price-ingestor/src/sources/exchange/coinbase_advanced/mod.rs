@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::{
     adapter::{Action, Adapter, KeepAlive, Product, Profile, Request, TradeIds, TradePage, Window},
-    message::{DecodeError, Message, VenueTrade},
+    message::{DecodeError, Message, Trades},
 };
 
 /// Coinbase Advanced Trade.
@@ -45,11 +45,7 @@ impl Adapter for CoinbaseAdvanced {
         &PROFILE
     }
 
-    fn decode<'frame>(
-        &self,
-        frame: &'frame str,
-        trades: &mut Vec<VenueTrade<'frame>>,
-    ) -> Result<Message<'frame>, DecodeError> {
+    fn decode<'frame>(&self, frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
         parse::decode(frame, trades)
     }
 

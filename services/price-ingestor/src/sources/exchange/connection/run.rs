@@ -21,7 +21,7 @@ use super::{
 };
 use crate::sources::exchange::{
     adapter::{Adapter, KeepAlive},
-    message::{LastTrade, Message, TradeId, VenueTrade},
+    message::{LastTrade, Message, TradeId, Trades, VenueTrade},
 };
 
 /// Time for the closing handshake of a connection that is left.
@@ -290,7 +290,7 @@ impl<'connection> Reader<'connection> {
     }
 
     async fn decode(&mut self, text: &str, now: Instant) -> Result<(), EndReason> {
-        let mut trades = Vec::new();
+        let mut trades = Trades::new();
         let message = match self.connection.adapter.decode(text, &mut trades) {
             Ok(message) => message,
             Err(error) => {

@@ -5,6 +5,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::sources::exchange::fields::{Entries, Number, TimeField};
+
 /// What a message may be: one of a channel, or an answer.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'frame> {
@@ -38,11 +40,11 @@ pub(super) struct Subscription<'frame> {
 
 /// A message of the channel `trade`.
 #[derive(Deserialize)]
-pub(super) struct Trades<'frame> {
+pub(super) struct Push<'frame> {
     #[serde(rename = "type", borrow)]
     pub(super) kind: Cow<'frame, str>,
     #[serde(borrow)]
-    pub(super) data: Vec<Trade<'frame>>,
+    pub(super) data: Entries<Trade<'frame>>,
 }
 
 /// A trade of the channel.
@@ -51,12 +53,11 @@ pub(super) struct Trade<'frame> {
     #[serde(borrow)]
     pub(super) symbol: Cow<'frame, str>,
     #[serde(borrow)]
-    pub(super) price: &'frame RawValue,
+    pub(super) price: Number<'frame>,
     #[serde(borrow)]
-    pub(super) qty: &'frame RawValue,
+    pub(super) qty: Number<'frame>,
     pub(super) trade_id: u64,
-    #[serde(borrow)]
-    pub(super) timestamp: Cow<'frame, str>,
+    pub(super) timestamp: TimeField,
 }
 
 /// An answer of the REST API.

@@ -2,32 +2,30 @@
 
 use std::borrow::Cow;
 
-use super::messages::{Envelope, Subscription, Trade, Trades};
+use super::messages::{Envelope, Push, Subscription, Trade};
 use crate::sources::exchange::{
-    fields::{TradeFields, leading_text, raw_text, rfc3339},
-    message::{DecodeError, Message, Refusal, TradeId, VenueTrade},
+    fields::{Entries, TradeFields, leading_text, number_value},
+    message::{DecodeError, Message, Refusal, TradeId, Trades, VenueTrade},
+    plain_json,
 };
 
 const TRADE: &str = "trade";
 
-pub(super) fn decode<'frame>(
-    frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
-) -> Result<Message<'frame>, DecodeError> {
+pub(super) fn decode<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
     match leading_text(frame, "channel") {
         Some(channel) => decode_channel(channel, frame, trades),
-        None => decode_answer(serde_json::from_str(frame)?, frame, trades),
+        None => decode_answer(plain_json::from_str(frame)?, frame, trades),
     }
 }
 
 fn decode_channel<'frame>(
     channel: &str,
     frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
+    trades: &mut Trades<'frame>,
 ) -> Result<Message<'frame>, DecodeError> {
     match channel {
         TRADE => {
-            let Trades { kind, data } = serde_json::from_str(frame)?;
+            let Push { kind, data: Entries(data) } = plain_json::from_str(frame)?;
             let first = trades.len();
             for message in data {
                 trades.push(trade(message)?);
@@ -43,7 +41,7 @@ fn decode_channel<'frame>(
 fn decode_answer<'frame>(
     envelope: Envelope<'frame>,
     frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
+    trades: &mut Trades<'frame>,
 ) -> Result<Message<'frame>, DecodeError> {
     if let Some(channel) = &envelope.channel {
         return decode_channel(channel, frame, trades);
@@ -58,7 +56,7 @@ fn decode_answer<'frame>(
     }
     match (envelope.method.as_deref(), envelope.result) {
         (Some("subscribe"), Some(result)) => {
-            let Subscription { channel, symbol } = serde_json::from_str(result.get())?;
+            let Subscription { channel, symbol } = plain_json::from_str(result.get())?;
             Ok(if channel == TRADE { Message::Subscribed(vec![symbol]) } else { Message::Skipped })
         }
         (Some("pong"), _) => Ok(Message::Heartbeat(None)),
@@ -68,6 +66,7 @@ fn decode_answer<'frame>(
 
 fn trade(message: Trade<'_>) -> Result<VenueTrade<'_>, DecodeError> {
     let Trade { symbol: product, price, qty, trade_id, timestamp } = message;
-    let (price, size) = (("price", raw_text("price", price)?), ("qty", raw_text("qty", qty)?));
-    TradeFields { product, id: TradeId::number(trade_id), price, size, at: rfc3339("timestamp", &timestamp)? }.trade()
+    let (price, size) = (number_value("price", price.json())?, number_value("qty", qty.json())?);
+    let at = timestamp.named("timestamp")?;
+    Ok(TradeFields { product, id: TradeId::number(trade_id), price, size, at }.trade())
 }

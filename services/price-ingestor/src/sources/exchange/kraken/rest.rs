@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::messages::{Answer, Pair, Pairs, PastTrade};
 use crate::sources::exchange::{
     adapter::{NextPage, Product, TradePage, Window},
-    fields::{TradeFields, decimal_seconds, id_text, raw_text},
+    fields::{TradeFields, decimal_seconds, number_text, number_value},
     message::{DecodeError, TradeId, VenueTrade},
 };
 
@@ -49,16 +49,16 @@ pub(super) fn parse_trades<'body>(
     let past: Vec<PastTrade> = trades.first().map_or(Ok(Vec::new()), |(_, raw)| serde_json::from_str(raw.get()))?;
     let is_full = past.len() as u64 >= page_trades;
     let next = match last.first() {
-        Some((_, raw)) if is_full => NextPage::Cursor(id_text("last", raw_text("last", raw)?)?),
+        Some((_, raw)) if is_full => NextPage::Cursor(number_value("last", raw.get())?),
         _ => NextPage::End,
     };
     let trade = |(price, volume, time, _, _, _, id): PastTrade<'body>| {
-        let at = decimal_seconds("time", raw_text("time", time)?)?;
-        let (price, size) = (("price", raw_text("price", price)?), ("volume", raw_text("volume", volume)?));
+        let at = decimal_seconds("time", number_text("time", time.get())?)?;
+        let (price, size) = (number_value("price", price.get())?, number_value("volume", volume.get())?);
         let product = Cow::Borrowed(product.name.as_str());
-        TradeFields { product, id: TradeId::number(id), price, size, at }.trade()
+        Ok(TradeFields { product, id: TradeId::number(id), price, size, at }.trade())
     };
-    let mut trades = past.into_iter().map(trade).collect::<Result<Vec<_>, _>>()?;
+    let mut trades = past.into_iter().map(trade).collect::<Result<Vec<_>, DecodeError>>()?;
     trades.sort_by_key(VenueTrade::number);
     Ok(TradePage { trades, next })
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
+use crate::sources::exchange::fields::{Entries, Field, PriceField, SizeField, UnixField};
+
 /// What a message may be: one of a channel, or an answer.
 #[derive(Deserialize)]
 pub(super) struct Envelope<'frame> {
@@ -31,7 +33,7 @@ pub(super) struct Arg<'frame> {
 #[derive(Deserialize)]
 pub(super) struct Push<'frame> {
     #[serde(borrow)]
-    pub(super) data: Vec<Trade<'frame>>,
+    pub(super) data: Entries<Trade<'frame>>,
 }
 
 /// A trade, live or of a page. A live one may stand for several fills, and `count` says how many.
@@ -40,16 +42,12 @@ pub(super) struct Push<'frame> {
 pub(super) struct Trade<'frame> {
     #[serde(borrow)]
     pub(super) inst_id: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) trade_id: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) px: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) sz: Cow<'frame, str>,
-    #[serde(borrow)]
-    pub(super) ts: Cow<'frame, str>,
-    #[serde(borrow, default)]
-    pub(super) count: Cow<'frame, str>,
+    pub(super) trade_id: Field<u64>,
+    pub(super) px: PriceField,
+    pub(super) sz: SizeField,
+    pub(super) ts: UnixField<1_000>,
+    #[serde(default)]
+    pub(super) count: Option<Field<u64>>,
 }
 
 /// An answer of the REST API.

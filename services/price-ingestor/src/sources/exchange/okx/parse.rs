@@ -4,18 +4,16 @@ use std::borrow::Cow;
 
 use super::messages::{Envelope, Push, Trade};
 use crate::sources::exchange::{
-    fields::{TradeFields, id_text, leading_text, unix_text},
-    message::{DecodeError, Message, Refusal, TradeId, VenueTrade},
+    fields::{Entries, TradeFields, UnixTime, leading_text},
+    message::{DecodeError, Message, Refusal, TradeId, Trades, VenueTrade},
+    plain_json,
 };
 
 const TRADES: &str = "trades";
 /// The most fills that one message may stand for; more are taken for an error of the venue.
 const MAX_COUNT: u64 = 1_000_000;
 
-pub(super) fn decode<'frame>(
-    frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
-) -> Result<Message<'frame>, DecodeError> {
+pub(super) fn decode<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
     // The answer to our `ping` is no JSON.
     if frame == "pong" {
         return Ok(Message::Heartbeat(None));
@@ -23,7 +21,7 @@ pub(super) fn decode<'frame>(
     if let Some(channel) = pushed_channel(frame) {
         return if channel == TRADES { decode_trades(frame, trades) } else { Ok(Message::Skipped) };
     }
-    let Envelope { event, arg, code, msg } = serde_json::from_str(frame)?;
+    let Envelope { event, arg, code, msg } = plain_json::from_str(frame)?;
     let reason = || {
         let (code, msg) = (code.as_deref().unwrap_or("unknown"), msg.as_deref().unwrap_or("it gives no reason"));
         Cow::Owned(format!("{msg} (code {code})"))
@@ -50,11 +48,8 @@ fn pushed_channel(frame: &str) -> Option<&str> {
     if is_push { leading_text(arg, "channel") } else { None }
 }
 
-fn decode_trades<'frame>(
-    frame: &'frame str,
-    trades: &mut Vec<VenueTrade<'frame>>,
-) -> Result<Message<'frame>, DecodeError> {
-    let Push { data } = serde_json::from_str(frame)?;
+fn decode_trades<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Result<Message<'frame>, DecodeError> {
+    let Push { data: Entries(data) } = plain_json::from_str(frame)?;
     let first = trades.len();
     for message in data {
         trades.push(trade(message)?);
@@ -66,14 +61,17 @@ fn decode_trades<'frame>(
 /// Reads a trade, live or of a page.
 pub(super) fn trade(message: Trade<'_>) -> Result<VenueTrade<'_>, DecodeError> {
     let Trade { inst_id: product, trade_id, px, sz, ts, count } = message;
-    let last = id_text("tradeId", &trade_id)?;
-    let fills = if count.is_empty() { 1 } else { id_text("count", &count)? };
+    let last = trade_id.named("tradeId")?;
+    let fills = count.map_or(Ok(1), |count| count.named("count"))?;
     let first = match fills {
         1..=MAX_COUNT if fills <= last.saturating_add(1) => last - (fills - 1),
-        _ => return Err(DecodeError::value("count", &count, "must be at least 1 and no more than its tradeId")),
+        _ => {
+            let reason = "must be at least 1 and no more than its tradeId";
+            return Err(DecodeError::value("count", &fills.to_string(), reason));
+        }
     };
-    let (id, at) = (TradeId::Numbers { first, last }, unix_text("ts", &ts, 1_000)?);
-    TradeFields { product, id, price: ("px", &px), size: ("sz", &sz), at }.trade()
+    let (id, UnixTime(at)) = (TradeId::Numbers { first, last }, ts.named("ts")?);
+    Ok(TradeFields { product, id, price: px.named("px")?, size: sz.named("sz")?, at }.trade())
 }
 
 #[cfg(test)]
