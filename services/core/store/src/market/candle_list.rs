@@ -1,10 +1,18 @@
 //! Lists of candles, whose numbers stay as the database sent them.
 
+use chrono::{DateTime, Utc};
 use events::{Interval, Period, Timestamp};
 use market_data::InstrumentId;
-use sqlx::{Row, postgres::PgRow};
+use sqlx::{
+    Postgres, Row,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 
-use crate::{Error, Numeric, Store, pg::row::indexed_time};
+use crate::{
+    Error, Numeric, Store,
+    pg::row::{self, indexed_time},
+};
 
 /// The requested candles of an instrument.
 #[derive(Debug, Clone, Copy)]
@@ -80,11 +88,44 @@ pub struct CandleRow<'row> {
 #[derive(Debug, Default)]
 pub struct CandleRows(Vec<PgRow>);
 
+/// A candle of a page, whose numbers are the text that the database gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CandleText<'page> {
+    /// The start of the candle's interval.
+    pub start: Timestamp,
+    /// The first price in order of (time, position).
+    pub open: &'page str,
+    /// The highest price.
+    pub high: &'page str,
+    /// The lowest price.
+    pub low: &'page str,
+    /// The last price in order of (time, position).
+    pub close: &'page str,
+    /// The exact sum of the sizes, in the base asset.
+    pub volume: &'page str,
+    /// The number of ticks.
+    pub trades: &'page str,
+}
+
+/// A page of candles, which the database has sent as one row, so that there is no row of each candle to decode.
+#[derive(Debug)]
+pub struct CandlePage {
+    starts: Vec<Timestamp>,
+    row: PgRow,
+}
+
 /// Reads the candles of an instrument, oldest first.
 pub const CANDLES: &str = "
     SELECT start, open, high, low, close, volume, trades, revision FROM candles
     WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
     ORDER BY start LIMIT $5";
+
+/// Reads the candles of an instrument, oldest first, as one row: their starts, and a line of numbers for each of them.
+const PAGE: &str = "
+    SELECT array_agg(start), string_agg(numbers, E'\\n') FROM (
+        SELECT start, concat_ws(' ', open, high, low, close, volume, trades) AS numbers FROM candles
+        WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
+        ORDER BY start LIMIT $5) AS candle";
 
 /// Reads the candles of an instrument, newest first.
 const NEWEST: &str = "
@@ -128,14 +169,61 @@ fn first_start(time: Timestamp, width: CandleWidth) -> Timestamp {
 
 /// Returns the candles of an instrument that start within a range, oldest first.
 pub async fn read(store: &Store, range: CandleRange) -> Result<CandleRows, Error> {
+    Ok(CandleRows(store.fetch_hot(in_range(CANDLES, range)).await?))
+}
+
+/// Returns the candles of an instrument that start within a range, oldest first, as text.
+pub async fn read_page(store: &Store, range: CandleRange) -> Result<CandlePage, Error> {
+    let row = store.fetch_hot(in_range(PAGE, range)).await?.pop();
+    let row = row.ok_or_else(|| row::unreadable("an aggregate has no row"))?;
+    let starts: Option<Vec<DateTime<Utc>>> = row.try_get(0)?;
+    Ok(CandlePage { starts: starts.unwrap_or_default().into_iter().map(Timestamp::from).collect(), row })
+}
+
+fn in_range(query: &'static str, range: CandleRange) -> Query<'static, Postgres, PgArguments> {
     let CandleRange { instrument, interval, from, to, limit } = range;
-    let query = sqlx::query(CANDLES)
+    sqlx::query(query)
         .bind(instrument)
         .bind(interval.span().as_seconds() as i32)
         .bind(from.datetime())
         .bind(to.datetime())
-        .bind(limit);
-    Ok(CandleRows(store.fetch_hot(query).await?))
+        .bind(limit)
+}
+
+impl CandlePage {
+    /// Returns the number of candles.
+    pub fn len(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Returns whether there is no candle.
+    pub fn is_empty(&self) -> bool {
+        self.starts.is_empty()
+    }
+
+    /// Returns the start of a candle; none where there are fewer.
+    pub fn start(&self, index: usize) -> Option<Timestamp> {
+        self.starts.get(index).copied()
+    }
+
+    /// Returns the candles. Text that lacks a number is an error.
+    pub fn iter(&self) -> Result<impl ExactSizeIterator<Item = Result<CandleText<'_>, Error>>, Error> {
+        let text: Option<&str> = self.row.try_get(1)?;
+        let mut lines = text.unwrap_or_default().split('\n');
+        Ok(self.starts.iter().map(move |start| {
+            let mut numbers = lines.next().unwrap_or_default().split(' ');
+            let mut number = || numbers.next().ok_or_else(|| row::unreadable("a number of a candle is missing"));
+            Ok(CandleText {
+                start: *start,
+                open: number()?,
+                high: number()?,
+                low: number()?,
+                close: number()?,
+                volume: number()?,
+                trades: number()?,
+            })
+        }))
+    }
 }
 
 impl CandleRows {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, str::FromStr};
 use events::{Interval, Timestamp};
 use market_data::{Completeness, GapSpan, completeness, unknown_buckets};
 use serde::Serialize;
-use store::market::candle_list::{CandleRow, CandleRows};
+use store::market::candle_list::{CandlePage, CandleText};
 use utoipa::ToSchema;
 
 use crate::{http::problem::Problem, market::candle_pages::PageKey};
@@ -59,9 +59,9 @@ impl FromStr for UnknownCandles {
 
 /// A line of a page of candles.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum CandleLine<'row> {
+pub(super) enum CandleLine<'page> {
     /// The ticks of an interval.
-    Traded(CandleRow<'row>, CandleCompleteness),
+    Traded(CandleText<'page>, CandleCompleteness),
     /// The start of an interval of which nothing is known.
     Unknown(Timestamp),
 }
@@ -90,9 +90,9 @@ pub(super) struct PageSpan {
 impl PageSpan {
     /// Returns the times of the page that these candles, up to one more than its limit, are of. A page without a beginning begins
     /// with its first candle.
-    pub(super) fn new(key: &PageKey, candles: &CandleRows, now: Timestamp) -> Result<Self, Problem> {
-        let last = candles.start(candles.len().saturating_sub(1))?;
-        Ok(Self::of(key, (candles.start(0)?, candles.start(usize::from(key.limit))?, last), now))
+    pub(super) fn new(key: &PageKey, candles: &CandlePage, now: Timestamp) -> Self {
+        let last = candles.start(candles.len().saturating_sub(1));
+        Self::of(key, (candles.start(0), candles.start(usize::from(key.limit)), last), now)
     }
 
     /// `first`, `next` and `last` are the starts of the first candle, of the one behind the page, and of the last one that was read.
@@ -109,26 +109,24 @@ impl PageSpan {
 }
 
 /// Returns the lines of candles, which are up to one more than the limit of their page.
-pub(super) fn lines<'rows>(
-    candles: &'rows CandleRows,
+pub(super) fn lines<'page>(
+    candles: &'page CandlePage,
     interval: Interval,
-    gaps: &[GapSpan],
-) -> Result<Vec<CandleLine<'rows>>, Problem> {
-    let mut lines = Vec::with_capacity(candles.len());
-    for candle in candles.iter() {
+    gaps: &'page [GapSpan],
+) -> Result<impl ExactSizeIterator<Item = Result<CandleLine<'page>, Problem>>, Problem> {
+    Ok(candles.iter()?.map(move |candle| {
         let candle = candle?;
-        lines.push(CandleLine::Traded(candle, completeness(candle.start, interval, gaps).into()));
-    }
-    Ok(lines)
+        Ok(CandleLine::Traded(candle, completeness(candle.start, interval, gaps).into()))
+    }))
 }
 
 /// Adds the intervals of which nothing is known to the lines of candles, up to one more than the limit of the page.
-pub(super) fn with_unknown<'rows>(
-    mut lines: Vec<CandleLine<'rows>>,
+pub(super) fn with_unknown<'page>(
+    mut lines: Vec<CandleLine<'page>>,
     key: &PageKey,
     span: PageSpan,
     gaps: &[GapSpan],
-) -> Vec<CandleLine<'rows>> {
+) -> Vec<CandleLine<'page>> {
     let (starts, rows): (BTreeSet<Timestamp>, _) =
         (lines.iter().map(CandleLine::start).collect(), usize::from(key.limit) + 1);
     let unknown = unknown_buckets(&starts, (span.from, span.to), key.interval, gaps, rows);

@@ -10,7 +10,7 @@ use serde::Serialize;
 use store::{
     Numeric,
     market::{
-        candle_list::CandleRow,
+        candle_list::CandleText,
         tick_list::{ColumnId, TickCursor, TickRow},
     },
 };
@@ -102,19 +102,18 @@ impl JsonRow for CandleLine<'_> {
         json.extend_from_slice(b"{\"start\":");
         time(json, self.start());
         let completeness = match self {
-            Self::Traded(CandleRow { open, high, low, close, volume, trades, .. }, completeness) => {
+            Self::Traded(CandleText { open, high, low, close, volume, trades, .. }, completeness) => {
                 for (name, value) in [
-                    (&b",\"open\":"[..], open),
-                    (b",\"high\":", high),
-                    (b",\"low\":", low),
-                    (b",\"close\":", close),
-                    (b",\"volume\":", volume),
+                    (&b",\"open\":\""[..], open),
+                    (b"\",\"high\":\"", high),
+                    (b"\",\"low\":\"", low),
+                    (b"\",\"close\":\"", close),
+                    (b"\",\"volume\":\"", volume),
+                    (b"\",\"trades\":", trades),
                 ] {
                     json.extend_from_slice(name);
-                    number(json, value);
+                    json.extend_from_slice(value.as_bytes());
                 }
-                json.extend_from_slice(b",\"trades\":");
-                integer(json, trades);
                 *completeness
             }
             Self::Unknown(_) => {
@@ -240,15 +239,14 @@ mod tests {
             [Complete, Partial, Backfilled, Unknown][number % 4]
         };
         let candle = |number: usize| {
-            let row = CandleRow {
+            let row = CandleText {
                 start: at(number as i64),
-                open: numeric(NUMBERS[number]),
-                high: numeric(NUMBERS[(number + 1) % 6]),
-                low: numeric(NUMBERS[(number + 2) % 6]),
-                close: numeric(NUMBERS[(number + 3) % 6]),
-                volume: numeric(volume),
-                trades: number as i64 * 1_000_003,
-                revision: 0,
+                open: NUMBERS[number],
+                high: NUMBERS[(number + 1) % 6],
+                low: NUMBERS[(number + 2) % 6],
+                close: NUMBERS[(number + 3) % 6],
+                volume,
+                trades: (number as i64 * 1_000_003).to_string().leak(),
             };
             match completeness(number) {
                 CandleCompleteness::Unknown => CandleLine::Unknown(row.start),

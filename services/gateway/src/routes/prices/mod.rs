@@ -13,7 +13,7 @@ use platform::clock;
 use store::{
     feeds::gaps,
     market::{
-        candle_list::{self, CandleRange, CandleRows},
+        candle_list::{self, CandlePage, CandleRange},
         queries,
         tick_list::{self, SortOrder, TickRange},
     },
@@ -259,21 +259,19 @@ pub(crate) async fn candles(
     }
     let PageKey { from, to, limit, .. } = key;
     let range = CandleRange { instrument: market.instrument, interval, from, to, limit: i64::from(limit) + 1 };
-    let candles = candle_list::read(&state.store, range).await?;
-    let span = PageSpan::new(&key, &candles, clock::now())?;
+    let candles = candle_list::read_page(&state.store, range).await?;
+    let span = PageSpan::new(&key, &candles, clock::now());
     let missed = match market.gap_changes {
         0 => Vec::new(),
         _ => gaps::list(&state.store, (&symbol, &market.venue), (span.from, span.last_end)).await?,
     };
     let lines = completeness::lines(&candles, interval, &missed)?;
     if unknown.is_some() {
-        let lines = completeness::with_unknown(lines, &key, span, &missed);
+        let lines = completeness::with_unknown(lines.collect::<Result<_, _>>()?, &key, span, &missed);
         return Ok(Tagged::new(candle_page(lines, limit)?).answer(&condition));
     }
-    let page = Tagged::new(candle_page(lines, limit)?);
-    if let Some(newest_at) = market.newest_at
-        && has_closed(&candles, &key, newest_at)?
-    {
+    let page = Tagged::new(json::page(lines, limit)?);
+    if market.newest_at.is_some_and(|newest_at| has_closed(&candles, &key, newest_at)) {
         state.candle_pages.keep((&symbol, &market.venue), market.instrument, key, changes, page.clone());
     }
     Ok(page.answer(&condition))
@@ -285,11 +283,11 @@ fn candle_page(lines: Vec<CandleLine<'_>>, limit: u16) -> Result<Vec<u8>, Proble
 
 /// Returns whether every interval of a page has closed: its market has a tick that is not before its end. Nothing but a late tick,
 /// or a gap that is opened or filled, changes the page then.
-fn has_closed(candles: &CandleRows, key: &PageKey, newest_at: Timestamp) -> Result<bool, Problem> {
+fn has_closed(candles: &CandlePage, key: &PageKey, newest_at: Timestamp) -> bool {
     let open = newest_at.floor(key.interval);
     let is_full = candles.len() > usize::from(key.limit);
-    let last = if is_full { candles.iter().nth(usize::from(key.limit) - 1).transpose()? } else { None };
-    Ok(key.to <= open || last.is_some_and(|last| last.start < open))
+    let last = if is_full { candles.start(usize::from(key.limit) - 1) } else { None };
+    key.to <= open || last.is_some_and(|last| last < open)
 }
 
 /// Distinguishes a symbol without prices in a range from one that no venue has quoted; the store is only asked when

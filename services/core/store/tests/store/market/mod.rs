@@ -1,5 +1,6 @@
 //! Tests of the price history: partitions, ticks, latest prices and candles.
 
+mod candle_page;
 mod completeness;
 mod export;
 mod products;
