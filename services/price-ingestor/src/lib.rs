@@ -11,7 +11,7 @@ mod progress;
 mod publisher;
 pub mod sources;
 
-use events::Venue;
+use events::{Tick, Venue};
 use futures::future::try_join_all;
 use market_data::MaxAhead;
 use platform::{Broker, Check, ServiceError, Shutdown, clock, settings::SettingsError};
@@ -187,6 +187,22 @@ pub async fn run(
         _ => runs.await?,
     };
     Ok(summaries.into_iter().reduce(Summary::merge).unwrap_or_default())
+}
+
+/// Asks the source of the settings for its prices once, and publishes nothing. Only an API can be asked so. The error is transient when the
+/// API gives no price.
+pub async fn fetch(settings: &Settings, max_ahead: MaxAhead) -> Result<Vec<Tick>, ServiceError> {
+    let cannot = |cause: &str| ServiceError::permanent("ask for prices once", cause.to_owned());
+    let [source] = &settings.sources()[..] else { return Err(cannot("name one source")) };
+    let venue = settings.venue_of(source);
+    match source {
+        Source::Coinnews(url) => coinnews::fetch(url, &settings.coinnews, venue, max_ahead).await,
+        Source::Json(source) => match settings.json_config(source) {
+            Ok(config) => json::fetch(config, venue, max_ahead).await,
+            Err(error) => Err(ServiceError::permanent("ask for prices once", error)),
+        },
+        _ => Err(cannot("only an API can be asked: use coinnews:URL, json:NAME or json:URL")),
+    }
 }
 
 /// Publishes the ticks of one source.

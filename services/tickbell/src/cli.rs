@@ -58,7 +58,7 @@ enum Command {
     /// List the symbols that are followed at exchanges and how that goes, and change which they are
     #[command(subcommand)]
     Feeds(feeds::Command),
-    /// Write ticks or candles as files, or to standard output
+    /// Write ticks or candles as files or to standard output, or the page of prices
     #[command(subcommand)]
     Export(export::Command),
     /// Compare the archive of the history with the database

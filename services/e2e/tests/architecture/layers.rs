@@ -5,14 +5,18 @@ use std::path::Path;
 use crate::crates::Crate;
 
 /// The libraries by their layer: a crate may depend on crates of lower layers only.
-const LIBRARIES: [(usize, &[&str]); 4] =
-    [(0, &["events"]), (1, &["market-data", "platform"]), (2, &["rules", "ledger"]), (3, &["store", "object-archive"])];
+const LIBRARIES: [(usize, &[&str]); 4] = [
+    (0, &["events"]),
+    (1, &["market-data", "platform"]),
+    (2, &["rules", "ledger", "price-page"]),
+    (3, &["store", "object-archive"]),
+];
 const SERVICES: usize = 4;
 /// Above the services, by their layer.
 const ON_TOP: [(usize, &[&str]); 2] = [(5, &["tickbell"]), (6, &["e2e", "benches"])];
 
 /// Crates that only compute: what they may not even be built with.
-const PURE: [&str; 4] = ["events", "rules", "ledger", "market-data"];
+const PURE: [&str; 5] = ["events", "rules", "ledger", "market-data", "price-page"];
 const IMPURE: [&str; 14] = [
     "platform",
     "store",

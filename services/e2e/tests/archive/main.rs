@@ -1,9 +1,10 @@
-//! History as files, on a folder and on a real server that speaks S3, read by pyarrow and DuckDB: `make test-archive`. The recorded day
+//! History and the page of prices as files, on a folder and on a real server that speaks S3, read by pyarrow and DuckDB: `make test-archive`. The recorded day
 //! lies in the folder that `TICKBELL_SHARED` names, by default `../shared` of the clone.
 
 mod folder;
 mod object_store;
 mod s3;
+mod site;
 
 use std::{
     fs,

@@ -118,6 +118,17 @@ impl ObjectStore {
         assert!(!output.status.success(), "there is room for 300 MB");
     }
 
+    /// The headers of an object, as a client that is not ours sees them.
+    pub(crate) fn headers(&self, key: &str) -> serde_json::Value {
+        let script = "import json, sys\nfrom pyarrow import fs\n\
+            s3 = fs.S3FileSystem(endpoint_override=sys.argv[1], scheme='http', region='us-east-1')\n\
+            found = s3.open_input_stream(sys.argv[2]).metadata()\n\
+            print(json.dumps({name: str(value, 'ascii') if isinstance(value, bytes) else value for name, value in found.items()}))\n";
+        let output = self.python(script, &[&format!("{BUCKET}/{key}")]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
     /// Copies what is below a prefix into a folder, by a client that is not ours.
     pub(crate) fn copy(&self, prefix: &str, folder: &Path) {
         let script = "import sys\nfrom pyarrow import fs\naddress, source, target = sys.argv[1:]\n\

@@ -12,17 +12,17 @@ use sha2::{Digest, Sha256};
 
 use crate::http::problem::Problem;
 
-/// The style of all pages.
-pub(crate) const STYLE: &str = include_str!("../../templates/page.css");
+/// The style of all pages but that of prices.
+const STYLE: &str = include_str!("../../templates/page.css");
 
 /// The media type of pages.
 pub(crate) const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
-/// The content security policy of pages: no script, no image, no frame, no other site; the one style by its hash.
+/// The content security policy of pages: no script, no image, no frame, no other site; the two styles by their hashes.
 pub(crate) static CONTENT_POLICY: LazyLock<String> = LazyLock::new(|| {
-    let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
+    let (style, prices) = (BASE64_STANDARD.encode(Sha256::digest(STYLE)), price_page::style_hash());
     format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'sha256-{style}' {prices}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
 });
 

@@ -1,6 +1,7 @@
-//! The settings and the connections of a command that prints its answer and ends.
+//! The settings, the connections and the files of a command that prints its answer and ends.
 
-use platform::{Broker, Health, Shutdown};
+use archiver::{Target, TargetError};
+use platform::{Broker, Health, Shutdown, settings::Pair};
 use store::Store;
 
 use crate::{
@@ -11,7 +12,19 @@ use crate::{
 
 /// Reads the settings. The default log level is `error`, so that the answer stands alone on the terminal.
 pub(crate) fn settings(options: &GlobalOptions) -> anyhow::Result<Settings> {
-    Ok(sources::read(options, vec![("telemetry.log", "error".into())], vec![])?)
+    settings_with(options, vec![])
+}
+
+/// Reads the settings with flags of the command that have a key of their own.
+pub(crate) fn settings_with(options: &GlobalOptions, flags: Vec<Pair>) -> anyhow::Result<Settings> {
+    Ok(sources::read(options, vec![("telemetry.log", "error".into())], flags)?)
+}
+
+/// Returns the target of a command line, with the endpoint and the region of the settings.
+pub(crate) fn object_target(settings: &archiver::Settings, output: &str) -> Result<Target, TargetError> {
+    let mut target = settings.target();
+    target.url = output.to_owned();
+    Target::open(&target)
 }
 
 /// Connects to the broker, or fails at once with status 69.

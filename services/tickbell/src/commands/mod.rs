@@ -4,5 +4,6 @@ mod connect;
 pub(crate) mod history;
 pub(crate) mod operations;
 pub(crate) mod person;
+pub(crate) mod site;
 pub(crate) mod trading;
 pub(crate) mod watch;

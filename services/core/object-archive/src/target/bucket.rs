@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig, UpdateVersion,
+    Attribute, Attributes, BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    RetryConfig, UpdateVersion,
     aws::{AmazonS3Builder, S3ConditionalPut},
     path::Path,
 };
 
-use super::{Put, Settings, TargetError, Version};
+use super::{Condition, Put, Settings, TargetError, Version, WebFile};
 
 /// The time that a request may take, with a part of 128 MiB on a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -62,16 +63,31 @@ impl Bucket {
     }
 
     pub(super) async fn put_new(&self, path: &str, bytes: Bytes) -> Result<Put, TargetError> {
-        self.put(path, bytes, PutMode::Create).await
+        self.put(path, bytes, PutMode::Create.into()).await
     }
 
     pub(super) async fn replace(&self, path: &str, version: &Version, bytes: Bytes) -> Result<Put, TargetError> {
-        let version = UpdateVersion { e_tag: Some(version.0.clone()), version: None };
-        self.put(path, bytes, PutMode::Update(version)).await
+        self.put(path, bytes, update(version).into()).await
     }
 
-    async fn put(&self, path: &str, bytes: Bytes, mode: PutMode) -> Result<Put, TargetError> {
-        let options = PutOptions { mode, ..PutOptions::default() };
+    pub(super) async fn put_web_file(
+        &self,
+        path: &str,
+        file: WebFile,
+        condition: Condition<'_>,
+    ) -> Result<Put, TargetError> {
+        let WebFile { bytes, content_type, cache_control } = file;
+        let mode = match condition {
+            Condition::Always => PutMode::Overwrite,
+            Condition::New => PutMode::Create,
+            Condition::Unchanged(version) => update(version),
+        };
+        let attributes =
+            Attributes::from_iter([(Attribute::ContentType, content_type), (Attribute::CacheControl, cache_control)]);
+        self.put(path, bytes, PutOptions { mode, attributes, ..PutOptions::default() }).await
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes, options: PutOptions) -> Result<Put, TargetError> {
         match self.store.put_opts(&self.full(path), bytes.into(), options).await {
             Ok(_) => Ok(Put::Written),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Refused),
@@ -133,6 +149,10 @@ impl Bucket {
             )),
         }
     }
+}
+
+fn update(version: &Version) -> PutMode {
+    PutMode::Update(UpdateVersion { e_tag: Some(version.0.clone()), version: None })
 }
 
 /// Returns an error with its causes, each once.

@@ -40,11 +40,26 @@ impl Folder {
         .await
     }
 
+    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<Put, TargetError> {
+        self.blocking(path, move |path| {
+            let (folder, staged) = stage(path, &bytes)?;
+            staged.persist(path).map_err(|error| error.error)?;
+            sync(&folder).map(|()| Put::Written)
+        })
+        .await
+    }
+
     pub(super) async fn replace(&self, path: &str, version: &Version, bytes: Bytes) -> Result<Put, TargetError> {
         let version = version.clone();
         self.blocking(path, move |path| {
-            // Between this look and the change another one may come in between: a folder has no condition for that, and its
-            // writers hold a lease.
+            // Of several that have read this version one replaces it while it holds the lock. The lock of the others is then that of
+            // a file without a name, and the name has another version.
+            let lock = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Put::Refused),
+                Err(error) => return Err(error),
+            };
+            lock.lock()?;
             if !fs::read(path).is_ok_and(|found| version_of(&found) == version) {
                 return Ok(Put::Refused);
             }
@@ -164,6 +179,21 @@ mod tests {
         let written = [one, other].into_iter().filter(|put| matches!(put, Ok(Put::Written))).count();
         assert_eq!(written, 1);
         assert_eq!(folder.list("").await.expect("a list"), ["a"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_that_replace_a_version_one_is_refused() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(root.path().to_owned());
+        folder.put("a", "0".into()).await.expect("a write");
+        for round in 1..50 {
+            let (_, version) = folder.get("a").await.expect("an answer").expect("a file");
+            let replace = |who: char| folder.replace("a", &version, format!("{round}{who}").into());
+            let (one, other) = tokio::join!(replace('a'), replace('b'));
+            let written = [one, other].into_iter().filter(|put| matches!(put, Ok(Put::Written))).count();
+            assert_eq!(written, 1, "round {round}");
+        }
+        assert_eq!(folder.replace("b", &version_of(b""), "1".into()).await.expect("an answer"), Put::Refused);
     }
 
     #[tokio::test]

@@ -37,6 +37,28 @@ enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version(String);
 
+/// A file that browsers read, and what they learn with it.
+#[derive(Debug, Clone)]
+pub struct WebFile {
+    /// The content.
+    pub bytes: Bytes,
+    /// Its media type, like `text/html; charset=utf-8`.
+    pub content_type: &'static str,
+    /// How long it may be used without asking again, like `max-age=60`.
+    pub cache_control: &'static str,
+}
+
+/// What must be true of a name, so that a file is written under it.
+#[derive(Debug, Clone, Copy)]
+pub enum Condition<'a> {
+    /// Nothing: what is there is replaced.
+    Always,
+    /// There is nothing under the name.
+    New,
+    /// There still is the version that was read.
+    Unchanged(&'a Version),
+}
+
 /// What came of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -98,6 +120,19 @@ impl Target {
             Kind::Folder(folder) => folder.replace(path, version, bytes).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.replace(path, version, bytes).await,
+        }
+    }
+
+    /// Writes a file that browsers read. A bucket states its media type and how long it may be used; a folder has the content alone.
+    pub async fn put_web_file(&self, path: &str, file: WebFile, condition: Condition<'_>) -> Result<Put, TargetError> {
+        match &self.0 {
+            Kind::Folder(folder) => match condition {
+                Condition::Always => folder.put(path, file.bytes).await,
+                Condition::New => folder.put_new(path, file.bytes).await,
+                Condition::Unchanged(version) => folder.replace(path, version, file.bytes).await,
+            },
+            #[cfg(feature = "export")]
+            Kind::Bucket(bucket) => bucket.put_web_file(path, file, condition).await,
         }
     }
 

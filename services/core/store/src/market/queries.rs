@@ -1,7 +1,10 @@
-//! Queries over market data: latest prices, and how many ticks there are.
+//! Queries over market data: latest prices with their last day, and how many ticks there are.
 
-use events::{Period, Price, Symbol, Timestamp, Venue};
+use std::collections::HashMap;
+
+use events::{Interval, Period, Price, Symbol, Timestamp, Venue};
 use market_data::{InstrumentId, TickPosition};
+use price_page::{Point, Points, PriceRow};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{Error, Store, bigint, market::ticks, optional_price, pg::row};
@@ -77,6 +80,36 @@ pub async fn latest(store: &Store, symbol: &Symbol) -> Result<Option<Latest>, Er
 /// Returns the newest prices of at most `limit` symbols after `after`, in the order of the symbols.
 pub async fn list_latest(store: &Store, after: Option<&Symbol>, limit: i64) -> Result<Vec<Latest>, Error> {
     find_latest(store, None, after, limit).await
+}
+
+/// Finds the closes of the last day of each market, up to its newest price, with one index scan each.
+const DAY_CLOSES: &str = "
+    SELECT market.id, start, close FROM unnest($1::integer[], $2::timestamptz[]) AS market (id, newest)
+    CROSS JOIN LATERAL (
+        SELECT start, close FROM candles
+        WHERE instrument_id = market.id AND interval_seconds = $3 AND start >= newest - interval '24 hours' AND start <= newest
+    ) AS candle";
+
+/// Returns the rows of the page of prices: the newest prices of at most `limit` symbols after `after`, in the order of the symbols, each
+/// with the closes of its last day by quarters of an hour.
+pub async fn list_price_rows(store: &Store, after: Option<&Symbol>, limit: i64) -> Result<Vec<PriceRow>, Error> {
+    let latest = list_latest(store, after, limit).await?;
+    let ids: Vec<InstrumentId> = latest.iter().map(|latest| latest.instrument).collect();
+    let newest: Vec<_> = latest.iter().map(|latest| latest.at.datetime()).collect();
+    let query =
+        sqlx::query(DAY_CLOSES).bind(ids).bind(newest).bind(Interval::FifteenMinutes.span().as_seconds() as i32);
+    let mut closes: HashMap<InstrumentId, Vec<Point>> = HashMap::new();
+    for row in query.fetch_all(store.pool()).await? {
+        let point = Point { at: time(&row, "start")?, price: Price::new(row.try_get("close")?)? };
+        closes.entry(row.try_get("id")?).or_default().push(point);
+    }
+    let with_day = |latest: Latest| {
+        let Latest { instrument, symbol, venue, price, at, day_ago, gap_from, .. } = latest;
+        let mut points = Points::from(closes.remove(&instrument).unwrap_or_default());
+        points.add(Point { at, price });
+        PriceRow { symbol, venue, price, at, day_ago, gap_from, points }
+    };
+    Ok(latest.into_iter().map(with_day).collect())
 }
 
 /// The most prices that [`DayAgo`] has behind the first one.

@@ -13,6 +13,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use events::{Tick, Venue};
 use market_data::MaxAhead;
 use platform::{ServiceError, Shutdown, runtime::error::error_chain};
 use reqwest::Url;
@@ -64,6 +65,23 @@ pub(crate) async fn run(
             return Ok(());
         }
     }
+}
+
+/// Polls every coin once, and returns the prices, oldest first for each coin.
+pub(crate) async fn fetch(
+    url: &Url,
+    settings: &Settings,
+    venue: Venue,
+    max_ahead: MaxAhead,
+) -> Result<Vec<Tick>, ServiceError> {
+    let client = Client::new(url, settings.timeout)?;
+    let mut poller = Poller::new(client, settings, venue, max_ahead);
+    let mut round = poller.start_round().await?;
+    let mut fetched = Vec::new();
+    while let Some(ticks) = round.next_ticks().await {
+        fetched.extend(ticks);
+    }
+    round.finish().map(|()| fetched)
 }
 
 /// Polls every coin once, and publishes the new ticks of each as its answer arrives.

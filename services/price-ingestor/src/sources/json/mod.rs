@@ -12,14 +12,15 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
+use events::{Tick, Venue};
 use market_data::MaxAhead;
 use platform::{ServiceError, Shutdown, clock};
 use tokio::time::MissedTickBehavior;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::{
     publisher::Publisher,
-    sources::{RunMode, readiness::SourceReadiness},
+    sources::{RunMode, exchange::feed::BadMessage, readiness::SourceReadiness},
 };
 use config::JsonConfig;
 use poller::{Answered, Poller};
@@ -60,6 +61,26 @@ pub(crate) async fn run(
             };
         }
         readiness.report(failure);
+    }
+}
+
+/// Makes all requests once, and returns the prices. An answer that cannot be read costs the symbols in it, unless nothing is left.
+pub(crate) async fn fetch(config: JsonConfig, venue: Venue, max_ahead: MaxAhead) -> Result<Vec<Tick>, ServiceError> {
+    let mut poller = Poller::new(venue.clone(), config, max_ahead)?;
+    let mut fetched = Vec::new();
+    for request in 0..poller.requests() {
+        let Answered { found, bad, is_limited } = poller.ask(request).await;
+        if let Some(BadMessage { reason, .. }) = bad {
+            warn!(%venue, reason, "an answer lacks prices");
+        }
+        fetched.extend(found.ticks.into_iter().map(|(tick, _)| tick));
+        if is_limited {
+            break;
+        }
+    }
+    match poller.quotes.judge(clock::now()) {
+        Some(why) if fetched.is_empty() => Err(ServiceError::transient("no prices from the API", why)),
+        _ => Ok(fetched),
     }
 }
 

@@ -7,7 +7,7 @@ use platform::clock;
 
 use super::progress::Progress;
 use crate::{
-    commands::connect::{settings, store},
+    commands::connect::{object_target, settings, store},
     exit::Exit,
     options::GlobalOptions,
     print::print,
@@ -43,7 +43,7 @@ pub(crate) async fn run(options: &GlobalOptions, Command::Verify(arguments): Com
     let Arguments { symbol, venue, from, to, archive } = arguments;
     let settings = settings(options)?;
     let target = match &archive {
-        Some(url) => super::export::object_target(&settings.archive, url)?,
+        Some(url) => object_target(&settings.archive, url)?,
         None => Target::open(&settings.archive.target())?,
     };
     let store = store(&settings).await?;

@@ -1,8 +1,8 @@
-//! `tickbell export`: ticks and candles as CSV, NDJSON or Parquet.
+//! `tickbell export`: ticks and candles as CSV, NDJSON or Parquet, and the page of prices.
 
 use std::time::Duration;
 
-use archiver::{Archive, Exported, Format, Selection, Subject, Target};
+use archiver::{Archive, Exported, Format, Selection, Subject};
 use clap::{Args, Subcommand, ValueEnum};
 use events::{Interval, Symbol, Timestamp, Venue};
 use humantime::format_duration;
@@ -11,7 +11,10 @@ use tokio::time::Instant;
 
 use super::progress::Progress;
 use crate::{
-    commands::connect::{settings, store},
+    commands::{
+        connect::{object_target, settings, store},
+        site,
+    },
     exit::Exit,
     options::GlobalOptions,
     print::{self, eprint, write_answer},
@@ -29,6 +32,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         arguments: Arguments,
     },
+    /// Write the page of latest prices, index.html, and the same as prices.json
+    Site(site::export::Arguments),
 }
 
 /// What is exported, how and where to.
@@ -65,6 +70,7 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     let (subject, arguments) = match command {
         Command::Ticks(arguments) => (Subject::Ticks, arguments),
         Command::Candles { interval, arguments } => (Subject::Candles(interval), arguments),
+        Command::Site(arguments) => return site::export::run(options, arguments).await,
     };
     let Arguments { symbol, venue, from, to, format, output } = arguments;
     let range = (from.unwrap_or(Timestamp::EPOCH), to.unwrap_or(Timestamp::LAST));
@@ -94,13 +100,6 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     };
     say(&exported, began.elapsed());
     Ok(Exit::Done)
-}
-
-/// Returns the target of a command line, with the endpoint and the region of the settings.
-pub(super) fn object_target(settings: &archiver::Settings, output: &str) -> Result<Target, archiver::TargetError> {
-    let mut target = settings.target();
-    target.url = output.to_owned();
-    Target::open(&target)
 }
 
 fn known_format(name: Option<FormatName>, output: &str) -> Result<Format, String> {

@@ -3,6 +3,7 @@
 mod candle_page;
 mod completeness;
 mod export;
+mod price_rows;
 mod products;
 
 use std::collections::HashSet;

@@ -1,0 +1,5 @@
+//! The page of prices as files: `tickbell export site`.
+
+pub(crate) mod export;
+mod files;
+mod prices;
