@@ -13,6 +13,9 @@ TEST ?=
 SEED ?=
 MINUTES ?= 10
 ONLY ?=
+# How many connections `make disconnects` cuts, and the ticks of a second meanwhile; it fails where fewer are published.
+DISCONNECTS ?= 1000
+EVENTS_PER_SECOND ?= 500
 # What builds and tests the archive of the history.
 EXPORT := --workspace --features tickbell/export,e2e/export
 BUILD := cargo build --release --locked -p tickbell
@@ -22,7 +25,7 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short check fmt schemas monitoring test-archive test-recorded test-compat test-previous check-deploy \
+.PHONY: help run test unit integration e2e faults faults-short disconnects check fmt schemas monitoring test-archive test-recorded test-compat test-previous check-deploy \
         check-cluster bench dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
         tools tools-test tools-archive tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
@@ -55,6 +58,12 @@ faults: tools-test ## inject faults into two of every service: the whole list, t
 faults-short: tools-test ## inject a few faults, for a minute and a half
 	cargo build --locked --workspace --bin tickbell --test faults
 	cargo test --locked --workspace --test faults -- --short
+
+disconnects: tools-test ## cut 1,000 connections of live streams at random bytes, at 500 ticks/s, and count what is lost: 0
+	$(BUILD)
+	cargo build --locked --workspace --test e2e
+	TICKBELL_TEST_DISCONNECTS=$(DISCONNECTS) TICKBELL_TEST_EVENTS_PER_SECOND=$(EVENTS_PER_SECOND) \
+	  cargo test --locked --workspace --test e2e -- --nocapture disconnects::
 
 check: ## check format and lints; warnings are errors
 	cargo fmt --all --check

@@ -1,104 +1,35 @@
 //! Live streams: nothing is lost and nothing comes twice, wherever a connection breaks, and nobody sees what belongs to another.
 
 mod client;
+mod disconnects;
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
-use e2e::{Api, System, process::free_address, tape};
-use events::{OutboundMessage, TickPage};
-use futures::{TryStreamExt, future::join_all};
+use e2e::{Api, System, tape};
+use events::{OutboundMessage, Tick, TickPage};
+use futures::TryStreamExt;
 use platform::broker::stream_scan;
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{interval, timeout};
 
 use self::client::{Received, Transport, read};
 
 const SYMBOLS: [&str; 3] = ["BTC-USD", "ETH-USD", "SOL-USD"];
-/// The number of ticks, and how many come in a second.
-const TICKS: usize = 5_000;
 const TICKS_PER_SECOND: usize = 500;
-const CLIENTS_EACH: usize = 3;
-const DEADLINE: Duration = Duration::from_secs(150);
 
 /// The position of a tick in the stream.
 type Position = (u64, u64);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_is_cut_anywhere_again_and_again_gets_every_price_once() {
-    let mut system = System::with(&[("TICKBELL_GATEWAY__STREAM__MAX_CLIENTS_EACH", "1000")]).await;
-    let address = free_address();
-    let (mut second, _) = system.gateway_at(address).await;
-    let gateways = [system.api.base().to_owned(), format!("http://{address}")];
-    let disconnects = AtomicUsize::new(0);
-    let client = |transport, number: u64| {
-        let (gateways, disconnects) = (&gateways, &disconnects);
-        async move {
-            let (mut positions, mut from) = (Vec::new(), "earliest".to_owned());
-            let deadline = Instant::now() + DEADLINE;
-            let mut random = number;
-            while positions.len() < TICKS && Instant::now() < deadline {
-                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let bytes = 300 + (random >> 33) % 20_000;
-                let gateway = &gateways[(random >> 60) as usize % 2];
-                let query: [(&str, &str); 2] = [("channels", "prices"), ("conflate", "none")];
-                let mut left = TICKS - positions.len();
-                let enough = |received: &Received| {
-                    left -= usize::from(received.channel == "prices");
-                    left == 0
-                };
-                let events =
-                    timeout(DEADLINE, read(transport, gateway, (&query, None), Some(&from), bytes, enough)).await;
-                let events = events.expect("the connection breaks");
-                disconnects.fetch_add(usize::from(!events.is_empty()), Ordering::Relaxed);
-                for Received { channel, id, data } in events {
-                    assert_ne!(channel, "reset", "{data}");
-                    // A gateway that was killed and has begun anew knows the same streams.
-                    if channel == "subscribed" {
-                        assert_eq!((&data["recovered"], &data["lost"]), (&json!(true), &json!(0)), "{data}");
-                    }
-                    if channel == "prices" {
-                        positions.push(position(&data));
-                    }
-                    if !id.is_empty() {
-                        from = id;
-                    }
-                }
-            }
-            (transport, positions)
-        }
-    };
-    let transports = [Transport::Sse, Transport::WebSocket].into_iter().cycle().take(2 * CLIENTS_EACH);
-    let clients = join_all(transports.zip(1..).map(|(transport, number)| client(transport, number)));
-    let publishing = async {
-        publish_ticks(&system, 0..TICKS / 3).await;
-        second.kill();
-        publish_ticks(&system, TICKS / 3..TICKS / 2).await;
-        (second, _) = system.gateway_at(address).await;
-        publish_ticks(&system, TICKS / 2..TICKS).await;
-        second
-    };
-    let (received, second) = tokio::join!(clients, publishing);
-    let stored = stored(&system).await;
-    assert_eq!(stored.len(), TICKS);
-    for (transport, positions) in received {
-        let lost = stored.iter().filter(|position| !positions.contains(position)).count();
-        let twice = positions.len() - positions.iter().collect::<std::collections::BTreeSet<_>>().len();
-        assert_eq!((lost, twice), (0, 0), "{transport:?}");
-        assert!(positions == stored, "{transport:?}: in the order of the stream");
-    }
-    let disconnects = disconnects.load(Ordering::Relaxed);
-    assert!(disconnects > 300, "{disconnects} disconnects");
-    second.kill();
-    system.stop().await;
-}
-
 fn position(data: &Value) -> Position {
     let number = |name: &str| data[name].as_u64().unwrap_or_else(|| panic!("no {name} in {data}"));
     (number("stream_sequence"), number("stream_index"))
+}
+
+/// Returns a tick a millisecond behind the one before.
+fn nth_tick(number: usize, symbol: &str) -> Tick {
+    let time = format!("00:{:02}:{:02}.{:03}", number / 60_000, number / 1_000 % 60, number % 1_000);
+    tape::tick("test", symbol, &time, &format!("{}", 100 + number % 50))
 }
 
 async fn publish_ticks(system: &System, numbers: std::ops::Range<usize>) {
@@ -107,15 +38,7 @@ async fn publish_ticks(system: &System, numbers: std::ops::Range<usize>) {
     let numbers: Vec<usize> = numbers.collect();
     for part in numbers.chunks(TICKS_PER_SECOND / 100) {
         ticks.tick().await;
-        let message = |number: &usize| {
-            let time = format!("00:{:02}:{:02}.{:03}", number / 60_000, number / 1_000 % 60, number % 1_000);
-            tape::message(&tape::tick(
-                "test",
-                SYMBOLS[number % SYMBOLS.len()],
-                &time,
-                &format!("{}", 100 + number % 50),
-            ))
-        };
+        let message = |number: &usize| tape::message(&nth_tick(*number, SYMBOLS[number % SYMBOLS.len()]));
         let messages: Vec<OutboundMessage> = part.iter().map(message).collect();
         broker.publish(&messages).await.expect("published");
     }
