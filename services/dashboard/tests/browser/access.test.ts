@@ -1,12 +1,8 @@
 // Everybody can use every page: with a screen reader, by the keyboard alone, on a phone, in the dark.
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import type { Page } from '@playwright/test';
-import type axe from 'axe-core';
-import { expect, open, signIn, signUp, test } from './fixtures';
+import { expect, findings, open, picture, signIn, signUp, test } from './fixtures';
 import { eventually, type System } from './system';
 
-const AXE = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const EMAIL = 'dan@example.com';
 const PAGES: [address: string, heading: string][] = [
   ['market', 'Market'],
@@ -22,12 +18,6 @@ const [WIDE, PHONE] = [
   { width: 390, height: 844 },
 ];
 
-declare global {
-  interface Window {
-    axe: typeof axe;
-  }
-}
-
 /** Makes an alert that fires at once and whose mail is sent, so that there is something to see. */
 async function fire(page: Page, system: System) {
   const token = await page.evaluate(() => JSON.parse(localStorage.getItem('tickbell.session') ?? '{}').token);
@@ -42,14 +32,6 @@ async function fire(page: Page, system: System) {
     return items.some(({ status }) => status === 'sent') || undefined;
   };
   await eventually(sent, 30_000, 'the mail of an alert is sent');
-}
-
-async function findings(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
-  const { violations } = await page.evaluate(() =>
-    window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }),
-  );
-  return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html} ${node.failureSummary}`));
 }
 
 test.describe
@@ -90,12 +72,6 @@ test('the prices as a table are without findings', async ({ page, system }) => {
     await picture(page, `prices-${colorScheme}`);
   }
 });
-
-/** Takes a picture for people to look at, where PICTURES names a folder. */
-async function picture(page: Page, name: string) {
-  const folder = process.env.PICTURES;
-  if (folder) await page.screenshot({ path: `${folder}/${name.replaceAll(/\W+/g, '-')}.png`, fullPage: true });
-}
 
 test('an alert is made by the keyboard alone', async ({ page, system }) => {
   await open(page, system, 'market', 'Market');

@@ -1,6 +1,6 @@
 // A whole Tickbell as a user runs it: the built program with its own broker and database in a folder of its own.
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtemp, open, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 
 const ROOT = new URL('../../../..', import.meta.url).pathname;
 const PROGRAM = process.env.TICKBELL ?? join(ROOT, 'target/debug/tickbell');
+const execute = promisify(execFile);
 const START_MS = 90_000;
 const STOP_MS = 20_000;
 
@@ -22,7 +23,7 @@ export class System {
     const folder = await mkdtemp(join(tmpdir(), 'tickbell-dashboard-'));
     const process = await run(folder, '127.0.0.1:0');
     try {
-      const url = await eventually(async () => address(folder), START_MS, 'the system writes where it is');
+      const url = await eventually(async () => lineOf(folder, 'HTTP_URL'), START_MS, 'the system writes where it is');
       const system = new System(folder, url, process);
       await system.ready();
       return system;
@@ -45,15 +46,39 @@ export class System {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Runs a command of an operator. */
-  async command(...words: string[]) {
-    await promisify(execFile)(PROGRAM, ['--data-dir', this.folder, ...words], { cwd: this.folder });
+  /** Runs a command of an operator, and returns what it prints. */
+  async command(...words: string[]): Promise<string> {
+    const { stdout } = await execute(PROGRAM, ['--data-dir', this.folder, ...words], { cwd: this.folder });
+    return stdout;
+  }
+
+  /** Publishes a recording, and waits until all of it is stored. */
+  async ingest(csv: string) {
+    const path = join(this.folder, 'recording.csv');
+    await writeFile(path, csv);
+    await this.command('price-ingestor', '--source', `file:${path}`, '--speed', 'max', '--venue', 'file');
+    const isStored = async () => {
+      const { consumers } = JSON.parse(await this.command('status', '--json')) as {
+        consumers: { name: string; lag: number }[];
+      };
+      return consumers.some(({ name, lag }) => name === 'history-writer' && lag < 10) || undefined;
+    };
+    await eventually(isStored, 60_000, 'the recording is stored');
+  }
+
+  /** Runs SQL, as a service would. */
+  async sql(text: string) {
+    await execute('psql', [await this.named('DATABASE_URL'), '-q', '-v', 'ON_ERROR_STOP=1', '-c', text]);
+  }
+
+  /** What the system has written about itself. */
+  async named(name: string): Promise<string> {
+    return eventually(async () => lineOf(this.folder, name), START_MS, `the system writes ${name}`);
   }
 
   /** Publishes a message to the broker as some other program might. */
   async publish(subject: string, body: string) {
-    const env = await readFile(join(this.folder, 'env'), 'utf8');
-    const broker = new URL(/^NATS_URL=(\S+)/m.exec(env)?.[1] ?? '');
+    const broker = new URL(await this.named('NATS_URL'));
     const socket = connect(Number(broker.port), broker.hostname);
     const answered = new Promise((resolve, reject) => {
       socket.on('data', (data) => data.includes('PONG') && resolve(undefined)).on('error', reject);
@@ -129,9 +154,9 @@ async function stop(child: ChildProcess) {
   clearTimeout(deadline);
 }
 
-async function address(folder: string): Promise<string | undefined> {
-  const text = await readFile(join(folder, 'env'), 'utf8').catch(() => '');
-  return /^HTTP_URL=(\S+)/m.exec(text)?.[1];
+async function lineOf(folder: string, name: string): Promise<string | undefined> {
+  const lines = (await readFile(join(folder, 'env'), 'utf8').catch(() => '')).split('\n');
+  return lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1);
 }
 
 /** Asks until there is an answer. */
