@@ -107,7 +107,7 @@ test-archive: tools-test tools-archive ## export a recorded day to a folder and 
 	cargo clippy --locked $(EXPORT) --all-targets -- -D warnings
 	cargo build --locked $(EXPORT) --bin tickbell --test archive
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(EXPORT) --test archive -- --nocapture
-	cargo test --locked $(EXPORT) --lib parquet_part
+	cargo test --locked $(EXPORT) --lib -- parquet_part part_rows
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)

@@ -27,5 +27,5 @@ pub use rows::{Subject, write_text};
 pub use service::run;
 pub use settings::Settings;
 #[cfg(feature = "export")]
-pub use verify::{Difference, day_difference, ticks as verify_ticks};
+pub use verify::{Difference, day_difference, days as verify};
 pub use walk::{Selection, write};

@@ -131,7 +131,7 @@ impl<'market> Pages<'market> {
             Page::Candles(interval, page) => {
                 for candle in page.iter() {
                     let candle = candle?;
-                    if is_wanted(candle.start, &candle.revision) {
+                    if is_wanted(candle.start, &candle.trades) {
                         encoder.push_candle((venue.as_str(), symbol), *interval, &candle)?;
                     }
                 }

@@ -116,7 +116,7 @@ async fn mark(archive: &Archive<'_>, market: &Market, day: TimeRange, ticks: u64
     if export::archived_ticks(archive.store, market.instrument, day.0).await? == ticks {
         return Ok(());
     }
-    match verify::day_difference(archive, market, day).await? {
+    match verify::day_difference(archive, (market, Subject::Ticks), day).await? {
         None => Ok(export::mark_archived(archive.store, market.instrument, day.0, ticks).await?),
         Some(detail) => {
             let Market { venue, symbol, .. } = market;

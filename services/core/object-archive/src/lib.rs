@@ -8,6 +8,8 @@ pub mod layout;
 pub mod manifest;
 #[cfg(feature = "export")]
 pub mod parquet_part;
+#[cfg(feature = "export")]
+pub mod part_rows;
 pub mod sums;
 pub mod table;
 pub mod target;

@@ -21,6 +21,19 @@ impl ExactSum {
         self.fraction = fraction % ONE;
     }
 
+    /// Adds a number that is written in digits; false where it is none, or has more than 18 decimal places.
+    #[must_use]
+    pub fn add_text(&mut self, number: &str) -> bool {
+        let (whole, places) = number.split_once('.').unwrap_or((number, ""));
+        let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_digits(whole) || !is_digits(places) || places.len() > PLACES as usize {
+            return false;
+        }
+        let (Ok(whole), Ok(fraction)) = (whole.parse(), format!("{places:0<18}").parse()) else { return false };
+        self.merge(Self { whole, fraction });
+        true
+    }
+
     /// Adds another sum.
     pub fn merge(&mut self, other: Self) {
         self.whole += other.whole;
@@ -54,7 +67,12 @@ mod tests {
         let largest = 10_i128.pow(38) - 1;
         (0..1_000).for_each(|_| sum.add(largest));
         assert_eq!(sum.to_string(), "100000000000000000000000.999999999999999");
-        sum.add(ONE / 2);
+        for text in ["", ".5", "-1", "1.0000000000000000001", "1e3"] {
+            assert!(!sum.add_text(text), "{text}");
+        }
+        assert!(sum.add_text("0.5"));
         assert_eq!(sum.to_string(), "100000000000000000000001.499999999999999");
+        assert!(sum.add_text("900000000000000000000000000000"));
+        assert_eq!(sum.to_string(), "900000100000000000000000000001.499999999999999");
     }
 }

@@ -43,7 +43,8 @@ pub const TICKS: TableColumns = TableColumns {
     key: [0, 5],
 };
 
-/// Candles of one interval. A candle that a late tick has changed is a further row with a higher revision, which counts.
+/// Candles of one interval. A candle that was written before a tick came to it is a further row with more trades, which counts: a late
+/// tick adds to the revision as well, but one that comes before the close of the candle does not.
 pub const CANDLES: TableColumns = TableColumns {
     columns: &[
         ("start", ColumnType::Time),
@@ -57,8 +58,25 @@ pub const CANDLES: TableColumns = TableColumns {
         ("trades", ColumnType::Integer),
     ],
     sorted_by: 2,
-    key: [0, 1],
+    key: [0, 8],
 };
+
+impl Values {
+    /// Returns the time or whole number of a row; none in a column of another type.
+    pub fn integer(&self, row: usize) -> Option<i64> {
+        if let Self::Integers(values) = self { values.get(row).copied() } else { None }
+    }
+
+    /// Returns the number of a row times 10^18; none where it is absent.
+    pub fn decimal(&self, row: usize) -> Option<i128> {
+        if let Self::Decimals(values) = self { values.get(row).copied().flatten() } else { None }
+    }
+
+    /// Returns the text of a row; none where it is absent.
+    pub fn text(&self, row: usize) -> Option<&str> {
+        if let Self::Texts(values) = self { values.get(row)?.as_deref() } else { None }
+    }
+}
 
 /// The values of a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +145,13 @@ impl RowBuffer {
     /// Returns whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Replaces the rows by others, which have one value for each column.
+    #[cfg(feature = "export")]
+    pub(crate) fn fill(&mut self, values: Vec<Values>, len: usize) {
+        assert_eq!(values.len(), self.values.len(), "rows have values for each column");
+        (self.values, self.len) = (values, len);
     }
 
     /// Returns the values of each column.

@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 use crate::{DAY, FILE, TRADES, few, few_with, judge, late_tick, manifest, parts, recorded, said, shared};
 
+/// The folder of the day's candles of a minute.
+const CANDLES: &str = "candles/venue=recorded/symbol=SPY/interval=1m/date=2013-10-07";
+
 #[tokio::test]
 async fn a_recorded_day_is_exported_exactly() {
     let mut system = recorded().await;
@@ -18,7 +21,7 @@ async fn a_recorded_day_is_exported_exactly() {
     let first = system.run(&export).await;
     let took = began.elapsed();
     assert_eq!((said(&first, "rows"), said(&first, "parts"), said(&first, "gaps")), (TRADES as u64, 1, 0));
-    let sums = judge(&system, &folder);
+    let sums = judge(&system, &folder.join("ticks"));
     let gz = fs::metadata(shared().join(FILE)).expect("the file").len();
     let per_second = TRADES as u128 * 1_000 / took.as_millis();
     eprintln!(
@@ -27,6 +30,18 @@ async fn a_recorded_day_is_exported_exactly() {
     );
     let stated = manifest(&folder.join(DAY));
     assert_eq!((&stated["rows"], stated["parts"].as_array().map(Vec::len)), (&serde_json::json!(TRADES), Some(1)));
+
+    // The archiver writes candles of a minute as well, so they are compared unless somebody asks for ticks only.
+    let export_candles = ["export", "candles", "--interval", "1m", "--output", output.as_str()];
+    let verify_only = async |system: &System, rows: &str| {
+        let verify = system.run(&["archive", "verify", "--archive", &output, "--only", rows]).await;
+        (verify.status.code(), String::from_utf8_lossy(&verify.stdout).into_owned())
+    };
+    let without_candles = system.run(&["archive", "verify", "--archive", &output]).await;
+    assert_eq!(without_candles.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&without_candles.stdout).contains(&format!("{CANDLES}: is not archived")));
+    assert_eq!(verify_only(&system, "ticks").await.0, Some(0));
+    assert!(said(&system.run(&export_candles).await, "rows") > 300, "a candle of each minute");
 
     // A run that is repeated writes nothing.
     let written = |system: &System| {
@@ -48,11 +63,14 @@ async fn a_recorded_day_is_exported_exactly() {
     let verify = system.run(&["archive", "verify", "--archive", &output]).await;
     assert_eq!(verify.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&verify.stdout).contains("rows of 250601, the database 250602"));
+    let (status, text) = verify_only(&system, "candles").await;
+    assert!(status == Some(1) && text.contains(&format!("{CANDLES}: the archive has trades of 250601")), "{text}");
+    assert_eq!(said(&system.run(&export_candles).await, "rows"), 1, "the candle of the late tick");
     let late = system.run(&export).await;
     assert_eq!((said(&late, "rows"), said(&late, "parts")), (1, 1));
     let names = parts(&folder.join(DAY));
     assert!(names.len() == 2 && names.iter().any(|name| name.ends_with("-r2.parquet")), "{names:?}");
-    judge(&system, &folder);
+    judge(&system, &folder.join("ticks"));
     let verify = system.run(&["archive", "verify", "--archive", &output]).await;
     assert_eq!(verify.status.code(), Some(0), "{}", String::from_utf8_lossy(&verify.stdout));
 

@@ -1,8 +1,8 @@
 //! `tickbell archive`: how the archive compares with the database.
 
 use archiver::{Archive, Format, Selection, Subject, Target};
-use clap::{Args, Subcommand};
-use events::{Symbol, Timestamp, Venue};
+use clap::{Args, Subcommand, ValueEnum};
+use events::{Interval, Symbol, Timestamp, Venue};
 use platform::clock;
 
 use super::progress::Progress;
@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Compare the archived ticks of whole days with the database: rows, exact sums, first and last id, and each file's digest
+    /// Compare archived ticks and candles of whole days with the database: rows, exact sums, first and last, and each file's digest
     Verify(Arguments),
 }
 
@@ -34,13 +34,25 @@ pub(crate) struct Arguments {
     /// Only days that end by this time [default: those that are over]
     #[arg(long, value_name = "TIME")]
     to: Option<Timestamp>,
+    /// Only these rows [default: ticks, and candles of the interval]
+    #[arg(long, value_name = "ROWS")]
+    only: Option<RowsName>,
+    /// Interval of the candles, of which the archiver writes those of a minute
+    #[arg(long, default_value = "1m")]
+    interval: Interval,
     /// The archive [default: archive.url]
     #[arg(long, value_name = "WHERE")]
     archive: Option<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RowsName {
+    Ticks,
+    Candles,
+}
+
 pub(crate) async fn run(options: &GlobalOptions, Command::Verify(arguments): Command) -> anyhow::Result<Exit> {
-    let Arguments { symbol, venue, from, to, archive } = arguments;
+    let Arguments { symbol, venue, from, to, only, interval, archive } = arguments;
     let settings = settings(options)?;
     let target = match &archive {
         Some(url) => object_target(&settings.archive, url)?,
@@ -48,12 +60,25 @@ pub(crate) async fn run(options: &GlobalOptions, Command::Verify(arguments): Com
     };
     let store = store(&settings).await?;
     let range = (from.unwrap_or(Timestamp::EPOCH), to.unwrap_or_else(clock::now));
-    let selection = Selection { subject: Subject::Ticks, venue, symbol, range };
     let archive = Archive { store: &store, target: &target, format: Format::Parquet };
     let progress = Progress::new("days");
-    let (days, differences) = archiver::verify_ticks(&archive, &selection, |days| progress.show(days)).await?;
+    let (mut days, mut differences) = (0, Vec::new());
+    for subject in subjects(only, interval) {
+        let selection = Selection { subject, venue: venue.clone(), symbol: symbol.clone(), range };
+        let (compared, found) = archiver::verify(&archive, &selection, |more| progress.show(days + more)).await?;
+        days += compared;
+        differences.extend(found);
+    }
     drop(progress);
     differences.iter().for_each(|difference| print(&format!("{}: {}", difference.folder, difference.detail)));
     print(&format!("Compared {days} days, {} of which differ.", differences.len()));
     Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn subjects(only: Option<RowsName>, interval: Interval) -> Vec<Subject> {
+    match only {
+        Some(RowsName::Ticks) => vec![Subject::Ticks],
+        Some(RowsName::Candles) => vec![Subject::Candles(interval)],
+        None => vec![Subject::Ticks, Subject::Candles(interval)],
+    }
 }

@@ -9,6 +9,9 @@ mod text;
 mod ticks;
 
 pub use archived::{UnarchivedDay, archived_ticks, mark_archived, unarchived_day};
-pub use days::{TickSummary, TimeRange, count_ticks, first_candle, first_tick, last_tick, summarize_ticks};
+pub use days::{
+    CandleSummary, TickSummary, TimeRange, count_ticks, first_candle, first_tick, last_tick, summarize_candles,
+    summarize_ticks,
+};
 pub use text::TextFormat;
 pub use ticks::{ExportedTick, ExportedTicks, Market, TickBookmark, TickSelection, markets, ticks};

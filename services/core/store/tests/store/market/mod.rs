@@ -406,6 +406,19 @@ async fn a_number_of_a_row_has_the_text_that_the_database_gives_it() {
     let first =
         store::market::export::first_candle(&database.store, (instrument, Interval::ALL[0]), (range.from, range.to));
     assert_eq!(first.await.expect("an answer"), found.start(0).expect("a time"));
+    let sums = store::market::export::summarize_candles(
+        &database.store,
+        (instrument, Interval::ALL[0]),
+        (range.from, range.to),
+    )
+    .await
+    .expect("sums");
+    let count = numbers.len();
+    assert_eq!((sums.rows, sums.trades, sums.first), (count as u64, count.to_string(), Some(range.from)));
+    assert_eq!(sums.last, found.start(count - 1).expect("a time"));
+    assert_eq!(sums.sums[2], count.to_string());
+    let exact: (String,) = database.row("SELECT trim_scale(sum(volume))::text FROM candles").await;
+    assert!(sums.sums[4] == exact.0 && sums.sums[0] == exact.0, "{:?} is not {}", sums.sums, exact.0);
     let (mut rest, mut starts) = (Some(CandleRange { limit: 2, ..range }), Vec::new());
     while let Some(part) = rest {
         let page = candle_list::read(&database.store, part).await.expect("candles");
