@@ -123,7 +123,7 @@ test-previous: tools-test ## run the previous release's tests against this versi
 	infra/scripts/previous
 
 check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, monitoring, Terraform, the API by its document, and a rollout
-	$(BUILD)
+	$(BUILD) --features export
 	$(PYTHON)/ruff format --line-length 120 --check infra
 	$(PYTHON)/ruff check infra
 	TICKBELL_SHARED=$(abspath $(SHARED)) $(PYTHON)/pytest -q --numprocesses auto --dist loadgroup --ignore=infra/checks/compat infra/checks

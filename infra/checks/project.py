@@ -19,11 +19,9 @@ ROLES_SQL, MIGRATIONS = "services/core/store/roles.sql", "services/core/store/mi
 DESCRIPTORS = ROOT / "services/tickbell/src/services"
 # Crates under services/ that are not deployed as a service of their own.
 NOT_SERVICES = {"e2e", "tickbell"}
-# Services that no file of a deployment names yet: who wants one runs it beside the others.
-UNDEPLOYED_SERVICES = {"archiver"}
 # The design of the services: all others connect to both servers and run in production.
 DEMO_SERVICES = {"coinnews"}
-WITHOUT_BROKER = {"coinnews"}
+WITHOUT_BROKER = {"coinnews", "archiver"}
 WITHOUT_DATABASE = {"coinnews"}
 
 
@@ -74,7 +72,9 @@ def baseline() -> str:
 def tickbell() -> str:
     """Returns the path of the built program."""
     built = ROOT / "target/release/tickbell"
-    assert built.is_file(), "the program is not built: run `cargo build --release --locked -p tickbell`"
+    assert built.is_file(), (
+        "the program is not built: run `cargo build --release --locked -p tickbell --features export`"
+    )
     return str(built)
 
 
@@ -87,13 +87,13 @@ def services() -> list[str]:
     # The names of a descriptor's flags stand deeper.
     name = re.compile(r'^    name: "([a-z0-9-]+)"', re.MULTILINE)
     names = {found for module in DESCRIPTORS.glob("*.rs") for found in name.findall(module.read_text())}
-    return sorted(names - UNDEPLOYED_SERVICES)
+    return sorted(names)
 
 
 def folders_of_services() -> list[str]:
     """Returns the crates directly under services/ that are services."""
     folders = sorted(path.parent.name for path in ROOT.glob("services/*/Cargo.toml"))
-    return [name for name in folders if name not in NOT_SERVICES | UNDEPLOYED_SERVICES]
+    return [name for name in folders if name not in NOT_SERVICES]
 
 
 def sources(folder: str) -> list[Path]:

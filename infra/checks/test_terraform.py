@@ -389,10 +389,11 @@ def test_fill_secrets_writes_every_value_that_it_can_generate():
     assert {name: list(value) for name, value in values.items()} == expected
     for name in set(project.services()) - project.WITHOUT_DATABASE:
         role = f"tickbell_{name.replace('-', '_')}"
-        assert values[name]["NATS_URL"] == f"tls://{name}:n-{name}@nats:4222"
         assert values[name]["DATABASE_URL"].startswith(
             f"postgres://{role}:d-{role}@db.example:5432/tickbell?sslmode=verify-full"
         )
+    for name in set(project.services()) - project.WITHOUT_BROKER:
+        assert values[name]["NATS_URL"] == f"tls://{name}:n-{name}@nats:4222"
         assert values["nats"][f"NATS_PASSWORD_{name.replace('-', '_').upper()}"] == f"n-{name}"
     assert values["gateway"]["TICKBELL_LINKS__SECRET"] == values["notifier"]["TICKBELL_LINKS__SECRET"]
     roles = re.findall(r"'(tickbell_\w+)'", (project.ROOT / project.ROLES_SQL).read_text().split(";")[1])
@@ -447,12 +448,15 @@ def test_manifests_name_the_bucket_and_the_roles_of_terraform():
         for file in manifests
         for role in re.findall(r"role/tickbell-(?:production|staging)-([a-z-]+)", file.read_text())
     }
-    assert {"fluent-bit", "postgres-backup"} <= roles <= set(workloads)
-    backups = r'"\$\{local\.name\}-(\w+)-\$\{local\.account\}"\n\s+kms_key_arn'
+    assert {"archiver", "fluent-bit", "postgres-backup"} <= roles <= set(workloads)
+    backups = r'"\$\{local\.name\}-(backups)-\$\{local\.account\}"\n\s+kms_key_arn'
     bucket = re.search(backups, text("modules/environment"))[1]
     for name in ENVIRONMENTS:
         overlay = (project.ROOT / f"k8s/overlays/{name}/kustomization.yaml").read_text()
         assert f"backups=s3://tickbell-{name}-{bucket}-" in overlay
+        assert f"TICKBELL_ARCHIVE__URL=s3://tickbell-{name}-archive-111122223333/history\n" in overlay
+    assert '"${local.name}-archive-${local.account}"' in text("modules/environment")
+    assert "archive_bucket_arn}/history/*" in text("modules/workloads")
 
 
 def test_the_groups_of_the_cluster_are_those_of_access_yaml():

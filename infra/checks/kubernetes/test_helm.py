@@ -328,7 +328,7 @@ def test_the_schema_is_closed_everywhere():
 
 
 # Optional values.
-OPTIONAL = {"global", "http", "terminationGracePeriodSeconds"}
+OPTIONAL = {"global", "http", "role", "terminationGracePeriodSeconds"}
 
 REFUSED = {
     "an unknown key": ({"services": {"gatway": {}}}, "'gatway' not allowed"),
@@ -345,6 +345,7 @@ REFUSED = {
     "resources without bounds": ({"migrate": {"resources": {"limits": None}}}, "missing property 'limits'"),
     "two replicas of a stream": ({"jetstream": {"replicas": 2}}, "/jetstream/replicas"),
     "a key of AWS": ({"externalSecrets": {"aws": {"accessKey": "A"}}}, "'accessKey' not allowed"),
+    "a role that is none": ({"services": {"archiver": {"role": "archiver"}}}, "/services/archiver/role"),
     "a tag that moves": ({"image": {"tag": "latest"}}, "image.tag: latest moves"),
     "a secret": ({"settings": {"TICKBELL_LINKS__SECRET": "x" * 16}}, "belongs into the Secret"),
     "a secret of a service": (

@@ -26,9 +26,9 @@ SAMPLES = {
 }
 # The keys of each Secret that a pod reads.
 SECRETS = {
-    f"tickbell-{service}": ["NATS_URL"] + ["DATABASE_URL"] * (service not in project.WITHOUT_DATABASE)
-    for service in project.services()
-    if service not in project.WITHOUT_BROKER
+    f"tickbell-{service}": ["NATS_URL"] * (service not in project.WITHOUT_BROKER)
+    + ["DATABASE_URL"] * (service not in project.WITHOUT_DATABASE)
+    for service in set(project.services()) - (project.WITHOUT_BROKER & project.WITHOUT_DATABASE)
 } | {
     "tickbell-notifier": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"],
     "tickbell-gateway": ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"],

@@ -46,7 +46,7 @@ class Secrets:
         found = {f"tickbell-{service}": {"NATS_URL": self.nats_url(service)} for service in BROKER_SERVICES}
         for service in set(project.services()) - project.WITHOUT_DATABASE:
             role = f"tickbell_{service.replace('-', '_')}"
-            found[f"tickbell-{service}"]["DATABASE_URL"] = self.database_url(role)
+            found.setdefault(f"tickbell-{service}", {})["DATABASE_URL"] = self.database_url(role)
         for service in SIGNS_LINKS:
             found[f"tickbell-{service}"]["TICKBELL_LINKS__SECRET"] = self.passwords["links"]
         for service in SENDS_MAIL:

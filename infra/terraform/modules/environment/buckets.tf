@@ -97,6 +97,18 @@ module "backups" {
   destroy_with_contents = !var.protected
 }
 
+# The history as files, which the archiver writes. What is older than the database keeps is nowhere else, so nothing expires. It has no
+# object lock: the archiver takes back a part that no manifest states, and what is removed can be restored for a month.
+module "archive" {
+  source = "../bucket"
+
+  name                  = "${local.name}-archive-${local.account}"
+  kms_key_arn           = module.keys.arns["archive"]
+  access_log_bucket     = module.logs.name
+  archive_after_days    = 30
+  destroy_with_contents = !var.protected
+}
+
 # RDS copies its own backups and write-ahead log, so that the database survives its region.
 module "copy_key" {
   source = "../kms"

@@ -39,6 +39,7 @@ module "keys" {
       description = "topics of alarms"
       services    = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]
     }
+    archive  = { description = "the history as files" }
     backups  = { description = "backups of databases" }
     cluster  = { description = "Kubernetes' secrets" }
     database = { description = "disk and snapshots of PostgreSQL" }
@@ -199,6 +200,8 @@ module "workloads" {
   reserved_records         = module.dns.reserved_records
   backup_bucket_arn        = module.backups.arn
   backup_kms_key_arn       = module.keys.arns["backups"]
+  archive_bucket_arn       = module.archive.arn
+  archive_kms_key_arn      = module.keys.arns["archive"]
   search_domain_arn        = "arn:${local.partition}:es:${local.region}:${local.account}:domain/${local.name}"
   asg_names                = module.cluster.node_group_asg_names
   permissions_boundary_arn = local.boundary

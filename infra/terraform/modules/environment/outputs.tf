@@ -72,6 +72,11 @@ output "backup_bucket" {
   value       = module.backups.name
 }
 
+output "archive_bucket" {
+  description = "Bucket of the history as files; the archiver writes below history/."
+  value       = module.archive.name
+}
+
 output "dashboard" {
   description = "Bucket that the dashboard is released to, and the distribution to invalidate then."
   value = {

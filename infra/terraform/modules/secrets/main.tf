@@ -8,6 +8,7 @@ locals {
     price-ingestor = ["NATS_URL", "DATABASE_URL"]
     alert-engine   = ["NATS_URL", "DATABASE_URL"]
     history-writer = ["NATS_URL", "DATABASE_URL"]
+    archiver       = ["DATABASE_URL"]
     trade-settler  = ["NATS_URL", "DATABASE_URL"]
     notifier       = ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"]
     gateway        = ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"]

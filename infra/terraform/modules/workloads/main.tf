@@ -1,5 +1,5 @@
 # A role for every workload that talks to AWS, each bound to one service account and nothing wider than its work.
-# Tickbell's own services are not among them: they talk to NATS, PostgreSQL and a mail relay only.
+# Of Tickbell's own services only the archiver is among them: the others talk to NATS, PostgreSQL and a mail relay.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -14,6 +14,10 @@ locals {
 
   # Role -> the service account that assumes it, and its policy.
   roles = {
+    archiver = {
+      service_account = "tickbell:archiver"
+      policy          = data.aws_iam_policy_document.archiver.json
+    }
     aws-load-balancer-controller = {
       service_account = "kube-system:aws-load-balancer-controller"
       policy          = data.aws_iam_policy_document.load_balancer_controller.json
@@ -103,6 +107,32 @@ data "aws_iam_policy_document" "external_dns" {
     sid       = "FindTheZone"
     actions   = ["route53:ListHostedZones"]
     resources = ["*"]
+  }
+}
+
+data "aws_iam_policy_document" "archiver" {
+  statement {
+    sid       = "WriteAndReadTheArchive"
+    actions   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    resources = ["${var.archive_bucket_arn}/history/*"]
+  }
+
+  statement {
+    sid       = "ListTheArchive"
+    actions   = ["s3:ListBucket"]
+    resources = [var.archive_bucket_arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["history/*"]
+    }
+  }
+
+  statement {
+    sid       = "EncryptTheArchive"
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.archive_kms_key_arn]
   }
 }
 

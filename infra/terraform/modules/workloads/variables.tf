@@ -49,6 +49,16 @@ variable "backup_kms_key_arn" {
   type        = string
 }
 
+variable "archive_bucket_arn" {
+  description = "Bucket of the history as files."
+  type        = string
+}
+
+variable "archive_kms_key_arn" {
+  description = "Key of the history as files."
+  type        = string
+}
+
 variable "search_domain_arn" {
   description = "OpenSearch domain that logs go to."
   type        = string

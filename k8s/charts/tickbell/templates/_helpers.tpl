@@ -243,6 +243,13 @@ spec:
           app.kubernetes.io/name: coinnews
   ports:
     - port: 8090
+{{- else if eq . "store" }}
+# The object store, and who issues the credentials of its role. Both may have an address inside of the network.
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+  ports:
+    - port: 443
 {{- else }}
 # Outside, never in a private network.
 - to:

@@ -2,6 +2,7 @@
 create role tickbell_price_ingestor login password 'local-only';
 create role tickbell_alert_engine login password 'local-only';
 create role tickbell_history_writer login password 'local-only';
+create role tickbell_archiver login password 'local-only';
 create role tickbell_trade_settler login password 'local-only';
 create role tickbell_notifier login password 'local-only';
 create role tickbell_gateway login password 'local-only';
