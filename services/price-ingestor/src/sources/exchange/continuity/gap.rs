@@ -38,6 +38,9 @@ pub struct StoredGap {
     pub to: Option<Timestamp>,
     /// The ids that are missing, as far as they are known.
     pub missing: Ranges,
+    /// The first and the last id that is missing or was, as far as they are known.
+    #[serde(default)]
+    pub missed: Option<(u64, u64)>,
     /// Whether nobody listens, or nobody has since, so that its end is not known.
     pub is_open_ended: bool,
     /// The reason why trades were missed.
@@ -63,6 +66,7 @@ impl StoredGap {
             from,
             to: None,
             missing: Ranges::default(),
+            missed: None,
             is_open_ended: true,
             reason,
             state: GapState::Open,
@@ -70,6 +74,12 @@ impl StoredGap {
             is_exhausted: false,
             filled: 0,
         }
+    }
+
+    /// Remembers that these ids were missing, whatever becomes of them.
+    pub(super) fn add_missed(&mut self, first: u64, last: u64) {
+        let (known_first, known_last) = self.missed.unwrap_or((first, last));
+        self.missed = Some((known_first.min(first), known_last.max(last)));
     }
 
     /// Returns whether it waits to be filled.

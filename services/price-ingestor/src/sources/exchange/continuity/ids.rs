@@ -85,6 +85,7 @@ impl IdContinuity {
             Origin::Rest => {
                 if let Some(gap) = self.gaps.last_mut() {
                     gap.filled += 1;
+                    gap.add_missed(first, last);
                 }
             }
             Origin::Live => {
@@ -105,6 +106,7 @@ impl IdContinuity {
             && (gap.is_open_ended || is_full || gap.state == GapState::Open && gap.missing.len() < MAX_HOLES)
         {
             gap.missing.insert(first, last);
+            gap.add_missed(first, last);
             gap.from = gap.from.min(from);
             gap.to = gap.to.and_then(|known| to.map(|to| known.max(to))).or(to);
             if std::mem::take(&mut gap.is_exhausted) {
@@ -114,6 +116,7 @@ impl IdContinuity {
         }
         let mut gap = StoredGap::open_ended(first, from, GapReason::MissedIds);
         gap.missing.insert(first, last);
+        gap.add_missed(first, last);
         (gap.is_open_ended, gap.to) = (false, to);
         self.reports.push(gap.report((Some(first), Some(last))));
         self.gaps.push(gap);
@@ -139,7 +142,9 @@ impl IdContinuity {
             if gap.missing.is_empty() {
                 gap.state = GapState::Filled;
                 gap.to = gap.to.or(last.map(|(_, at)| at));
-                reports.push(gap.report((Some(gap.lower_bound), None)));
+                // Where nothing was missing, only the first id that might have been is known.
+                let (first, last) = gap.missed.unzip();
+                reports.push(gap.report((first.or(Some(gap.lower_bound)), last)));
                 return false;
             }
             if gap.is_exhausted && gap.to.is_some() {

@@ -47,7 +47,7 @@ fn an_id_that_jumps_opens_a_gap_with_exact_bounds_and_its_trades_fill_it() {
     }
     continuity.end_filling(missing.gap, FillOutcome::Exhausted);
     let expected =
-        ["Filling MissedIds 12..14 between 11 and 15, 0 filled", "Filled MissedIds 12..? between 11 and 15, 3 filled"];
+        ["Filling MissedIds 12..14 between 11 and 15, 0 filled", "Filled MissedIds 12..14 between 11 and 15, 3 filled"];
     assert_eq!(said(&continuity.take_reports()), expected);
     assert!(admit(&mut continuity, 16, Origin::Live), "what only a request has seen comes by the connection");
 }
@@ -72,7 +72,7 @@ fn holes_before_anything_is_asked_for_are_one_gap() {
     assert!([11, 13, 15].iter().all(|id| admit(&mut continuity, *id, Origin::Rest)));
     assert_eq!(
         said(&continuity.take_reports()).pop().expect("a report"),
-        "Filled MissedIds 11..? between 10 and 16, 3 filled"
+        "Filled MissedIds 11..15 between 10 and 16, 3 filled"
     );
 }
 
@@ -95,6 +95,15 @@ fn a_lost_connection_is_a_gap_until_the_next_trade_says_what_was_missed() {
     continuity.end_filling(missing.gap, FillOutcome::Exhausted);
     let last = continuity.take_reports().pop().expect("a report");
     assert_eq!(said(&[last]), ["Unfillable Stale 15..15 between 11 and 16, 3 filled"]);
+
+    // A restart loses nothing of it, and neither does a trade that only a request has brought.
+    continuity.disconnect(GapReason::Disconnected);
+    assert!(continuity.begin_filling(true).is_some() && admit(&mut continuity, 18, Origin::Rest));
+    let stored = serde_json::to_string(&continuity.checkpoint().expect("trades")).expect("JSON");
+    let mut continuity = Continuity::restore(TradeIds::Contiguous, serde_json::from_str(&stored).expect("JSON"));
+    assert!(admit(&mut continuity, 17, Origin::Rest) && admit(&mut continuity, 19, Origin::Live));
+    let last = continuity.take_reports().pop().expect("a report");
+    assert_eq!(said(&[last]), ["Filled Disconnected 17..18 between 16 and 19, 2 filled"]);
 }
 
 #[test]
@@ -261,6 +270,10 @@ proptest! {
                     GapState::Filling => false,
                 };
                 prop_assert!(report.to.is_none_or(|to| to >= report.from));
+                let (first, last) = (report.first_missing_id.expect("ids"), report.last_missing_id);
+                let is_known = report.filled > 0 && report.state == GapState::Filled || report.state == GapState::Unfillable;
+                prop_assert!(last.is_some() || !is_known, "{:?}", report);
+                prop_assert!(last.is_none_or(|last| last >= first && last <= newest), "{:?}", report);
             }
         }
         // In the end the market makes one more trade, and all gaps are asked for.
