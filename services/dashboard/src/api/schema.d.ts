@@ -1432,6 +1432,11 @@ export interface components {
             high?: components["schemas"]["Price"] | null;
             low?: components["schemas"]["Price"] | null;
             open?: components["schemas"]["Price"] | null;
+            /**
+             * Format: int64
+             * @description The number of ticks that have changed the candle after its close.
+             */
+            revision: number;
             /** @description The start of the interval, in UTC. */
             start: components["schemas"]["Timestamp"];
             /**
@@ -1873,8 +1878,20 @@ export interface components {
         };
         /** @description Trades that were missed. */
         HistoryGap: {
+            /**
+             * Format: int64
+             * @description The venue's first id that is missing, or was; null where ids say nothing.
+             * @example 812345002
+             */
+            first_missing_id?: number | null;
             /** @description The time of the last trade before it. */
             from: components["schemas"]["Timestamp"];
+            /**
+             * Format: int64
+             * @description The venue's last id that is missing, or was; null where it is not known.
+             * @example 812345009
+             */
+            last_missing_id?: number | null;
             /**
              * @description What became of it: `open`, `filling`, `filled` or `unfillable`.
              * @example filled
@@ -2213,6 +2230,11 @@ export interface components {
                 high?: components["schemas"]["Price"] | null;
                 low?: components["schemas"]["Price"] | null;
                 open?: components["schemas"]["Price"] | null;
+                /**
+                 * Format: int64
+                 * @description The number of ticks that have changed the candle after its close.
+                 */
+                revision: number;
                 /** @description The start of the interval, in UTC. */
                 start: components["schemas"]["Timestamp"];
                 /**

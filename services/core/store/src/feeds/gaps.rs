@@ -4,6 +4,7 @@ use events::{Symbol, Timestamp, Venue, feed::GapState};
 use market_data::{GapOutcome, GapSpan};
 use sqlx::postgres::PgRow;
 
+use super::progress::trade_id;
 use crate::{Error, Store, pg::row};
 
 /// The most gaps of one range. Where there are more, everything behind the last of them counts as incomplete.
@@ -47,6 +48,10 @@ pub struct SymbolGap {
     pub to: Option<Timestamp>,
     /// What became of its trades.
     pub state: GapState,
+    /// The first id that is missing, or was, where ids say something.
+    pub first_missing_id: Option<u64>,
+    /// The last one, where it is known.
+    pub last_missing_id: Option<u64>,
 }
 
 /// Returns at most `limit` gaps of a symbol that touch a range of time, in the order of their beginnings. A gap in which nothing was
@@ -58,7 +63,7 @@ pub async fn list_of_symbol(
     limit: i64,
 ) -> Result<Vec<SymbolGap>, Error> {
     let rows = sqlx::query(
-        "SELECT venue, gap_from, gap_to, state FROM feed_gaps
+        "SELECT venue, gap_from, gap_to, state, first_missing_id, last_missing_id FROM feed_gaps
          WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2)
              AND gap_from <= $4 AND (gap_to IS NULL OR gap_to >= $3) AND (state <> 'filled' OR filled > 0)
          ORDER BY gap_from, venue LIMIT $5",
@@ -76,6 +81,8 @@ pub async fn list_of_symbol(
             from: row::time(row, "gap_from")?,
             to: row::optional_time(row, "gap_to")?,
             state: row::word(row, "state", GapState::parse)?,
+            first_missing_id: trade_id(row, "first_missing_id")?,
+            last_missing_id: trade_id(row, "last_missing_id")?,
         })
     };
     rows.iter().map(gap).collect()

@@ -345,20 +345,24 @@ async fn remove(tx: &mut Tx, venue: &Venue, symbols: &[Symbol]) -> Result<Vec<Fe
 
 /// Reads a row of the table.
 pub(super) fn gap(row: &PgRow) -> Result<FeedGap, Error> {
-    let number = |column: &str| Ok::<_, Error>(row.try_get::<Option<i64>, _>(column)?.map(|number| number as u64));
     let (venue, symbol) = (row::venue(row)?, row::symbol(row)?);
     Ok(FeedGap {
-        gap_id: FeedGap::id(&venue, &symbol, number("lower_bound")?.unwrap_or_default()),
+        gap_id: FeedGap::id(&venue, &symbol, trade_id(row, "lower_bound")?.unwrap_or_default()),
         revision: row.try_get::<i32, _>("revision")?.unsigned_abs(),
         bounds: row::word(row, "bounds", GapBounds::parse)?,
         from: row::time(row, "gap_from")?,
         to: row::optional_time(row, "gap_to")?,
-        first_missing_id: number("first_missing_id")?,
-        last_missing_id: number("last_missing_id")?,
+        first_missing_id: trade_id(row, "first_missing_id")?,
+        last_missing_id: trade_id(row, "last_missing_id")?,
         reason: row::word(row, "reason", GapReason::parse)?,
         state: row::word(row, "state", GapState::parse)?,
-        filled: number("filled")?.unwrap_or_default(),
+        filled: row.try_get::<i64, _>("filled")?.unsigned_abs(),
         venue,
         symbol,
     })
+}
+
+/// Reads an id of a trade, of which the column has the bits.
+pub(super) fn trade_id(row: &PgRow, column: &str) -> Result<Option<u64>, Error> {
+    Ok(row.try_get::<Option<i64>, _>(column)?.map(i64::cast_unsigned))
 }

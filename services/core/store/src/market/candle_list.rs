@@ -105,6 +105,8 @@ pub struct CandleText<'page> {
     pub volume: &'page str,
     /// The number of ticks.
     pub trades: &'page str,
+    /// The number of ticks that have changed the candle after its close.
+    pub revision: &'page str,
 }
 
 /// A page of candles, which the database has sent as one row, so that there is no row of each candle to decode.
@@ -123,7 +125,7 @@ pub const CANDLES: &str = "
 /// Reads the candles of an instrument, oldest first, as one row: their starts, and a line of numbers for each of them.
 const PAGE: &str = "
     SELECT array_agg(start), string_agg(numbers, E'\\n') FROM (
-        SELECT start, concat_ws(' ', open, high, low, close, volume, trades) AS numbers FROM candles
+        SELECT start, concat_ws(' ', open, high, low, close, volume, trades, revision) AS numbers FROM candles
         WHERE instrument_id = $1 AND interval_seconds = $2 AND start >= $3 AND start < $4
         ORDER BY start LIMIT $5) AS candle";
 
@@ -221,6 +223,7 @@ impl CandlePage {
                 close: number()?,
                 volume: number()?,
                 trades: number()?,
+                revision: number()?,
             })
         }))
     }

@@ -42,7 +42,7 @@ fn report(lower_bound: u64, state: GapState) -> ReportRow {
         from: at(0),
         to: state.is_final().then(|| at(9)),
         first_missing_id: Some(lower_bound),
-        last_missing_id: None,
+        last_missing_id: state.is_final().then(|| lower_bound + 2),
         reason: GapReason::Disconnected,
         state,
         filled: 3,
@@ -237,6 +237,10 @@ async fn prices_say_which_gaps_they_rest_on() {
         states
     };
     assert_eq!(of_symbol(None, (5, 10), 9).await, ["filled", "open", "unfillable"]);
+    let all = gaps::list_of_symbol(&gateway, (&symbol("BTC-USD"), None), (at(5), at(10)), 9).await.expect("gaps");
+    let mut ids: Vec<_> = all.iter().map(|gap| (gap.first_missing_id, gap.last_missing_id)).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [(Some(7), Some(9)), (Some(20), Some(22)), (Some(40), None)]);
     assert_eq!(of_symbol(Some("coinbase"), (10, 20), 9).await, ["open"]);
     assert_eq!(of_symbol(Some("coinbase"), (5, 10), 2).await.len(), 2);
     assert!(of_symbol(Some("kraken"), (5, 10), 9).await.is_empty());

@@ -78,6 +78,10 @@ pub(crate) struct StreamedGap<'a> {
     pub(super) from: Timestamp,
     /// The time of the first trade after it; null while it is open.
     pub(super) to: Option<Timestamp>,
+    /// The venue's first id that is missing, or was; null where ids say nothing.
+    pub(super) first_missing_id: Option<u64>,
+    /// The venue's last id that is missing, or was; null where it is not known.
+    pub(super) last_missing_id: Option<u64>,
     /// The number of trades that were filled in.
     pub(super) filled: u64,
 }
@@ -193,6 +197,8 @@ pub(super) fn gap_view(gap: &FeedGap) -> StreamedGap<'_> {
         reason: gap.reason.as_str(),
         from: gap.from,
         to: gap.to,
+        first_missing_id: gap.first_missing_id,
+        last_missing_id: gap.last_missing_id,
         filled: gap.filled,
     }
 }

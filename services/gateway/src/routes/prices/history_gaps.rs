@@ -38,12 +38,18 @@ pub(crate) struct HistoryGap {
     /// What became of it: `open`, `filling`, `filled` or `unfillable`.
     #[schema(example = "filled")]
     state: &'static str,
+    /// The venue's first id that is missing, or was; null where ids say nothing.
+    #[schema(example = 812345002)]
+    first_missing_id: Option<u64>,
+    /// The venue's last id that is missing, or was; null where it is not known.
+    #[schema(example = 812345009)]
+    last_missing_id: Option<u64>,
 }
 
 impl From<SymbolGap> for HistoryGap {
     fn from(gap: SymbolGap) -> Self {
-        let SymbolGap { venue, from, to, state } = gap;
-        Self { venue, from, to, state: GapState::as_str(state) }
+        let SymbolGap { venue, from, to, state, first_missing_id, last_missing_id } = gap;
+        Self { venue, from, to, state: GapState::as_str(state), first_missing_id, last_missing_id }
     }
 }
 

@@ -60,6 +60,8 @@ pub(crate) struct CandleView {
     volume: String,
     /// The number of ticks.
     trades: i64,
+    /// The number of ticks that have changed the candle after its close.
+    revision: i64,
     completeness: CandleCompleteness,
 }
 
@@ -102,7 +104,7 @@ impl JsonRow for CandleLine<'_> {
         json.extend_from_slice(b"{\"start\":");
         time(json, self.start());
         let completeness = match self {
-            Self::Traded(CandleText { open, high, low, close, volume, trades, .. }, completeness) => {
+            Self::Traded(CandleText { open, high, low, close, volume, trades, revision, .. }, completeness) => {
                 for (name, value) in [
                     (&b",\"open\":\""[..], open),
                     (b"\",\"high\":\"", high),
@@ -110,6 +112,7 @@ impl JsonRow for CandleLine<'_> {
                     (b"\",\"close\":\"", close),
                     (b"\",\"volume\":\"", volume),
                     (b"\",\"trades\":", trades),
+                    (b",\"revision\":", revision),
                 ] {
                     json.extend_from_slice(name);
                     json.extend_from_slice(value.as_bytes());
@@ -118,7 +121,7 @@ impl JsonRow for CandleLine<'_> {
             }
             Self::Unknown(_) => {
                 json.extend_from_slice(
-                    b",\"open\":null,\"high\":null,\"low\":null,\"close\":null,\"volume\":\"0\",\"trades\":0",
+                    b",\"open\":null,\"high\":null,\"low\":null,\"close\":null,\"volume\":\"0\",\"trades\":0,\"revision\":0",
                 );
                 CandleCompleteness::Unknown
             }
@@ -247,6 +250,7 @@ mod tests {
                 close: NUMBERS[(number + 3) % 6],
                 volume,
                 trades: (number as i64 * 1_000_003).to_string().leak(),
+                revision: number.to_string().leak(),
             };
             match completeness(number) {
                 CandleCompleteness::Unknown => CandleLine::Unknown(row.start),
@@ -266,6 +270,7 @@ mod tests {
                     close: None,
                     volume,
                     trades: 0,
+                    revision: 0,
                     completeness,
                 };
             }
@@ -277,6 +282,7 @@ mod tests {
                 close: price(number + 3),
                 volume: volume.into(),
                 trades: number as i64 * 1_000_003,
+                revision: number as i64,
                 completeness,
             }
         };

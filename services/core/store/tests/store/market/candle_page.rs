@@ -23,9 +23,9 @@ async fn add_candles(database: &Database, instrument: i32) {
         let other = |places: usize| NUMBERS[(minute + places) % NUMBERS.len()];
         let row = format!(
             "INSERT INTO candles (instrument_id, interval_seconds, start, open, open_at, open_sequence, open_index, high, low,
-                 close, close_at, close_sequence, close_index, volume, trades)
+                 close, close_at, close_sequence, close_index, volume, trades, revision)
              VALUES ({instrument}, 60, timestamptz 'epoch' + interval '{} minutes', {number}, 'epoch', 1, 1, {}, {}, {}, 'epoch', 1, 1,
-                 {}, {}) RETURNING 1",
+                 {}, {}, {minute}) RETURNING 1",
             // They are stored in another order than they are read in.
             NUMBERS.len() - minute,
             other(1),
@@ -40,7 +40,7 @@ async fn add_candles(database: &Database, instrument: i32) {
 
 fn texts(page: &CandlePage) -> Vec<(Timestamp, String)> {
     let candles = page.iter().expect("text").map(|candle| candle.expect("all numbers"));
-    candles.map(|c| (c.start, [c.open, c.high, c.low, c.close, c.volume, c.trades].join(" "))).collect()
+    candles.map(|c| (c.start, [c.open, c.high, c.low, c.close, c.volume, c.trades, c.revision].join(" "))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,7 +49,7 @@ async fn a_page_of_candles_has_the_text_of_their_rows() {
     add_candles(&database, instrument).await;
     let of_row = |row: CandleRow<'_>| {
         let numbers = [row.open, row.high, row.low, row.close, row.volume].map(|number| number.to_string());
-        (row.start, format!("{} {}", numbers.join(" "), row.trades))
+        (row.start, format!("{} {} {}", numbers.join(" "), row.trades, row.revision))
     };
     let minute = |minute: i64| Timestamp::from_micros(minute * 60_000_000).expect("a time");
     let all = CandleRange { instrument, interval: Interval::Minute, from: minute(0), to: at(0), limit: 99 };
