@@ -25,7 +25,7 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short disconnects check fmt schemas monitoring test-archive test-recorded test-compat test-previous check-deploy \
+.PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring test-archive test-recorded test-compat test-previous check-deploy \
         check-cluster bench dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
         tools tools-test tools-archive tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
@@ -64,6 +64,9 @@ disconnects: tools-test ## cut 1,000 connections of live streams at random bytes
 	cargo build --locked --workspace --test e2e
 	TICKBELL_TEST_DISCONNECTS=$(DISCONNECTS) TICKBELL_TEST_EVENTS_PER_SECOND=$(EVENTS_PER_SECOND) \
 	  cargo test --locked --workspace --test e2e -- --nocapture disconnects::
+
+feed-schedules: ## follow an exchange under 500 random fault schedules, or SCHEDULES of them, or the one of SEED
+	SCHEDULES="$(or $(SCHEDULES),500)" $(if $(SEED),SEED="$(SEED)") cargo test --locked -p price-ingestor --test feed -- --nocapture
 
 check: ## check format and lints; warnings are errors
 	cargo fmt --all --check
