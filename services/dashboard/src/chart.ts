@@ -97,7 +97,7 @@ export function createChart(element: HTMLElement, interval: Interval): Chart {
     const known = shown.candles.filter((candle) => candle.open && candle.close);
     candles.applyOptions({ priceFormat: priceFormat(known) });
     const bars = known.map(bar);
-    candles.setData(bars);
+    candles.setData(bars.map((bar, index) => (isHollow(known[index]) ? { ...bar, color: paint.card } : bar)));
     const [last, lastBar] = [known.at(-1), bars.at(-1)];
     newest = last && lastBar && { ...lastBar, start: Date.parse(last.start) };
     volume.setData(
@@ -106,8 +106,10 @@ export function createChart(element: HTMLElement, interval: Interval): Chart {
         return { time: localTime(start), value: Number(volume), color };
       }),
     );
-    const incomplete = shown.candles.filter(({ completeness }) => completeness && completeness !== 'complete');
-    gaps.setData(incomplete.map(({ start }) => ({ time: localTime(start), value: 1, color: paint.gap })));
+    const missing = shown.candles.filter(
+      ({ completeness }) => completeness === 'partial' || completeness === 'unknown',
+    );
+    gaps.setData(missing.map(({ start }) => ({ time: localTime(start), value: 1, color: paint.gap })));
     marks.setMarkers(markers(known, shown.firings, paint));
   }
 
@@ -152,6 +154,11 @@ export function createChart(element: HTMLElement, interval: Interval): Chart {
 function bar({ start, open, high, low, close }: Candle) {
   const [o, h, l, c] = [open, high, low, close].map(Number) as [number, number, number, number];
   return { time: localTime(start), open: o, high: h, low: l, close: c };
+}
+
+/** Whether a candle does not rest on all trades, as they came. */
+function isHollow(candle: Candle | undefined): boolean {
+  return candle?.completeness !== 'complete';
 }
 
 /** As many decimal places as the prices have, at least two. */

@@ -6,7 +6,7 @@ import type { LatestPrice } from '../api/types';
 import { now } from '../clock';
 import { price as formatPrice } from '../format';
 import { failure, prices, symbols } from '../market-data';
-import { Age, Badge, Change, SymbolLink } from '../parts/small';
+import { Age, Change, MissingTrades, SymbolLink } from '../parts/small';
 import { SparkLine } from '../parts/spark-line';
 
 export type SortKey = 'symbol' | 'price' | 'change' | 'venue' | 'at';
@@ -138,7 +138,7 @@ function Row({ price }: { price: Signal<LatestPrice> }) {
     <tr>
       <th scope="row">
         <SymbolLink symbol={symbol} />
-        {gap && <Badge tone="warn">gap</Badge>}
+        {gap && <MissingTrades since={gap.from} />}
       </th>
       <td class="number">
         <LivePrice price={price} />

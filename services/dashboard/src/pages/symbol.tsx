@@ -13,7 +13,7 @@ import { alerts } from '../notices';
 import { Segments, typed } from '../parts/form';
 import { OrderTicket } from '../parts/order-ticket';
 import { useResource } from '../parts/resource';
-import { Age, Badge, Change, List, Panel, Table, Time } from '../parts/small';
+import { Age, Badge, Change, List, MissingTrades, Panel, Table, Time } from '../parts/small';
 import { LivePrice } from './market';
 
 /** The most candles of one answer. */
@@ -81,11 +81,7 @@ function Quote({ price }: { price: Signal<LatestPrice> }) {
       <span class="soft">
         {venue} · <Age at={at} /> ago
       </span>
-      {gap && (
-        <Badge tone="warn">
-          trades are missing since <Time at={gap.from} />
-        </Badge>
-      )}
+      {gap && <MissingTrades since={gap.from} />}
     </p>
   );
 }
@@ -122,12 +118,18 @@ function Candles({ symbol, interval }: { symbol: string; interval: Interval }) {
         throw reason;
       }
     }
-    return live.listen({
-      channel: `candles:${interval}`,
-      symbol,
-      refresh,
-      apply: () => refresh().catch(() => undefined),
-    });
+    const stops = [
+      live.listen({
+        channel: `candles:${interval}`,
+        symbol,
+        refresh,
+        apply: () => refresh().catch(() => undefined),
+      }),
+      live.listen({ channel: 'gaps', symbol, refresh }),
+    ];
+    return () => {
+      for (const stop of stops) stop();
+    };
   }, [symbol, interval, candles, error]);
 
   const firings = useFirings(symbol);
@@ -145,7 +147,10 @@ function Candles({ symbol, interval }: { symbol: string; interval: Interval }) {
       {error.value !== null && <p class="problem">{sentence(error.value)}</p>}
       <div ref={element} class="chart" role="img" aria-label={summary(symbol, interval, candles.value)} />
       {candles.value?.some(isIncomplete) && (
-        <p class="soft">Where the background is shaded, trades are missing or were fetched afterwards.</p>
+        <p class="soft">
+          Where the background is shaded, trades are missing. A hollow candle lacks trades, or has some that were
+          fetched afterwards.
+        </p>
       )}
       {candles.value && candles.value.length > 0 && (
         <details>
@@ -159,20 +164,34 @@ function Candles({ symbol, interval }: { symbol: string; interval: Interval }) {
 
 /** Whether a candle does not rest on all trades, as they came. */
 export function isIncomplete({ completeness }: Candle): boolean {
-  return completeness !== undefined && completeness !== 'complete';
+  return completeness !== 'complete';
 }
+
+/** Whether trades of a candle are missing now. */
+export function lacksTrades({ completeness }: Candle): boolean {
+  return completeness === 'partial' || completeness === 'unknown';
+}
+
+const COMPLETENESS = {
+  complete: 'complete',
+  partial: 'some are missing',
+  backfilled: 'some were fetched afterwards',
+  unknown: 'all are missing',
+} as const;
 
 async function loadCandles(symbol: string, interval: Interval): Promise<Candle[]> {
   const from = new Date(Date.now() - CANDLES * SECONDS[interval] * 1_000).toISOString();
-  const params = { path: { symbol }, query: { interval, from, limit: CANDLES + 1 } };
+  const params = { path: { symbol }, query: { interval, from, limit: CANDLES + 1, gaps: 'include' as const } };
   return (await ask(api.GET('/v1/prices/{symbol}/candles', { params }))).items;
 }
 
 /** The chart in words, for people who do not see it. */
 function summary(symbol: string, interval: Interval, candles: Candle[] | null): string {
-  const [first, last] = [candles?.[0], candles?.at(-1)];
-  if (!candles || !first?.open || !last?.close) return `Candles of ${symbol}`;
-  return `${candles.length} candles of ${interval} of ${symbol}, from ${formatPrice(first.open)} to ${formatPrice(last.close)}`;
+  const known = candles?.filter(({ completeness }) => completeness !== 'unknown') ?? [];
+  const [first, last] = [known[0], known.at(-1)];
+  if (!first?.open || !last?.close) return `Candles of ${symbol}`;
+  const missing = candles?.some(lacksTrades) ? '; trades are missing in some' : '';
+  return `${known.length} candles of ${interval} of ${symbol}, from ${formatPrice(first.open)} to ${formatPrice(last.close)}${missing}`;
 }
 
 function CandleTable({ candles }: { candles: Candle[] }) {
@@ -188,6 +207,7 @@ function CandleTable({ candles }: { candles: Candle[] }) {
               {name}
             </th>
           ))}
+          <th scope="col">Trades</th>
         </>
       }
     >
@@ -203,6 +223,7 @@ function CandleTable({ candles }: { candles: Candle[] }) {
           ))}
           <td class="number">{decimal(candle.volume)}</td>
           <td class="number">{candle.trades}</td>
+          <td>{isIncomplete(candle) && <Badge tone="warn">{COMPLETENESS[candle.completeness]}</Badge>}</td>
         </tr>
       ))}
     </Table>

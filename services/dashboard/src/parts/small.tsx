@@ -42,6 +42,15 @@ export function Badge({ tone, children }: { tone: 'good' | 'bad' | 'warn' | 'cal
   return <span class={`badge ${tone}`}>{children}</span>;
 }
 
+/** Says that trades of a symbol are missing now. */
+export function MissingTrades({ since }: { since: string }) {
+  return (
+    <Badge tone="warn">
+      trades missing since <Time at={since} />
+    </Badge>
+  );
+}
+
 interface PanelProps {
   title: string;
   aside?: ComponentChildren;
