@@ -7,6 +7,7 @@
 mod coinbase;
 mod coinbase_advanced;
 mod market_data;
+mod pairs;
 pub(crate) mod surface;
 mod trade_feeds;
 mod udf;

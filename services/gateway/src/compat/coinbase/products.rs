@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use axum::{Json, extract::State, response::Response};
 use events::{Symbol, Timestamp, quotes::is_currency};
 use serde::Serialize;
-use store::market::products::{self, Product};
+use store::market::products;
 use utoipa::ToSchema;
 
 use crate::{
     compat::{
-        market_data::{AssetPlaces, JsonNumber, MOST_PRODUCTS, ProductPath, increment, unknown_symbol},
+        market_data::{AssetPlaces, JsonNumber, MOST_PRODUCTS, ProductPath},
+        pairs::Pair,
         surface::CoinbaseErrors,
     },
     http::{
@@ -84,22 +85,21 @@ pub(crate) struct CurrencyDetails {
     r#type: &'static str,
 }
 
-impl CoinbaseProduct {
-    /// Returns the pair as a product; none of a symbol that is no pair, which these clients cannot read.
-    fn new(product: Product, places: &AssetPlaces) -> Option<Self> {
-        let (base, quote) = product.symbol.pair()?;
-        Some(Self {
-            base_currency: base.to_owned(),
-            quote_currency: quote.to_owned(),
-            base_increment: places.increment(base),
-            quote_increment: increment(product.price_places),
+impl From<Pair> for CoinbaseProduct {
+    fn from(pair: Pair) -> Self {
+        let Pair { symbol, base, quote, base_increment, quote_increment, .. } = pair;
+        Self {
             display_name: format!("{base}/{quote}"),
+            base_currency: base,
+            quote_currency: quote,
+            base_increment,
+            quote_increment,
             min_market_funds: "0",
             margin_enabled: false,
             status: "online",
             status_message: "",
-            id: product.symbol,
-        })
+            id: symbol,
+        }
     }
 }
 
@@ -155,9 +155,7 @@ pub(crate) async fn list(
     KnownParams(()): KnownParams<()>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let places = AssetPlaces::read(&state).await?;
-    let products = products::list(&state.store, MOST_PRODUCTS).await?;
-    let products: Vec<_> = products.into_iter().filter_map(|product| CoinbaseProduct::new(product, &places)).collect();
+    let products: Vec<_> = Pair::list(&state).await?.into_iter().map(CoinbaseProduct::from).collect();
     Ok(Tagged::of(&products)?.answer(&condition))
 }
 
@@ -173,8 +171,6 @@ pub(crate) async fn show(
     KnownParams(()): KnownParams<()>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let product = products::find(&state.store, &symbol).await?.ok_or_else(unknown_symbol)?;
-    let places = AssetPlaces::read(&state).await?;
-    let product = CoinbaseProduct::new(product, &places).ok_or_else(unknown_symbol)?;
+    let product = CoinbaseProduct::from(Pair::find(&state, &symbol).await?);
     Ok(Tagged::of(&product)?.answer(&condition))
 }

@@ -3,14 +3,10 @@
 use axum::{extract::State, response::Response};
 use events::Symbol;
 use serde::Serialize;
-use store::market::products::{self, Product};
 use utoipa::ToSchema;
 
 use crate::{
-    compat::{
-        market_data::{AssetPlaces, MOST_PRODUCTS, ProductPath, increment, unknown_symbol},
-        surface::CoinbaseErrors,
-    },
+    compat::{market_data::ProductPath, pairs::Pair, surface::CoinbaseErrors},
     http::{
         problem::Problem,
         validators::{IfNoneMatch, NotModified, Tagged},
@@ -54,21 +50,20 @@ pub(crate) struct AdvancedProducts {
     num_products: usize,
 }
 
-impl AdvancedProduct {
-    /// Returns the pair as a product; none of a symbol that is no pair, which these clients cannot read.
-    fn new(product: Product, places: &AssetPlaces) -> Option<Self> {
-        let (base, quote) = product.symbol.pair()?;
-        Some(Self {
-            price: product.price.to_string(),
-            base_increment: places.increment(base),
-            quote_increment: increment(product.price_places),
-            base_currency_id: base.to_owned(),
-            quote_currency_id: quote.to_owned(),
-            display_name: product.symbol.to_string(),
+impl From<Pair> for AdvancedProduct {
+    fn from(pair: Pair) -> Self {
+        let Pair { symbol, base, quote, price, base_increment, quote_increment } = pair;
+        Self {
+            price: price.to_string(),
+            base_increment,
+            quote_increment,
+            base_currency_id: base,
+            quote_currency_id: quote,
+            display_name: symbol.to_string(),
             status: "online",
             product_type: "SPOT",
-            product_id: product.symbol,
-        })
+            product_id: symbol,
+        }
     }
 }
 
@@ -85,9 +80,7 @@ pub(crate) async fn list(
     KnownParams(()): KnownParams<()>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let places = AssetPlaces::read(&state).await?;
-    let products = products::list(&state.store, MOST_PRODUCTS).await?;
-    let products: Vec<_> = products.into_iter().filter_map(|product| AdvancedProduct::new(product, &places)).collect();
+    let products: Vec<_> = Pair::list(&state).await?.into_iter().map(AdvancedProduct::from).collect();
     let num_products = products.len();
     Ok(Tagged::of(&AdvancedProducts { products, num_products })?.answer(&condition))
 }
@@ -105,8 +98,6 @@ pub(crate) async fn show(
     KnownParams(()): KnownParams<()>,
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
-    let product = products::find(&state.store, &symbol).await?.ok_or_else(unknown_symbol)?;
-    let places = AssetPlaces::read(&state).await?;
-    let product = AdvancedProduct::new(product, &places).ok_or_else(unknown_symbol)?;
+    let product = AdvancedProduct::from(Pair::find(&state, &symbol).await?);
     Ok(Tagged::of(&product)?.answer(&condition))
 }
