@@ -15,6 +15,8 @@ DECIMAL = re.compile(r"([1-9][0-9]{0,9}|0)\.[0-9]{3,18}|[1-9][0-9]{10,13}\.[0-9]
 NAME = re.compile(r"[!-~]{1,64}")
 PAIR = re.compile(r"([A-Z0-9]{1,20}(?:\.[A-Z0-9]{1,5})?[-/_])[A-Z0-9]{1,20}")
 FUTURE = "2999-01-01T00:00:00Z"
+CHANNELS = re.compile(r"[a-z0-9:,]+")
+SYMBOLS = re.compile(r"[A-Z0-9.,/_-]+")
 AMOUNTS = ("size", "funds", "price", "stop_price", "above", "below", "percent", "amount")
 
 
@@ -22,6 +24,8 @@ AMOUNTS = ("size", "funds", "price", "stop_price", "above", "below", "percent", 
 def before_call(context, case, kwargs):
     if isinstance(case.query, dict):
         in_order(case.query)
+        if context.operation.path == "/v1/stream":
+            name_streams(case.query)
     if case.headers and NAME.fullmatch(str(case.headers.get("Idempotency-Key", ""))):
         # A key that was used with another order is refused.
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
@@ -40,6 +44,14 @@ def in_order(query: dict) -> None:
     ends = [str(query.get("start")), str(query.get("end"))]
     if all(TIME.fullmatch(end) or SECONDS.fullmatch(end) for end in ends):
         query["end"] = query["start"]
+
+
+def name_streams(query: dict) -> None:
+    """Channels and symbols are names, which a pattern cannot list."""
+    if CHANNELS.fullmatch(str(query.get("channels", ""))):
+        query["channels"] = "prices,candles:1m,gaps"
+    if SYMBOLS.fullmatch(str(query.get("symbols", ""))):
+        query["symbols"] = "BTC-USD"
 
 
 def put_right(fields: dict) -> None:

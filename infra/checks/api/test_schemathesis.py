@@ -16,8 +16,8 @@ FOLDER = Path(__file__).parent
 # The longest wait for a first start, in seconds.
 START_TIMEOUT = 90
 PASSWORD = "correct horse battery staple"
-# What is answered without an end; the end-to-end tests check it.
-STREAMS = ("stream", "open_websocket", "coinbase_websocket", "coinbase_advanced_websocket")
+# These become WebSockets, which Schemathesis does not speak; the end-to-end tests check them.
+WEBSOCKETS = ("open_websocket", "coinbase_websocket", "coinbase_advanced_websocket")
 # These end the session, the user or the key that the rest of the run needs.
 ENDS = ("erase_me", "sign_out", "sign_out_everywhere", "revoke_api_key", "change_password")
 
@@ -76,8 +76,8 @@ def check(api: Api, token: str | None, tmp_path: Path, *options: str) -> None:
     credentials = [f"--header=Authorization: Bearer {token}"] if token else []
     config = FOLDER / ("schemathesis_signed_in.toml" if token else "schemathesis.toml")
     command = [project.tool("schemathesis"), f"--config-file={config}", "run"]
-    endless = [f"--exclude-operation-id={operation}" for operation in STREAMS]
-    command += [f"{api.url}/openapi.json", *credentials, *endless, *options]
+    websockets = [f"--exclude-operation-id={operation}" for operation in WEBSOCKETS]
+    command += [f"{api.url}/openapi.json", *credentials, *websockets, *options]
     hooks = {"SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": str(FOLDER)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment() | hooks, capture_output=True, text=True, timeout=300, check=False

@@ -41,7 +41,7 @@ pub(crate) struct StreamQuery {
     pub(crate) conflate: Conflation,
     /// The id of the last event that was received, or `earliest`; the header `Last-Event-ID` goes before it. `lastEventID` is read
     /// too.
-    #[param(value_type = Option<String>, example = "earliest", max_length = 256)]
+    #[param(value_type = Option<String>, example = "earliest")]
     pub(crate) last_event_id: Option<String>,
     /// The alert whose `manage_token` is in the header `Authorization`: `firings` are those of this alert.
     pub(crate) alert: Option<Uuid>,
