@@ -18,6 +18,8 @@ DISCONNECTS ?= 1000
 EVENTS_PER_SECOND ?= 500
 # What builds and tests the archive of the history.
 EXPORT := --workspace --features tickbell/export,e2e/export
+# What builds and tests the Kafka bridge.
+KAFKA := --workspace --features tickbell/kafka,e2e/kafka
 BUILD := cargo build --release --locked -p tickbell
 PYTHON := .tools/python/bin
 
@@ -25,9 +27,9 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring test-archive test-recorded test-compat test-previous check-deploy \
+.PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring test-archive test-kafka test-recorded test-compat test-previous check-deploy \
         check-cluster bench dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
-        tools tools-test tools-archive tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
+        tools tools-test tools-archive tools-kafka tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +114,11 @@ test-archive: tools-test tools-archive ## export a recorded day to a folder and 
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(EXPORT) --test archive -- --nocapture
 	cargo test --locked $(EXPORT) --lib -- parquet_part part_rows
 
+test-kafka: tools-test tools-kafka ## mirror to a real Kafka through rounds of faults: KAFKA_ROUNDS of them, chosen by KAFKA_SEED
+	cargo clippy --locked $(KAFKA) --all-targets -- -D warnings
+	cargo build --locked $(KAFKA) --bin tickbell --test kafka
+	cargo test --locked $(KAFKA) --test kafka -- --nocapture
+
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked --workspace --test recorded --test captures
@@ -156,6 +163,9 @@ tools-test: ## install what the tests need as well
 
 tools-archive: ## install what test-archive needs as well
 	infra/local/tools archive
+
+tools-kafka: ## install what test-kafka needs as well
+	infra/local/tools kafka
 
 tools-compat: ## install the clients that test-compat runs
 	infra/local/tools compat

@@ -19,6 +19,8 @@ ROLES_SQL, MIGRATIONS = "services/core/store/roles.sql", "services/core/store/mi
 DESCRIPTORS = ROOT / "services/tickbell/src/services"
 # Crates under services/ that are not deployed as a service of their own.
 NOT_SERVICES = {"e2e", "tickbell"}
+# Services with an image of their own, which run where somebody adds them: a profile of compose, a component, a value of the chart.
+OPTIONAL_SERVICES = {"kafka-bridge"}
 # The design of the services: all others connect to both servers and run in production.
 DEMO_SERVICES = {"coinnews"}
 WITHOUT_BROKER = {"coinnews", "archiver"}
@@ -87,13 +89,13 @@ def services() -> list[str]:
     # The names of a descriptor's flags stand deeper.
     name = re.compile(r'^    name: "([a-z0-9-]+)"', re.MULTILINE)
     names = {found for module in DESCRIPTORS.glob("*.rs") for found in name.findall(module.read_text())}
-    return sorted(names)
+    return sorted(names - OPTIONAL_SERVICES)
 
 
 def folders_of_services() -> list[str]:
     """Returns the crates directly under services/ that are services."""
     folders = sorted(path.parent.name for path in ROOT.glob("services/*/Cargo.toml"))
-    return [name for name in folders if name not in NOT_SERVICES]
+    return [name for name in folders if name not in NOT_SERVICES | OPTIONAL_SERVICES]
 
 
 def sources(folder: str) -> list[Path]:

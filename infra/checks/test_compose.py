@@ -108,7 +108,16 @@ def test_own_containers_share_one_image_that_is_built_once():
     assert set(build["args"]) <= arguments
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - set(OWN)))
+@pytest.mark.parametrize("name", sorted(project.OPTIONAL_SERVICES))
+def test_an_optional_service_has_a_profile_and_an_image_of_its_own(name):
+    service = services()[name]
+    assert service["profiles"] and service["image"].startswith("tickbell:local-")
+    assert (service["command"], service["pull_policy"]) == ([name], "never")
+    unknown = set(environment(service)) - project.setting_variables()
+    assert not unknown, f"these are not settings: {unknown}"
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - set(OWN) - project.OPTIONAL_SERVICES))
 def test_a_third_party_image_has_an_exact_tag(name):
     image = services()[name]["image"]
     assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine[\d.]+)?$", image), image

@@ -7,6 +7,7 @@ pub mod display;
 pub mod envelope;
 mod events;
 pub mod link;
+mod mirrored;
 #[cfg(feature = "openapi")]
 pub mod openapi;
 pub mod streams;
@@ -27,6 +28,7 @@ pub use events::{
     trade::{self, OrderStatus, OrderUpdated, RejectReason, TradeSettled},
     user::{self, UserChange, UserNoticed},
 };
+pub use mirrored::MirroredTick;
 pub use values::{
     asset::{self, Asset},
     money::{self, Amount, Percent, Price, Size},

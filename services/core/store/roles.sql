@@ -10,8 +10,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('tickbell/roles', 0));
 DO $roles$
 DECLARE
     service_roles CONSTANT text[] := ARRAY['tickbell_alert_engine', 'tickbell_archiver', 'tickbell_gateway', 'tickbell_history_writer',
-                                           'tickbell_notifier', 'tickbell_operator', 'tickbell_price_ingestor',
-                                           'tickbell_trade_settler'];
+                                           'tickbell_kafka_bridge', 'tickbell_notifier', 'tickbell_operator',
+                                           'tickbell_price_ingestor', 'tickbell_trade_settler'];
     name text;
     grant_text text;
 BEGIN
@@ -91,6 +91,11 @@ BEGIN
         -- Copies what was to files; changes nothing but what it knows of them.
         'SELECT ON instruments, ticks, candles, latest_prices, feed_gaps TO tickbell_archiver',
         'SELECT, INSERT, UPDATE ON archived_days, leases TO tickbell_archiver',
+
+        -- Mirrors streams to Kafka, which has its positions.
+        'SELECT, INSERT ON dead_letters TO tickbell_kafka_bridge',
+        'SELECT, INSERT, DELETE ON outbox TO tickbell_kafka_bridge',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_kafka_bridge',
 
         -- Moves money: adds to the ledger and changes nothing in it. Balances are moved by a trigger of the owner's, so
         -- an account is made without saying its balance.

@@ -4,6 +4,8 @@ use clap::{Parser, Subcommand};
 
 #[cfg(feature = "export")]
 use crate::commands::history;
+#[cfg(feature = "kafka")]
+use crate::commands::operations::kafka;
 use crate::{
     commands::{
         history::export,
@@ -16,7 +18,7 @@ use crate::{
     options::{GlobalOptions, OutputOptions},
     print::print,
     process,
-    services::ServiceCommand,
+    service_command::ServiceCommand,
     settings::sources,
     up, version,
 };
@@ -65,6 +67,10 @@ enum Command {
     #[cfg(feature = "export")]
     #[command(subcommand)]
     Archive(history::archive::Command),
+    /// Create or compare the topics of the Kafka bridge
+    #[cfg(feature = "kafka")]
+    #[command(subcommand)]
+    Kafka(kafka::Command),
     /// Check the broker, the database, the streams and the services, with a remedy for each problem
     Doctor(OutputOptions),
     /// Place, list, show and cancel orders over the API
@@ -106,6 +112,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Export(command) => export::run(&options, command).await,
         #[cfg(feature = "export")]
         Command::Archive(command) => history::archive::run(&options, command).await,
+        #[cfg(feature = "kafka")]
+        Command::Kafka(command) => kafka::run(&options, command).await,
         Command::Doctor(output) => doctor::run(&options, &output).await,
         Command::Orders(command) => orders::run(&options, command).await,
         Command::Accounts(command) => accounts::run(&options, command).await,

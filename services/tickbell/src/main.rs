@@ -8,6 +8,7 @@ mod history_wait;
 mod options;
 mod print;
 mod process;
+mod service_command;
 mod services;
 mod settings;
 mod signals;

@@ -11,6 +11,7 @@ locals {
     archiver       = ["DATABASE_URL"]
     trade-settler  = ["NATS_URL", "DATABASE_URL"]
     notifier       = ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET", "TICKBELL_SMTP__URL"]
+    kafka-bridge   = ["NATS_URL", "DATABASE_URL"]
     gateway        = ["NATS_URL", "DATABASE_URL", "TICKBELL_LINKS__SECRET"]
     migrate        = ["NATS_URL", "DATABASE_URL"]
     # The server's side of the same passwords.
@@ -20,6 +21,7 @@ locals {
       "NATS_PASSWORD_HISTORY_WRITER",
       "NATS_PASSWORD_TRADE_SETTLER",
       "NATS_PASSWORD_NOTIFIER",
+      "NATS_PASSWORD_KAFKA_BRIDGE",
       "NATS_PASSWORD_GATEWAY",
       "NATS_PASSWORD_OPERATOR",
       "NATS_PASSWORD_JETSTREAM_CONTROLLER",

@@ -85,6 +85,9 @@ pub enum Error {
     /// The work of a transaction has panicked; nothing of it was committed.
     #[error("the program panicked: {0}")]
     Panicked(String),
+    /// Another system than the database failed, to which a service saves its effects.
+    #[error(transparent)]
+    Elsewhere(ServiceError),
     /// The database rejected a statement or did not answer.
     #[error("the database")]
     Database(#[from] sqlx::Error),
@@ -136,6 +139,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Fenced(_) => true,
+            Self::Elsewhere(error) => matches!(error, ServiceError::Transient(..)),
             Self::Amount(_) | Self::Document(_) | Self::WrongSchemaFormat(_) | Self::Panicked(_) => false,
             Self::Database(_) if self.refusal().is_some() => false,
             // SQLSTATE class 42 stands for a missing table or right.
@@ -148,6 +152,9 @@ impl Error {
 
 impl From<Error> for ServiceError {
     fn from(error: Error) -> Self {
+        if let Error::Elsewhere(error) = error {
+            return error;
+        }
         if error.is_transient() {
             ServiceError::transient("database", error)
         } else {

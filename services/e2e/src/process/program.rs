@@ -11,6 +11,7 @@ use std::{
 
 static OPTIMISED: AtomicBool = AtomicBool::new(false);
 static WITH_EXPORT: AtomicBool = AtomicBool::new(false);
+static WITH_KAFKA: AtomicBool = AtomicBool::new(false);
 
 /// Tests the optimised program, which is deployed. To be called before anything is started.
 pub fn use_release_build() {
@@ -22,13 +23,28 @@ pub fn use_export_build() {
     WITH_EXPORT.store(true, Ordering::Relaxed);
 }
 
+/// Tests the program with the Kafka bridge in it. To be called before anything is started.
+pub fn use_kafka_build() {
+    WITH_KAFKA.store(true, Ordering::Relaxed);
+}
+
+/// Returns the folder with the libraries of Kafka, for a Java class path.
+///
+/// # Panics
+/// When it is not there.
+pub fn kafka_libraries() -> PathBuf {
+    let folder = workspace().join(".tools/kafka/libs");
+    assert!(folder.exists(), "{} is missing: run `make tools-kafka`", folder.display());
+    folder
+}
+
 /// Returns a program of `.tools`.
 ///
 /// # Panics
 /// When it is not there.
 pub fn tool(name: &str) -> PathBuf {
     let program = workspace().join(".tools/python/bin").join(name);
-    assert!(program.exists(), "{} is missing: run `make tools-archive`", program.display());
+    assert!(program.exists(), "{} is missing: run `make tools-archive tools-kafka`", program.display());
     program
 }
 
@@ -57,6 +73,9 @@ fn build() -> PathBuf {
     }
     if WITH_EXPORT.load(Ordering::Relaxed) {
         cargo.args(["--features", "export"]);
+    }
+    if WITH_KAFKA.load(Ordering::Relaxed) {
+        cargo.args(["--features", "kafka"]);
     }
     let status = cargo.stdout(Stdio::null()).status().expect("cargo runs");
     assert!(status.success(), "tickbell is not built");

@@ -18,12 +18,11 @@ mod coinnews;
 mod descriptor;
 pub(crate) mod gateway;
 mod history_writer;
+mod kafka_bridge;
 mod notifier;
 mod price_ingestor;
 mod registry;
-mod subcommand;
 mod trade_settler;
 
-pub(crate) use descriptor::{Context, InUp, Run, Service};
+pub(crate) use descriptor::{Context, Flag, InUp, Run, Service};
 pub(crate) use registry::SERVICES;
-pub(crate) use subcommand::ServiceCommand;

@@ -1,8 +1,8 @@
 //! The list of all services.
 
 use super::{
-    alert_engine, archiver, coinnews, descriptor::Service, gateway, history_writer, notifier, price_ingestor,
-    trade_settler,
+    alert_engine, archiver, coinnews, descriptor::Service, gateway, history_writer, kafka_bridge, notifier,
+    price_ingestor, trade_settler,
 };
 
 /// All services in the order in which data flows through them.
@@ -17,6 +17,7 @@ pub(crate) const SERVICES: &[&Service] = &[
     &trade_settler::SERVICE,
     &notifier::SERVICE,
     &archiver::SERVICE,
+    &kafka_bridge::SERVICE,
     &coinnews::SERVICE,
 ];
 

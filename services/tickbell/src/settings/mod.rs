@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) alert_engine: alert_engine::Settings,
     pub(crate) history: history_writer::Settings,
     pub(crate) archive: archiver::Settings,
+    pub(crate) kafka: kafka_bridge::Settings,
     pub(crate) trade_settler: trade_settler::Settings,
     pub(crate) notifier: notifier::Settings,
     pub(crate) smtp: notifier::SmtpSettings,

@@ -82,6 +82,15 @@ impl Message {
         self.header(CE_ID).or_else(|| self.header(NATS_MSG_ID))
     }
 
+    /// Returns the names and the values of its headers, in order; none where they cannot be read.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        let headers = self.headers.iter().flat_map(|headers| headers.iter());
+        headers.flat_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values.iter().map(move |value| (name, value.as_str()))
+        })
+    }
+
     /// Returns the trace context of the event's cause, if it is well-formed.
     pub fn traceparent(&self) -> Option<&str> {
         // https://www.w3.org/TR/trace-context/: version, trace, parent and flags in hexadecimal digits.

@@ -4,7 +4,7 @@ use e2e::{Database, System};
 
 /// The rights of each role by table: S for SELECT, I for INSERT, U for UPDATE, D for DELETE; a small letter holds for some
 /// columns only, which [`COLUMNS`] names. A right that is not listed is refused.
-const RIGHTS: [(&str, &[(&str, &str)]); 8] = [
+const RIGHTS: [(&str, &[(&str, &str)]); 9] = [
     (
         "tickbell_gateway",
         &[
@@ -124,6 +124,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 8] = [
             ("leases", "SIU"),
         ],
     ),
+    ("tickbell_kafka_bridge", &[("dead_letters", "SI"), ("outbox", "SID"), ("leases", "SIU")]),
     (
         "tickbell_trade_settler",
         &[

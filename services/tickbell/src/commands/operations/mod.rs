@@ -4,6 +4,8 @@ pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod feeds;
 pub(crate) mod healthcheck;
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod migrate;
 pub(crate) mod record;
 pub(crate) mod smoke;

@@ -21,7 +21,7 @@ use crate::{
     exit::Exit,
     options::{GlobalOptions, OutputOptions},
     print::{print, print_table},
-    services::SERVICES,
+    services::{InUp, SERVICES},
 };
 
 /// The answer of the command. A script knows that everything is processed when each lag is 0 and no delivery is waiting.
@@ -80,7 +80,8 @@ pub(crate) async fn read(broker: &Broker, store: &Store) -> anyhow::Result<Statu
     consumers.extend(unpublished(store, OPERATOR).await?);
     for service in SERVICES.iter().filter(|service| service.run.has_outbox()) {
         let first = consumers.len();
-        for name in service.consumers {
+        // The positions of a service that is not part of every installation are elsewhere: those of the Kafka bridge are in Kafka.
+        for name in service.consumers.iter().filter(|_| service.in_up != InUp::No) {
             consumers.push(consumer(broker, store, &declared, name).await?);
         }
         let outbox = unpublished(store, service.name).await?;

@@ -3,10 +3,7 @@
 use clap::{Arg, ArgAction, ArgMatches, Command, Error, FromArgMatches, Subcommand, error::ErrorKind};
 use platform::settings::Pair;
 
-use super::{
-    descriptor::{Flag, Service},
-    registry::SERVICES,
-};
+use crate::services::{Flag, SERVICES, Service};
 
 /// A service that was chosen on the command line.
 #[derive(Debug)]

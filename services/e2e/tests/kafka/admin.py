@@ -1,0 +1,34 @@
+"""Asks or changes a cluster by a client that is not ours.
+
+Usage: admin.py BROKERS groups
+       admin.py BROKERS set TOPIC NAME VALUE
+       admin.py BROKERS offset GROUP TOPIC OFFSET
+       admin.py BROKERS produce TOPIC KEY BODY
+"""
+
+import sys
+
+from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
+
+admin = AdminClient({"bootstrap.servers": sys.argv[1]})
+match sys.argv[2:]:
+    case ["groups"]:
+        for group in admin.list_consumer_groups().result().valid:
+            print(group.group_id)
+    case ["set", topic, name, value]:
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
+        for future in admin.incremental_alter_configs([resource]).values():
+            future.result()
+    case ["offset", group, topic, offset]:
+        offsets = ConsumerGroupTopicPartitions(group, [TopicPartition(topic, 0, int(offset))])
+        for future in admin.alter_consumer_group_offsets([offsets]).values():
+            future.result()
+    case ["produce", topic, key, body]:
+        producer = Producer({"bootstrap.servers": sys.argv[1]})
+        producer.produce(topic, body, key)
+        if producer.flush(30) > 0:
+            sys.exit("the record was not written")
+    case other:
+        sys.exit(f"no such command: {other}")

@@ -1,0 +1,67 @@
+//! Where Kafka has no offset any more, the position is found by the records.
+
+use e2e::wait_until;
+
+use crate::{TICKS, WORK, broker::KafkaConsumer, page, servers, start_bridge};
+
+/// The group that has the position of the stream of ticks.
+const GROUP: &str = "tickbell-kafka-bridge-TICKS-0";
+
+async fn has_all(consumer: &KafkaConsumer, until: u64) {
+    let expected: Vec<String> = (0..until).map(|id| format!("test:SPY:{id}")).collect();
+    wait_until("all ticks are in Kafka", WORK, async || (consumer.records().len() >= expected.len()).then_some(()))
+        .await;
+    let found: Vec<String> = consumer.records().iter().map(|record| record.headers["ce_id"].clone()).collect();
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_kafka_has_forgotten_is_found_by_the_last_records() {
+    let short =
+        [("offsets.retention.minutes", "1".to_owned()), ("offsets.retention.check.interval.ms", "1000".to_owned())];
+    let (system, servers, kafka) = servers(&short).await;
+    let broker = servers.try_broker().await.expect("JetStream");
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge-0", &[]);
+    bridge.wait_until_ready().await;
+    broker.publish(&[page("SPY", 0..7), page("SPY", 7..20)]).await.expect("published");
+    let consumer = kafka.consume(&system, "consumer", &[TICKS]);
+    has_all(&consumer, 20).await;
+    bridge.stop().await;
+
+    let is_forgotten = async || (!kafka.ask(&["groups"]).lines().any(|group| group == GROUP)).then_some(());
+    wait_until("Kafka has forgotten the offset", WORK * 2, is_forgotten).await;
+    broker.publish(&[page("SPY", 20..33)]).await.expect("published");
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge-1", &[]);
+    bridge.wait_until_ready().await;
+    has_all(&consumer, 33).await;
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_records_of_somebody_else_is_refused_until_an_offset_is_chosen() {
+    let (system, servers, kafka) = servers(&[]).await;
+    let brokers = format!("TICKBELL_KAFKA__BROKERS={}", kafka.address);
+    let output = servers.run_line(&system, &format!("{brokers} tickbell kafka topics apply")).await;
+    assert!(output.status.success());
+    kafka.change(&["produce", TICKS, "SPY", "a record of somebody else"]);
+    let broker = servers.try_broker().await.expect("JetStream");
+    broker.publish(&[page("SPY", 0..5), page("SPY", 5..9)]).await.expect("published");
+    let mut bridge = start_bridge(&system, &servers, &kafka, "bridge-0", &[]);
+    let status = wait_until("the bridge refuses", WORK, async || bridge.ended()).await;
+    assert_eq!(status.code(), Some(1));
+
+    // The second message is the first to be mirrored.
+    kafka.change(&["offset", GROUP, TICKS, "2"]);
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge-1", &[]);
+    bridge.wait_until_ready().await;
+    let consumer = kafka.consume(&system, "consumer", &[TICKS]);
+    let expected: Vec<String> = (5..9).map(|id| format!("test:SPY:{id}")).collect();
+    let found = wait_until("the ticks are in Kafka", WORK, async || {
+        let found: Vec<String> =
+            consumer.records().iter().filter_map(|record| record.headers.get("ce_id").cloned()).collect();
+        (found.len() >= expected.len()).then_some(found)
+    })
+    .await;
+    assert_eq!(found, expected);
+    bridge.stop().await;
+}

@@ -1,0 +1,89 @@
+//! The errors of Kafka, sorted by what happens next.
+
+use std::path::PathBuf;
+
+use platform::ServiceError;
+use rdkafka::error::KafkaError;
+use thiserror::Error;
+
+use crate::topics::{Difference, TopicsError};
+
+/// Why something was not done in Kafka.
+#[derive(Debug, Error)]
+pub enum KafkaFailure {
+    /// A call failed.
+    #[error("kafka: {action}")]
+    Call {
+        /// The action that the call was for.
+        action: String,
+        /// The error of the library.
+        #[source]
+        error: KafkaError,
+    },
+    /// Not every partition has a broker that leads it.
+    #[error("kafka: {0} has no leader yet")]
+    NoLeader(String),
+    /// The connection to a broker was lost: a broker that starts may forget to end a transaction, so that transactions that are open are
+    /// looked for.
+    #[error("kafka: the connection to a broker was lost; looking for transactions that it left open")]
+    ConnectionLost,
+    /// A transaction is open, although nothing is being written.
+    #[error("kafka: a transaction is open in {0}, although nothing is being written; looking at it")]
+    OpenTransaction(String),
+    /// A record was not written.
+    #[error("kafka: a record was not written to {0}")]
+    Delivery(String),
+    /// The topics are not as declared.
+    #[error("kafka: {} (`tickbell kafka topics diff` lists all differences, and `tickbell kafka topics apply` mends what it can)", list(.0))]
+    Topics(Vec<Difference>),
+    /// The file that declares the topics is wrong.
+    #[error(transparent)]
+    Declaration(#[from] TopicsError),
+    /// Kafka has no offset, and the topic has records of somebody else, or had records and has none any more.
+    #[error(
+        "kafka: there is no offset of group {group}, and topic {topic} has no record with the header {header} any more: choose the first message to mirror with \
+         `kafka-consumer-groups.sh --reset-offsets --group {group} --topic {topic}:0 --to-offset SEQUENCE --execute`, or another kafka.topic_prefix"
+    )]
+    UnknownPosition {
+        /// The consumer group.
+        group: String,
+        /// The name of the topic.
+        topic: String,
+        /// The header that is missing.
+        header: &'static str,
+    },
+    /// The offset has metadata that is not ours.
+    #[error("kafka: {0}")]
+    Metadata(String),
+    /// The file with the password cannot be read.
+    #[error("kafka.password_file = {0:?} cannot be read")]
+    PasswordFile(PathBuf, #[source] std::io::Error),
+    /// A task of the program has panicked.
+    #[error("the program panicked while it wrote to Kafka")]
+    Panicked(#[source] tokio::task::JoinError),
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl KafkaFailure {
+    /// Makes the error of a call.
+    pub(crate) fn call(action: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
+        let action = action.into();
+        move |error| Self::Call { action, error }
+    }
+}
+
+impl From<KafkaFailure> for ServiceError {
+    /// What a cluster refuses is tried again: rights and quotas change while the service runs.
+    fn from(error: KafkaFailure) -> Self {
+        match error {
+            KafkaFailure::Topics(_)
+            | KafkaFailure::Declaration(_)
+            | KafkaFailure::UnknownPosition { .. }
+            | KafkaFailure::Metadata(_) => Self::permanent("mirror to Kafka", error),
+            _ => Self::transient("mirror to Kafka", error),
+        }
+    }
+}
