@@ -203,6 +203,14 @@ def test_every_service_is_everywhere():
         pytest.fail(message + hint, pytrace=False)
 
 
+def test_an_optional_service_is_known_to_the_servers_and_the_chart():
+    # Its pods are rendered only where somebody adds them; the comparison of the chart with Kustomize has these.
+    of_pods = ("k8s/base/", "infra/monitoring/", f"{COMPONENTS}/sandbox/", f"{COMPONENTS}/external-secrets/")
+    listings = [one for one in LISTINGS if not one.file.startswith(of_pods)]
+    for service in project.OPTIONAL_SERVICES:
+        assert not missing(service, listings), f"{service} is missing from{missing(service, listings)}"
+
+
 def test_an_unknown_service_is_missing_from_every_file():
     # A finder that always succeeds would hide what a new service lacks.
     assert missing("new-service", LISTINGS).count("\n") == len(LISTINGS)

@@ -67,6 +67,12 @@ ON = {"enabled": True}
 # The components of Kustomize, each with the values of the chart that correspond to it.
 TOGGLES = {
     "coinnews": {"services": {"coinnews": ON}},
+    "kafka": {"services": {"kafka-bridge": ON}},
+    "external-secrets external-secrets/aws kafka kafka/external-secrets managed-postgres": {
+        "externalSecrets": {"store": "aws"},
+        "services": {"kafka-bridge": ON},
+        "postgres": {"kind": "managed"},
+    },
     "real-prices": {
         "services": {"price-ingestor": {"needs": ["nats", "postgres", "https"]}},
         "pricePoller": {"asks": "https"},
@@ -126,7 +132,14 @@ def kustomized(components: list[str], folder) -> list[dict]:
         "resources": [os.path.relpath(project.ROOT / "k8s/base", folder)],
         "components": [os.path.relpath(COMPONENTS / path, folder) for path in components],
         "labels": [{"pairs": {"app.kubernetes.io/part-of": "tickbell"}}],
-        "images": [{"name": "ghcr.io/tickbell/tickbell", "newTag": CHART_VALUES["image"]["tag"]}],
+        "images": [
+            {"name": "ghcr.io/tickbell/tickbell", "newTag": CHART_VALUES["image"]["tag"]},
+            {
+                "name": "tickbell-kafka",
+                "newName": "ghcr.io/tickbell/tickbell",
+                "newTag": f"{CHART_VALUES['image']['tag']}-kafka",
+            },
+        ],
         "configMapGenerator": [{"name": "values", "literals": pairs, "options": local}],
     }
     (folder / "kustomization.yaml").write_text(yaml.safe_dump(content))
@@ -283,8 +296,10 @@ def schema() -> dict:
 
 
 def test_every_service_is_a_service_of_the_chart():
-    assert set(defaults()["services"]) == set(project.services())
-    assert set(schema()["properties"]["services"]["properties"]) == set(project.services())
+    every = set(project.services()) | project.OPTIONAL_SERVICES
+    assert set(defaults()["services"]) == every
+    assert set(schema()["properties"]["services"]["properties"]) == every
+    assert not [name for name in project.OPTIONAL_SERVICES if defaults()["services"][name]["enabled"]]
 
 
 def test_values_name_images_ports_and_settings_that_exist():
@@ -310,7 +325,15 @@ def test_every_value_is_explained():
         inside = inside if depth > inside else 99
         above = lines[number - 1].startswith(" " * depth + "#")
         assert above or depth > inside or key == "enabled", f"values.yaml:{number + 1}: {key} has no comment"
-        if key in ("settings", "tags", "resources", "annotations", "parameters", *project.services()):
+        if key in (
+            "settings",
+            "tags",
+            "resources",
+            "annotations",
+            "parameters",
+            *project.services(),
+            *project.OPTIONAL_SERVICES,
+        ):
             inside = min(inside, depth)
 
 
@@ -328,7 +351,7 @@ def test_the_schema_is_closed_everywhere():
 
 
 # Optional values.
-OPTIONAL = {"global", "http", "role", "terminationGracePeriodSeconds"}
+OPTIONAL = {"global", "http", "role", "tagSuffix", "files", "terminationGracePeriodSeconds"}
 
 REFUSED = {
     "an unknown key": ({"services": {"gatway": {}}}, "'gatway' not allowed"),
@@ -337,7 +360,7 @@ REFUSED = {
     "an unknown colour": ({"blueGreen": {"active": "red"}}, "must be one of 'blue', 'green'"),
     "an unknown kind of route": ({"route": {"kind": "loadBalancer"}}, "'none', 'gatewayApi', 'ingress'"),
     "an unknown store": ({"externalSecrets": {"store": "gcp"}}, "'none', 'vault', 'aws'"),
-    "an unknown need": ({"services": {"gateway": {"needs": ["kafka"]}}}, "/services/gateway/needs/0"),
+    "an unknown need": ({"services": {"gateway": {"needs": ["redis"]}}}, "/services/gateway/needs/0"),
     "a host that is a URL": ({"route": {"host": "https://a.example"}}, "/route/host"),
     "a number as a setting": ({"settings": {"TICKBELL_GATEWAY__DRAIN_SECONDS": 5}}, "got number, want string"),
     "an unknown setting": ({"settings": {"tickbell_nats__ca": ""}}, "tickbell_nats__ca"),

@@ -64,9 +64,9 @@ tickbell-settings-{{ include "tickbell.settings" . | sha256sum | trunc 10 }}
 {{- toYaml $settings }}
 {{- end }}
 
-{{/* In: root; tag, where a set of pods runs another release than the rest. */}}
+{{/* In: root; tag, where a set of pods runs another release than the rest; tagSuffix, where a service needs another image of it. */}}
 {{- define "tickbell.image" -}}
-{{ .root.Values.image.repository }}:{{ default .root.Values.image.tag .tag }}
+{{ .root.Values.image.repository }}:{{ default .root.Values.image.tag .tag }}{{ .tagSuffix }}
 {{- end }}
 
 {{/* The pods of everything that talks to a server, as a JSON list. In: root, server. */}}
@@ -98,15 +98,24 @@ imagePullSecrets:
   - name: {{ . }}
   {{- end }}
 {{- end }}
-{{- if .root.Values.ca.configMap }}
+{{- $files := dig "files" (dict) (default (dict) .service) }}
+{{- if or .root.Values.ca.configMap $files }}
 volumes:
+  {{- with .root.Values.ca.configMap }}
   - name: ca
     configMap:
-      name: {{ .root.Values.ca.configMap }}
+      name: {{ . }}
+  {{- end }}
+  {{- with $files }}
+  - name: files
+    secret:
+      secretName: {{ .secret }}
+      optional: true
+  {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* The one container of every pod. In: root, args, env, secret ("" for none), resources, tag. */}}
+{{/* The one container of every pod. In: root, args, env, secret ("" for none), resources, tag, tagSuffix, files. */}}
 {{- define "tickbell.container" -}}
 name: tickbell
 image: {{ include "tickbell.image" . }}
@@ -140,11 +149,18 @@ securityContext:
   runAsNonRoot: true
   capabilities:
     drop: [ALL]
-{{- if .root.Values.ca.configMap }}
+{{- if or .root.Values.ca.configMap .files }}
 volumeMounts:
+  {{- if .root.Values.ca.configMap }}
   - name: ca
     mountPath: /etc/tickbell/ca
     readOnly: true
+  {{- end }}
+  {{- with .files }}
+  - name: files
+    mountPath: {{ .path }}
+    readOnly: true
+  {{- end }}
 {{- end }}
 {{- end }}
 
@@ -179,7 +195,7 @@ spec:
     - {{- include "tickbell.container" (dict
         "root" .root "args" (prepend .service.args .role) "env" .service.env
         "secret" (ternary (printf "tickbell-%s" .role) "" (gt (len .service.needs) 0))
-        "resources" .service.resources "tag" .tag
+        "resources" .service.resources "tag" .tag "tagSuffix" .service.tagSuffix "files" .service.files
       ) | nindent 6 }}
       ports:
         - name: admin
@@ -236,6 +252,17 @@ spec:
     {{- end }}
   ports:
     - port: 5432
+{{- else if eq . "kafka" }}
+# The brokers: in the namespace kafka, or elsewhere.
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kafka
+    - ipBlock:
+        cidr: 0.0.0.0/0
+  ports:
+    - port: 9092
+      endPort: 9098
 {{- else if eq . "coinnews" }}
 - to:
     - podSelector:

@@ -5,4 +5,5 @@ create role tickbell_history_writer login password 'local-only';
 create role tickbell_archiver login password 'local-only';
 create role tickbell_trade_settler login password 'local-only';
 create role tickbell_notifier login password 'local-only';
+create role tickbell_kafka_bridge login password 'local-only';
 create role tickbell_gateway login password 'local-only';
