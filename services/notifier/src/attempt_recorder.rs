@@ -12,7 +12,7 @@ use store::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
-    time::sleep,
+    time::{Instant, sleep, timeout_at},
 };
 use tracing::{error, warn};
 
@@ -20,8 +20,8 @@ use tracing::{error, warn};
 pub(crate) const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The number of attempts that are recorded in one transaction at most.
 const MAX_BATCH: usize = 100;
-/// The time for which attempts are collected before a transaction.
-const COLLECT_FOR: Duration = Duration::from_millis(10);
+/// The time for which attempts are collected before a transaction, unless they are many.
+const COLLECT_FOR: Duration = Duration::from_millis(50);
 
 /// The queue of attempts to record.
 pub(crate) struct AttemptRecorder {
@@ -39,13 +39,15 @@ impl AttemptRecorder {
     pub(crate) fn start(store: Store, most: usize, shutdown: Shutdown) -> Self {
         let (queue, mut finished) = mpsc::channel(most);
         let writer = Writer { store, shutdown };
+        // The other half of them may be attempted meanwhile.
+        let many = (most / 2).clamp(1, MAX_BATCH);
         tokio::spawn(async move {
             let mut batch = Vec::with_capacity(MAX_BATCH);
             while let Some(first) = finished.recv().await {
-                sleep(COLLECT_FOR).await;
+                let until = Instant::now() + COLLECT_FOR;
                 batch.push(first);
-                while batch.len() < MAX_BATCH
-                    && let Ok(next) = finished.try_recv()
+                while batch.len() < many
+                    && let Ok(Some(next)) = timeout_at(until, finished.recv()).await
                 {
                     batch.push(next);
                 }

@@ -107,10 +107,28 @@ impl Dispatcher {
         if self.context.shutdown.is_cancelled() {
             return Ok(0);
         }
-        let lease = self.context.mailer.limit() + RECORD_TIMEOUT;
-        let claims = deliveries::claim(&self.context.store, slots.len() as i64, lease).await?;
+        let claims = deliveries::claim(&self.context.store, slots.len() as i64, self.lease()).await?;
         let claimed = claims.len();
-        metrics::counter!("tickbell_deliveries_claimed_total").increment(claimed as u64);
+        self.attempt(claims, slots);
+        Ok(claimed)
+    }
+
+    /// Returns free slots for deliveries that are about to be added, so many at most.
+    pub(crate) fn reserve(&self, most: usize) -> Vec<Slot> {
+        if self.context.shutdown.is_cancelled() {
+            return Vec::new();
+        }
+        self.slots.free_now().take(most).collect()
+    }
+
+    /// Returns the time for which a delivery is claimed.
+    pub(crate) fn lease(&self) -> Duration {
+        self.context.mailer.limit() + RECORD_TIMEOUT
+    }
+
+    /// Starts the attempts at deliveries that are claimed, each in a slot.
+    pub(crate) fn attempt(&self, claims: Vec<Claim>, slots: Vec<Slot>) {
+        metrics::counter!("tickbell_deliveries_claimed_total").increment(claims.len() as u64);
         for (claim, Slot { connection, unrecorded }) in claims.into_iter().zip(slots) {
             let delivery = &claim.delivery;
             let span =
@@ -125,7 +143,6 @@ impl Dispatcher {
             };
             tokio::spawn(attempt.instrument(span));
         }
-        Ok(claimed)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Intake: events become deliveries, once each, in the transaction that advances the consumer's position.
 
-use std::time::Duration;
+use std::{future::pending, panic::resume_unwind, time::Duration};
 
 use events::Timestamp;
 use futures::future::BoxFuture;
@@ -13,12 +13,13 @@ use store::{
     },
     outbox::relay,
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, task::JoinError};
 
 use crate::{
     SERVICE,
     batching::TracedNotification,
-    notifications::save,
+    dispatcher::Dispatcher,
+    notifications::{NewDeliveries, Room, save},
     routing::{Routed, RoutingError, route_alert, route_rule, route_trade, route_user},
     silence,
 };
@@ -31,9 +32,7 @@ const TRADES: &str = "notifier-trades";
 const USERS: &str = "notifier-users";
 /// The number of events that become deliveries in one transaction at most.
 const BATCH: usize = 1_000;
-/// The time for which alerts are collected before a transaction, because a transaction costs more than a delivery.
-const COLLECT_ALERTS_FOR: Duration = Duration::from_millis(5);
-/// The time for which other events are collected. Nobody notices so small a delay of an email about an account.
+/// The time for which events other than alerts are collected. Nobody notices so small a delay of an email about an account.
 const COLLECT_FOR: Duration = Duration::from_millis(50);
 /// The time for which order news is collected, so that many orders of a user are reported in few emails.
 const COLLECT_ORDERS_FOR: Duration = Duration::from_secs(1);
@@ -46,14 +45,15 @@ pub(crate) async fn run(
     broker: &Broker,
     store: &Store,
     check: &Check,
+    dispatcher: &Dispatcher,
     due: &Notify,
     shutdown: &Shutdown,
 ) -> Result<(), ServiceError> {
-    let intake = |route: Route| Intake { store: store.clone(), due, route };
+    let intake = |route: Route| Intake { store: store.clone(), dispatcher, due, route };
     let (alerts, rules, trades, users) =
         (intake(route_alert), intake(route_rule), intake(route_trade), intake(route_user));
     let work = Box::pin(async {
-        let alerts = ConsumerRun::open(&alerts, store, broker, plan(SERVICE, COLLECT_ALERTS_FOR)).await?;
+        let alerts = ConsumerRun::open(&alerts, store, broker, plan(SERVICE, Duration::ZERO)).await?;
         let rules = ConsumerRun::open(&rules, store, broker, plan(RULES, COLLECT_FOR)).await?;
         let trades = ConsumerRun::open(&trades, store, broker, plan(TRADES, COLLECT_ORDERS_FOR)).await?;
         let users = ConsumerRun::open(&users, store, broker, plan(USERS, COLLECT_FOR)).await?;
@@ -74,6 +74,8 @@ fn plan(consumer: &str, gather: Duration) -> Plan {
 /// Makes deliveries of the events of one consumer.
 struct Intake<'a> {
     store: Store,
+    /// Attempts deliveries as soon as they are saved, where it has room.
+    dispatcher: &'a Dispatcher,
     /// Wakes the dispatcher when deliveries are due.
     due: &'a Notify,
     route: Route,
@@ -83,7 +85,7 @@ impl ConsumerService for Intake<'_> {
     type Event = Routed;
     type State = ();
     type Effects = Vec<TracedNotification>;
-    /// Whether there are new deliveries.
+    /// Whether there are new deliveries that nobody attempts yet.
     type Saved = bool;
     type Reject = RoutingError;
 
@@ -119,11 +121,23 @@ impl ConsumerService for Intake<'_> {
         _state: &mut (),
         commit: Commit<Vec<TracedNotification>>,
     ) -> BoxFuture<'static, Result<bool, Error>> {
-        let store = self.store.clone();
-        let is_due = !commit.effects.is_empty();
+        let (store, dispatcher) = (self.store.clone(), self.dispatcher.clone());
+        let slots = dispatcher.reserve(commit.effects.len());
+        let room = Room { attempts: slots.len(), lease: dispatcher.lease() };
+        // A task of its own: deliveries that are claimed and then left alone would wait until the claim ends.
+        let saving = tokio::spawn(async move {
+            let NewDeliveries { claims, are_due } =
+                commit.in_transaction(&store, move |tx, made| Box::pin(save(tx, made, room))).await?;
+            dispatcher.attempt(claims, slots);
+            Ok::<_, Error>(are_due)
+        });
         Box::pin(async move {
-            commit.in_transaction(&store, |tx, notifications| Box::pin(save(tx, notifications))).await?;
-            Ok(is_due)
+            match saving.await.map_err(JoinError::try_into_panic) {
+                Ok(saved) => saved,
+                Err(Ok(panic)) => resume_unwind(panic),
+                // The process ends.
+                Err(Err(_)) => pending().await,
+            }
         })
     }
 

@@ -187,7 +187,7 @@ pub async fn run(
     let dispatcher = Dispatcher::new(store.clone(), mailer, links, from, &settings, stop.clone());
     let result = tokio::select! {
         ended = async { tokio::try_join!(
-            supervise(SERVICE, &intake_check, &shutdown, || intake::run(&broker, &store, &intake_check, &due, &shutdown)),
+            supervise(SERVICE, &intake_check, &shutdown, || intake::run(&broker, &store, &intake_check, &dispatcher, &due, &shutdown)),
             supervise(DISPATCHER, &dispatcher_check, &shutdown, || dispatcher.run(&dispatcher_check, &due)),
         ) } => ended,
         never = outages::watch(&store, &mail_check) => match never {},

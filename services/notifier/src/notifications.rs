@@ -1,13 +1,16 @@
 //! Notifications become deliveries: one per address, and none for what was notified before.
 
-use std::collections::{BTreeSet, HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use events::{Channel, LateVerdict, Target};
 use store::{
     Error, Tx,
     consumer::missing_rows::{Row, count_without_row},
     notifications::{
-        deliveries::{self, Delivery, Kind},
+        deliveries::{self, Claim, Delivery, Kind},
         recipients::{RuleRecipient, addresses, of_rules},
     },
     rules::late,
@@ -31,15 +34,39 @@ pub(crate) fn register_metrics() {
     count_without_row(SERVICE, Row::Rule, 0);
 }
 
-/// Saves the deliveries that follow from notifications, those that are not saved yet.
-pub(crate) async fn save(tx: &mut Tx, notifications: Vec<TracedNotification>) -> Result<(), Error> {
+/// The deliveries that a process may attempt as soon as they are saved.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Room {
+    /// Their number at most.
+    pub(crate) attempts: usize,
+    /// The time for which they are claimed.
+    pub(crate) lease: Duration,
+}
+
+/// The deliveries that were made of notifications.
+#[derive(Debug, Default)]
+pub(crate) struct NewDeliveries {
+    /// Those that this process attempts.
+    pub(crate) claims: Vec<Claim>,
+    /// Whether there are others, which are due.
+    pub(crate) are_due: bool,
+}
+
+/// Saves the deliveries that follow from notifications, those that are not saved yet, and claims those for which there is room.
+pub(crate) async fn save(
+    tx: &mut Tx,
+    notifications: Vec<TracedNotification>,
+    room: Room,
+) -> Result<NewDeliveries, Error> {
     if notifications.is_empty() {
-        return Ok(());
+        return Ok(NewDeliveries::default());
     }
     let unsent = drop_already_sent(tx, notifications).await?;
     let mut made = resolve_addresses(tx, batch_by_user(unsent)).await?;
     add_other_verdicts(tx, &mut made).await?;
-    deliveries::add(tx, &made).await
+    let attempts = i64::try_from(room.attempts).unwrap_or(i64::MAX);
+    let claims = deliveries::add_claimed(tx, &made, attempts, room.lease).await?;
+    Ok(NewDeliveries { are_due: claims.len() < made.len(), claims })
 }
 
 /// Completes deliveries about gaps. All verdicts about a gap were saved by one transaction, before the first of them was published.

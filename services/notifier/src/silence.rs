@@ -24,7 +24,7 @@ use tokio::{
 use tracing::info;
 
 use crate::{
-    notifications,
+    notifications::{self, Room},
     routing::{Notification, Recipient, content},
     templates::RuleSilence,
 };
@@ -63,7 +63,7 @@ async fn add_deliveries(tx: &mut Tx) -> Result<bool, Error> {
         let others = silences::list_live_venues(tx, &market.symbol, SILENT_FOR).await?;
         info!(symbol = %market.symbol, rules = rules.len(), "notifying the owners of rules whose market is silent");
         let notifications = rules.into_iter().map(|rule| (notification(rule, market, &others), None)).collect();
-        notifications::save(tx, notifications).await?;
+        notifications::save(tx, notifications, Room::default()).await?;
         return Ok(true);
     }
     Ok(false)

@@ -46,12 +46,16 @@ impl Slots {
     pub(crate) async fn free(&self) -> Vec<Slot> {
         let unrecorded = Arc::clone(&self.unrecorded).acquire_owned().await.expect("the semaphore is never closed");
         let connection = Arc::clone(&self.connections).acquire_owned().await.expect("the semaphore is never closed");
-        let more = std::iter::from_fn(|| {
+        std::iter::once(Slot { connection, unrecorded }).chain(self.free_now()).collect()
+    }
+
+    /// Returns the slots that are free now, as they are taken.
+    pub(crate) fn free_now(&self) -> impl Iterator<Item = Slot> {
+        std::iter::from_fn(|| {
             let unrecorded = Arc::clone(&self.unrecorded).try_acquire_owned().ok()?;
             let connection = Arc::clone(&self.connections).try_acquire_owned().ok()?;
             Some(Slot { connection, unrecorded })
-        });
-        std::iter::once(Slot { connection, unrecorded }).chain(more).collect()
+        })
     }
 
     /// Waits until every attempt has ended and is recorded.
@@ -86,6 +90,7 @@ mod tests {
         unrecorded.truncate(7);
         assert_eq!(free(&slots).len(), 1, "the room of one outcome that was recorded");
         drop(unrecorded);
+        assert_eq!(slots.free_now().take(1).count(), 1, "no more than asked for");
         assert_eq!(free(&slots).len(), 2);
         assert!(slots.all_free().now_or_never().is_some());
     }

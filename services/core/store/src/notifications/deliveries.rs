@@ -108,7 +108,18 @@ pub async fn already_notified(tx: &mut Tx, source_ids: &[&str]) -> Result<HashSe
 /// Adds the deliveries that are not stored yet. Anyone can have an address asked for confirmations, so that those above the
 /// limit of mails in an hour are left out.
 pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
-    sqlx::query(
+    add_claimed(tx, deliveries, 0, Duration::ZERO).await.map(|_| ())
+}
+
+/// Adds deliveries as [`add`] does, the first `limit` of them as claimed for the time of `lease`, and returns the claims: a process
+/// that has room for them attempts them without a further commit, which [`claim`] would be.
+pub async fn add_claimed(
+    tx: &mut Tx,
+    deliveries: &[Delivery],
+    limit: i64,
+    lease: Duration,
+) -> Result<Vec<Claim>, Error> {
+    let rows = sqlx::query(
         "WITH new AS (
              SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::jsonb[],
                                   $8::text[]) WITH ORDINALITY
@@ -119,10 +130,12 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
                      AND d.kind = 'confirmation' AND d.created_at > now() - interval '1 hour') ELSE 0 END AS number
              FROM new
          )
-         INSERT INTO deliveries (id, kind, source_id, rule_id, channel, address, content, traceparent)
-         SELECT id, kind, source_id, rule_id, channel, address, content, traceparent FROM counted
-         WHERE kind <> 'confirmation' OR number <= $9
-         ON CONFLICT DO NOTHING",
+         INSERT INTO deliveries (id, kind, source_id, rule_id, channel, address, content, traceparent, attempt_count,
+                                 next_attempt_at)
+         SELECT id, kind, source_id, rule_id, channel, address, content, traceparent, (position <= $10)::int,
+             now() + CASE WHEN position <= $10 THEN make_interval(secs => $11) ELSE interval '0' END
+         FROM counted WHERE kind <> 'confirmation' OR number <= $9
+         ON CONFLICT DO NOTHING RETURNING *, 0 AS unknown_attempts",
     )
     .bind(deliveries.iter().map(|delivery| delivery.id).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.kind.as_str()).collect::<Vec<_>>())
@@ -133,7 +146,9 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
     .bind(deliveries.iter().map(|delivery| delivery.content.clone()).collect::<Vec<_>>())
     .bind(deliveries.iter().map(|delivery| delivery.traceparent.as_deref()).collect::<Vec<_>>())
     .bind(MAILS_PER_HOUR)
-    .execute(&mut **tx)
+    .bind(limit)
+    .bind(lease.as_secs_f64()) // float: PostgreSQL's make_interval takes seconds as one.
+    .fetch_all(&mut **tx)
     .await?;
     let covered =
         deliveries.iter().flat_map(|delivery| delivery.also_covers.iter().map(|source| (source.as_str(), delivery.id)));
@@ -147,7 +162,8 @@ pub async fn add(tx: &mut Tx, deliveries: &[Delivery]) -> Result<(), Error> {
         .execute(&mut **tx)
         .await?;
     }
-    Ok(())
+    let claims = rows.iter().map(read_claim).filter(|claim| claim.as_ref().map_or(true, |claim| claim.attempt > 0));
+    claims.collect()
 }
 
 /// Claims up to `limit` due deliveries for the time of `lease`. A claim without a recorded result is due again

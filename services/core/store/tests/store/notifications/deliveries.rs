@@ -49,6 +49,26 @@ fn ended(claim: &Claim, outcome: Outcome, retry_in: Duration) -> DeliveryAttempt
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delivery_that_is_added_as_claimed_is_attempted_by_nobody_else() {
+    let database = Database::new().await;
+    add(&database, vec![delivery(1, &[])]).await;
+    let new = vec![delivery(1, &[]), delivery(2, &[]), delivery(3, &[])];
+    let added =
+        database.transaction(move |tx| Box::pin(async move { deliveries::add_claimed(tx, &new, 2, LEASE).await }));
+    let claims = added.await.expect("they are added");
+    let claimed: Vec<_> = claims.iter().map(|claim| (&claim.delivery, claim.attempt, claim.unknown_attempts)).collect();
+    assert_eq!(claimed, [(&delivery(2, &[]), 1, 0)], "the first was there, and two of them may be claimed");
+    let others = deliveries::claim(&database.store, 10, LEASE).await.expect("claims");
+    let mut others: Vec<_> = others.iter().map(|claim| claim.delivery.id).collect();
+    others.sort();
+    assert_eq!(others, [id(1), id(3)]);
+    database.run("UPDATE deliveries SET next_attempt_at = now()").await;
+    let again = deliveries::claim(&database.store, 10, LEASE).await.expect("claims");
+    let again = again.iter().find(|claim| claim.delivery.id == id(2)).expect("its lease has ended");
+    assert_eq!((again.attempt, again.unknown_attempts), (2, 1), "what became of the first attempt is not recorded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_notified_once_by_itself_or_in_a_batch() {
     let database = Database::new().await;
     add(&database, vec![delivery(1, &["event 2"])]).await;
