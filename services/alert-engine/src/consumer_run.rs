@@ -27,9 +27,12 @@ use store::{
         missing_rows::{Row, count_without_row},
         position::ForgetSequences,
         runner::{ConsumerRun, lead},
-        service::{Commit, ConsumerService, Decided, Plan},
+        service::{Commit, ConsumerService, Decided, Plan, Publish},
     },
-    rules::{engine_state, market_gaps},
+    rules::{
+        engine_state::{self, EngineConnection},
+        market_gaps,
+    },
 };
 use tracing::{debug, info, info_span, warn};
 use uuid::Uuid;
@@ -46,6 +49,8 @@ const CONSUMERS: [&str; 3] = [SERVICE, "alert-engine-rules", "alert-engine-feeds
 const TICKS: usize = 0;
 /// The index of the consumer of changes of rules.
 const RULES: usize = 1;
+/// The time for which ticks that fire nothing are evaluated before they are committed together.
+const GATHER: Duration = Duration::from_millis(50);
 /// The number of rules that one log line names.
 const MAX_NAMED: usize = 10;
 
@@ -57,8 +62,12 @@ pub(crate) async fn run(
     max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
     let service = AlertEngine { store: store.clone(), broker: broker.clone(), max_ahead };
-    let plan =
-        Plan { maintain_every: Some(late_verdicts::LOOK_EVERY), ..Plan::new(SERVICE, &CONSUMERS, settings.batch) };
+    let plan = Plan {
+        gather: GATHER,
+        publish: Publish::WhileDeciding,
+        maintain_every: Some(late_verdicts::LOOK_EVERY),
+        ..Plan::new(SERVICE, &CONSUMERS, settings.batch)
+    };
     let work = Box::pin(async {
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
@@ -75,6 +84,9 @@ struct AlertEngine {
 
 struct State {
     engine: Engine,
+    connection: EngineConnection,
+    /// Whether the batch has a change of a rule, or a report about a gap.
+    has_changes: bool,
     /// The sequence of the last evaluated page of ticks, which may not be committed yet.
     evaluated: u64,
     /// The number of ticks of the batch that the engine was given.
@@ -102,7 +114,8 @@ impl ConsumerService for AlertEngine {
     type Event = Input;
     type State = State;
     type Effects = Changes;
-    type Saved = ();
+    /// The rows of the outbox with the events of the batch, where they are known.
+    type Saved = Option<Vec<i64>>;
     type Reject = DecodeError;
 
     fn forget_sequences(&self, consumer: &str) -> Option<ForgetSequences> {
@@ -112,10 +125,22 @@ impl ConsumerService for AlertEngine {
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
         let engine = Engine::restore(engine_state::load(&self.store).await?);
+        let connection = engine_state::connect(&self.store).await?;
         let (evaluated, applied) = (positions[TICKS], HashMap::new());
         let (saved_changes, without_row) = (HashMap::new(), Vec::new());
         let (judged, late_verdicts) = (HashSet::new(), LateVerdicts::default());
-        Ok(State { engine, evaluated, ticks: 0, applied, saved_changes, without_row, judged, late_verdicts })
+        Ok(State {
+            engine,
+            connection,
+            has_changes: false,
+            evaluated,
+            ticks: 0,
+            applied,
+            saved_changes,
+            without_row,
+            judged,
+            late_verdicts,
+        })
     }
 
     fn decode(&self, consumer: usize, message: &Message) -> Result<Input, DecodeError> {
@@ -191,6 +216,7 @@ impl ConsumerService for AlertEngine {
         message: &Message,
         decided: &mut Decided<Changes>,
     ) -> Result<(), DecodeError> {
+        state.has_changes |= !matches!(input, Input::Page(_));
         match input {
             Input::Page(page) => {
                 state.ticks += page.ticks().len() as u64;
@@ -215,6 +241,7 @@ impl ConsumerService for AlertEngine {
     }
 
     fn finish(&self, state: &mut State, decided: &mut Decided<Changes>) {
+        state.has_changes = false;
         decided.effects = state.engine.take_changes();
         count_firings(&decided.effects);
         report_without_row(&mem::take(&mut state.without_row));
@@ -230,13 +257,21 @@ impl ConsumerService for AlertEngine {
         late_verdicts.go_on(&self.store, &self.broker, engine).await
     }
 
-    fn commit(&self, _state: &mut State, commit: Commit<Changes>) -> BoxFuture<'static, Result<(), Error>> {
-        let store = self.store.clone();
-        Box::pin(async move {
-            commit
-                .in_transaction(&store, |tx, changes| Box::pin(async move { engine_state::save(tx, &changes).await }))
-                .await
-        })
+    /// Somebody waits for a firing, and whoever has changed a rule for that it is followed.
+    fn is_waited_for(&self, state: &State, decided: &Decided<Changes>) -> bool {
+        state.has_changes || !decided.events.is_empty()
+    }
+
+    fn commit(
+        &self,
+        state: &mut State,
+        commit: Commit<Changes>,
+    ) -> BoxFuture<'static, Result<Option<Vec<i64>>, Error>> {
+        Box::pin(state.connection.commit(commit))
+    }
+
+    fn outbox_rows(&self, saved: &Option<Vec<i64>>) -> Option<Vec<i64>> {
+        saved.clone()
     }
 }
 

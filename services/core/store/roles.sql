@@ -79,6 +79,7 @@ BEGIN
         'SELECT ON instruments, ticks TO tickbell_alert_engine',
         'SELECT, INSERT, DELETE ON outbox TO tickbell_alert_engine',
         'SELECT, INSERT, UPDATE ON leases TO tickbell_alert_engine',
+        'EXECUTE ON FUNCTION fence(boolean) TO tickbell_alert_engine',
 
         -- Keeps what was; never changes a tick.
         'SELECT, INSERT ON ticks, dead_letters TO tickbell_history_writer',

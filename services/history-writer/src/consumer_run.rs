@@ -37,6 +37,10 @@ use crate::{SERVICE, Settings, partitions::Partitions};
 /// How often partitions are maintained.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(60);
 
+/// The time for which ticks are gathered before they are stored together: a batch costs as much as its markets have candles. A
+/// tick that comes alone is stored at once.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// The least number of ticks that are appended by COPY.
 const MIN_COPIED: usize = 50;
 
@@ -52,7 +56,8 @@ pub(crate) async fn run(
     settings: &Settings,
     max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
-    let plan = Plan { maintain_every: Some(MAINTAIN_EVERY), ..Plan::new(SERVICE, &[SERVICE], settings.batch) };
+    let plan =
+        Plan { gather: GATHER, maintain_every: Some(MAINTAIN_EVERY), ..Plan::new(SERVICE, &[SERVICE], settings.batch) };
     let work = Box::pin(async {
         let service = HistoryWriter { store: store.clone(), settings: settings.clone(), max_ahead };
         let run = ConsumerRun::open(&service, store, broker, plan).await?;

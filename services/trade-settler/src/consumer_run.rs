@@ -52,6 +52,8 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 /// The number of pending messages from which the next batch is decided while the last one is committed. With fewer, waiting
 /// for the commit makes the next batch larger, which saves more than the overlap.
 const OVERLAP_FROM: u64 = 1_000;
+/// The time for which prices are left with the broker while no order waits for one. An order that arrives ends it.
+const GATHER: Duration = Duration::from_millis(100);
 /// The index of the consumer of prices.
 const TICKS: usize = 0;
 /// The index of the consumer of orders and deposits.
@@ -67,6 +69,8 @@ pub(crate) async fn run(
 ) -> Result<(), ServiceError> {
     let service = TradeSettler { store: store.clone(), settings: settings.clone(), max_ahead };
     let plan = Plan {
+        gather: GATHER,
+        leave: Some(TICKS),
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,
         on_broken_constraint: BrokenConstraint::Stop,
@@ -255,6 +259,11 @@ impl ConsumerService for TradeSettler {
         let markets = state.filter.take_changes();
         decided.effects.changes = Changes { markets, ..state.book.take_changes() };
         state.filter.take_skipped().by_reason().into_iter().for_each(|(reason, ticks)| count_skipped(reason, ticks));
+    }
+
+    /// Orders wait, those that have just arrived and those that are open.
+    fn is_waited_for(&self, state: &State, decided: &Decided<Effects>) -> bool {
+        !decided.effects.requested_at.is_empty() || state.book.open_orders() > 0
     }
 
     fn commit(&self, state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Vec<Timestamp>, Error>> {

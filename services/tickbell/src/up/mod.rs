@@ -113,11 +113,11 @@ fn defaults(data: &DataDir) -> anyhow::Result<Vec<Pair>> {
     Ok(vec![("gateway.confirmation", "off".into()), ("links.secret", data.secret("links")?), connections])
 }
 
-/// Returns the size of the one pool that all services share: nine connections that wait for a lock or a notification,
-/// and four per core for the rest. Each connection has caches of its own, so more of them make everything slower.
+/// Returns the size of the one pool that all services share: ten connections that wait for a lock, a notification
+/// or the next batch, and four per core for the rest. Each connection has caches of its own, so more of them make everything slower.
 fn connections() -> usize {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    9 + (4 * cores).clamp(7, 91)
+    10 + (4 * cores).clamp(7, 91)
 }
 
 /// Starts the servers that the settings do not name, and puts their addresses into the settings.

@@ -36,7 +36,10 @@ use crate::{
 
 /// The time for which a consumer that cannot be opened is tried again before its run ends, which is then said to be unready.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(4);
-/// The time for which a batch is filled while more messages are pending at the broker.
+/// The number of messages that are pending at the broker from which on a batch is filled for a moment. Below it a batch has what has
+/// arrived: somebody may wait for it.
+const BEHIND_FROM: u64 = 500;
+/// The time for which a batch is filled then.
 const LINGER: Duration = Duration::from_millis(25);
 
 /// The bytes of messages after which a batch is full, whatever their number.
@@ -263,7 +266,7 @@ impl OrderedConsumer {
         }
     }
 
-    /// Fills the batch with the messages that have arrived, and for a moment with more while more are pending at the broker.
+    /// Fills the batch with the messages that have arrived, and for a moment with more while many are pending at the broker.
     async fn collect(&mut self, most: usize) -> Result<(), Failure> {
         self.stream.verify().map_err(Failure::EndRun)?;
         let mut deadline = None;
@@ -290,7 +293,7 @@ impl OrderedConsumer {
                 }
             } else if let Some(ready) = tokio::task::unconstrained(open.messages.next()).now_or_never() {
                 ready
-            } else if self.pending == 0 {
+            } else if self.pending < BEHIND_FROM {
                 break;
             } else {
                 let until = *deadline.get_or_insert_with(|| Instant::now() + LINGER);

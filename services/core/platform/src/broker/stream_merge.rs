@@ -159,6 +159,24 @@ impl StreamMerge {
         Ok(self.take(until.min(complete_until)))
     }
 
+    /// Waits until an input other than `left` has a message. The messages of that one stay with the broker, as far as it has not
+    /// delivered them. The future is cancel safe.
+    pub async fn other_than(&mut self, left: usize, most: usize) -> Result<(), ServiceError> {
+        if self.inputs.iter().enumerate().any(|(index, input)| index != left && !input.waiting.is_empty()) {
+            return Ok(());
+        }
+        let inputs = self.inputs.iter_mut().enumerate().filter(|(index, _)| *index != left);
+        let batches: Vec<_> =
+            inputs.map(|(index, input)| Box::pin(async move { (index, input.consumer.next(most).await) })).collect();
+        if batches.is_empty() {
+            return std::future::pending().await;
+        }
+        let ((index, batch), _, others) = select_all(batches).await;
+        drop(others);
+        self.inputs[index].push(batch?);
+        Ok(())
+    }
+
     /// Receives what the broker has stored for these inputs. Returns the time up to which nothing is missing.
     async fn complete(&mut self, which: &[bool], most: usize) -> Result<Timestamp, ServiceError> {
         let asked = self.inputs.iter_mut().zip(which).filter(|(_, asked)| **asked);

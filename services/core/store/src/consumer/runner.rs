@@ -31,7 +31,7 @@
 
 use std::{convert::Infallible, future::Future, mem, panic::AssertUnwindSafe, pin::pin, time::Duration};
 
-use events::{DeadLetter, Timestamp};
+use events::{DeadLetter, OutboundMessage, Timestamp};
 use futures::{FutureExt, future::OptionFuture};
 use platform::{
     Broker, Check, Message, OrderedConsumer, ServiceError, StreamMerge, StreamPosition,
@@ -48,13 +48,16 @@ use crate::{
         lease,
         narrowing::{Contents, ItemKey, Narrowing},
         position::Advance,
+        publish_queue::PublishQueue,
         service::{Commit, ConsumerName, ConsumerService, Decided, Plan, Publish},
         stall::Pending,
         work::{Arrived, Work},
     },
-    outbox::relay,
+    outbox::relay::{self, CommittedEvents},
 };
 
+/// The number of waiting messages from which on none are left with the broker.
+const MAX_LEFT: u64 = 500;
 /// How often a run is opened anew that has failed while a bad message was looked for.
 const REOPEN_ATTEMPTS: usize = 8;
 /// How often the outbox is looked at for dead letters that an operator replays, where only batches publish otherwise.
@@ -91,6 +94,8 @@ pub struct ConsumerRun<'a, S: ConsumerService> {
     /// The messages that the streams have returned beyond the batch.
     arrived: Arrived,
     pending: Pending,
+    /// The batches whose events are being published while the next ones are decided.
+    publish_queue: PublishQueue,
 }
 
 /// The failure of a run, and the batch that failed; of no items when it was no batch.
@@ -129,6 +134,8 @@ struct Committed<T> {
     saved: T,
     progress: Vec<Option<Progress>>,
     publishes: bool,
+    /// The events, where they are published from memory.
+    events: Vec<OutboundMessage>,
     messages: usize,
     contents: Contents,
     part: Option<ItemKey>,
@@ -159,7 +166,21 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         service.opened(&mut state, &waiting);
         let narrowing = Narrowing::new(plan.batch, plan.on_broken_constraint);
         let (deciding, arrived, pending) = (Contents::default(), Arrived::default(), Pending::default());
-        Ok(Self { service, store, broker, plan, state, streams, positions, narrowing, deciding, arrived, pending })
+        let publish_queue = PublishQueue::default();
+        Ok(Self {
+            service,
+            store,
+            broker,
+            plan,
+            state,
+            streams,
+            positions,
+            narrowing,
+            deciding,
+            arrived,
+            pending,
+            publish_queue,
+        })
     }
 
     /// Processes messages until a failure that opening the run anew does not mend. `check` fails while messages wait and no
@@ -168,10 +189,12 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let mut failures = 0;
         loop {
             let stalls = self.pending.report(check);
+            let publish = Box::pin(self.publish_queue.publish(self.store, self.plan.service, self.broker));
             // Boxed, as the opening below: this future would else be too large for the stack of a thread.
             let process = Box::pin(AssertUnwindSafe(self.process()).catch_unwind());
             let ended = tokio::select! {
                 ended = process => ended,
+                ended = publish => Ok(ended.map_err(Failure::from)),
                 never = stalls => match never {},
             };
             let Failure { error, batch } = match ended {
@@ -212,6 +235,10 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             let Self { service, store, broker, plan, narrowing, streams, .. } = self;
             // What the broker delivers to these would be missing in the new ones.
             drop(streams);
+            // Events that were to be published from memory are left in the outbox.
+            if plan.publish == Publish::WhileDeciding {
+                relay::publish_pending(store, plan.service, broker).await?;
+            }
             self = Self { narrowing, ..Self::reopen(service, store, broker, plan).await? };
         }
     }
@@ -243,8 +270,8 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         let mut commit = pin!(OptionFuture::from(None));
         let mut gather_until = Instant::now();
         let mut maintenance = self.plan.maintain_every.map(interval);
-        let publishes_itself = self.plan.publish == Publish::BeforeAcknowledge;
-        let mut replays = publishes_itself.then(|| interval(REPLAY_INTERVAL));
+        let mut replays = (self.plan.publish != Publish::ByRelay).then(|| interval(REPLAY_INTERVAL));
+        let mut published = self.publish_queue.published.subscribe();
         loop {
             if !self.decides_ahead()
                 && let Some(committed) = commit.as_mut().await
@@ -263,7 +290,11 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                     continue;
                 }
                 () = tick(&mut replays) => {
-                    relay::publish_pending(self.store, self.plan.service, self.broker).await?;
+                    self.publish_replays().await?;
+                    continue;
+                }
+                Ok(()) = published.changed() => {
+                    self.acknowledge_published().await;
                     continue;
                 }
                 received = self.receive() => received?,
@@ -310,7 +341,12 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         };
         self.deciding = Contents::default();
         self.decide_arrived(&mut batch).await?;
-        while !self.plan.gather.is_zero() && batch.part.is_none() && self.deciding.items < self.narrowing.limit() {
+        while !self.plan.gather.is_zero()
+            && batch.part.is_none()
+            && self.deciding.items < self.narrowing.limit()
+            && !self.service.is_waited_for(&self.state, &batch.decided)
+        {
+            self.leave_messages(gather_until).await?;
             match timeout_at(gather_until, self.receive()).await {
                 Ok(received) => received?,
                 Err(_) => break,
@@ -322,6 +358,18 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             batch.began = Instant::now();
         }
         Ok(batch)
+    }
+
+    /// Leaves the messages of one consumer with the broker until others arrive or the batch is to be committed. A run that is
+    /// behind reads on.
+    async fn leave_messages(&mut self, until: Instant) -> Result<(), ServiceError> {
+        let Some(left) = self.plan.leave.filter(|_| self.arrived.is_empty() && self.lag() < MAX_LEFT) else {
+            return Ok(());
+        };
+        match timeout_at(until, self.streams.other_than(left, self.narrowing.limit())).await {
+            Ok(arrived) => arrived,
+            Err(_) => Ok(()),
+        }
     }
 
     async fn decide_arrived(&mut self, batch: &mut Batch<S::Effects>) -> Result<(), ServiceError> {
@@ -384,39 +432,73 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
             }
         }
         let publishes = !events.is_empty() || !dead_letters.is_empty();
+        let from_memory = if self.plan.publish == Publish::WhileDeciding { events.clone() } else { Vec::new() };
         let commit = Commit { service: self.plan.service, advances, effects, events, dead_letters };
         let saving = self.service.commit(&mut self.state, commit);
         let contents = self.deciding;
         async move {
             let saved = saving.await.map_err(|error| Failure { error: error.into(), batch: contents })?;
-            Ok(Committed { saved, progress, publishes, messages, contents, part, began })
+            Ok(Committed { saved, progress, publishes, events: from_memory, messages, contents, part, began })
         }
     }
 
     /// Publishes and acknowledges a committed batch.
     async fn finish(&mut self, committed: Committed<S::Saved>) -> Result<(), ServiceError> {
-        let Committed { saved, progress, publishes, messages, contents, part, began } = committed;
+        let Committed { saved, progress, publishes, events, messages, contents, part, began } = committed;
         let publishes = publishes || self.service.has_added_events(&saved);
+        let rows = self.service.outbox_rows(&saved);
         self.service.committed(&mut self.state, saved);
         self.narrowing.committed(contents.items, part);
-        if publishes && self.plan.publish == Publish::BeforeAcknowledge {
-            relay::publish_pending(self.store, self.plan.service, self.broker).await?;
-        }
-        for (index, progress) in progress.iter().enumerate() {
-            let consumer = self.plan.consumers[index].clone();
-            if let Some(progress) = progress {
-                self.streams.acknowledge(index, progress.sequence).await;
+        let sequences: Vec<_> = progress.iter().map(|progress| progress.map(|progress| progress.sequence)).collect();
+        if self.plan.publish == Publish::WhileDeciding {
+            let committed = publishes.then_some(CommittedEvents { rows, events });
+            self.publish_queue.add(committed, sequences).await?;
+            self.acknowledge_published().await;
+        } else {
+            if publishes && self.plan.publish == Publish::BeforeAcknowledge {
+                relay::publish_pending(self.store, self.plan.service, self.broker).await?;
             }
-            set_gauge(
-                &metrics::gauge!("tickbell_consumer_lag_messages", "consumer" => consumer),
-                self.streams.lag(index),
-            );
+            self.acknowledge(&sequences).await;
         }
         let consumer = &self.plan.consumers[0];
         metrics::histogram!("tickbell_batch_duration_seconds", "consumer" => consumer.clone()).record(began.elapsed());
         metrics::histogram!("tickbell_batch_messages", "consumer" => consumer.clone()).record(messages as f64); // float: a histogram takes no other
         self.pending.finished();
         Ok(())
+    }
+
+    /// Publishes what others have added to the outbox.
+    async fn publish_replays(&mut self) -> Result<(), ServiceError> {
+        match self.plan.publish {
+            Publish::WhileDeciding => {
+                let unknown = CommittedEvents { rows: None, events: Vec::new() };
+                self.publish_queue.add(Some(unknown), vec![None; self.positions.len()]).await
+            }
+            Publish::BeforeAcknowledge | Publish::ByRelay => {
+                relay::publish_pending(self.store, self.plan.service, self.broker).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Acknowledges the batches whose events are published.
+    async fn acknowledge_published(&mut self) {
+        while let Some(sequences) = self.publish_queue.next_published() {
+            self.acknowledge(&sequences).await;
+        }
+    }
+
+    /// Acknowledges what a batch has applied: the last sequence of each consumer.
+    async fn acknowledge(&mut self, sequences: &[Option<u64>]) {
+        for (index, sequence) in sequences.iter().enumerate() {
+            if let Some(sequence) = sequence {
+                self.streams.acknowledge(index, *sequence).await;
+            }
+            let consumer = self.plan.consumers[index].clone();
+            set_gauge(
+                &metrics::gauge!("tickbell_consumer_lag_messages", "consumer" => consumer),
+                self.streams.lag(index),
+            );
+        }
     }
 }
 

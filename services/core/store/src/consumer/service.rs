@@ -129,6 +129,17 @@ pub trait ConsumerService: Sync {
         commit: Commit<Self::Effects>,
     ) -> BoxFuture<'static, Result<Self::Saved, Error>>;
 
+    /// Returns whether somebody waits for what is decided: the batch is then committed at once, and otherwise gathers
+    /// ([`Plan::gather`]).
+    fn is_waited_for(&self, _state: &Self::State, _decided: &Decided<Self::Effects>) -> bool {
+        false
+    }
+
+    /// Returns the rows of the outbox that hold the events of a batch; none where that is not known.
+    fn outbox_rows(&self, _saved: &Self::Saved) -> Option<Vec<i64>> {
+        None
+    }
+
     /// Returns whether the transaction of a commit has added events of its own to the outbox.
     fn has_added_events(&self, _saved: &Self::Saved) -> bool {
         false
@@ -196,8 +207,11 @@ pub struct Plan {
     pub consumers: Vec<ConsumerName>,
     /// The approximate number of items in one transaction: of ticks and other messages.
     pub batch: usize,
-    /// The time after the start of a batch within which further messages are gathered into one next batch.
+    /// The time after the start of a batch within which further messages are gathered into one next batch, unless somebody waits
+    /// for it ([`ConsumerService::is_waited_for`]).
     pub gather: Duration,
+    /// The consumer whose messages are left with the broker meanwhile. Those of the others end the wait.
+    pub leave: Option<usize>,
     /// The number of waiting messages from which the next batch is decided while one is committed.
     pub decide_ahead_from: Option<u64>,
     /// The interval between two calls of [`ConsumerService::maintain`], if the service needs any.
@@ -217,6 +231,7 @@ impl Plan {
             consumers: consumers.iter().map(|name| ConsumerName::from(*name)).collect(),
             batch,
             gather: Duration::ZERO,
+            leave: None,
             decide_ahead_from: None,
             maintain_every: None,
             publish: Publish::BeforeAcknowledge,
@@ -230,6 +245,8 @@ impl Plan {
 pub enum Publish {
     /// The run itself publishes, before it acknowledges the batch.
     BeforeAcknowledge,
+    /// The run publishes from memory while it goes on with the next batch, and acknowledges what was published.
+    WhileDeciding,
     /// A relay ([`outbox::relay::run`]) publishes concurrently.
     ByRelay,
 }

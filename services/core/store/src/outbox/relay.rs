@@ -1,11 +1,15 @@
 //! The relay publishes committed events from the outbox.
 
-use std::time::Duration;
+use std::{convert::Infallible, mem, pin::pin, time::Duration};
 
 use events::OutboundMessage;
+use futures::future::OptionFuture;
 use platform::{Broker, ServiceError, Shutdown};
 use sqlx::{Row, postgres::PgRow, types::Json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
 use tracing::debug;
 
 use crate::{Error, Store, outbox::channel, pg::listener::Listener};
@@ -14,6 +18,8 @@ use crate::{Error, Store, outbox::channel, pg::listener::Listener};
 const BATCH: usize = 4_000;
 /// The interval of polling, which finds events whose notification was lost while the listener reconnected.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval at which the rows are deleted that were published from memory.
+const DELETE_EVERY: Duration = Duration::from_millis(100);
 /// Deletes published rows. The commit need not reach the disk before the next events are published: a row that a crash
 /// brings back is published again under the same id. The setting holds to the end of the statement's own transaction.
 const DELETE_PUBLISHED: &str = "
@@ -59,6 +65,68 @@ pub async fn run(
             () = listener.wait(Instant::now() + POLL_INTERVAL) => {}
             () = shutdown.cancelled() => return Ok(()),
         }
+    }
+}
+
+/// What a run has committed and not yet published.
+#[derive(Debug)]
+pub(crate) struct CommittedEvents {
+    /// The rows of the outbox with these events; none where they are found in it alone.
+    pub(crate) rows: Option<Vec<i64>>,
+    pub(crate) events: Vec<OutboundMessage>,
+}
+
+/// Publishes what a run commits, in that order, while the run goes on, and counts it in `published`. The events are those in memory:
+/// the outbox is read only where a run before this one has left them. Their rows are deleted behind that, many at a time.
+///
+/// It returns with the first error. The events that are not published then are in the outbox.
+pub(crate) async fn publish_committed(
+    store: &Store,
+    service: &'static str,
+    broker: &Broker,
+    mut committed: mpsc::Receiver<CommittedEvents>,
+    published: &watch::Sender<u64>,
+) -> Result<Infallible, ServiceError> {
+    let mut rows = Vec::new();
+    let mut delete_at = Instant::now();
+    let (mut deletion, mut is_deleting) = (pin!(OptionFuture::from(None)), false);
+    loop {
+        let first = tokio::select! {
+            Some(committed) = committed.recv() => committed,
+            Some(deleted) = &mut deletion => {
+                deletion.set(None.into());
+                is_deleting = false;
+                deleted?;
+                continue;
+            }
+            () = sleep_until(delete_at), if !rows.is_empty() && !is_deleting => {
+                let rows = mem::take(&mut rows);
+                deletion.set(Some(async move { delete_published(store, &rows).await }).into());
+                is_deleting = true;
+                continue;
+            }
+        };
+        let (mut count, mut events, mut is_known) = (0, Vec::new(), true);
+        let mut next = Some(first);
+        while let Some(CommittedEvents { rows: added, events: more }) = next {
+            if rows.is_empty() {
+                delete_at = Instant::now() + DELETE_EVERY;
+            }
+            match added {
+                Some(added) => rows.extend(added),
+                None => is_known = false,
+            }
+            events.extend(more);
+            count += 1;
+            next = if events.len() < BATCH { committed.try_recv().ok() } else { None };
+        }
+        if is_known {
+            broker.publish(&events).await?;
+            debug!(service, events = events.len(), "published committed events");
+        } else {
+            publish_pending(store, service, broker).await?;
+        }
+        published.send_modify(|published| *published += count);
     }
 }
 

@@ -2,13 +2,19 @@
 
 use std::collections::HashMap;
 
-use events::{Price, Rule, RuleChanged, RuleStatus, Timestamp, Venue, rule::RuleChange};
+use events::{Price, Rule, RuleChanged, RuleStatus, Timestamp, rule::RuleChange};
 use rules::{Changes, EngineState, Firing, MarketState, RuleState, Sample, Suppression};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use uuid::Uuid;
 
-use super::market_gaps;
-use crate::{Error, Store, Tx, bigint, market::ticks, optional_price, pg::row, smallint};
+use super::{batch_statement::statement, market_gaps};
+use crate::{
+    Error, Store, Tx,
+    consumer::{batch::BatchConnection, service::Commit},
+    market::ticks,
+    optional_price,
+    pg::row,
+};
 
 /// Forgets the saved sequences of stream `TICKS`, because another message than before has each number. A rule that a tick was
 /// evaluated against since it became active remains so, and a rule that waits for its first tick waits on.
@@ -63,125 +69,34 @@ pub async fn last_changes(store: &Store, rules: &[Uuid]) -> Result<HashMap<Uuid,
     rows.iter().map(last_change).map(|change| change.map(|change| (change.rule.id, change))).collect()
 }
 
-/// Saves the changes of a batch.
+/// Saves changes in a transaction, as a batch does.
 pub async fn save(tx: &mut Tx, changes: &Changes) -> Result<(), Error> {
-    save_markets(tx, &changes.markets).await?;
-    save_samples(tx, &changes.samples).await?;
-    for expired in &changes.expired_samples {
-        sqlx::query("DELETE FROM market_samples WHERE symbol = $1 AND venue = $2 AND grain_seconds = $3 AND slot < $4")
-            .bind(expired.symbol.as_str())
-            .bind(expired.venue.as_str())
-            .bind(expired.grain_seconds)
-            .bind(expired.before_slot)
-            .execute(&mut **tx)
-            .await?;
-    }
-    save_rules(tx, &changes.rules).await?;
-    save_firings(tx, &changes.firings).await?;
-    market_gaps::save(tx, &changes.gaps).await
+    statement("", Vec::new(), changes, &[])?.execute(&mut **tx).await.map(|_| ())
 }
 
-async fn save_markets(tx: &mut Tx, markets: &[MarketState]) -> Result<(), Error> {
-    if markets.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO market_states (symbol, venue, is_primary, last_sequence, last_at, last_price, newest_ids)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::boolean[], $4::bigint[], $5::timestamptz[], $6::numeric[],
-                              $7::jsonb[])
-         ON CONFLICT (symbol, venue) DO UPDATE SET last_sequence = EXCLUDED.last_sequence,
-             last_at = EXCLUDED.last_at, last_price = EXCLUDED.last_price, newest_ids = EXCLUDED.newest_ids,
-             evaluated_at = now()",
-    )
-    .bind(markets.iter().map(|market| market.symbol.as_str()).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| market.venue.as_str()).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| market.is_primary).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| bigint(market.last_sequence)).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| market.last_at.datetime()).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| market.last_price.decimal()).collect::<Vec<_>>())
-    .bind(markets.iter().map(|market| Json(&market.newest_ids)).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+/// The connection on which the engine commits its batches.
+#[derive(Debug)]
+pub struct EngineConnection(BatchConnection);
+
+/// Opens a connection to commit batches on.
+pub async fn connect(store: &Store) -> Result<EngineConnection, Error> {
+    BatchConnection::open(store).await.map(EngineConnection)
 }
 
-async fn save_samples(tx: &mut Tx, samples: &[Sample]) -> Result<(), Error> {
-    if samples.is_empty() {
-        return Ok(());
+impl EngineConnection {
+    /// Commits a batch in one statement, in a task of its own. Returns the rows of the outbox that hold its events; none where
+    /// dead letters stand beside them.
+    pub fn commit(
+        &self,
+        commit: Commit<Changes>,
+    ) -> impl Future<Output = Result<Option<Vec<i64>>, Error>> + Send + use<> {
+        let connection = self.0.clone();
+        let Commit { service, advances, effects, events, dead_letters } = commit;
+        async move {
+            let statement = statement(service, advances, &effects, &events)?;
+            connection.commit(service, statement, dead_letters).await
+        }
     }
-    sqlx::query(
-        "INSERT INTO market_samples (symbol, venue, grain_seconds, slot, at, price)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::timestamptz[], $6::numeric[])
-         ON CONFLICT (symbol, venue, grain_seconds, slot) DO UPDATE SET at = EXCLUDED.at, price = EXCLUDED.price",
-    )
-    .bind(samples.iter().map(|sample| sample.symbol.as_str()).collect::<Vec<_>>())
-    .bind(samples.iter().map(|sample| sample.venue.as_str()).collect::<Vec<_>>())
-    .bind(samples.iter().map(|sample| sample.grain_seconds).collect::<Vec<_>>())
-    .bind(samples.iter().map(|sample| sample.slot).collect::<Vec<_>>())
-    .bind(samples.iter().map(|sample| sample.at.datetime()).collect::<Vec<_>>())
-    .bind(samples.iter().map(|sample| sample.price.decimal()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn save_rules(tx: &mut Tx, rules: &[RuleState]) -> Result<(), Error> {
-    if rules.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO rule_states (rule_id, revision, status, active_after, reference_price, reference_at, firing_count,
-                                  last_fired_at, venue, active_since)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::numeric[], $6::timestamptz[],
-                              $7::bigint[], $8::timestamptz[], $9::text[], $10::timestamptz[])
-         ON CONFLICT (rule_id) DO UPDATE SET revision = EXCLUDED.revision, status = EXCLUDED.status, venue = EXCLUDED.venue,
-             active_after = EXCLUDED.active_after, active_since = EXCLUDED.active_since,
-             reference_price = EXCLUDED.reference_price,
-             reference_at = EXCLUDED.reference_at, firing_count = EXCLUDED.firing_count, last_fired_at = EXCLUDED.last_fired_at",
-    )
-    .bind(rules.iter().map(|rule| rule.rule_id).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.revision).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.status.as_str()).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| bigint(rule.active_after)).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.reference.map(|(price, _)| price.decimal())).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.reference.map(|(_, at)| at.datetime())).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.firings).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.last_fired_at.map(Timestamp::datetime)).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.venue.as_ref().map(Venue::as_str)).collect::<Vec<_>>())
-    .bind(rules.iter().map(|rule| rule.active_since.datetime()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn save_firings(tx: &mut Tx, firings: &[Firing]) -> Result<(), Error> {
-    if firings.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO firings (rule_id, number, symbol, venue, fired_at, price, reference_price, reference_at,
-                              change_percent, trade_id, sequence, index, suppressed, incomplete_since)
-         SELECT * FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::timestamptz[], $6::numeric[],
-                              $7::numeric[], $8::timestamptz[], $9::numeric[], $10::text[], $11::bigint[], $12::smallint[],
-                              $13::text[], $14::timestamptz[])",
-    )
-    .bind(firings.iter().map(|firing| firing.rule_id).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.number).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.symbol.as_str()).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.venue.as_str()).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.fired_at.datetime()).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.price.decimal()).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.reference.map(|(price, _)| price.decimal())).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.reference.map(|(_, at)| at.datetime())).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.change_percent).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.trade_id.as_str()).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| bigint(firing.position.sequence)).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| smallint(firing.position.index)).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.suppressed.map(Suppression::as_str)).collect::<Vec<_>>())
-    .bind(firings.iter().map(|firing| firing.incomplete_since.map(Timestamp::datetime)).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
 
 fn market(row: &PgRow) -> Result<MarketState, Error> {

@@ -1,5 +1,6 @@
 //! Rules as their owners define them, for the gateway. Every change is saved together with its event.
 
+mod batch_statement;
 pub mod engine_state;
 pub mod judged;
 pub mod late;

@@ -341,6 +341,7 @@ async fn postgresql_itself_refuses_forbidden_statements() {
     assert!(database.refusal("tickbell_gateway", month).is_some_and(|said| said.contains("permission denied")));
     // The settler's statement fails as a whole when another instance has moved the position.
     assert_eq!(database.refusal("tickbell_trade_settler", "SELECT fence(true)"), None);
+    assert_eq!(database.refusal("tickbell_alert_engine", "SELECT fence(true)"), None);
     let fenced = database.refusal("tickbell_trade_settler", "SELECT fence(false)");
     assert!(fenced.as_deref().is_some_and(|said| said.contains("another instance")), "{fenced:?}");
     assert!(database.refusal("tickbell_history_writer", "SELECT create_ticks_partition('2030-01-02')").is_some());

@@ -2,34 +2,30 @@
 
 mod batch_statement;
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use events::{OrderPlaced, OrderRequest, OrderStatus, Price, RejectReason, order::AlertTrigger};
 use ledger::rows::{AccountRow, Changes, DepositRow, LedgerState, OrderState, PriceRow};
 use market_data::MarketTicks;
 use rust_decimal::Decimal;
 use sqlx::{Row, postgres::PgRow, types::Json};
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::batch_statement::Statement;
+use self::batch_statement::statement;
 use crate::{
     Error, Store, Tx,
-    consumer::{dead_letters, service::Commit},
+    consumer::{batch::BatchConnection, service::Commit},
     market::ticks,
     outbox,
-    pg::{pool::Connection, progress, row, transaction::in_task},
+    pg::{row, transaction::in_task},
     trading::{assets, order_waiters::SETTLED},
 };
 
-/// A connection that commits batches. It is never shared, so that PostgreSQL's caches for the batch statement stay
-/// filled.
+/// The connection on which the settler commits its batches.
 #[derive(Debug)]
 pub struct SettlementConnection {
     store: Store,
-    connection: Arc<Mutex<Connection>>,
-    /// The server's process of the connection.
-    pid: i32,
+    connection: BatchConnection,
 }
 
 impl SettlementConnection {
@@ -37,26 +33,16 @@ impl SettlementConnection {
     ///
     /// The commit runs in a task of its own, so that it goes on while the caller decides the next batch.
     pub fn settle(&self, commit: Commit<Changes>) -> impl Future<Output = Result<(), Error>> + Send + use<> {
-        let (store, connection, pid) = (self.store.clone(), self.connection.clone(), self.pid);
+        let (store, connection) = (self.store.clone(), self.connection.clone());
         in_task(async move {
             let Commit { service, advances, effects: changes, events, dead_letters } = commit;
-            let statement = Statement::new(service, advances, &changes, &events)?;
-            if dead_letters.is_empty() {
-                let mut connection = connection.lock().await;
-                progress::watch(&store, pid, statement.execute(&mut **connection)).await?;
-            } else {
-                let committed = store.transaction(move |tx| {
-                    Box::pin(async move {
-                        dead_letters::add(tx, service, &dead_letters).await?;
-                        statement.execute(&mut **tx).await
-                    })
-                });
-                committed.await?;
-            }
+            let statement = statement(service, advances, &changes, &events)?;
+            let publishes = !events.is_empty() || !dead_letters.is_empty();
+            connection.commit(service, statement, dead_letters).await?;
             if !changes.orders.is_empty() || !changes.postings.is_empty() {
                 store.notify(SETTLED);
             }
-            if !events.is_empty() {
+            if publishes {
                 store.notify(outbox::channel(service));
             }
             Ok(())
@@ -66,12 +52,7 @@ impl SettlementConnection {
 
 /// Opens a connection to commit batches on.
 pub async fn connect(store: &Store) -> Result<SettlementConnection, Error> {
-    let mut connection = store.pool().connection().await?;
-    // A run that fails leaves the connection in an unknown state.
-    connection.close_on_drop();
-    let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *connection).await?;
-    let connection = Arc::new(Mutex::new(connection));
-    Ok(SettlementConnection { store: store.clone(), connection, pid })
+    Ok(SettlementConnection { store: store.clone(), connection: BatchConnection::open(store).await? })
 }
 
 /// Forgets the saved sequences of stream `TICKS`, because another message than before has each number.

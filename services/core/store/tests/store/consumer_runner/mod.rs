@@ -18,7 +18,7 @@ use store::{
     consumer::{
         position,
         runner::{self, ConsumerRun},
-        service::{BrokenConstraint, Plan},
+        service::{BrokenConstraint, Plan, Publish},
     },
     outbox,
 };
@@ -73,8 +73,12 @@ impl Servers {
 
     /// Runs a counter as the leader, and returns the error that ends the run.
     async fn run(&self, counter: &Counter) -> ServiceError {
+        self.run_plan(counter, plan()).await
+    }
+
+    async fn run_plan(&self, counter: &Counter, plan: Plan) -> ServiceError {
         self.lead(async {
-            ConsumerRun::open(counter, &self.database.store, &self.broker, plan()).await?.run(&check()).await
+            ConsumerRun::open(counter, &self.database.store, &self.broker, plan).await?.run(&check()).await
         })
         .await
     }
@@ -318,4 +322,15 @@ async fn a_broken_constraint_of_the_ledger_is_tried_once_more_and_then_ends_the_
     assert!(matches!(error, ServiceError::Permanent(..)) && Error::is_broken_constraint(&error), "{error:?}");
     assert_eq!(counter.decided().iter().filter(|sequence| **sequence == 7).count(), 2, "it is decided twice");
     assert_eq!(servers.database.count("SELECT count(*) FROM dead_letters").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_published_while_the_next_batch_is_decided_are_published_before_it_is_acknowledged() {
+    let servers = Servers::with_messages().await;
+    servers.run_to_the_first_commit().await;
+    let mut counter = Counter::new(&servers.database.store, 0);
+    counter.until = Until::Acknowledged(Box::new(servers.broker.clone()));
+    let error = servers.run_plan(&counter, Plan { publish: Publish::WhileDeciding, ..plan() }).await;
+    assert!(matches!(error, ServiceError::Permanent(..)), "{error:?}");
+    servers.assert_counted_once(MESSAGES).await;
 }

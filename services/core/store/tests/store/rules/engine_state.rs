@@ -1,10 +1,18 @@
 //! Tests of the state that the alert-engine restores when it starts.
 
 use ::rules::{Changes, ExpiredSamples, Firing, MarketState, RuleState, Sample, Suppression};
-use events::{RuleStatus, rule::RuleChange};
+use events::{OutboundMessage, RuleStatus, rule::RuleChange};
 use market_data::TickPosition;
+use platform::StreamPosition;
 use rust_decimal::Decimal;
-use store::rules::{self, NewRule, engine_state};
+use store::{
+    Error,
+    consumer::{
+        position::{self, Advance},
+        service::Commit,
+    },
+    rules::{self, NewRule, engine_state},
+};
 
 use crate::{
     database::Database,
@@ -86,6 +94,56 @@ async fn the_state_that_was_saved_last_is_restored() {
     assert_eq!(restored.markets, [market(9)]);
     assert_eq!(restored.samples, [sample(3)]);
     assert_eq!(restored.rules, [(rule(1, "ada@example.com"), state(1))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_committed_whole_unless_another_instance_has_moved_the_engine() {
+    let database = with_rule().await;
+    let store = &database.store;
+    let beginning = StreamPosition::beginning(at(0));
+    position::begin(store, "alert-engine", None, beginning, None).await.expect("it begins");
+    let connection = engine_state::connect(store).await.expect("a connection");
+    let batch = |from: u64, number: i64| {
+        let to = |sequence| StreamPosition { sequence, ..beginning };
+        let consumer = "alert-engine".into();
+        let event = OutboundMessage {
+            subject: format!("alerts.{number}"),
+            id: number.to_string(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
+        let effects = Changes {
+            markets: vec![market(from + 1)],
+            samples: vec![sample(1), sample(4)],
+            expired_samples: vec![ExpiredSamples {
+                symbol: symbol("BTC-USD"),
+                venue: venue("coinbase"),
+                grain_seconds: 1,
+                before_slot: 3,
+            }],
+            rules: vec![state(number)],
+            firings: vec![firing(number)],
+            ..Changes::default()
+        };
+        Commit {
+            service: "alert-engine",
+            advances: vec![Advance { consumer, from: to(from), to: to(from + 1), last_event_at: None }],
+            effects,
+            events: vec![event],
+            dead_letters: Vec::new(),
+        }
+    };
+    let rows = connection.commit(batch(0, 1)).await.expect("it is committed");
+    assert_eq!(rows.map(|rows| rows.len()), Some(1), "the row of the outbox that has the event");
+    let stale = connection.commit(batch(0, 2)).await.expect_err("another instance has moved it");
+    assert!(matches!(stale, Error::Fenced(_)), "{stale:?}");
+    assert_eq!(database.count("SELECT count(*) FROM firings").await, 1);
+    connection.commit(batch(1, 2)).await.expect("it is committed");
+    let restored = engine_state::load(store).await.expect("a state");
+    assert_eq!(restored.markets, [market(2)]);
+    assert_eq!(restored.samples, [sample(4)], "one that the same batch expires is not added");
+    let subjects = database.outbox_subjects().await;
+    assert_eq!(subjects[subjects.len() - 2..], ["alerts.1", "alerts.2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
