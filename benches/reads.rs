@@ -102,7 +102,7 @@ fn kinds(first: Timestamp) -> Vec<Kind> {
         fill(candle_list::CANDLES, &["1", "60", &time(from), &time(to), &(CANDLES + 1).to_string()])
     };
     let symbol = "'BTC-USD'::text";
-    let latest = fill(queries::LATEST, &[symbol, "NULL::text", "1"]);
+    let latest = fill(queries::LATEST, &["ARRAY['BTC-USD']", "NULL::text", "1"]);
     let history = [
         symbol,
         "NULL::text",

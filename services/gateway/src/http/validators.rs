@@ -51,6 +51,11 @@ impl Tagged {
         body.map(Self::new).map_err(|error| Problem::internal(format!("an answer is no JSON: {error}")))
     }
 
+    /// Returns the body.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Returns the number of bytes of the body.
     pub(crate) fn len(&self) -> usize {
         self.body.len()

@@ -2,9 +2,13 @@
 //!
 //! The history has the price of each symbol, and what its change is measured from. Once it was read, a newer tick replaces the
 //! price: from the stream, before the history has it. While the stream is not followed, nothing is served from here.
+//!
+//! The list of all prices needs to know which symbols there are. The history says so, and it stays true until the stream has a
+//! symbol that is not among them. From then on the list is read from the history, until that has the symbol too.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -74,10 +78,26 @@ struct Prices {
     filter: TickFilter,
     /// The newest tick of each market since the stream is followed.
     newest: HashMap<Symbol, BTreeMap<Venue, Newest>>,
+    /// All symbols that are quoted; none where that is not known.
+    quoted: Option<BTreeSet<Symbol>>,
     /// The symbols that were asked for.
     answers: HashMap<Symbol, Answer>,
     /// The symbols whose change within a day is wanted for a tick and not in memory.
     unknown_changes: HashSet<Symbol>,
+}
+
+/// A line of the list of prices.
+#[derive(Debug, Clone)]
+pub(crate) struct ListedPrice {
+    pub(crate) symbol: Symbol,
+    /// The answer about the symbol.
+    pub(crate) answer: Tagged,
+}
+
+impl ListedPrice {
+    fn new(latest: Latest) -> Result<Self, Problem> {
+        Ok(Self { symbol: latest.symbol.clone(), answer: Tagged::of(&LatestPrice::from(latest))? })
+    }
 }
 
 /// A time since which the stream is followed without a gap.
@@ -121,9 +141,80 @@ impl LatestPrices {
         let following = self.following();
         let Some(latest) = queries::latest(store, symbol).await? else { return Ok(None) };
         let Some(following) = following else { return Ok(Some(latest)) };
-        let latest = self.newest(following, latest);
-        let day_ago = queries::day_ago(store, latest.instrument, latest.at).await?;
-        self.keep(following, latest, day_ago).map(Some)
+        Ok(self.complete(store, following, vec![latest]).await?.pop())
+    }
+
+    /// Returns the latest prices of at most `limit` symbols after `after`, in the order of the symbols.
+    pub(crate) async fn list(
+        &self,
+        store: &Store,
+        after: Option<&Symbol>,
+        limit: usize,
+    ) -> Result<Vec<ListedPrice>, Problem> {
+        let following = self.following();
+        if let Some(following) = following
+            && let Some(mut lines) = self.lines(store, following, (after, limit)).await?
+        {
+            let missing: Vec<Symbol> =
+                lines.iter().filter(|line| line.1.is_none()).map(|line| line.0.clone()).collect();
+            let found = if missing.is_empty() { Vec::new() } else { queries::latest_of(store, &missing).await? };
+            for latest in self.complete(store, following, found).await? {
+                let line = lines.binary_search_by(|line| line.0.cmp(&latest.symbol));
+                if let Some(line) = line.ok().and_then(|index| lines.get_mut(index)) {
+                    line.1 = Some(ListedPrice::new(latest)?.answer);
+                }
+            }
+            let listed = |(symbol, answer): (Symbol, Option<Tagged>)| Some(ListedPrice { symbol, answer: answer? });
+            return Ok(lines.into_iter().filter_map(listed).collect());
+        }
+        let latest = queries::list_latest(store, after, limit as i64).await?;
+        latest.into_iter().map(ListedPrice::new).collect()
+    }
+
+    /// Returns the symbols of a part of the list, each with the answer that is in memory; none where it is not known which symbols
+    /// there are.
+    async fn lines(
+        &self,
+        store: &Store,
+        following: Following,
+        part: (Option<&Symbol>, usize),
+    ) -> Result<Option<Vec<(Symbol, Option<Tagged>)>>, Problem> {
+        if let Some(lines) = self.known_lines(part) {
+            return Ok(Some(lines));
+        }
+        self.keep_quoted(following, queries::quoted_symbols(store, MOST_SYMBOLS as i64 + 1).await?);
+        Ok(self.known_lines(part))
+    }
+
+    fn known_lines(&self, (after, limit): (Option<&Symbol>, usize)) -> Option<Vec<(Symbol, Option<Tagged>)>> {
+        let mut prices = self.lock();
+        if !prices.is_current {
+            return None;
+        }
+        let Prices { quoted, answers, .. } = &mut *prices;
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let symbols = quoted.as_ref()?.range::<Symbol, _>((first, Bound::Unbounded)).take(limit);
+        Some(symbols.map(|symbol| (symbol.clone(), answers.get_mut(symbol).and_then(Answer::page))).collect())
+    }
+
+    /// Keeps which symbols the history has, if there is none beside them on the stream.
+    fn keep_quoted(&self, following: Following, symbols: BTreeSet<Symbol>) {
+        let mut prices = self.lock();
+        let is_all = symbols.len() <= MOST_SYMBOLS && prices.newest.keys().all(|symbol| symbols.contains(symbol));
+        if is_all && prices.generation == following.generation {
+            prices.quoted = Some(symbols);
+        }
+    }
+
+    /// Completes prices of the history by what the stream has newer and by what their changes are measured from, and keeps them.
+    async fn complete(&self, store: &Store, following: Following, found: Vec<Latest>) -> Result<Vec<Latest>, Problem> {
+        if found.is_empty() {
+            return Ok(found);
+        }
+        let found: Vec<Latest> = found.into_iter().map(|latest| self.newest(following, latest)).collect();
+        let newest: Vec<_> = found.iter().map(|latest| (latest.instrument, latest.at)).collect();
+        let days_ago = queries::days_ago(store, &newest).await?;
+        found.into_iter().zip(days_ago).map(|(latest, day_ago)| self.keep(following, latest, day_ago)).collect()
     }
 
     /// Returns the latest price of a symbol, if it is known without the history.
@@ -181,7 +272,11 @@ impl LatestPrices {
         let newest = Newest { price, at, position };
         match prices.newest.get_mut(symbol).and_then(|venues| venues.get_mut(venue)) {
             Some(known) => *known = newest,
-            None => _ = prices.newest.entry(symbol.clone()).or_default().insert(venue.clone(), newest),
+            None => {
+                prices.newest.entry(symbol.clone()).or_default().insert(venue.clone(), newest);
+                // The history may not have the symbol yet, and what it will have is not known.
+                prices.quoted.take_if(|quoted| !quoted.contains(symbol));
+            }
         }
         if let Some(answer) = prices.answers.get_mut(symbol)
             && answer.latest.venue == *venue
@@ -419,6 +514,49 @@ mod tests {
         let following = prices.following().expect("the stream is followed");
         prices.keep(following, latest(10, 5, "100"), day_ago(&[], 60)).expect("an answer");
         assert!(body(prices.answer(&symbol())).await.expect("a body")["gap"].is_null());
+    }
+
+    #[tokio::test]
+    async fn the_list_has_the_answers_about_all_symbols_that_are_quoted() {
+        let (prices, following) = current();
+        let name = |text: &str| Symbol::parse(text).expect("a symbol");
+        let all: BTreeSet<Symbol> = ["SPY", "BTC-USD", "BRK.B"].map(name).into();
+        let lines = |after: Option<&str>, limit| {
+            let lines = prices.known_lines((after.map(name).as_ref(), limit))?;
+            Some(lines.iter().map(|(symbol, answer)| format!("{symbol} {}", answer.is_some())).collect::<Vec<_>>())
+        };
+        assert_eq!(lines(None, 9), None, "nobody has asked the history which there are");
+        prices.keep_quoted(following, all.clone());
+        prices.keep(following, latest(10, 5, "100"), day_ago(&[], 60)).expect("an answer");
+        assert_eq!(lines(None, 9).expect("lines"), ["BRK.B false", "BTC-USD true", "SPY false"]);
+        assert_eq!(lines(None, 2).expect("lines"), ["BRK.B false", "BTC-USD true"]);
+        assert_eq!(lines(Some("BTC-USD"), 9).expect("lines"), ["SPY false"]);
+        assert_eq!(lines(Some("A"), 1).expect("lines"), ["BRK.B false"]);
+        let listed = prices.known_lines((None, 9)).expect("lines").swap_remove(1).1;
+        assert_eq!(body(listed).await, body(prices.answer(&symbol())).await);
+        // A tick of a symbol of the list changes nothing about it, but for the price.
+        prices.apply(&page("coinbase", 6, &[(11, "101")]));
+        assert_eq!(lines(Some("BRK.B"), 1).expect("lines"), ["BTC-USD true"]);
+        prices.forget(&symbol());
+        assert_eq!(lines(Some("BRK.B"), 1).expect("lines"), ["BTC-USD false"]);
+    }
+
+    #[test]
+    fn the_list_is_that_of_the_history_while_the_stream_has_a_symbol_beside_it() {
+        let (prices, following) = current();
+        let is_known = || prices.known_lines((None, 9)).is_some();
+        prices.keep_quoted(following, BTreeSet::new());
+        assert!(is_known());
+        prices.apply(&page("coinbase", 6, &[(11, "101")]));
+        assert!(!is_known());
+        prices.keep_quoted(following, BTreeSet::new());
+        assert!(!is_known(), "the history does not have it yet");
+        prices.keep_quoted(following, [symbol()].into());
+        assert!(is_known());
+        prices.clear();
+        prices.set_current();
+        prices.keep_quoted(following, [symbol()].into());
+        assert!(!is_known(), "the history was read before");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! Queries over market data: latest prices with their last day, and how many ticks there are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use events::{Interval, Period, Price, Symbol, Timestamp, Venue};
 use market_data::{InstrumentId, TickPosition};
@@ -58,7 +58,7 @@ pub const LATEST: &str = "
         (SELECT min(gap_from) FROM feed_gaps gap
          WHERE gap.venue = instrument.venue AND gap.symbol = instrument.symbol AND state IN ('open', 'filling')) AS gap_from
     FROM (SELECT id, symbol, venue FROM instruments
-          WHERE is_primary AND ($1::text IS NULL OR symbol = $1) AND ($2::text IS NULL OR symbol > $2)) AS instrument
+          WHERE is_primary AND ($1::text[] IS NULL OR symbol = ANY($1)) AND ($2::text IS NULL OR symbol > $2)) AS instrument
     JOIN latest_prices latest ON latest.instrument_id = instrument.id
     LEFT JOIN LATERAL (
         SELECT price, at FROM ticks WHERE instrument_id = instrument.id AND at <= latest.at - interval '24 hours'
@@ -74,7 +74,21 @@ pub async fn is_quoted(store: &Store, symbol: &Symbol) -> Result<bool, Error> {
 
 /// Returns the newest price of one symbol.
 pub async fn latest(store: &Store, symbol: &Symbol) -> Result<Option<Latest>, Error> {
-    Ok(find_latest(store, Some(symbol), None, 1).await?.pop())
+    Ok(latest_of(store, std::slice::from_ref(symbol)).await?.pop())
+}
+
+/// Returns the newest prices of those of some symbols that are quoted, in the order of the symbols.
+pub async fn latest_of(store: &Store, symbols: &[Symbol]) -> Result<Vec<Latest>, Error> {
+    find_latest(store, Some(symbols), None, symbols.len() as i64).await
+}
+
+/// Returns the symbols that have a newest price, or the first `limit` of them.
+pub async fn quoted_symbols(store: &Store, limit: i64) -> Result<BTreeSet<Symbol>, Error> {
+    let query = "
+        SELECT symbol FROM instruments JOIN latest_prices latest ON latest.instrument_id = instruments.id
+        WHERE is_primary ORDER BY symbol LIMIT $1";
+    let rows = sqlx::query(query).bind(limit).fetch_all(store.pool()).await?;
+    rows.iter().map(row::symbol).collect()
 }
 
 /// Returns the newest prices of at most `limit` symbols after `after`, in the order of the symbols.
@@ -125,6 +139,17 @@ pub struct DayAgo {
 }
 
 impl DayAgo {
+    /// `prices` are those around `then`, which is a day before `newest`.
+    fn of(newest: Timestamp, then: Timestamp, prices: Vec<(Timestamp, Price)>) -> Self {
+        let later = prices.iter().filter(|(at, _)| *at > then).count();
+        let until = match prices.last() {
+            // Others may follow that have the time of the last one.
+            Some((last, _)) if later as i64 == LATER_PRICES => last.after(Period::DAY),
+            _ => newest.after(Period::HOUR),
+        };
+        Self { prices, until }
+    }
+
     /// Returns the last price that was between 24 and 25 hours before a newest price. The error says that this is not known.
     pub fn reference(&self, newest: Timestamp) -> Result<Option<(Price, Timestamp)>, UnknownReference> {
         if newest >= self.until {
@@ -144,45 +169,52 @@ pub struct UnknownReference;
 /// The age of the oldest price that a change of a day is measured from.
 const OLDEST_REFERENCE: Period = Period::seconds(25 * 3_600);
 
-/// Reads the last price up to a time, of the hour before, and the prices of the hour behind.
-const DAY_AGO: &str = "
-    SELECT price, at FROM (
+/// Reads for each instrument the last price up to its time, of the hour before, and the prices of the hour behind.
+const DAYS_AGO: &str = "
+    SELECT asked.number, found.price, found.at
+    FROM unnest($1::int[], $2::timestamptz[]) WITH ORDINALITY AS asked (instrument_id, at, number)
+    CROSS JOIN LATERAL (
         (SELECT price, at, sequence, index FROM ticks
-         WHERE instrument_id = $1 AND at <= $2 AND at >= $2 - interval '1 hour'
+         WHERE instrument_id = asked.instrument_id AND at <= asked.at AND at >= asked.at - interval '1 hour'
          ORDER BY at DESC, sequence DESC, index DESC LIMIT 1)
         UNION ALL
         (SELECT price, at, sequence, index FROM ticks
-         WHERE instrument_id = $1 AND at > $2 AND at < $2 + interval '1 hour'
+         WHERE instrument_id = asked.instrument_id AND at > asked.at AND at < asked.at + interval '1 hour'
          ORDER BY at, sequence, index LIMIT $3)) AS found
-    ORDER BY at, sequence, index";
+    ORDER BY asked.number, found.at, sequence, index";
 
-/// Returns what changes of an instrument are measured from whose newest price is at `newest` or somewhat later.
-pub async fn day_ago(store: &Store, instrument: InstrumentId, newest: Timestamp) -> Result<DayAgo, Error> {
-    let Ok(then) = Timestamp::from_micros(newest.micros() - Period::DAY.micros()) else {
-        let until = newest.after(Period::SECOND);
-        return Ok(DayAgo { prices: Vec::new(), until });
-    };
-    let query = sqlx::query(DAY_AGO).bind(instrument).bind(then.datetime()).bind(LATER_PRICES);
-    let rows = query.fetch_all(store.pool()).await?;
-    let read = |row: &PgRow| Ok::<_, Error>((time(row, "at")?, Price::new(row.try_get("price")?)?));
-    let prices = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let later = prices.iter().filter(|(at, _)| *at > then).count();
-    let until = match prices.last() {
-        // Others may follow that have the time of the last one.
-        Some((last, _)) if later as i64 == LATER_PRICES => last.after(Period::DAY),
-        _ => newest.after(Period::HOUR),
-    };
-    Ok(DayAgo { prices, until })
+/// Returns for each instrument, whose newest price is at a time or somewhat later, what its changes are measured from.
+pub async fn days_ago(store: &Store, newest: &[(InstrumentId, Timestamp)]) -> Result<Vec<DayAgo>, Error> {
+    // A day before the first day of 1970 there is nothing, so its start will do.
+    let day_before = |at: Timestamp| Timestamp::from_micros(at.micros() - Period::DAY.micros()).unwrap_or_default();
+    let then: Vec<Timestamp> = newest.iter().map(|(_, at)| day_before(*at)).collect();
+    let query = sqlx::query(DAYS_AGO)
+        .bind(newest.iter().map(|(instrument, _)| *instrument).collect::<Vec<_>>())
+        .bind(then.iter().map(|then| then.datetime()).collect::<Vec<_>>())
+        .bind(LATER_PRICES);
+    let mut prices = vec![Vec::new(); newest.len()];
+    for found in &query.fetch_all(store.pool()).await? {
+        let number: i64 = found.try_get("number")?;
+        if let Some(prices) = usize::try_from(number - 1).ok().and_then(|index| prices.get_mut(index)) {
+            prices.push((time(found, "at")?, Price::new(found.try_get("price")?)?));
+        }
+    }
+    Ok(newest
+        .iter()
+        .zip(then)
+        .zip(prices)
+        .map(|(((_, newest), then), prices)| DayAgo::of(*newest, then, prices))
+        .collect())
 }
 
 async fn find_latest(
     store: &Store,
-    only: Option<&Symbol>,
+    only: Option<&[Symbol]>,
     after: Option<&Symbol>,
     limit: i64,
 ) -> Result<Vec<Latest>, Error> {
     let rows = sqlx::query(LATEST)
-        .bind(only.map(Symbol::as_str))
+        .bind(only.map(|symbols| symbols.iter().map(Symbol::to_string).collect::<Vec<_>>()))
         .bind(after.map(Symbol::as_str))
         .bind(limit)
         .fetch_all(store.pool())

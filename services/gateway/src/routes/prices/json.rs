@@ -18,7 +18,10 @@ use store::{
 use utoipa::ToSchema;
 
 use super::completeness::{CandleCompleteness, CandleLine};
-use crate::request::cursor::{CandleCursor, HistoryCursor, ListCursor};
+use crate::{
+    market::latest_prices::ListedPrice,
+    request::cursor::{CandleCursor, HistoryCursor, ListCursor, PriceCursor},
+};
 
 /// The bytes of a candle and of a tick, roughly.
 const ROW_BYTES: usize = 192;
@@ -168,6 +171,17 @@ impl JsonRow for TickRow<'_> {
     }
 }
 
+impl JsonRow for ListedPrice {
+    fn write_to(&self, json: &mut Vec<u8>) {
+        json.extend_from_slice(self.answer.body());
+    }
+
+    fn cursor(&self) -> String {
+        let cursor: PriceCursor = ListCursor(self.symbol.clone());
+        cursor.encode()
+    }
+}
+
 fn text(json: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) {
     json.push(b'"');
     content(json);
@@ -206,11 +220,11 @@ fn trade_id(json: &mut Vec<u8>, id: ColumnId<'_>) {
 mod tests {
     use std::convert::Infallible;
 
-    use events::tick::TickKind;
+    use events::{Symbol, tick::TickKind};
     use store::market::tick_list::TickPosition;
 
     use super::*;
-    use crate::routes::page::Page;
+    use crate::{http::validators::Tagged, routes::page::Page};
 
     /// Writes a number as the database sends it, and keeps it to the end of the test.
     fn numeric(text: &str) -> Numeric<'static> {
@@ -330,6 +344,23 @@ mod tests {
             let expected: Page<Tick> = Page::new((0..rows).map(view).collect(), limit, cursor);
             let expected = serde_json::to_string(&expected).expect("JSON");
             assert_eq!(String::from_utf8(written).expect("UTF-8"), expected);
+        }
+    }
+
+    #[test]
+    fn a_list_of_prices_has_the_bytes_that_the_serializer_gives_it() {
+        let prices = |number: usize| serde_json::json!({ "symbol": format!("S{number}"), "price": NUMBERS[number] });
+        let listed = |number: usize| ListedPrice {
+            symbol: Symbol::parse(&format!("S{number}")).expect("a symbol"),
+            answer: Tagged::of(&prices(number)).expect("JSON"),
+        };
+        for (rows, limit) in [(0, 5), (5, 5), (6, 5)] {
+            let written = page((0..rows).map(listed).map(Ok::<_, Infallible>), limit).expect("a page");
+            let cursor = |last: &serde_json::Value| -> PriceCursor {
+                ListCursor(Symbol::parse(last["symbol"].as_str().expect("text")).expect("a symbol"))
+            };
+            let expected: Page<serde_json::Value> = Page::new((0..rows).map(prices).collect(), limit, cursor);
+            assert_eq!(String::from_utf8(written).expect("UTF-8"), serde_json::to_string(&expected).expect("JSON"));
         }
     }
 }

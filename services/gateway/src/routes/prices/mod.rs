@@ -168,10 +168,9 @@ pub(crate) async fn list(
     condition: IfNoneMatch,
 ) -> Result<Response, Problem> {
     let after = list.cursor.as_ref().map(|ListCursor(symbol)| symbol);
-    let prices = queries::list_latest(&state.store, after, i64::from(list.limit) + 1).await?;
-    let page: Page<LatestPrice> =
-        Page::new(prices, list.limit, |latest| -> PriceCursor { ListCursor(latest.symbol.clone()) });
-    Ok(Tagged::of(&page)?.answer(&condition))
+    let prices = state.latest_prices.list(&state.store, after, usize::from(list.limit) + 1).await?;
+    let page = json::page(prices.into_iter().map(Ok::<_, Problem>), list.limit)?;
+    Ok(Tagged::new(page).answer(&condition))
 }
 
 /// Get the latest price of a symbol

@@ -3,6 +3,7 @@
 mod candle_page;
 mod completeness;
 mod export;
+mod latest_prices;
 mod price_rows;
 mod products;
 
@@ -24,7 +25,7 @@ use store::{
         candles, instruments,
         markets::{self, MarketProgress},
         partitions,
-        queries::{self, UnknownReference},
+        queries::{self, DayAgo, UnknownReference},
         tick_list::{self, SortOrder, TickCursor, TickRange},
         ticks,
     },
@@ -247,6 +248,11 @@ async fn an_older_tick_does_not_replace_the_latest_price() {
     assert!(after.is_empty());
 }
 
+async fn day_ago(database: &Database, instrument: InstrumentId) -> DayAgo {
+    let found = queries::days_ago(&database.store, &[(instrument, at(0))]).await.expect("an answer");
+    found.into_iter().next().expect("one for the instrument")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_is_measured_from_the_newest_price_that_is_24_to_25_hours_older() {
     const HOUR: i64 = 3_600;
@@ -270,7 +276,7 @@ async fn a_day_is_measured_from_the_newest_price_that_is_24_to_25_hours_older() 
         added.await.expect("it is added");
         let found = queries::latest(&database.store, &symbol("BTC-USD")).await.expect("an answer").expect("a price");
         assert_eq!(found.day_ago, expected.map(|age: i64| (price("100"), at(-age))), "after one that is {age} s older");
-        let day_ago = queries::day_ago(&database.store, instrument, at(0)).await.expect("an answer");
+        let day_ago = day_ago(&database, instrument).await;
         assert_eq!(day_ago.reference(at(0)), Ok(found.day_ago));
         assert_eq!(day_ago.until, at(HOUR));
     }
@@ -366,7 +372,7 @@ async fn what_later_prices_are_measured_from_is_read_ahead_up_to_a_number() {
     let prices: Vec<_> = prices.collect();
     let added = database.transaction(move |tx| Box::pin(async move { ticks::add(tx, &prices).await }));
     added.await.expect("they are added");
-    let day_ago = queries::day_ago(&database.store, instrument, at(0)).await.expect("an answer");
+    let day_ago = day_ago(&database, instrument).await;
     for second in 0..64 {
         assert_eq!(day_ago.reference(at(second)), Ok(Some((price("100"), at(second - DAY)))));
     }
