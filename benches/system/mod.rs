@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 /// A running `tickbell up` in a temporary folder; it is stopped when this is dropped.
@@ -85,6 +85,16 @@ impl System {
         let mut command = Command::new(&self.program);
         command.args(args).envs(&self.env);
         command
+    }
+
+    /// Returns what a statement answers, a row per line, with a bar between columns.
+    pub(crate) fn sql(&self, statement: &str) -> anyhow::Result<String> {
+        let mut psql = Command::new("psql");
+        psql.args(["--no-psqlrc", "--no-align", "--tuples-only", "--set", "ON_ERROR_STOP=1", "--command", statement]);
+        let output = psql.arg(&self.env["DATABASE_URL"]).output();
+        let output = output.context("psql is needed: install postgresql-client")?;
+        ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// Returns the number of lines that one crate has logged.
