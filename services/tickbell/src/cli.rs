@@ -10,7 +10,7 @@ use crate::{
     commands::{
         history::export,
         operations::{dlq, doctor, feeds, healthcheck, migrate, record, smoke, status, streams, ticks},
-        person,
+        person, site,
         trading::{accounts, ledger, orders},
         watch,
     },
@@ -63,6 +63,12 @@ enum Command {
     /// Write ticks or candles as files or to standard output, or the page of prices
     #[command(subcommand)]
     Export(export::Command),
+    /// Show which of the two copies of the page of prices is live, and switch to the other
+    #[command(subcommand)]
+    Site(site::Command),
+    /// Put icons of assets beside the page of prices
+    #[command(subcommand)]
+    Assets(site::icons::Command),
     /// Compare the archive of the history with the database
     #[cfg(feature = "export")]
     #[command(subcommand)]
@@ -110,6 +116,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Ticks(command) => ticks::run(&options, command).await,
         Command::Feeds(command) => feeds::run(&options, command).await,
         Command::Export(command) => export::run(&options, command).await,
+        Command::Site(command) => site::run(&options, command).await,
+        Command::Assets(command) => site::icons::run(&options, command).await,
         #[cfg(feature = "export")]
         Command::Archive(command) => history::archive::run(&options, command).await,
         #[cfg(feature = "kafka")]

@@ -18,6 +18,11 @@ pub(crate) fn display() -> &'static str {
     &TEXT
 }
 
+/// Returns the commit; it is empty on a developer's machine.
+pub(crate) const fn commit() -> &'static str {
+    COMMIT
+}
+
 /// Returns what metrics, traces and error reports say about this program.
 pub(crate) const fn program(service: &'static str) -> Program {
     Program { service, version: VERSION, commit: COMMIT }

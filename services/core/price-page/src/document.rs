@@ -13,6 +13,9 @@ use crate::row::PriceRow;
 pub struct PricesDocument {
     /// When the page was made.
     pub made_at: Timestamp,
+    /// The commit of the program that made it; empty on a developer's machine.
+    #[serde(default)]
+    pub commit: String,
     /// The SHA-256 of the page that was written with this file, in hexadecimal digits.
     pub page_sha256: String,
     /// The number of symbols that have no row, because there are more of them than a page has.
@@ -39,11 +42,6 @@ impl PricesDocument {
     pub const MOST_ROWS: usize = 5_000;
     /// The most bytes of either file.
     pub const MOST_BYTES: usize = 64 << 20;
-
-    /// Makes the document of a page.
-    pub fn new(made_at: Timestamp, page: &str, items: Vec<PriceRow>, omitted: usize) -> Self {
-        Self { made_at, page_sha256: digest(page.as_bytes()), omitted, items }
-    }
 
     /// Reads a document. Fields that are not known are ignored.
     pub fn parse(bytes: &[u8]) -> Result<Self, DocumentError> {
@@ -74,7 +72,13 @@ mod tests {
 
     #[test]
     fn a_document_knows_its_page() {
-        let document = PricesDocument::new(Timestamp::EPOCH, "<p>", vec![], 0);
+        let document = PricesDocument {
+            made_at: Timestamp::EPOCH,
+            commit: "abc".into(),
+            page_sha256: digest(b"<p>"),
+            omitted: 0,
+            items: vec![],
+        };
         let read = PricesDocument::parse(document.to_json().as_bytes()).expect("a document");
         assert_eq!(read, document);
         assert!(read.has_page(b"<p>") && !read.has_page(b"<p"));

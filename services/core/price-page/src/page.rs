@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use events::{Timestamp, display};
 use sha2::{Digest, Sha256};
 
-use crate::{row::PriceRow, spark_line::SparkLine};
+use crate::{icon::Icons, row::PriceRow, spark_line::SparkLine};
 
 /// The style of the page, which is a part of it.
 pub const STYLE: &str = include_str!("../templates/prices.css");
@@ -43,22 +43,36 @@ pub struct PricePage<'a> {
     pub made_at: Timestamp,
     /// Where the page leads to.
     pub links: Links<'a>,
+    /// The icons of assets; none where the page has none.
+    pub icons: Option<&'a Icons>,
 }
 
 impl PricePage<'_> {
     /// Returns the HTML. It has no script, and what it shows is escaped.
     pub fn to_html(self) -> String {
-        let Self { rows, omitted, made_at, links } = self;
-        let rows = rows.iter().map(RowView::of).collect();
-        let view =
-            PageView { style: STYLE, policy: policy(), view_box: SparkLine::view_box(), rows, omitted, made_at, links };
+        let Self { rows, omitted, made_at, links, icons } = self;
+        let icons = icons.filter(|icons| !icons.is_empty());
+        let rows = rows
+            .iter()
+            .map(|row| RowView { icon: icons.and_then(|icons| icons.find(&row.symbol)), ..RowView::of(row) })
+            .collect();
+        let view = PageView {
+            style: STYLE,
+            policy: policy(),
+            view_box: SparkLine::view_box(),
+            has_icons: icons.is_some(),
+            rows,
+            omitted,
+            made_at,
+            links,
+        };
         view.render().expect("a page of text always renders")
     }
 }
 
 /// What the page may do where no header says it: a file has none.
 fn policy() -> String {
-    format!("default-src 'none'; style-src {}; base-uri 'none'; form-action 'none'", style_hash())
+    format!("default-src 'none'; img-src 'self'; style-src {}; base-uri 'none'; form-action 'none'", style_hash())
 }
 
 #[derive(Template)]
@@ -68,6 +82,8 @@ struct PageView<'a> {
     policy: String,
     view_box: String,
     rows: Vec<RowView<'a>>,
+    /// Whether there is room for icons.
+    has_icons: bool,
     omitted: usize,
     made_at: Timestamp,
     links: Links<'a>,
@@ -81,6 +97,8 @@ struct RowView<'a> {
     change: String,
     change_class: &'static str,
     line: Option<LineView>,
+    /// The address of the icon.
+    icon: Option<String>,
 }
 
 struct LineView {
@@ -107,6 +125,7 @@ impl<'a> RowView<'a> {
             change: change.map_or_else(|| "–".to_owned(), |change| format!("{change:+.2} %")),
             change_class: class(change.map_or(Ordering::Equal, |change| change.cmp(&rust_decimal::Decimal::ZERO))),
             line,
+            icon: None,
         }
     }
 }
@@ -146,7 +165,7 @@ mod tests {
     }
 
     fn page(rows: &[PriceRow], links: Links<'_>) -> String {
-        PricePage { rows, omitted: 0, made_at: at(24), links }.to_html()
+        PricePage { rows, omitted: 0, made_at: at(24), links, icons: None }.to_html()
     }
 
     #[test]
@@ -180,9 +199,23 @@ mod tests {
         let html = page(&[], Links::default());
         assert!(html.contains("No price has arrived yet.") && !html.contains("cursor="), "{html}");
         let row = PriceRow { gap_from: Some(at(1)), ..row(None) };
-        let html = PricePage { rows: &[row], omitted: 7, made_at: at(0), links: Links::default() }.to_html();
+        let html =
+            PricePage { rows: &[row], omitted: 7, made_at: at(0), links: Links::default(), icons: None }.to_html();
         assert!(html.contains("7 more symbols are not shown."), "{html}");
         assert!(html.contains("Trades since 2030-03-17 19:00:00 are missing"), "{html}");
+    }
+
+    #[test]
+    fn an_icon_stands_before_its_symbol_and_others_have_room_for_one() {
+        let other = PriceRow { symbol: Symbol::parse("ETH-USD").expect("a symbol"), ..row(None) };
+        let icons = Icons::new("../icons/", ["BTC.png".to_owned()]);
+        let rows = [row(None), other];
+        let page = PricePage { rows: &rows, omitted: 0, made_at: at(0), links: Links::default(), icons: Some(&icons) };
+        let html = page.to_html();
+        assert!(html.contains("<img class=\"icon\" src=\"../icons/BTC.png\""), "{html}");
+        assert_eq!((html.matches("<img").count(), html.matches("<span class=\"icon\">").count()), (1, 1), "{html}");
+        let none = PricePage { icons: Some(&Icons::default()), ..page }.to_html();
+        assert!(!none.contains("class=\"icon\""), "{none}");
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::Output,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use axum::{Json, Router, extract::State, http::StatusCode, routing::get};
+use axum::{Json, Router, extract::State, http::StatusCode, http::Uri, routing::get};
 use e2e::{System, process::use_export_build};
 use events::Timestamp;
 use serde_json::{Value, json};
@@ -163,5 +166,173 @@ async fn a_bucket_says_how_long_a_page_may_be_shown() {
         refused.status.code() == Some(1) && text.contains("AWS_SECRET_ACCESS_KEY") && !text.contains("wrong"),
         "{text}"
     );
+    system.stop().await;
+}
+
+/// Serves a site as its readers see it. While it `fails`, everything is an error once blue is live.
+async fn serve_site(folder: PathBuf, fails: Arc<AtomicBool>) -> String {
+    let answer = move |uri: Uri| {
+        let (folder, fails) = (folder.clone(), fails.clone());
+        async move {
+            let path = uri.path().trim_start_matches('/');
+            let read = |path: &str| fs::read(folder.join(path)).map_err(|_| StatusCode::NOT_FOUND);
+            let live = read("index.html").unwrap_or_default();
+            if fails.load(Ordering::Relaxed) && String::from_utf8_lossy(&live).contains("url=blue/") {
+                return Err(StatusCode::SERVICE_UNAVAILABLE);
+            }
+            read(if path.is_empty() { "index.html" } else { path })
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+    format!("http://{address}")
+}
+
+/// What `tickbell site status --json` says.
+async fn status(alone: &Alone, site: &str) -> Value {
+    let output = alone.run(&["site", "status", "--site", site, "--json"]).await;
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&output)))
+}
+
+async fn fails(alone: &Alone, arguments: &[&str], because: &str) {
+    let output = alone.run(arguments).await;
+    let text = text(&output);
+    assert!(output.status.code() == Some(1) && text.contains(because), "{arguments:?}: {}: {text}", output.status);
+}
+
+#[tokio::test]
+async fn green_is_written_first_and_an_unhealthy_copy_is_not_made_live() {
+    let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
+    let alone = Alone::new(&[]);
+    let folder = alone.home.path().join("site");
+    let both = ["export", "site", "--output", "site", "--colour", "both", "--source", source.as_str()];
+    alone.succeeds(&both).await;
+    let first = status(&alone, "site").await;
+    assert_eq!(
+        (&first["live"], &first["former"], &first["copies"]["blue"]["healthy"]),
+        (&json!("green"), &json!(null), &json!(true))
+    );
+    assert!(page(&folder).contains("url=green/index.html"));
+    alone.succeeds(&both).await;
+    assert_eq!(status(&alone, "site").await["live"], "blue");
+
+    // Back to green, once.
+    assert!(alone.succeeds(&["site", "rollback", "--site", "site"]).await.contains("green is live."));
+    assert!(alone.succeeds(&["site", "rollback", "--site", "site"]).await.contains("green is live already."));
+
+    let promote = ["site", "promote", "--site", "site"];
+    let blue = folder.join("blue");
+    let whole = page(&blue);
+    fs::write(blue.join("index.html"), &whole[..whole.len() / 2]).expect("a cut page");
+    fails(&alone, &promote, "green stays live: blue/index.html is not the page that blue/prices.json belongs to").await;
+    fs::write(blue.join("index.html"), &whole).expect("a whole page");
+    let mut old = prices(&blue);
+    old["made_at"] = json!(hours_ago(1));
+    fs::write(blue.join("prices.json"), old.to_string()).expect("an old page");
+    fails(&alone, &promote, "blue was made 1h").await;
+    fails(&alone, &["site", "promote", "--site", "site", "--fresh", "0", "--release", "abc"], "not of abc").await;
+    fs::remove_file(blue.join("prices.json")).expect("it is there");
+    fails(&alone, &promote, "blue/prices.json is not there").await;
+    assert_eq!(status(&alone, "site").await["live"], "green");
+
+    alone.succeeds(&["export", "site", "--output", "site", "--colour", "idle", "--source", source.as_str()]).await;
+    assert!(alone.succeeds(&promote).await.contains("blue is live."));
+
+    // A page that was written without copies is no pointer.
+    alone.succeeds(&["export", "site", "--output", "plain", "--source", source.as_str()]).await;
+    fails(&alone, &["site", "promote", "--site", "plain"], "leads to no colour").await;
+}
+
+#[tokio::test]
+async fn the_pointer_is_taken_back_when_readers_do_not_see_the_copy() {
+    let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
+    let alone = Alone::new(&[]);
+    let breaks = Arc::new(AtomicBool::new(true));
+    let url = serve_site(alone.home.path().join("site"), breaks.clone()).await;
+    let export = ["export", "site", "--output", "site", "--colour", "both", "--source", source.as_str()];
+    let checked = [&export[..], &["--url", &url, "--wait", "2"]].concat();
+    alone.succeeds(&checked).await;
+    let green = prices(&alone.home.path().join("site/green"))["made_at"].clone();
+    // Blue is healthy until it is live.
+    fails(&alone, &checked, "so green is live again").await;
+    let after = status(&alone, "site").await;
+    assert_eq!(
+        (&after["live"], &after["former"], &after["copies"]["green"]["made_at"]),
+        (&json!("green"), &json!(null), &green)
+    );
+    breaks.store(false, Ordering::Relaxed);
+    alone.succeeds(&["site", "promote", "--site", "site", "--url", &url, "--wait", "2"]).await;
+    assert_eq!(status(&alone, "site").await["live"], "blue");
+    // Where nobody answers, nothing is switched.
+    let away = ["site", "promote", "--site", "site", "--url", "http://127.0.0.1:1", "--wait", "0"];
+    fails(&alone, &away, "Nothing was switched, and blue stays live").await;
+}
+
+/// A PNG of one pixel.
+const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
+
+#[tokio::test]
+async fn an_icon_is_put_bounded_and_shown_by_the_next_page() {
+    use_export_build();
+    let mut system = System::start().await;
+    let store = ObjectStore::start(&system, &[]).await;
+    let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
+    let settings = store.settings("icons-of-site");
+    let alone = Alone::new(&settings);
+    let url = settings[0].1.clone();
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(alone.home.path().join(name), bytes).expect("a file");
+    };
+    file("btc.png", PNG);
+    file("evil.png", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>");
+    file("large.png", &[PNG, &vec![0; 64 << 10]].concat());
+    let icon = |name| ["assets", "icon", "BTC", name, "--site", url.as_str()];
+    fails(&alone, &icon("evil.png"), "neither PNG nor WebP").await;
+    fails(&alone, &icon("large.png"), "an icon has at most 65536").await;
+    fails(&alone, &icon("absent.png"), "absent.png").await;
+    alone.succeeds(&icon("btc.png")).await;
+    let headers = store.headers("icons-of-site/icons/BTC.png");
+    assert_eq!((&headers["Content-Type"], &headers["Cache-Control"]), (&json!("image/png"), &json!("max-age=3600")));
+    let export = ["export", "site", "--output", url.as_str(), "--colour", "both", "--source", source.as_str()];
+    alone.succeeds(&export).await;
+    let copy = system.home().join("copy");
+    store.copy("icons-of-site", &copy);
+    assert!(page(&copy.join("green")).contains("src=\"../icons/BTC.png\""), "{}", page(&copy.join("green")));
+    alone.succeeds(&["assets", "icon", "BTC", "--remove", "--site", &url]).await;
+    alone.succeeds(&export).await;
+    let copy = system.home().join("copy2");
+    store.copy("icons-of-site", &copy);
+    assert!(!page(&copy.join("blue")).contains("<img"));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn of_two_promotions_at_once_none_is_lost() {
+    use_export_build();
+    let mut system = System::start().await;
+    let store = ObjectStore::start(&system, &[]).await;
+    let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
+    let mut settings = store.settings("copies");
+    let alone = Alone::new(&settings);
+    let url = settings[0].1.clone();
+    alone.succeeds(&["export", "site", "--output", &url, "--colour", "both", "--source", &source]).await;
+    assert_eq!(store.headers("copies/index.html")["Cache-Control"], "no-cache");
+    let promote = ["site", "promote", "--site", url.as_str()];
+    for _ in 0..5 {
+        let before = status(&alone, &url).await;
+        let outputs = futures::future::join_all([alone.run(&promote), alone.run(&promote), alone.run(&promote)]).await;
+        let switched = outputs.iter().filter(|output| output.status.success()).count();
+        for refused in outputs.iter().filter(|output| !output.status.success()) {
+            assert!(text(refused).contains("somebody else has switched the pointer"), "{}", text(refused));
+        }
+        let after = status(&alone, &url).await;
+        assert!(
+            switched > 0 && (before["live"] == after["live"]) == (switched % 2 == 0),
+            "{switched}: {before} {after}"
+        );
+    }
+    settings[4].1 = "wrong".into();
+    fails(&Alone::new(&settings), &promote, "AWS_SECRET_ACCESS_KEY").await;
     system.stop().await;
 }

@@ -34,5 +34,5 @@ async fn show(
     let last = rows.last().filter(|_| has_more);
     let next = last.map(|last| format!("/prices?cursor={}", PriceCursor::encode(&ListCursor(last.symbol.clone()))));
     let links = Links { home: Some("/"), next: next.as_deref(), json: "/v1/prices" };
-    Ok(Html(PricePage { rows: &rows, omitted: 0, made_at: clock::now(), links }.to_html()).into_response())
+    Ok(Html(PricePage { rows: &rows, omitted: 0, made_at: clock::now(), links, icons: None }.to_html()).into_response())
 }

@@ -63,11 +63,11 @@ impl Bucket {
     }
 
     pub(super) async fn put_new(&self, path: &str, bytes: Bytes) -> Result<Put, TargetError> {
-        self.put(path, bytes, PutMode::Create.into()).await
+        self.put(path, bytes, PutMode::Create.into()).await.map(put_of)
     }
 
     pub(super) async fn replace(&self, path: &str, version: &Version, bytes: Bytes) -> Result<Put, TargetError> {
-        self.put(path, bytes, update(version).into()).await
+        self.put(path, bytes, update(version).into()).await.map(put_of)
     }
 
     pub(super) async fn put_web_file(
@@ -75,7 +75,7 @@ impl Bucket {
         path: &str,
         file: WebFile,
         condition: Condition<'_>,
-    ) -> Result<Put, TargetError> {
+    ) -> Result<Option<Version>, TargetError> {
         let WebFile { bytes, content_type, cache_control } = file;
         let mode = match condition {
             Condition::Always => PutMode::Overwrite,
@@ -87,10 +87,11 @@ impl Bucket {
         self.put(path, bytes, PutOptions { mode, attributes, ..PutOptions::default() }).await
     }
 
-    async fn put(&self, path: &str, bytes: Bytes, options: PutOptions) -> Result<Put, TargetError> {
+    /// Returns the version that was written; none where the condition is not met.
+    async fn put(&self, path: &str, bytes: Bytes, options: PutOptions) -> Result<Option<Version>, TargetError> {
         match self.store.put_opts(&self.full(path), bytes.into(), options).await {
-            Ok(_) => Ok(Put::Written),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Refused),
+            Ok(written) => Ok(Some(Version(written.e_tag.unwrap_or_default()))),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(None),
             Err(error) => Err(self.describe(path, &error)),
         }
     }
@@ -149,6 +150,10 @@ impl Bucket {
             )),
         }
     }
+}
+
+fn put_of(written: Option<Version>) -> Put {
+    written.map_or(Put::Refused, |_| Put::Written)
 }
 
 fn update(version: &Version) -> PutMode {

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Put, TargetError, Version};
+use super::{Condition, Put, TargetError, Version};
 
 /// The root of the target.
 #[derive(Debug, Clone)]
@@ -40,7 +40,22 @@ impl Folder {
         .await
     }
 
-    pub(super) async fn put(&self, path: &str, bytes: Bytes) -> Result<Put, TargetError> {
+    pub(super) async fn put_web_file(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        condition: Condition<'_>,
+    ) -> Result<Option<Version>, TargetError> {
+        let version = version_of(&bytes);
+        let put = match condition {
+            Condition::Always => self.put(path, bytes).await,
+            Condition::New => self.put_new(path, bytes).await,
+            Condition::Unchanged(before) => self.replace(path, before, bytes).await,
+        };
+        Ok((put? == Put::Written).then_some(version))
+    }
+
+    async fn put(&self, path: &str, bytes: Bytes) -> Result<Put, TargetError> {
         self.blocking(path, move |path| {
             let (folder, staged) = stage(path, &bytes)?;
             staged.persist(path).map_err(|error| error.error)?;

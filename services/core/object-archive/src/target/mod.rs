@@ -123,14 +123,16 @@ impl Target {
         }
     }
 
-    /// Writes a file that browsers read. A bucket states its media type and how long it may be used; a folder has the content alone.
-    pub async fn put_web_file(&self, path: &str, file: WebFile, condition: Condition<'_>) -> Result<Put, TargetError> {
+    /// Writes a file that browsers read, and returns its version; none where the condition is not met. A bucket states its media type and
+    /// how long it may be used; a folder has the content alone.
+    pub async fn put_web_file(
+        &self,
+        path: &str,
+        file: WebFile,
+        condition: Condition<'_>,
+    ) -> Result<Option<Version>, TargetError> {
         match &self.0 {
-            Kind::Folder(folder) => match condition {
-                Condition::Always => folder.put(path, file.bytes).await,
-                Condition::New => folder.put_new(path, file.bytes).await,
-                Condition::Unchanged(version) => folder.replace(path, version, file.bytes).await,
-            },
+            Kind::Folder(folder) => folder.put_web_file(path, file.bytes, condition).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.put_web_file(path, file, condition).await,
         }
