@@ -29,7 +29,8 @@ export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 .DEFAULT_GOAL := run
 .PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring test-archive test-kafka test-recorded test-compat test-previous check-deploy \
         check-cluster bench dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
-        tools tools-test tools-archive tools-kafka tools-compat tools-deploy image sbom deny deploy promote rollback smoke operate backup restore
+        tools tools-test tools-archive tools-kafka tools-compat tools-deploy image sbom deny deploy promote rollback \
+        site-deploy site-promote site-rollback smoke operate backup restore
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -130,7 +131,7 @@ test-compat: tools-compat ## run other people's clients, unmodified but for URLs
 
 test-previous: tools-test ## run the previous release's tests against this version's schema
 	$(BUILD)
-	infra/scripts/previous
+	infra/local/previous
 
 check-deploy: tools-deploy ## check compose, images, Kubernetes, pipelines, monitoring, Terraform, the API by its document, and a rollout
 	$(BUILD) --features export
@@ -193,6 +194,15 @@ rollback: ## return ENV to the commit that ran before the last deployment
 
 deploy-dashboard: ## release the dashboard of this commit to the bucket of ENV, and show it
 	infra/scripts/dashboard deploy
+
+site-deploy: ## let the program of this commit write the idle copy of the page of prices of ENV
+	infra/scripts/site deploy
+
+site-promote: ## check the idle copy of the page of prices of ENV, and make it live; back when a check fails
+	infra/scripts/site promote
+
+site-rollback: ## make the copy of the page of prices of ENV live again that was live before
+	infra/scripts/site rollback
 
 operate: ## run an operator's command in the cluster of ENV, like RUN="dlq list"
 	infra/scripts/operate

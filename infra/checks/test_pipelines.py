@@ -18,7 +18,7 @@ GITLAB = [
 GITHUB = sorted(f".github/workflows/{path.name}" for path in project.ROOT.glob(".github/workflows/*.yml"))
 # The scripts that make runs, and the shell files that they source.
 SCRIPTS = sorted(path for path in project.ROOT.glob("infra/scripts/*") if path.is_file())
-SHELL = sorted([*SCRIPTS, *project.ROOT.glob("infra/scripts/lib/*.sh")])
+SHELL = sorted([*SCRIPTS, project.ROOT / "infra/local/previous", *project.ROOT.glob("infra/scripts/lib/*.sh")])
 VERSION_TAG = "/^v[0-9]/"
 
 
@@ -218,6 +218,15 @@ def test_a_released_page_is_asked_about_and_its_files_are_there_before_it():
     assert "--paths / /index.html /config.json" in script
 
 
+def test_the_page_of_prices_is_deployed_checked_and_taken_back():
+    for jobs in (gitlab(), github()):
+        for environment in ("staging", "production"):
+            deployed, promoted = (f"make site-{step} ENV={environment}" for step in ("deploy", "promote"))
+            commands = jobs[environment].commands
+            assert commands.index(deployed) + 1 == commands.index(promoted)
+        assert "make site-rollback ENV=production" in jobs["rollback"].commands
+
+
 def test_the_image_is_tagged_with_its_commit():
     assert gitlab_jobs()["publish"]["variables"]["PUSH"] == "1"
     assert [step["env"] for step in github_jobs()["publish"]["steps"] if step.get("run") == "make image"] == [
@@ -253,7 +262,9 @@ def test_smoke_and_rollback_need_production():
 
 
 def test_only_a_failed_smoke_test_starts_a_rollback():
-    assert gitlab()["rollback"].needs == {"smoke"}
+    # Of the other one it takes the program.
+    assert gitlab()["rollback"].needs == github()["rollback"].needs == {"smoke", "publish"}
+    assert "publish" in before(gitlab(), "smoke")
     assert [rule["when"] for rule in gitlab_jobs()["rollback"]["rules"]] == ["on_failure"]
     assert github_jobs()["rollback"]["if"] == "failure() && needs.smoke.result == 'failure'"
 

@@ -58,4 +58,5 @@ module "tickbell" {
   api_access_cidrs   = var.api_access_cidrs
   load_balancer_name = var.load_balancer_name
   backup_copy_region = var.backup_copy_region
+  site               = var.site
 }

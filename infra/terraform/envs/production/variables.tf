@@ -21,7 +21,7 @@ variable "region" {
 }
 
 variable "domain" {
-  description = "Domain of this environment; app.<domain> and api.<domain> are made in it."
+  description = "Domain of this environment; app.<domain>, api.<domain> and prices.<domain> are made in it."
   type        = string
 }
 
@@ -62,4 +62,13 @@ variable "backup_copy_region" {
   description = "Second region that the database's backups are copied to; null for none."
   type        = string
   default     = null
+}
+
+variable "site" {
+  description = "Page of prices without the cluster: the API that it is made from, like coinnews:https://news.example, and the image of its first tasks, whose tag is a commit; null for no page."
+  type = object({
+    source = string
+    image  = string
+  })
+  default = null
 }

@@ -149,6 +149,19 @@ locals {
         missing     = "notBreaching"
       }
     },
+    {
+      for colour, id in var.site_health_check_ids : "site-${colour}" => {
+        description = "From three continents copy ${colour} of the page of prices does not answer."
+        namespace   = "AWS/Route53"
+        metric      = "HealthCheckStatus"
+        dimensions  = { HealthCheckId = id }
+        statistic   = "Minimum"
+        comparison  = "LessThanThreshold"
+        threshold   = 1
+        periods     = 5
+        missing     = "breaching"
+      }
+    },
     var.published ? {
       api-unreachable = {
         description = "From three continents the API does not answer. Prometheus may be down with it."

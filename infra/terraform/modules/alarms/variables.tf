@@ -66,6 +66,12 @@ variable "health_check_id" {
   default     = null
 }
 
+variable "site_health_check_ids" {
+  description = "Health checks of the copies of the page of prices, by colour; empty where there is none."
+  type        = map(string)
+  default     = {}
+}
+
 variable "distribution_id" {
   description = "CloudFront distribution to watch."
   type        = string

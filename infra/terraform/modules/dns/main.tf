@@ -1,9 +1,11 @@
-# The zone, its certificates and its addresses: app.<domain> is the dashboard, api.<domain> the gateway.
+# The zone, its certificates and its addresses: app.<domain> is the dashboard, api.<domain> the gateway, prices.<domain> the page of
+# prices.
 
 locals {
   hosts = {
     dashboard = "app.${var.domain}"
     api       = "api.${var.domain}"
+    prices    = "prices.${var.domain}"
   }
 
   proofs = { for proof in aws_acm_certificate.edge.domain_validation_options : proof.domain_name => proof }
@@ -42,7 +44,7 @@ resource "aws_acm_certificate" "api" {
 resource "aws_acm_certificate" "edge" {
   region                    = "us-east-1"
   domain_name               = local.hosts.dashboard
-  subject_alternative_names = [local.hosts.api]
+  subject_alternative_names = [local.hosts.api, local.hosts.prices]
   validation_method         = "DNS"
 
   lifecycle {
@@ -83,6 +85,20 @@ resource "aws_route53_record" "dashboard" {
   alias {
     name                   = var.distribution.domain_name
     zone_id                = var.distribution.hosted_zone_id
+    evaluate_target_health = false
+  }
+}
+
+resource "aws_route53_record" "prices" {
+  for_each = var.site_distribution == null ? toset([]) : toset(["A", "AAAA"])
+
+  zone_id = aws_route53_zone.this.zone_id
+  name    = local.hosts.prices
+  type    = each.key
+
+  alias {
+    name                   = var.site_distribution.domain_name
+    zone_id                = var.site_distribution.hosted_zone_id
     evaluate_target_health = false
   }
 }

@@ -12,7 +12,7 @@ output "name_servers" {
 }
 
 output "hosts" {
-  description = "Host names of the dashboard and of the API."
+  description = "Host names of the dashboard, of the API and of the page of prices."
   value       = local.hosts
 }
 
@@ -31,7 +31,7 @@ output "api_certificate_arn" {
 }
 
 output "edge_certificate_arn" {
-  description = "Valid certificate of both hosts in us-east-1."
+  description = "Valid certificate of all hosts in us-east-1."
   value       = aws_acm_certificate_validation.edge.certificate_arn
 }
 

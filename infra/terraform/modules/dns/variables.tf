@@ -22,6 +22,15 @@ variable "distribution" {
   })
 }
 
+variable "site_distribution" {
+  description = "CloudFront distribution of the page of prices; null where there is none."
+  type = object({
+    domain_name    = string
+    hosted_zone_id = string
+  })
+  default = null
+}
+
 variable "load_balancer_name" {
   description = "Load balancer that the cluster has made; null until it has, and then the API's address is published."
   type        = string

@@ -171,6 +171,7 @@ module "dns" {
   name               = local.name
   domain             = var.domain
   distribution       = module.dashboard.distribution
+  site_distribution  = one(module.site[*].distribution)
   load_balancer_name = var.load_balancer_name
 }
 
@@ -187,6 +188,39 @@ module "dashboard" {
     name = module.logs.name
     arn  = module.logs.arn
   }
+}
+
+# The page of prices, for who wants it without the cluster: written by tasks of Fargate, read from a bucket.
+module "site" {
+  source = "../site"
+  count  = var.site == null ? 0 : 1
+
+  name                  = local.name
+  bucket_name           = "${local.name}-site-${local.account}"
+  host                  = module.dns.hosts.prices
+  certificate_arn       = module.dns.edge_certificate_arn
+  destroy_with_contents = !var.protected
+
+  log_bucket = {
+    name = module.logs.name
+    arn  = module.logs.arn
+  }
+}
+
+module "site_task" {
+  source = "../ecs-task"
+  count  = var.site == null ? 0 : 1
+
+  name                     = "${local.name}-site"
+  vpc_id                   = module.network.vpc_id
+  subnet_ids               = values(module.network.private_subnet_ids)
+  bucket_name              = module.site[0].bucket.name
+  bucket_arn               = module.site[0].bucket.arn
+  image                    = var.site.image
+  price_source             = var.site.source
+  log_kms_key_arn          = module.keys.arns["logs"]
+  log_retention_days       = var.log_retention_days
+  permissions_boundary_arn = local.boundary
 }
 
 module "workloads" {
@@ -226,6 +260,8 @@ module "alarms" {
   load_balancer   = module.dns.load_balancer
   health_check_id = module.dns.health_check_id
   distribution_id = module.dashboard.distribution.id
+
+  site_health_check_ids = var.site == null ? {} : module.site[0].health_check_ids
 
   kms_key_arns = {
     home   = module.keys.arns["alarms"]

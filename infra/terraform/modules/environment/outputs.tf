@@ -4,7 +4,7 @@ output "name_servers" {
 }
 
 output "hosts" {
-  description = "Host names of the dashboard and of the API."
+  description = "Host names of the dashboard, of the API and of the page of prices."
   value       = module.dns.hosts
 }
 
@@ -82,6 +82,15 @@ output "dashboard" {
   value = {
     bucket          = module.dashboard.bucket.name
     distribution_id = module.dashboard.distribution.id
+  }
+}
+
+output "site" {
+  description = "Variables SITE, SITE_URL and SITE_CLUSTER of site-deploy, site-promote and site-rollback; null where there is no page."
+  value = var.site == null ? null : {
+    site    = "s3://${module.site[0].bucket.name}"
+    url     = "https://${module.dns.hosts.prices}"
+    cluster = module.site_task[0].cluster.name
   }
 }
 

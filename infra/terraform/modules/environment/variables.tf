@@ -116,6 +116,15 @@ variable "search" {
   })
 }
 
+variable "site" {
+  description = "Page of prices without the cluster: the API that it is made from, like coinnews:https://news.example, and the image of its first tasks, whose tag is a commit; null for no page."
+  type = object({
+    source = string
+    image  = string
+  })
+  default = null
+}
+
 variable "log_retention_days" {
   description = "Retention of audit, flow and service logs, in days."
   type        = number

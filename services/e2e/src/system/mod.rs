@@ -49,7 +49,7 @@ pub struct System {
     _slot: Option<SemaphorePermit<'static>>,
 }
 
-/// The program of the next release, when these tests are those of the release before: see infra/scripts/previous.
+/// The program of the next release, when these tests are those of the release before: see infra/local/previous.
 const NEXT_RELEASE: &str = "TICKBELL_NEXT_RELEASE";
 
 /// One of the two servers that `up` starts.

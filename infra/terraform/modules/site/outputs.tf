@@ -1,0 +1,20 @@
+output "bucket" {
+  description = "Bucket of the page: its name and its ARN."
+  value = {
+    name = module.bucket.name
+    arn  = module.bucket.arn
+  }
+}
+
+output "distribution" {
+  description = "The distribution: its host name, and the hosted zone for alias records."
+  value = {
+    domain_name    = aws_cloudfront_distribution.this.domain_name
+    hosted_zone_id = aws_cloudfront_distribution.this.hosted_zone_id
+  }
+}
+
+output "health_check_ids" {
+  description = "Health checks of the copies, by colour."
+  value       = { for colour in local.colours : colour => aws_route53_health_check.copy[colour].id }
+}
