@@ -16,8 +16,9 @@ use super::{Condition, Put, Settings, TargetError, Version, WebFile};
 /// The time that a request may take, with a part of 128 MiB on a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request is repeated so often, and so long, when the store fails; then the caller decides.
-const RETRIES: usize = 4;
+/// A request is repeated so often, and so long, when the store fails; then the caller decides. A store that starts answers with errors for
+/// some seconds.
+const RETRIES: usize = 8;
 const RETRY_FOR: Duration = Duration::from_secs(15);
 
 /// A prefix in a bucket.
