@@ -6,13 +6,13 @@ import project
 
 from runtime_check.processes.namespaces import Failure
 
-# What a price-ingestor exposes for each symbol that it follows at an exchange, and what there is only with an archive. No
-# exchange is reached here, and nothing is archived.
-NOT_HERE = ("tickbell_feed_", "tickbell_archive_", "tickbell_history_months_waiting_for_archive")
+# What a price-ingestor exposes for each symbol that it follows at an exchange, and what there is only with an archive or with
+# Kafka. No exchange is reached here, nothing is archived, and no bridge runs.
+NOT_HERE = ("tickbell_feed_", "tickbell_archive_", "tickbell_history_months_waiting_for_archive", "tickbell_kafka_")
 
 
 def read_by_monitoring() -> set[str]:
-    """Returns the metrics of our own that a file under infra/monitoring names and that are there without exchange and archive."""
+    """Returns the metrics of our own that a file under infra/monitoring names and that are there without exchange, archive and Kafka."""
     words: set[str] = set()
     for file in (project.ROOT / "infra/monitoring").rglob("*"):
         if file.suffix in (".json", ".yaml", ".yml"):

@@ -52,9 +52,9 @@ fn parse_plain(text: &str) -> Option<Decimal> {
 
 /// A number of a few digits, with at most one point between them: `mantissa` × 10^-`scale`.
 pub(crate) struct Short {
-    /// At most 18 digits.
+    /// The digits of the number, at most 18.
     pub(crate) mantissa: i64,
-    /// At most 16.
+    /// The number of decimal places, at most 16.
     pub(crate) scale: u32,
 }
 

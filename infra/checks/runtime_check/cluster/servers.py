@@ -15,7 +15,8 @@ HERE = Path(__file__).resolve().parent
 # The request for the broker's certificate.
 REQUEST = project.ROOT / "infra/nats/certificate.cnf"
 BROKER_SERVICES = [name for name in project.services() if name not in project.WITHOUT_BROKER]
-NATS_USERS = (*BROKER_SERVICES, "operator", "jetstream-controller", "system")
+# Optional services do not run here, and the broker knows their users all the same.
+NATS_USERS = (*BROKER_SERVICES, *sorted(project.OPTIONAL_SERVICES), "operator", "jetstream-controller", "system")
 DATABASE, BROKER, MAIL, PRICES = "tickbell-postgres-rw", "nats", "smtp.example.com", "coinnews.example"
 CA = "/etc/tickbell/ca/ca.crt"
 # The parameters of a Cluster that change behaviour; the others fit its size and its version of PostgreSQL.

@@ -13,17 +13,17 @@ COMMENT ON COLUMN dead_letters.replayed_by IS 'The operator who asked for that. 
 -- Adds the message of a dead letter to the outbox of the service that publishes it, and returns the name of the service; null where
 -- no dead letter has this digest. So whoever may call this can have published again what a service has given up, and can
 -- forge nothing. History-writers, which always run, publish ticks again: a price-ingestor may run without a database.
-CREATE FUNCTION replay_dead_letter(letter_stream text, letter_sequence bigint, letter_index smallint, operator uuid,
+CREATE FUNCTION replay_dead_letter(rejected_stream text, rejected_sequence bigint, rejected_index smallint, operator uuid,
                                    subject text, message_id text, headers text, body bytea) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    publisher CONSTANT text := CASE letter_stream
+    publisher CONSTANT text := CASE rejected_stream
         WHEN 'TICKS' THEN 'history-writer' WHEN 'CANDLES' THEN 'history-writer' WHEN 'FEEDS' THEN 'price-ingestor'
         WHEN 'RULES' THEN 'gateway' WHEN 'ORDERS' THEN 'gateway' WHEN 'USERS' THEN 'gateway'
         WHEN 'ALERTS' THEN 'alert-engine' WHEN 'TRADES' THEN 'trade-settler' WHEN 'DELIVERIES' THEN 'notifier' END;
 BEGIN
     UPDATE public.dead_letters SET replayed_at = now(), replayed_by = operator
-    WHERE stream = letter_stream AND sequence = letter_sequence AND index IS NOT DISTINCT FROM letter_index
+    WHERE stream = rejected_stream AND sequence = rejected_sequence AND index IS NOT DISTINCT FROM rejected_index
       AND digest = sha256(convert_to(replay_dead_letter.subject || E'\n' || replay_dead_letter.headers || E'\n', 'UTF8')
                           || replay_dead_letter.body);
     IF NOT FOUND OR publisher IS NULL THEN

@@ -55,9 +55,9 @@ struct BadText {
     reason: String,
 }
 
-/// A price.
+/// A price, rounded to what a tick holds.
 pub(super) type PriceField = Field<Rounded<Price>>;
-/// A size.
+/// A size, rounded to what a tick holds.
 pub(super) type SizeField = Field<Rounded<Size>>;
 /// A time in RFC 3339.
 pub(super) type TimeField = Field<Timestamp>;

@@ -39,7 +39,7 @@ async fn a_database_is_restored_in_a_cluster_as_the_runbook_says() {
             | "kubectl annotate scaledobject notifier autoscaling.keda.sh/paused-replicas-"
             | "kubectl patch cronjob price-poller --patch '{\"spec\":{\"suspend\":true}}'"
             | "kubectl patch cronjob price-poller --patch '{\"spec\":{\"suspend\":false}}'"
-            | "kubectl scale deployment price-ingestor --replicas 1"
+            | "kubectl scale deployment price-ingestor archiver --replicas 1"
             | "kubectl wait cluster tickbell-postgres-restored --for condition=Ready --timeout 6h"
             | "kubectl annotate externalsecret --all force-sync=$(date +%s) --overwrite" => {}
             _ => return false,

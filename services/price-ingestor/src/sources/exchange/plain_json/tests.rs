@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// What exchanges send.
+/// The messages that exchanges send.
 const MESSAGES: [&str; 7] = [
     include_str!("../../../../testdata/binance/live.ndjson"),
     include_str!("../../../../testdata/bitstamp/live.ndjson"),
