@@ -10,7 +10,8 @@ pub(super) const SERVICE: Service = Service {
     name: "history-writer",
     about: "Write price history and candles",
     flags: &[],
-    publishes: &["candles.>", "dlq.history-writer"],
+    // Ticks are those that an operator replays.
+    publishes: &["candles.>", "ticks.>", "dlq.history-writer"],
     consumers: &["history-writer"],
     in_up: InUp::Yes,
     validate: |settings| settings.history.validate(),
