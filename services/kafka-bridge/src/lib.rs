@@ -1,8 +1,9 @@
 //! The Kafka bridge: events of JetStream in, records of Kafka out, each once.
 //!
 //! `mirrored` names the streams, `topics` the topics that they go to, `records` makes records of messages, `position` is in the
-//! header of each, and `stored_position` says how far a stream is mirrored. With the feature `kafka`, `kafka` is the only module that talks to Kafka: `consumer_run` hands it the
-//! records of a batch with the position behind them, and both are one transaction there.
+//! header of each, and `stored_position` says how far a stream is mirrored. With the feature `kafka`, `kafka` is the only module
+//! that talks to Kafka: `consumer_run` hands it the records of a batch with the position behind them, and both are one
+//! transaction there.
 
 #[cfg(feature = "kafka")]
 mod consumer_run;

@@ -42,7 +42,7 @@ pub(crate) struct Consumed {
 pub(crate) struct KafkaConsumer(Process);
 
 impl Kafka {
-    /// Starts a broker with settings besides those that every test needs.
+    /// Starts a broker with more settings than every test needs.
     pub(crate) async fn start(system: &System, settings: &[(&str, String)]) -> Self {
         let mut kafka = Self::prepare(system, settings);
         kafka.format(&[]);

@@ -180,7 +180,7 @@ impl Cluster {
             if !found.iter().any(is_wanted) {
                 continue;
             }
-            // The call replaces all settings of the topic, so what somebody has set besides is set again.
+            // The call replaces all settings of the topic, so other settings of the topic are set again.
             let mut configs = self.own_configs.get(name).cloned().unwrap_or_default();
             for difference in found.into_iter().filter(is_wanted) {
                 if let Differs::Config { key, declared, .. } = difference.what {

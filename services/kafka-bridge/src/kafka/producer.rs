@@ -86,7 +86,7 @@ impl MirrorProducer {
             .set("message.max.bytes", "2097152")
             .set("queue.buffering.max.messages", "200000")
             .set("queue.buffering.max.kbytes", "131072")
-            // The one of Kafka's own clients: whoever writes to the topic besides finds the same partition for a key.
+            // The one of Kafka's own clients: other writers to the topic find the same partition for a key.
             .set("partitioner", "murmur2_random")
             .create_with_context(reports.clone())
             .map_err(KafkaFailure::call("connect"))?;
