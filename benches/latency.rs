@@ -14,6 +14,10 @@ mod system;
 use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use anyhow::Context;
+use async_nats::jetstream::{
+    self,
+    consumer::{DeliverPolicy, push},
+};
 use clap::Parser;
 use events::{
     AlertFired, Symbol, Tick, Timestamp, Venue,
@@ -64,8 +68,7 @@ async fn main() -> anyhow::Result<()> {
     let check = Health::default().check("broker");
     let broker = Broker::connect_now(&settings, "latency", check, Shutdown::new()).await?;
     let client = async_nats::connect(system.nats()).await?;
-    let mut alerts = client.subscribe("alerts.>").await?;
-    client.flush().await?;
+    let mut alerts = firings(client.clone()).await?;
 
     println!("floors of this machine, one after the other, in ms: p50, p99 and the longest");
     floors::measure(&system, &client, &mails).await?;
@@ -170,7 +173,7 @@ impl Tape {
     /// Returns the tick of each firing, and when its alert came.
     async fn collect(
         &self,
-        alerts: &mut async_nats::Subscriber,
+        alerts: &mut push::Ordered,
         seconds: u64,
     ) -> anyhow::Result<HashMap<FiringKey, (Key, i64)>> {
         let expected = (0..self.rate * (seconds + RAMP_UP.as_secs())).filter(|number| self.fires(*number)).count();
@@ -179,7 +182,7 @@ impl Tape {
         while fired.len() < expected {
             let alert = timeout(deadline - Instant::now(), alerts.next()).await.context("firings are missing")?;
             let at = clock::now().micros();
-            let alert: AlertFired = serde_json::from_slice(&alert.context("the broker is gone")?.payload)?;
+            let alert: AlertFired = serde_json::from_slice(&alert.context("the broker is gone")??.payload)?;
             let Some((begin, number)) = alert.trade_id.split_once('-') else { continue };
             if begin.parse() == Ok(self.begin.micros()) {
                 let number: u64 = number.parse()?;
@@ -189,6 +192,15 @@ impl Tape {
         }
         Ok(fired)
     }
+}
+
+/// Reads the firings that the stream stores from now on, as the notifier does. A subscription without a stream would be sent them
+/// only when the server has read whatever else the connection of the alert-engine had sent.
+async fn firings(client: async_nats::Client) -> anyhow::Result<push::Ordered> {
+    let deliver_subject = client.new_inbox();
+    let stream = jetstream::new(client).get_stream("ALERTS").await?;
+    let config = push::OrderedConfig { deliver_subject, deliver_policy: DeliverPolicy::New, ..Default::default() };
+    Ok(stream.create_consumer(config).await?.messages().await?)
 }
 
 fn symbol(number: usize) -> Symbol {
