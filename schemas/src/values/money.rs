@@ -153,8 +153,19 @@ fn places(value: Decimal, most: u32) -> Result<Decimal, AmountError> {
 }
 
 fn units(value: Decimal, places: u32) -> i128 {
-    value.mantissa() * 10_i128.pow(places - value.scale())
+    value.mantissa() * POWERS_OF_TEN[(places - value.scale()) as usize]
 }
+
+/// The powers of ten up to that of [`PLACES`].
+const POWERS_OF_TEN: [i128; PLACES as usize + 1] = {
+    let mut powers = [1; PLACES as usize + 1];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = 10 * powers[exponent - 1];
+        exponent += 1;
+    }
+    powers
+};
 
 impl From<DecimalTextError> for AmountError {
     fn from(error: DecimalTextError) -> Self {

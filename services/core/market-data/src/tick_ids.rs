@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 
 use events::{Price, Size, Symbol, Tick, Timestamp};
+use foldhash::fast::RandomState;
 use thiserror::Error;
 
 /// The number of different ticks after which the older half of what is remembered is forgotten.
@@ -65,14 +66,14 @@ impl TickIds {
 /// A map that forgets: it has two generations, and drops the older one when the younger one is full.
 #[derive(Debug)]
 struct Recent<K, V> {
-    younger: HashMap<K, V>,
-    older: HashMap<K, V>,
+    younger: HashMap<K, V, RandomState>,
+    older: HashMap<K, V, RandomState>,
     generation: usize,
 }
 
 impl<K: std::hash::Hash + Eq, V> Recent<K, V> {
     fn new(generation: usize) -> Self {
-        Self { younger: HashMap::new(), older: HashMap::new(), generation }
+        Self { younger: HashMap::default(), older: HashMap::default(), generation }
     }
 
     fn entry(&mut self, key: K, default: impl FnOnce() -> V) -> &mut V {

@@ -13,6 +13,7 @@ use events::{
     money::change_percent,
     rule::{Change, RuleChange},
 };
+use foldhash::fast::RandomState;
 use market_data::{Admission, SkippedTicks, StoredTick};
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ use crate::{
 /// All rules and markets.
 #[derive(Debug, Default)]
 pub struct Engine {
-    symbols: HashMap<Symbol, Markets>,
+    symbols: HashMap<Symbol, Markets, RandomState>,
     rules: HashMap<Uuid, RuleEntry>,
     /// The markets that have changed since they were taken, each once.
     dirty_markets: Vec<(Symbol, Venue)>,

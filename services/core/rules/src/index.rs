@@ -61,6 +61,8 @@ struct Window {
     sets: DirectionSets,
     /// The change at the last evaluated tick that had a reference.
     last: Option<MaxPercent>,
+    /// The start of the window at the last evaluated tick, and the reference there.
+    reference: Option<(Timestamp, Option<Reference>)>,
     /// Rules that no tick with a reference was evaluated against yet.
     unevaluated: BTreeMap<Uuid, (Percent, Direction)>,
 }
@@ -165,13 +167,14 @@ impl Index {
     pub(crate) fn evaluate(&mut self, market: Option<&Market>, price: Price, at: Timestamp) -> Matches {
         let mut matches = Matches::default();
         if let Some(market) = market {
-            self.match_thresholds(market.last().0, price, &mut matches);
+            let last = market.last();
             self.match_anchored(price, &mut matches);
-            self.previous.match_up_to(MaxPercent::of(price, market.last().0), market.last(), &mut matches);
+            if price != last.0 {
+                self.match_thresholds(last.0, price, &mut matches);
+                self.previous.match_up_to(MaxPercent::of(price, last.0), last, &mut matches);
+            }
             for (length, window) in &mut self.windows {
-                if let Some(reference) = market.window_ago(*length, at) {
-                    window.evaluate(MaxPercent::of(price, reference.0), reference, &mut matches);
-                }
+                window.evaluate(*length, market, price, at, &mut matches);
             }
         }
         self.match_unevaluated(price, &mut matches);
@@ -245,7 +248,22 @@ fn wide_product(a: i128, b: i128) -> U256 {
 }
 
 impl Window {
-    fn evaluate(&mut self, now: MaxPercent, reference: Reference, matches: &mut Matches) {
+    /// Finds the rules of the windows of one length that a tick fires.
+    fn evaluate(&mut self, length: Period, market: &Market, price: Price, at: Timestamp, matches: &mut Matches) {
+        let Some(start) = market.window_start(length, at) else { return };
+        // Many ticks share the start of their window, and so its price, which no tick at its end changes.
+        let before = self.reference.filter(|(at, _)| *at == start);
+        let (_, reference) =
+            *self.reference.insert(before.unwrap_or_else(|| (start, market.at_or_before(length, start))));
+        let Some(reference) = reference else { return };
+        if before.is_some() && price == market.last().0 && self.unevaluated.is_empty() {
+            // The change is that of the last tick.
+            return;
+        }
+        self.match_change(MaxPercent::of(price, reference.0), reference, matches);
+    }
+
+    fn match_change(&mut self, now: MaxPercent, reference: Reference, matches: &mut Matches) {
         if let Some(last) = self.last.replace(now) {
             self.sets.match_between(last, now, reference, matches);
         }

@@ -90,8 +90,21 @@ impl Market {
 
     /// Returns the last evaluated price at or before one window before `at`, on the window's grain.
     pub(crate) fn window_ago(&self, window: Period, at: Timestamp) -> Option<Reference> {
-        let samples = if window <= FINE_WINDOW { &self.fine } else { &self.coarse };
-        samples.at_or_before(at.before(window, samples.grain)?)
+        self.at_or_before(window, self.window_start(window, at)?)
+    }
+
+    /// Returns the time of one window before `at`, on the window's grain; none before 1970.
+    pub(crate) fn window_start(&self, window: Period, at: Timestamp) -> Option<Timestamp> {
+        at.before(window, self.samples(window).grain)
+    }
+
+    /// Returns the last evaluated price at or before the start of a window. Ticks behind the end of the window do not change it.
+    pub(crate) fn at_or_before(&self, window: Period, start: Timestamp) -> Option<Reference> {
+        self.samples(window).at_or_before(start)
+    }
+
+    fn samples(&self, window: Period) -> &Samples {
+        if window <= FINE_WINDOW { &self.fine } else { &self.coarse }
     }
 
     /// Takes the samples that were added or replaced since the last call.

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use events::{Symbol, Timestamp, Venue};
+use foldhash::fast::RandomState;
 
 use crate::ticks::stored::StoredTick;
 
@@ -39,13 +40,13 @@ pub struct NewestTicks {
     at: Timestamp,
     /// One of the ids. In most markets it is the only one, and its memory is used again for the next.
     first: String,
-    others: HashSet<Box<str>>,
+    others: HashSet<Box<str>, RandomState>,
 }
 
 impl NewestTicks {
     /// Begins with the first tick of a market.
     pub fn new(at: Timestamp, id: &str) -> Self {
-        Self { at, first: id.to_owned(), others: HashSet::new() }
+        Self { at, first: id.to_owned(), others: HashSet::default() }
     }
 
     /// Restores what [`NewestTicks::at`] and [`NewestTicks::ids`] have returned.
@@ -145,7 +146,7 @@ pub struct MarketTicks {
 /// The newest ticks of all markets.
 #[derive(Debug, Default)]
 pub struct TickFilter {
-    markets: HashMap<Symbol, BTreeMap<Venue, FilteredMarket>>,
+    markets: HashMap<Symbol, BTreeMap<Venue, FilteredMarket>, RandomState>,
     /// The markets that have changed since they were taken, each once.
     changed: Vec<(Symbol, Venue)>,
     skipped: SkippedTicks,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use events::{OutboundMessage, Symbol, Tick, TickPage};
+use foldhash::fast::RandomState;
 
 /// The ticks that go out together, collected into as few pages as the order of each symbol allows.
 #[derive(Debug, Default)]
@@ -10,7 +11,7 @@ pub struct PageCollector {
     /// The pages in the order of their first ticks.
     pages: Vec<TickPage>,
     /// The newest page of each symbol.
-    newest: HashMap<Symbol, usize>,
+    newest: HashMap<Symbol, usize, RandomState>,
     ticks: u64,
 }
 
