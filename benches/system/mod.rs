@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each bench uses a part of it")]
 
+pub(crate) mod process_memory;
+
 use std::{
     collections::HashMap,
     fs,

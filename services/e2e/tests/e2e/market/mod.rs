@@ -4,6 +4,7 @@ mod candle_memory;
 mod coinnews;
 mod feeds;
 mod history;
+mod price_list;
 mod recordings;
 mod repeats;
 mod share_classes;
