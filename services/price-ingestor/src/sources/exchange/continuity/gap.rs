@@ -47,9 +47,9 @@ pub struct StoredGap {
     pub reason: GapReason,
     /// The state that it has now.
     pub state: GapState,
-    /// Whether the connection was lost again while it was being filled.
+    /// Whether more was missed while it was being filled: what was asked for then is not all of it.
     #[serde(default)]
-    pub was_cut_again: bool,
+    pub has_grown: bool,
     /// Whether everything that the venue offers has arrived, and only the first trade after it is waited for, which says when
     /// it ended.
     #[serde(default)]
@@ -70,7 +70,7 @@ impl StoredGap {
             is_open_ended: true,
             reason,
             state: GapState::Open,
-            was_cut_again: false,
+            has_grown: false,
             is_exhausted: false,
             filled: 0,
         }

@@ -30,7 +30,7 @@ impl IdContinuity {
     pub(super) fn restore(Checkpoint { last_id, last_at, gaps }: Checkpoint) -> Self {
         let gaps = gaps
             .into_iter()
-            .map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, is_exhausted: false, ..gap })
+            .map(|gap| StoredGap { state: GapState::Open, has_grown: false, is_exhausted: false, ..gap })
             .collect();
         let last = last_id.map(|id| (id, last_at));
         let mut restored = Self { start: 0, last, gaps, heard: 0, reports: Vec::new() };
@@ -49,14 +49,14 @@ impl IdContinuity {
         }
         if last > newest {
             // A message that stands for several trades, of which some are published: the others are asked for one by one.
-            self.miss((newest.saturating_add(1), last), newest_at, Some(at));
+            self.miss((newest.saturating_add(1), last), newest_at, Some(at), Origin::Live);
             self.last = Some((last, at.max(newest_at)));
             return Admission::Repeat;
         }
         if last < self.start && origin == Origin::Live {
             // The messages of a new feed arrive in another order than the trades.
             if last.saturating_add(1) < self.start {
-                self.miss((last.saturating_add(1), self.start - 1), at, Some(newest_at));
+                self.miss((last.saturating_add(1), self.start - 1), at, Some(newest_at), origin);
             }
             self.start = first;
             return Admission::New;
@@ -79,7 +79,7 @@ impl IdContinuity {
             return Admission::Repeat;
         }
         if first > newest.saturating_add(1) {
-            self.miss((newest.saturating_add(1), first - 1), newest_at, Some(at));
+            self.miss((newest.saturating_add(1), first - 1), newest_at, Some(at), origin);
         }
         match origin {
             Origin::Rest => {
@@ -99,8 +99,8 @@ impl IdContinuity {
         Admission::New
     }
 
-    /// Adds missing numbers to the newest gap, or begins one.
-    fn miss(&mut self, (first, last): (u64, u64), from: Timestamp, to: Option<Timestamp>) {
+    /// Adds missing numbers to the newest gap, or begins one. `origin` is where they were seen to be missing.
+    fn miss(&mut self, (first, last): (u64, u64), from: Timestamp, to: Option<Timestamp>, origin: Origin) {
         let is_full = self.gaps.len() >= MAX_GAPS;
         if let Some(gap) = self.gaps.last_mut()
             && (gap.is_open_ended || is_full || gap.state == GapState::Open && gap.missing.len() < MAX_HOLES)
@@ -112,6 +112,8 @@ impl IdContinuity {
             if std::mem::take(&mut gap.is_exhausted) {
                 gap.state = GapState::Open;
             }
+            // What a request has shown to be missing is not on offer.
+            gap.has_grown |= origin == Origin::Live && gap.state == GapState::Filling;
             return;
         }
         let mut gap = StoredGap::open_ended(first, from, GapReason::MissedIds);
@@ -161,7 +163,7 @@ impl IdContinuity {
         if let Some((newest, at)) = self.last
             && heard > newest
         {
-            self.miss((newest.saturating_add(1), heard), at, None);
+            self.miss((newest.saturating_add(1), heard), at, None, Origin::Live);
             self.last = Some((heard, at));
         }
     }
@@ -172,7 +174,7 @@ impl IdContinuity {
         self.heard = 0;
         match self.gaps.last_mut().filter(|gap| gap.is_open_ended) {
             Some(gap) if gap.is_exhausted => (gap.is_exhausted, gap.state) = (false, GapState::Open),
-            Some(gap) => gap.was_cut_again = gap.state == GapState::Filling,
+            Some(gap) => gap.has_grown = gap.state == GapState::Filling,
             None => {
                 let gap = StoredGap::open_ended(newest.saturating_add(1), at, reason);
                 self.reports.push(gap.report((Some(newest.saturating_add(1)), None)));
@@ -187,7 +189,7 @@ impl IdContinuity {
 
     pub(super) fn begin_filling(&mut self, is_live: bool) -> Option<Missing> {
         let gap = self.gaps.iter_mut().find(|gap| gap.waits(is_live))?;
-        gap.state = GapState::Filling;
+        (gap.state, gap.has_grown) = (GapState::Filling, false);
         let missing = missing(gap);
         self.reports.push(gap.report((missing.first_id, missing.last_id)));
         Some(missing)
@@ -200,7 +202,8 @@ impl IdContinuity {
     pub(super) fn end_filling(&mut self, gap: u64, outcome: FillOutcome) {
         let Some(at) = self.gaps.iter().position(|other| other.lower_bound == gap && !other.is_final()) else { return };
         let gap = &mut self.gaps[at];
-        if gap.is_open_ended && std::mem::take(&mut gap.was_cut_again) {
+        if std::mem::take(&mut gap.has_grown) {
+            // The answers may be older than what was missed last, so that they do not say that the venue has nothing of it.
             gap.state = GapState::Open;
             return;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use events::Timestamp;
 use proptest::prelude::*;
 
-use super::{Admission, Continuity, FillOutcome, GapReason, GapReport, GapState, Origin};
+use super::{Admission, Continuity, FillOutcome, GapReason, GapReport, GapState, Missing, Origin};
 use crate::sources::exchange::{adapter::TradeIds, message::TradeId};
 
 fn at(id: u64) -> Timestamp {
@@ -93,6 +93,9 @@ fn a_lost_connection_is_a_gap_until_the_next_trade_says_what_was_missed() {
     assert!([12, 13].iter().all(|id| admit(&mut continuity, *id, Origin::Rest)));
     assert!(admit(&mut continuity, 16, Origin::Live) && admit(&mut continuity, 14, Origin::Rest));
     continuity.end_filling(missing.gap, FillOutcome::Exhausted);
+    let missing = continuity.begin_filling(true).expect("what was missed meanwhile");
+    assert_eq!((missing.first_id, missing.last_id, missing.to), (Some(15), Some(15), Some(at(16))));
+    continuity.end_filling(missing.gap, FillOutcome::Exhausted);
     let last = continuity.take_reports().pop().expect("a report");
     assert_eq!(said(&[last]), ["Unfillable Stale 15..15 between 11 and 16, 3 filled"]);
 
@@ -104,6 +107,33 @@ fn a_lost_connection_is_a_gap_until_the_next_trade_says_what_was_missed() {
     assert!(admit(&mut continuity, 17, Origin::Rest) && admit(&mut continuity, 19, Origin::Live));
     let last = continuity.take_reports().pop().expect("a report");
     assert_eq!(said(&[last]), ["Filled Disconnected 17..18 between 16 and 19, 2 filled"]);
+}
+
+#[test]
+fn what_is_missed_while_a_gap_is_filled_is_asked_for_too() {
+    // The request was answered before 12 to 15 were traded, and the answer arrives after 16.
+    let lost: fn(&mut Continuity) = |_| {};
+    let cut: fn(&mut Continuity) = |continuity| continuity.disconnect(GapReason::Stale);
+    for happens in [lost, cut] {
+        let mut continuity = followed([10]);
+        continuity.disconnect(GapReason::Disconnected);
+        let missing = continuity.begin_filling(true).expect("a gap");
+        happens(&mut continuity);
+        assert!(admit(&mut continuity, 16, Origin::Live) && admit(&mut continuity, 11, Origin::Rest));
+        continuity.end_filling(missing.gap, FillOutcome::Exhausted);
+        let missing = continuity.begin_filling(true).expect("the rest of the gap");
+        assert_eq!((missing.first_id, missing.last_id), (Some(12), Some(15)));
+        assert!((12..=14).all(|id| admit(&mut continuity, id, Origin::Rest)));
+        continuity.end_filling(missing.gap, FillOutcome::Exhausted);
+        let last = continuity.take_reports().pop().expect("a report");
+        assert_eq!(said(&[last]), ["Unfillable Disconnected 15..15 between 10 and 16, 4 filled"]);
+    }
+    let mut continuity = followed([10]);
+    continuity.disconnect(GapReason::Disconnected);
+    let missing = continuity.begin_filling(true).expect("a gap");
+    (0..2).for_each(|_| continuity.hear_last(12));
+    continuity.end_filling(missing.gap, FillOutcome::Exhausted);
+    assert_eq!(continuity.begin_filling(true).and_then(|missing| missing.first_id), Some(11));
 }
 
 #[test]
@@ -191,7 +221,11 @@ enum Step {
     Disconnect,
     Reconnect,
     /// A gap is asked for. The venue has lost every trade whose id is a multiple of a number.
-    Fill,
+    Ask,
+    /// What the venue had when it was asked arrives, or the request has failed and is made again.
+    Answer {
+        fails: bool,
+    },
     Restart,
     Repeat,
 }
@@ -202,7 +236,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(count, lost, is_reversed)| Step::Trades { count, lost: lost & lost >> 1, is_reversed }),
         1 => Just(Step::Disconnect),
         2 => Just(Step::Reconnect),
-        2 => Just(Step::Fill),
+        2 => Just(Step::Ask),
+        2 => any::<bool>().prop_map(|fails| Step::Answer { fails }),
         1 => Just(Step::Restart),
         1 => Just(Step::Repeat),
     ]
@@ -220,14 +255,16 @@ proptest! {
                 assert!(published.insert(id), "{id} came out twice");
             }
         };
-        let fill_all = |continuity: &mut Continuity, newest: u64, is_live: bool, take: &mut dyn FnMut(&mut Continuity, u64, Origin)| {
-            while let Some(missing) = continuity.begin_filling(is_live) {
-                let first = missing.first_id.expect("ids");
-                for id in (first..=missing.last_id.unwrap_or(newest)).filter(|id| id % holes != 0) {
-                    take(continuity, id, Origin::Rest);
-                }
-                continuity.end_filling(missing.gap, FillOutcome::Exhausted);
-            }
+        // What was asked for, and what there was to answer then.
+        let mut asked: Option<(u64, Vec<u64>)> = None;
+        let ask = |missing: Missing, newest: u64| {
+            let first = missing.first_id.expect("ids");
+            let offered = (first..=missing.last_id.unwrap_or(newest)).filter(|id| id % holes != 0);
+            (missing.gap, offered.collect())
+        };
+        let answer = |continuity: &mut Continuity, (gap, ids): (u64, Vec<u64>), take: &mut dyn FnMut(&mut Continuity, u64, Origin)| {
+            ids.into_iter().for_each(|id| take(continuity, id, Origin::Rest));
+            continuity.end_filling(gap, FillOutcome::Exhausted);
         };
         for step in steps {
             match step {
@@ -250,8 +287,18 @@ proptest! {
                     continuity.disconnect(GapReason::Disconnected);
                 }
                 Step::Reconnect => is_live = true,
-                Step::Fill => fill_all(&mut continuity, newest, is_live, &mut take),
+                Step::Ask if asked.is_none() => {
+                    asked = continuity.begin_filling(is_live).map(|missing| ask(missing, newest));
+                }
+                Step::Answer { fails } => match asked.take() {
+                    Some((gap, _)) if fails => {
+                        asked = continuity.still_missing(gap).map(|missing| ask(missing, newest));
+                    }
+                    Some(asked) => answer(&mut continuity, asked, &mut take),
+                    None => {}
+                },
                 Step::Restart => {
+                    asked = None;
                     if let Some(checkpoint) = continuity.checkpoint() {
                         continuity = Continuity::restore(TradeIds::Contiguous, checkpoint);
                     }
@@ -261,7 +308,7 @@ proptest! {
                         take(&mut continuity, *id, Origin::Live);
                     }
                 }
-                Step::Disconnect => {}
+                Step::Disconnect | Step::Ask => {}
             }
             for report in continuity.take_reports() {
                 match report.state {
@@ -277,11 +324,12 @@ proptest! {
             }
         }
         // In the end the market makes one more trade, and all gaps are asked for.
-        is_live = true;
         newest += 1;
         sent.insert(newest);
         take(&mut continuity, newest, Origin::Live);
-        fill_all(&mut continuity, newest, is_live, &mut take);
+        while let Some(asked) = asked.take().or_else(|| Some(ask(continuity.begin_filling(true)?, newest))) {
+            answer(&mut continuity, asked, &mut take);
+        }
         let first = published.first().copied().expect("the last trade");
         for id in first..=newest {
             prop_assert!(published.contains(&id) || !sent.contains(&id) && id % holes == 0, "{} is missing", id);

@@ -28,7 +28,7 @@ impl TimeContinuity {
     pub(super) fn restore(Checkpoint { last_at, gaps, .. }: Checkpoint) -> Self {
         let gaps = gaps
             .into_iter()
-            .map(|gap| StoredGap { state: GapState::Open, was_cut_again: false, is_exhausted: false, ..gap })
+            .map(|gap| StoredGap { state: GapState::Open, has_grown: false, is_exhausted: false, ..gap })
             .collect();
         let mut restored = Self { last_at: Some(last_at), gaps, ..Self::default() };
         restored.disconnect(GapReason::Down);
@@ -65,16 +65,14 @@ impl TimeContinuity {
 
     pub(super) fn disconnect(&mut self, reason: GapReason) {
         let Some(at) = self.last_at else { return };
-        match self.gaps.last_mut().filter(|gap| gap.is_open_ended) {
-            Some(gap) => gap.was_cut_again = gap.state == GapState::Filling,
-            None => {
-                // Several gaps may begin with one trade, and each needs an identity.
-                let taken = self.gaps.last().map_or(0, |gap| gap.lower_bound + 1);
-                let gap = StoredGap::open_ended(at.micros().unsigned_abs().max(taken), at, reason);
-                self.reports.push(gap.report((None, None)));
-                self.gaps.push(gap);
-            }
+        if self.gaps.last().is_some_and(|gap| gap.is_open_ended) {
+            return;
         }
+        // Several gaps may begin with one trade, and each needs an identity.
+        let taken = self.gaps.last().map_or(0, |gap| gap.lower_bound + 1);
+        let gap = StoredGap::open_ended(at.micros().unsigned_abs().max(taken), at, reason);
+        self.reports.push(gap.report((None, None)));
+        self.gaps.push(gap);
     }
 
     /// A gap is asked for once its end is known: before that, its trades look like those after it.
