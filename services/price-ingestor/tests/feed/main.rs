@@ -3,8 +3,13 @@
 //! `SCHEDULES=500 cargo test -p price-ingestor --test feed` runs more schedules; each prints its seed when it fails, and
 //! `SEED=7` repeats one.
 
+mod candles;
+mod following;
 mod market;
+mod memory;
+mod output;
 mod recorder;
 mod schedules;
 mod server;
 mod venues;
+mod verdicts;

@@ -1,26 +1,30 @@
-//! Random fault schedules: every trade that the server offers comes out exactly once, and every gap is reported with its true
-//! bounds and ends as it should.
+//! Random fault schedules: every trade that the server offers comes out exactly once, every gap is reported with its true bounds and
+//! ends as it should, what rests on gaps is right, no task is left, and the memory does not grow.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
 use events::{Symbol, Timestamp, Venue};
-use market_data::MaxAhead;
-use platform::{Shutdown, clock};
+use platform::clock;
 use price_ingestor::sources::exchange::{
     continuity::{GapReport, GapState},
-    feed::{self, Checkpoints, FeedChange, FeedConfig, FeedEvent, FeedState, Timing},
-    venues::venue,
+    feed::{FeedChange, Timing},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::IndexedRandom};
-use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
+    candles::{self, Outcome},
+    following::{self, Following},
     market::MarketTrade,
+    memory::Memory,
+    output::Output,
     server::{Command, Door, Rest, Server},
     venues::{PROTOCOLS, Protocol, SYMBOLS},
+    verdicts,
 };
 
 /// How many schedules run without `SCHEDULES`.
@@ -42,58 +46,32 @@ fn whatever_fails_every_trade_comes_out_once_and_every_gap_is_said() {
         None => (0..variable("SCHEDULES").unwrap_or(DEFAULT_SCHEDULES)).collect(),
     };
     // Each schedule has a runtime of its own, so that a task that outlives it is seen.
+    let (count, verdicts) = (seeds.len(), AtomicUsize::new(0));
     let next = std::sync::Mutex::new(seeds.into_iter());
+    let memory = Memory::default();
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 loop {
-                    let seed = next.lock().expect("no panic before").next();
+                    let seed = {
+                        let mut next = next.lock().expect("no panic before");
+                        // The first half has shown how much the schedules need.
+                        if next.len() == count / 2 {
+                            memory.note();
+                        }
+                        next.next()
+                    };
                     let Some(seed) = seed else { return };
                     let runtime =
                         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-                    runtime.block_on(Schedule::run(seed));
+                    verdicts.fetch_add(runtime.block_on(Schedule::run(seed)), Ordering::Relaxed);
                 }
             });
         }
     });
-}
-
-/// What came out of a feed.
-#[derive(Default)]
-struct Output {
-    ids: BTreeMap<Symbol, Vec<u64>>,
-    reports: BTreeMap<Symbol, Vec<GapReport>>,
-    checkpoints: Checkpoints,
-    bad_messages: u64,
-    states: BTreeMap<Symbol, FeedState>,
-    left: Vec<Symbol>,
-}
-
-impl Output {
-    fn take(&mut self, events: Vec<FeedEvent>) {
-        for event in events {
-            match event {
-                FeedEvent::Tick(tick, id) => {
-                    self.ids.entry(tick.symbol).or_default().push(id.parse().expect("a number"));
-                }
-                FeedEvent::Gap(symbol, report) => self.reports.entry(symbol).or_default().push(report),
-                FeedEvent::Checkpoint(symbol, checkpoint) => drop(self.checkpoints.insert(symbol, checkpoint)),
-                FeedEvent::BadMessage(_) => self.bad_messages += 1,
-                FeedEvent::State(symbol, state) => drop(self.states.insert(symbol, state)),
-                FeedEvent::Listed(symbols) => assert_eq!(symbols.len(), SYMBOLS.len()),
-                FeedEvent::Paused(symbol) | FeedEvent::Removed(symbol) => self.left.push(symbol),
-                FeedEvent::FromTheFuture(symbol) => panic!("{symbol} from the future"),
-            }
-        }
-    }
-}
-
-/// A feed that runs.
-struct Running {
-    stop: Shutdown,
-    changes: mpsc::Sender<FeedChange>,
-    events: mpsc::Receiver<Vec<FeedEvent>>,
-    task: tokio::task::JoinHandle<Result<(), platform::ServiceError>>,
+    memory.judge();
+    // Of thirty schedules some have crossings that nobody saw.
+    assert!(count < 30 || verdicts.into_inner() > 0, "no gap had a late verdict");
 }
 
 struct Schedule {
@@ -107,7 +85,8 @@ struct Schedule {
 }
 
 impl Schedule {
-    async fn run(seed: u64) {
+    /// Runs a schedule, and returns how many late verdicts there were.
+    async fn run(seed: u64) -> usize {
         let mut random = StdRng::seed_from_u64(seed);
         let protocol = *PROTOCOLS.choose(&mut random).expect("protocols");
         let mut tasks = JoinSet::new();
@@ -118,7 +97,7 @@ impl Schedule {
         let mut running = schedule.start();
         for _ in 0..STEPS {
             if schedule.random.random_ratio(1, 30) {
-                schedule.stop(running).await;
+                running.stop(&mut schedule.output).await;
                 running = schedule.start();
             }
             if schedule.random.random_ratio(1, 15) {
@@ -126,64 +105,31 @@ impl Schedule {
             }
             schedule.step().await;
             let pause = Instant::now() + Duration::from_millis(schedule.random.random_range(1..25));
-            schedule.receive_until(&mut running, pause).await;
+            running.receive_until(pause, &mut schedule.output).await;
         }
         schedule.resume_all(&running).await;
         schedule.heal(&mut running).await;
-        schedule.stop(running).await;
-        schedule.judge();
+        running.stop(&mut schedule.output).await;
+        let verdicts = schedule.judge();
         tasks.shutdown().await;
         let left = tokio::runtime::Handle::current().metrics().num_alive_tasks();
         assert_eq!(left, 0, "seed {seed}: {left} tasks are left");
+        verdicts
     }
 
-    fn start(&mut self) -> Running {
+    fn start(&mut self) -> Following {
         // A process that starts follows what was paused: so far nobody reads here what operators want.
         self.paused.clear();
-        let url = |scheme: &str, port: u16| format!("{scheme}://127.0.0.1:{port}").parse().expect("a URL");
-        let millis = Duration::from_millis;
         let timing = Timing {
-            connect_timeout: millis(500),
-            answer_timeout: millis(300),
-            silence: millis(250),
-            max_age: self.random.random_bool(0.5).then(|| millis(300)),
-            first_wait: millis(5),
-            longest_wait: millis(50),
-            connects_per_minute: 100_000,
-            send_interval: millis(1),
-            settle: millis(self.random.random_range(5..40)),
+            max_age: self.random.random_bool(0.5).then(|| Duration::from_millis(300)),
+            settle: Duration::from_millis(self.random.random_range(5..40)),
+            ..following::timing()
         };
-        let config = FeedConfig {
-            adapter: venue(self.protocol.venue()).expect("a venue"),
-            venue: Venue::parse(self.protocol.venue()).expect("a venue"),
-            symbols: SYMBOLS.map(|symbol| Symbol::parse(symbol).expect("a symbol")).to_vec(),
-            ws_url: url("ws", self.server.ws_port),
-            rest_url: url("http", self.server.rest_port),
-            rest_per_second: 1_000,
-            rest_timeout: millis(1_000),
-            stale_after: millis(100),
-            timing,
-            max_ahead: MaxAhead::DEFAULT,
-            clock: clock::now,
-        };
-        let (sender, events) = mpsc::channel(4);
-        let stop = Shutdown::new();
-        let checkpoints = self.output.checkpoints.clone();
-        let (change_sender, changes) = mpsc::channel(4);
-        let task = tokio::spawn(feed::run(config, checkpoints, changes, sender, stop.clone()));
-        Running { stop, changes: change_sender, events, task }
-    }
-
-    async fn stop(&mut self, mut running: Running) {
-        running.stop.cancel();
-        while let Some(events) = running.events.recv().await {
-            self.output.take(events);
-        }
-        running.task.await.expect("no panic").expect("no error");
+        Following::start(self.protocol, &self.server, timing, self.output.checkpoints.clone())
     }
 
     /// An operator pauses a symbol, or follows it again.
-    async fn pause_or_resume(&mut self, running: &Running) {
+    async fn pause_or_resume(&mut self, running: &Following) {
         let symbol = Symbol::parse(SYMBOLS.choose(&mut self.random).expect("symbols")).expect("a symbol");
         let change = if self.paused.remove(&symbol) {
             FeedChange::Follow(symbol, None)
@@ -194,15 +140,9 @@ impl Schedule {
         running.changes.send(change).await.expect("the feed runs");
     }
 
-    async fn resume_all(&mut self, running: &Running) {
+    async fn resume_all(&mut self, running: &Following) {
         for symbol in std::mem::take(&mut self.paused) {
             running.changes.send(FeedChange::Follow(symbol, None)).await.expect("the feed runs");
-        }
-    }
-
-    async fn receive_until(&mut self, running: &mut Running, until: Instant) {
-        while let Ok(Some(events)) = tokio::time::timeout_at(until, running.events.recv()).await {
-            self.output.take(events);
         }
     }
 
@@ -210,7 +150,7 @@ impl Schedule {
         let grain = self.protocol.grain();
         (0..count)
             .map(|_| {
-                self.now += self.random.random_range(1..5_000) * grain;
+                self.now += self.random.random_range(1..5_000_000);
                 let at = self.now / grain * grain;
                 self.server.market(|market| market.trade(product, at))
             })
@@ -272,7 +212,7 @@ impl Schedule {
     }
 
     /// Ends all faults, and waits until everything is known.
-    async fn heal(&mut self, running: &mut Running) {
+    async fn heal(&mut self, running: &mut Following) {
         self.server.set_door(Door::Open);
         self.server.set_rest(Rest::Up);
         let deadline = Instant::now() + DEADLINE;
@@ -280,7 +220,7 @@ impl Schedule {
         let mut has_traded = false;
         let mut trade_at = Instant::now();
         loop {
-            self.receive_until(running, Instant::now() + Duration::from_millis(10)).await;
+            running.receive_until(Instant::now() + Duration::from_millis(10), &mut self.output).await;
             let is_subscribed = products.iter().all(|product| self.server.is_subscribed(product));
             // The market goes on: a trade that is lost with a connection is shown by the next one.
             if is_subscribed && Instant::now() >= trade_at {
@@ -291,29 +231,25 @@ impl Schedule {
                     self.server.send(product, &trades).await;
                 }
             }
-            if has_traded && self.unpublished().is_empty() && self.open_gaps().is_empty() {
+            if has_traded && self.unpublished().is_empty() && self.output.open_gaps().is_empty() {
                 return;
             }
-            let (unpublished, open) = (self.unpublished(), self.open_gaps());
+            let (unpublished, open) = (self.unpublished(), self.output.open_gaps());
             assert!(
                 Instant::now() < deadline,
                 "seed {}, {:?}: {unpublished:?} not published, open: {open:?}, {:?}, traded: {has_traded}, running: {}",
                 self.seed,
                 self.protocol,
                 self.output.states,
-                !running.task.is_finished()
+                !running.is_finished()
             );
         }
-    }
-
-    fn published(&self, symbol: &str) -> &[u64] {
-        self.output.ids.get(&Symbol::parse(symbol).expect("a symbol")).map_or(&[], Vec::as_slice)
     }
 
     /// Returns the trades that the venue offers and that did not come out, from the first one on that did.
     fn unpublished(&self) -> Vec<(&'static str, u64)> {
         let of_symbol = |symbol: &'static str| {
-            let published: BTreeSet<u64> = self.published(symbol).iter().copied().collect();
+            let published: BTreeSet<u64> = self.output.published(symbol).iter().copied().collect();
             let offered = self.server.market(|market| market.offered(&self.protocol.product(symbol)));
             let first = published.first().copied().unwrap_or(u64::MAX);
             let last = offered.last().map_or(0, |trade| trade.id);
@@ -325,32 +261,29 @@ impl Schedule {
         SYMBOLS.into_iter().flat_map(of_symbol).collect()
     }
 
-    fn open_gaps(&self) -> Vec<(Symbol, u64)> {
-        let mut open = BTreeSet::new();
-        for (symbol, reports) in &self.output.reports {
-            for report in reports {
-                let gap = (symbol.clone(), report.lower_bound);
-                match report.state {
-                    GapState::Open | GapState::Filling => drop(open.insert(gap)),
-                    GapState::Filled | GapState::Unfillable => drop(open.remove(&gap)),
-                }
-            }
-        }
-        open.into_iter().collect()
-    }
-
-    fn judge(&self) {
-        let seed = self.seed;
+    fn judge(&self) -> usize {
+        let (seed, mut verdicts) = (self.seed, 0);
+        let venue = Venue::parse(self.protocol.venue()).expect("a venue");
         for symbol in SYMBOLS {
-            let published = self.published(symbol);
+            let published = self.output.published(symbol);
             let once: BTreeSet<u64> = published.iter().copied().collect();
             assert_eq!(once.len(), published.len(), "seed {seed}: a trade of {symbol} came out twice");
             let all = self.server.market(|market| market.trades.get(&self.protocol.product(symbol)).cloned());
             let all: BTreeMap<u64, i64> =
                 all.unwrap_or_default().into_iter().map(|trade| (trade.id, trade.at)).collect();
             assert!(once.iter().all(|id| all.contains_key(id)), "seed {seed}: a trade that never was");
-            let reports = self.output.reports.get(&Symbol::parse(symbol).expect("a symbol"));
-            let reports = reports.map_or(&[][..], Vec::as_slice);
+            let named = Symbol::parse(symbol).expect("a symbol");
+            let reports = self.output.reports.get(&named).map_or(&[][..], Vec::as_slice);
+            let filled_in = self.output.filled_in.get(&named);
+            let outcome = |(id, at): (&u64, &i64)| {
+                let at = Timestamp::from_micros(*at).expect("a time");
+                let was_filled_in = filled_in.is_some_and(|ids| ids.contains(id));
+                (*id, Outcome { at, came_out: once.contains(id), was_filled_in })
+            };
+            let first_published = once.first().copied().unwrap_or(u64::MAX);
+            candles::judge(seed, symbol, &all.range(first_published..).map(outcome).collect(), reports);
+            let published = self.output.published.get(&named).map_or(&[][..], Vec::as_slice);
+            verdicts += verdicts::judge(seed, (&venue, &named), published);
             let unfillable: Vec<&GapReport> =
                 reports.iter().filter(|report| report.state == GapState::Unfillable).collect();
             let first = once.first().copied().unwrap_or(u64::MAX);
@@ -375,5 +308,6 @@ impl Schedule {
                 }
             }
         }
+        verdicts
     }
 }
