@@ -34,6 +34,7 @@ pub(crate) fn timing() -> Timing {
         connects_per_minute: 100_000,
         send_interval: millis(1),
         settle: millis(5),
+        useless_answers: Duration::from_secs(60),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `SEED=7` repeats one.
 
 mod candles;
+mod fills;
 mod following;
 mod market;
 mod memory;

@@ -200,7 +200,9 @@ impl Schedule {
                 self.server.command(&Command::Text(shutdown.to_owned())).await;
             }
             18 | 19 => {
-                let rest = [Rest::Up, Rest::Down, Rest::TooMany, Rest::Redirect, Rest::NoJson];
+                let useless = [Rest::Down, Rest::TooMany, Rest::Forbidden, Rest::Redirect, Rest::NoJson];
+                let rest = [Rest::Up, Rest::Slow, Rest::Slow].into_iter().chain(useless);
+                let rest = rest.collect::<Vec<_>>();
                 self.server.set_rest(*rest.choose(&mut self.random).expect("some"));
             }
             20 => self.server.set_door(*[Door::TooMany, Door::Closed].choose(&mut self.random).expect("some")),

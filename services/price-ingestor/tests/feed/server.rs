@@ -18,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
     task::JoinSet,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_tungstenite::{WebSocketStream, accept_async, tungstenite::Message};
 
@@ -29,6 +29,8 @@ use super::{
 
 /// The most trades of a page that the venues document here.
 const PAGE: usize = 1_000;
+/// The delay of the answers of [`Rest::Slow`].
+const LATE: Duration = Duration::from_millis(60);
 
 /// How the server treats those who connect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +48,11 @@ pub(crate) enum Rest {
     Up,
     Down,
     TooMany,
+    Forbidden,
     Redirect,
     NoJson,
+    /// It answers late, with what there was when it was asked.
+    Slow,
 }
 
 /// What a connection does next.
@@ -76,6 +81,8 @@ struct State {
     next_connection: u64,
     door: Option<Door>,
     rest: Option<Rest>,
+    /// How often past trades were asked for.
+    requests: usize,
 }
 
 /// A server of one protocol.
@@ -107,7 +114,13 @@ impl Server {
         let answering = server.clone();
         let router = Router::new().fallback(move |request: Request| {
             let answer = answering.answer(&request);
-            async move { answer }
+            let is_late = answering.lock().rest == Some(Rest::Slow);
+            async move {
+                if is_late {
+                    sleep(LATE).await;
+                }
+                answer
+            }
         });
         tasks.spawn(async move { axum::serve(rest_listener, router).await.expect("a server") });
         server
@@ -119,6 +132,11 @@ impl Server {
 
     pub(crate) fn set_rest(&self, rest: Rest) {
         self.lock().rest = Some(rest);
+    }
+
+    /// Returns how often past trades were asked for.
+    pub(crate) fn requests(&self) -> usize {
+        self.lock().requests
     }
 
     /// Reads or changes the market.
@@ -239,7 +257,7 @@ impl Server {
             .filter_map(|pair| pair.split_once('='))
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .collect();
-        let state = self.lock();
+        let mut state = self.lock();
         let answer = |status: StatusCode, body: String| {
             Response::builder()
                 .status(status)
@@ -250,10 +268,14 @@ impl Server {
         let Some(product) = self.protocol.asked_product(&path, &query) else {
             return answer(StatusCode::OK, self.protocol.products().to_string());
         };
+        state.requests += 1;
         match state.rest.unwrap_or(Rest::Up) {
-            Rest::Up => answer(StatusCode::OK, self.protocol.past(&state.market.offered(&product), &query, PAGE)),
+            Rest::Up | Rest::Slow => {
+                answer(StatusCode::OK, self.protocol.past(&state.market.offered(&product), &query, PAGE))
+            }
             Rest::Down => answer(StatusCode::SERVICE_UNAVAILABLE, String::new()),
             Rest::TooMany => answer(StatusCode::TOO_MANY_REQUESTS, String::new()),
+            Rest::Forbidden => answer(StatusCode::FORBIDDEN, String::new()),
             Rest::NoJson => answer(StatusCode::OK, "<html>".to_owned()),
             Rest::Redirect => {
                 // To itself, for ever.

@@ -206,6 +206,7 @@ impl Timing {
             connects_per_minute: profile.connects_per_minute,
             send_interval: profile.send_interval,
             settle: Duration::from_millis(500),
+            useless_answers: Duration::from_secs(3_600),
         }
     }
 }

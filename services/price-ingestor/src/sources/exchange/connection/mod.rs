@@ -35,4 +35,6 @@ pub struct Timing {
     pub send_interval: Duration,
     /// How long a new hole is watched before its trades are asked for, so that a burst of holes is filled at once.
     pub settle: Duration,
+    /// How long a gap is asked for although the venue answers with what is of no use: a page of maintenance, or a refusal.
+    pub useless_answers: Duration,
 }

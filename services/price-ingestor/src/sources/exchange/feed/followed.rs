@@ -17,8 +17,6 @@ use crate::sources::exchange::{
 
 /// A symbol is stale when it is silent for this many of its usual pauses, and longer than the settings say.
 const STALE_PAUSES: u32 = 50;
-/// The most answers in a row that cannot be read before the gap counts as not offered.
-const MAX_UNREADABLE: u32 = 10;
 
 /// A trade, live or past.
 pub(super) struct Trade<'trade> {
@@ -36,7 +34,8 @@ struct Filling {
     gap: u64,
     is_running: bool,
     failures: u32,
-    unreadable: u32,
+    /// Since when the venue has answered, and with nothing that is of use.
+    useless_since: Option<Instant>,
     retry_at: Instant,
 }
 
@@ -215,7 +214,8 @@ impl Followed {
         }
         let is_live = self.is_live();
         let missing = self.continuity.begin_filling(is_live)?;
-        self.filling = Some(Filling { gap: missing.gap, is_running: true, failures: 0, unreadable: 0, retry_at: now });
+        let gap = missing.gap;
+        self.filling = Some(Filling { gap, is_running: true, failures: 0, useless_since: None, retry_at: now });
         self.report(events);
         Some(missing)
     }
@@ -227,16 +227,18 @@ impl Followed {
         self.report(events);
     }
 
-    /// Notes that a gap could not be asked for. It is asked for again after a growing wait.
-    pub(super) fn fill_failed(&mut self, gap: u64, is_readable: bool, timing: &Timing, events: &mut Vec<FeedEvent>) {
+    /// Notes that a gap could not be asked for. It is asked for again after a growing wait. `is_answered` says whether the venue has
+    /// answered with something else than trades; where it goes on like that, the gap counts as not offered.
+    pub(super) fn fill_failed(&mut self, gap: u64, is_answered: bool, timing: &Timing, events: &mut Vec<FeedEvent>) {
         let Some(filling) = &mut self.filling else { return };
-        filling.unreadable = if is_readable { 0 } else { filling.unreadable + 1 };
-        if filling.unreadable >= MAX_UNREADABLE {
+        let now = Instant::now();
+        filling.useless_since = is_answered.then(|| filling.useless_since.unwrap_or(now));
+        if filling.useless_since.is_some_and(|since| now >= since + timing.useless_answers) {
             return self.filled(gap, FillOutcome::NotOffered, events);
         }
         filling.is_running = false;
         filling.retry_at =
-            Instant::now() + timing.first_wait.saturating_mul(1 << filling.failures.min(16)).min(timing.longest_wait);
+            now + timing.first_wait.saturating_mul(1 << filling.failures.min(16)).min(timing.longest_wait);
         filling.failures += 1;
     }
 }

@@ -332,8 +332,11 @@ impl Feed {
             FillContent::End(Err(error)) => {
                 let symbol = &followed.product.symbol;
                 warn!(venue = %self.config.venue, %symbol, error = error_chain(&error), "cannot fill a gap, retrying");
-                let is_readable = !matches!(error, FillError::Decode(_));
-                followed.fill_failed(gap, is_readable, &self.config.timing, events);
+                let is_answered = match &error {
+                    FillError::Rest(error) => error.is_answer(),
+                    FillError::Decode(_) => true,
+                };
+                followed.fill_failed(gap, is_answered, &self.config.timing, events);
             }
         }
     }

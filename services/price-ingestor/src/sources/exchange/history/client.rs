@@ -43,7 +43,17 @@ pub(crate) enum RestError {
 impl RestError {
     /// Returns whether the same request cannot succeed later: the venue does not know what it asks for.
     pub(crate) fn is_final(&self) -> bool {
-        matches!(self, Self::Status(status) if status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT)
+        matches!(self, Self::Status(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::GONE))
+    }
+
+    /// Returns whether the venue has answered, and with something that is of no use. It may do so for a while: Binance answers 403
+    /// where its firewall finds that an address asks for too much.
+    pub(crate) fn is_answer(&self) -> bool {
+        match self {
+            Self::Status(status) => status.is_client_error() && *status != StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge | Self::NotText => true,
+            Self::Request(_) | Self::Limited(_) => false,
+        }
     }
 }
 
