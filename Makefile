@@ -68,8 +68,8 @@ disconnects: tools-test ## cut 1,000 connections of live streams at random bytes
 	TICKBELL_TEST_DISCONNECTS=$(DISCONNECTS) TICKBELL_TEST_EVENTS_PER_SECOND=$(EVENTS_PER_SECOND) \
 	  cargo test --locked --workspace --test e2e -- --nocapture disconnects::
 
-feed-schedules: ## follow an exchange under 500 random fault schedules, or SCHEDULES of them, or the one of SEED
-	SCHEDULES="$(or $(SCHEDULES),500)" $(if $(SEED),SEED="$(SEED)") cargo test --locked -p price-ingestor --test feed -- --nocapture
+feed-schedules: ## follow an exchange under 500 random fault schedules, or SCHEDULES of them, from SEED on; SEED alone runs one
+	SCHEDULES="$(or $(SCHEDULES),$(if $(SEED),1,500))" $(if $(SEED),SEED="$(SEED)") cargo test --locked -p price-ingestor --test feed -- --nocapture
 
 check: ## check format and lints; warnings are errors
 	cargo fmt --all --check
