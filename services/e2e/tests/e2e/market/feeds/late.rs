@@ -7,7 +7,7 @@ use platform::broker::stream_scan;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Exchange, TIMEOUT};
+use super::{Exchange, TIMEOUT, server::Rest};
 
 #[tokio::test]
 async fn an_alert_that_was_crossed_while_nobody_listened_is_mailed_late_and_once() {
@@ -76,6 +76,50 @@ async fn an_alert_that_was_crossed_while_nobody_listened_is_mailed_late_and_once
 }
 
 #[tokio::test]
+async fn a_mail_that_is_sent_while_a_gap_is_open_says_that_prices_may_be_incomplete() {
+    let mut exchange = Exchange::start().await;
+    let _ingestor = exchange.follow();
+    exchange.wait_until_subscribed("BTC-USD").await;
+    exchange.trade("BTC-USD", 3).await;
+    exchange.wait_for_history("BTC-USD", 1_000..=1_002).await;
+    let alert = |email: &str| {
+        let (condition, notify) = (json!({ "price": { "above": "105.5" } }), json!({ "email": email }));
+        json!({ "symbol": "BTC-USD", "condition": condition, "notify": notify })
+    };
+    exchange.system.api.subscribe(alert("ada@example.com")).await;
+    exchange.system.wait_until_processed().await;
+
+    // Two trades are lost, and nobody can ask for them. The gap begins with 1002.
+    exchange.server.set_rest(Rest::Down);
+    exchange.lose("BTC-USD", 2);
+    exchange.trade("BTC-USD", 1).await;
+    let said = wait_until("the gap is published", TIMEOUT, async || reports(&exchange).await.pop()).await;
+    assert_eq!((said.first_missing_id, said.last_missing_id), (Some(1_003), Some(1_004)));
+    exchange.system.wait_until_processed().await;
+    // 1007 is at 106.07.
+    exchange.trade("BTC-USD", 2).await;
+    exchange.wait_for_history("BTC-USD", (1_000..=1_007).filter(|id| !(1_003..=1_004).contains(id))).await;
+    let mail = exchange.system.mail_to("ada@example.com", "BTC-USD").await;
+    let incomplete = "Prices since 14 Nov 2023 22:13:20 UTC may be incomplete";
+    assert!(mail.text.contains("106.07"), "{}", mail.text);
+    assert!(mail.text.contains(incomplete) && mail.html.contains(incomplete), "{}", mail.text);
+
+    exchange.server.set_rest(Rest::Up);
+    exchange.wait_for_history("BTC-USD", 1_000..=1_007).await;
+    let is_filled = async || reports(&exchange).await.pop().filter(|report| report.state.is_final());
+    let said = wait_until("the filled gap is published", TIMEOUT, is_filled).await;
+    assert_eq!((said.state, said.last_missing_id, said.filled), (GapState::Filled, Some(1_004), 2));
+    exchange.trade("BTC-USD", 1).await;
+    exchange.wait_for_history("BTC-USD", 1_000..=1_008).await;
+    exchange.system.api.subscribe(alert("eve@example.com")).await;
+    exchange.system.wait_until_processed().await;
+    exchange.trade("BTC-USD", 6).await;
+    exchange.wait_for_history("BTC-USD", 1_000..=1_014).await;
+    let mail = exchange.system.mail_to("eve@example.com", "BTC-USD").await;
+    assert!(!mail.text.contains("incomplete"), "{}", mail.text);
+}
+
+#[tokio::test]
 async fn the_stream_says_of_a_gap_what_the_list_of_feeds_says() {
     let mut exchange = Exchange::start().await;
     let _ingestor = exchange.follow();
@@ -96,7 +140,8 @@ async fn the_stream_says_of_a_gap_what_the_list_of_feeds_says() {
     exchange.wait_for_history("ETH-USD", 1_000..=1_006).await;
     let is_filled = async || reports(&exchange).await.pop().filter(|report| report.state.is_final());
     let said = wait_until("the filled gap is published", TIMEOUT, is_filled).await;
-    assert_eq!((said.state, said.first_missing_id, said.filled), (GapState::Filled, Some(1_002), 4));
+    assert_eq!((said.state, said.filled), (GapState::Filled, 4));
+    assert_eq!((said.first_missing_id, said.last_missing_id), (Some(1_002), Some(1_005)));
     let feed = wait_for_open_gaps(&exchange, 0).await;
     assert_eq!(feed["gap_from"], Value::Null);
     let revisions: Vec<u32> = reports(&exchange).await.iter().map(|report| report.revision).collect();

@@ -11,7 +11,7 @@ mod server;
 #[expect(dead_code, reason = "the other protocols are those of the price-ingestor's own tests")]
 mod venues;
 
-use std::{net::SocketAddr, process::Output, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, process::Output, time::Duration};
 
 use e2e::{
     Api, Database, Process, System,
@@ -23,7 +23,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use server::Server;
+use server::{Rest, Server};
 use venues::Protocol;
 
 /// How long it may take until something happens by itself.
@@ -71,6 +71,14 @@ impl Exchange {
             self.now += 1_000;
             let trade = self.server.market(|market| market.trade(product, self.now));
             self.server.send(product, &[trade]).await;
+        }
+    }
+
+    /// Makes trades that are sent to nobody.
+    fn lose(&mut self, product: &str, count: u64) {
+        for _ in 0..count {
+            self.now += 1_000;
+            self.server.market(|market| market.trade(product, self.now));
         }
     }
 
@@ -145,16 +153,27 @@ async fn what_happened_while_no_process_followed_the_exchange_is_fetched_and_sai
     ingestor.process.kill();
     exchange.wait_until_left("BTC-USD").await;
     exchange.trade("BTC-USD", 5).await;
+    // What was missed comes when the next minute has begun.
+    exchange.server.set_rest(Rest::Down);
     let _ingestor = exchange.follow();
     exchange.wait_until_subscribed("BTC-USD").await;
+    exchange.now += 60_000_000;
     exchange.trade("BTC-USD", 1).await;
+    exchange.wait_for_history("BTC-USD", (1_000..=1_002).chain([1_008])).await;
+    exchange.server.set_rest(Rest::Up);
     exchange.wait_for_history("BTC-USD", 1_000..=1_008).await;
     let gaps =
         "SELECT reason || ' ' || state || ' ' || lower_bound || ' ' || filled FROM feed_gaps WHERE symbol = 'BTC-USD'";
     exchange.wait_for_row("the gap is filled", gaps, "down filled 1003 5").await;
     let candles: Value =
         exchange.system.api.get("/v1/prices/BTC-USD/candles?interval=1m").await.expect_status(200).json();
-    assert_eq!(candles["items"][0]["completeness"], "backfilled", "{candles}");
+    let candles = candles["items"].as_array().expect("a list");
+    let said = |candle: &Value| format!("{} {} {}", candle["completeness"], candle["revision"], candle["trades"]);
+    // The minute of the outage had closed when its five trades came; in the next one the gap ends.
+    assert_eq!(
+        candles.iter().map(said).collect::<BTreeSet<_>>(),
+        ["\"backfilled\" 0 1", "\"backfilled\" 5 8"].map(String::from).into()
+    );
     let unpublished = "SELECT count(*) FROM outbox WHERE service = 'price-ingestor'";
     exchange.wait_for_row("the gap is published", unpublished, "0").await;
 }
