@@ -87,6 +87,8 @@ pub(crate) enum Fault {
     Hostile,
     /// Ticks are stored a second time.
     Repeat,
+    /// Trades are missed and filled in when newer ones have been judged.
+    Late,
     /// No mail server answers.
     HoldMail,
     /// The mail server answers slowly.
@@ -125,6 +127,7 @@ impl Fault {
             Self::PutBack => "an older copy of the broker".into(),
             Self::Hostile => "hostile messages".into(),
             Self::Repeat => "repeated ticks".into(),
+            Self::Late => "trades that come late".into(),
             Self::HoldMail => "a silent mail server".into(),
             Self::DelayMail(_) => "a slow mail server".into(),
             Self::RefuseMail => "a mail server that refuses".into(),
@@ -222,7 +225,7 @@ impl Fault {
             Self::PutBack => {}
             Self::Hostile => attack(cluster.servers.nats_url()).await,
             // The feed does it.
-            Self::Repeat => {}
+            Self::Repeat | Self::Late => {}
             Self::HoldMail => cluster.instances.iter().for_each(|instance| instance.mail.hold(Silence::BOTH)),
             Self::DelayMail(delay) => cluster.instances.iter().for_each(|instance| instance.mail.delay(delay)),
             Self::RefuseMail => cluster.mail.refuse(),
@@ -272,6 +275,7 @@ impl fmt::Display for Fault {
             Self::PutBack => write!(f, "put an older copy of the streams back"),
             Self::Hostile => write!(f, "publish hostile messages"),
             Self::Repeat => write!(f, "publish ticks again"),
+            Self::Late => write!(f, "miss trades, and fill them in late"),
             Self::HoldMail => write!(f, "let nothing pass to the mail server"),
             Self::DelayMail(delay) => write!(f, "delay the mail server by {delay:?}"),
             Self::RefuseMail => write!(f, "let the mail server refuse mails for the moment"),

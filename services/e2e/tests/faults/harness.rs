@@ -18,7 +18,7 @@ use crate::{
     traffic::{
         canaries::Canaries,
         clients::Client,
-        feed::{self, Feed},
+        feed::{self, Action, Feed},
         publisher::Publisher,
     },
 };
@@ -86,7 +86,8 @@ impl Harness {
         for fault in &step.faults {
             match fault {
                 Fault::PutBack => self.put_back().await,
-                Fault::Repeat => self.feed.repeat().await,
+                Fault::Repeat => self.feed.act(Action::Repeat).await,
+                Fault::Late => self.feed.act(Action::Late).await,
                 _ => injected.push(fault.inject(&mut self.cluster, &self.readiness, &self.record).await),
             }
             self.pass(APART).await;

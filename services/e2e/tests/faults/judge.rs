@@ -1,16 +1,27 @@
 //! The judge: compares what has come out with what has gone in, by plain code of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use e2e::{Alert, Firing, Servers, System};
 use reqwest::Method;
 use rust_decimal::Decimal;
 use serde_json::Value;
+use tokio::time::{Instant, sleep};
 
 use crate::{
+    machine::factor,
     record::{Condition, Expectation, Record},
-    traffic::{clients::Client, publisher::VENUE},
+    traffic::{clients::Client, late::ADDRESS as LATE_ADDRESS, publisher::VENUE},
 };
+
+/// A late verdict is there this soon after everything else.
+const VERDICTS: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The most late verdicts of an alert that are listed.
+const MAX_LISTED: usize = 100;
 
 /// The number of things that were compared.
 #[derive(Debug, Default)]
@@ -18,6 +29,7 @@ pub(crate) struct Judged {
     pub(crate) ticks: usize,
     pub(crate) source_ticks: usize,
     pub(crate) firings: usize,
+    pub(crate) late_verdicts: usize,
     pub(crate) mails: usize,
     /// The mails that came once more under their Message-ID: at-least-once allows that after a crash.
     pub(crate) repeated_mails: usize,
@@ -88,6 +100,7 @@ async fn judge_firings(client: &Client, record: &Record, judged: &mut Judged) ->
         let found: Vec<Fired> = firings.iter().map(|firing| (firing.price, firing.reference_price)).collect();
         let expected: Vec<Fired> = match expectation {
             Expectation::Once => vec![(Decimal::from(101), None)],
+            Expectation::Late => Vec::new(),
             Expectation::Computed { symbol, condition } => {
                 let prices: Vec<u32> = ticks[symbol].iter().map(|(_, price)| *price).collect();
                 compute(*condition, &prices)
@@ -101,6 +114,9 @@ async fn judge_firings(client: &Client, record: &Record, judged: &mut Judged) ->
                 counts.0, counts.1
             ));
         }
+        if *expectation == Expectation::Late {
+            judge_late(client, alert, record, judged).await;
+        }
         for (number, firing) in (1..).zip(&firings) {
             if firing.number != number || firing.suppressed.is_some() {
                 record.add_violation(format!("firing {number} of alert {} is {firing:?}", alert.id));
@@ -110,6 +126,36 @@ async fn judge_firings(client: &Client, record: &Record, judged: &mut Judged) ->
     }
     judged.firings = all.len();
     all
+}
+
+/// Each trade that came late and would have fired the alert has one verdict and one mail. A verdict waits until the history has the
+/// trades of its gap. Of the verdicts the newest are listed.
+async fn judge_late(client: &Client, alert: &Alert, record: &Record, judged: &mut Judged) {
+    let late = record.entries().late.clone();
+    let expected: Vec<String> = late.iter().rev().take(MAX_LISTED).map(u64::to_string).collect();
+    let path = format!("/v1/alerts/{}/late-verdicts", alert.id);
+    let began = Instant::now();
+    loop {
+        let page = client.send(&[200], |api| api.request(Method::GET, &path).bearer_auth(&alert.manage_token)).await;
+        let verdicts = page["items"].as_array().into_iter().flatten();
+        let found: Vec<String> =
+            verdicts.filter_map(|verdict| verdict["trade_id"].as_str()).map(String::from).collect();
+        let mails: BTreeSet<String> = {
+            let entries = record.entries();
+            entries.mails.values().filter(|mail| mail.to == LATE_ADDRESS).map(|mail| mail.message_id.clone()).collect()
+        };
+        judged.late_verdicts = found.len();
+        if found == expected && mails.len() == late.len() {
+            return;
+        }
+        if began.elapsed() > VERDICTS * factor() {
+            let mails = mails.len();
+            record
+                .add_violation(format!("the late verdicts are {found:?} instead of {expected:?}, with {mails} mails"));
+            return;
+        }
+        sleep(LOOK_EVERY).await;
+    }
 }
 
 /// Returns all firings of an alert, oldest first.
@@ -175,7 +221,8 @@ fn judge_mails(record: &Record, firings: &BTreeSet<(String, i64)>, judged: &mut 
     (judged.mails, judged.repeated_mails) = (distinct.len(), mails.len() - distinct.len());
     let mut mailed: BTreeMap<(String, i64), usize> = BTreeMap::new();
     let mut of_unanswered: BTreeMap<&str, usize> = BTreeMap::new();
-    for mail in distinct.values() {
+    // A mail of a late verdict is counted with the verdict.
+    for mail in distinct.values().filter(|mail| mail.to != LATE_ADDRESS) {
         if unanswered.contains(&mail.to) {
             *of_unanswered.entry(&mail.to).or_default() += 1;
         } else if mail.header("X-Tickbell-Rule").is_some() {

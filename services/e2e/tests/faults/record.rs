@@ -29,6 +29,8 @@ pub(crate) struct Entries {
     pub(crate) alerts: Vec<(Alert, Expectation)>,
     /// The addresses of alerts whose creation was not answered: each may exist or not.
     pub(crate) unanswered: BTreeSet<String>,
+    /// The ids of the trades that came late and would have fired an alert.
+    pub(crate) late: BTreeSet<u64>,
     /// The ids of the accepted orders.
     pub(crate) orders: Vec<String>,
     /// The mails by the file that they arrived in.
@@ -44,6 +46,8 @@ pub(crate) enum Expectation {
     Once,
     /// As a naive computation over the ticks of the symbol says.
     Computed { symbol: String, condition: Condition },
+    /// It must not fire: each trade of [`Entries::late`] has a late verdict and a mail.
+    Late,
 }
 
 /// The conditions of the alerts that watch the feed.

@@ -34,8 +34,11 @@ impl fmt::Display for Report {
             let (median, slowest) = (times[times.len() / 2].as_secs_f32(), times[times.len() - 1].as_secs_f32());
             writeln!(f, "{kind:<40} {:>6} {median:>6.1} s {slowest:>6.1} s", times.len())?;
         }
-        let Judged { ticks, source_ticks, firings, mails, repeated_mails, orders } = self.judged;
-        writeln!(f, "{ticks} ticks and {source_ticks} prices of the source, {firings} firings, {orders} orders,")?;
+        let Judged { ticks, source_ticks, firings, late_verdicts, mails, repeated_mails, orders } = self.judged;
+        writeln!(
+            f,
+            "{ticks} ticks and {source_ticks} prices of the source, {firings} firings, {late_verdicts} late verdicts, {orders} orders,"
+        )?;
         writeln!(f, "{mails} mails, {repeated_mails} of them sent again after a crash, {} canaries", self.canaries)?;
         write!(f, "seed {}", self.seed)
     }

@@ -78,6 +78,10 @@ pub(crate) fn rows() -> Vec<Step> {
     rows.push(Step::new(Fault::PutBack, 0));
     rows.push(Step::new(Fault::Hostile, 0));
     rows.push(Step::new(Fault::Repeat, 0));
+    rows.push(Step::new(Fault::Late, 2));
+    for role in [Role::HistoryWriter, Role::AlertEngine, Role::Notifier] {
+        rows.push(Step { faults: vec![Fault::Late, Fault::Kill(leading(role))], lasts: Duration::ZERO });
+    }
     rows.push(Step::new(Fault::HoldMail, 12));
     rows.push(Step::new(Fault::RefuseMail, 12));
     rows.push(Step::new(Fault::DelayMail(Duration::from_millis(500)), 8));
@@ -90,6 +94,7 @@ pub(crate) fn short() -> Vec<Step> {
         Step::new(Fault::Lose(leading(Role::TradeSettler), Server::Postgres, Silence::BOTH), 0),
         Step::new(Fault::Lose(leading(Role::HistoryWriter), Server::Nats, Silence::TO_CLIENT), 0),
         Step::new(Fault::DeleteConsumer(1), 0),
+        Step { faults: vec![Fault::Late, Fault::Kill(leading(Role::AlertEngine))], lasts: Duration::ZERO },
         Step::new(Fault::KillServer(Server::Nats), 2),
     ]
 }
@@ -123,7 +128,7 @@ fn random_fault(random: &mut StdRng) -> Fault {
     let silence = SILENCES[random.random_range(0..SILENCES.len())];
     let delay = random.random_range(Duration::from_millis(20)..=LONGEST_DELAY);
     let target = Target { role, which };
-    match random.random_range(0..40) {
+    match random.random_range(0..42) {
         0..6 => Fault::Kill(target),
         6..9 => Fault::Pause(target),
         9..11 => Fault::Leave(target),
@@ -141,6 +146,7 @@ fn random_fault(random: &mut StdRng) -> Fault {
         35..37 => Fault::Repeat,
         37 => Fault::HoldMail,
         38 => Fault::DelayMail(delay),
+        39..41 => Fault::Late,
         _ => Fault::RefuseMail,
     }
 }

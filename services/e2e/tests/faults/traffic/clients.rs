@@ -31,9 +31,11 @@ impl Client {
     /// Sends a request that may be repeated until it has one of these statuses.
     pub(crate) async fn send(&self, statuses: &[u16], make: impl Fn(&Api) -> RequestBuilder) -> Value {
         for attempt in 0.. {
-            let answer = self.try_send(attempt, &make).await;
-            if let Some(answer) = answer.filter(|answer| statuses.contains(&answer.status)) {
-                return answer.json();
+            if let Some(answer) = self.try_send(attempt, &make).await {
+                if statuses.contains(&answer.status) {
+                    return answer.json();
+                }
+                assert_ne!(answer.status, 400, "a request that no gateway will ever accept: {}", answer.text);
             }
             sleep(AGAIN_AFTER).await;
         }

@@ -15,6 +15,7 @@ use crate::{
     record::{Condition, Expectation, Record},
     traffic::{
         clients::Client,
+        late,
         publisher::{Publisher, tick},
     },
 };
@@ -31,7 +32,16 @@ const REPEATS: usize = 40;
 pub(crate) struct Feed {
     runs: watch::Sender<bool>,
     idle: watch::Receiver<bool>,
-    repeats: mpsc::Sender<()>,
+    actions: mpsc::Sender<Action>,
+}
+
+/// What the feed does beside publishing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Publishes the last messages again, so that the broker stores them once more.
+    Repeat,
+    /// Misses trades, and fills them in late.
+    Late,
 }
 
 /// Creates the alerts that watch the feed.
@@ -50,6 +60,10 @@ pub(crate) async fn create_alerts(client: &Client, record: &Record) {
         let expectation = Expectation::Computed { symbol: symbol.to_owned(), condition };
         record.entries().alerts.push((alert, expectation));
     }
+    let body = json!({ "symbol": late::SYMBOL, "condition": { "price": { "above": late::HIGH.to_string() } },
+                       "repeat": "every", "cooldown": "0s", "notify": { "email": late::ADDRESS } });
+    let alert: Value = client.send(&[201], |api| api.request(Method::POST, "/v1/alerts").json(&body)).await;
+    record.entries().alerts.push((serde_json::from_value(alert).expect("an alert"), Expectation::Late));
 }
 
 impl Feed {
@@ -57,9 +71,9 @@ impl Feed {
     pub(crate) fn start(publisher: Publisher, record: Record, seed: u64) -> Self {
         let (runs, running) = watch::channel(true);
         let (idles, idle) = watch::channel(false);
-        let (repeats, asked) = mpsc::channel(4);
+        let (actions, asked) = mpsc::channel(4);
         tokio::spawn(publish(publisher, record, StdRng::seed_from_u64(seed), running, idles, asked));
-        Self { runs, idle, repeats }
+        Self { runs, idle, actions }
     }
 
     /// Stops it until [`Self::resume`], and waits until everything is acknowledged.
@@ -73,9 +87,9 @@ impl Feed {
         self.runs.send_replace(true);
     }
 
-    /// Publishes the last messages again, so that the broker stores them once more.
-    pub(crate) async fn repeat(&self) {
-        self.repeats.send(()).await.expect("the feed runs");
+    /// Lets the feed do something.
+    pub(crate) async fn act(&self, action: Action) {
+        self.actions.send(action).await.expect("the feed runs");
     }
 }
 
@@ -85,11 +99,11 @@ async fn publish(
     mut random: StdRng,
     mut running: watch::Receiver<bool>,
     idle: watch::Sender<bool>,
-    mut repeats: mpsc::Receiver<()>,
+    mut actions: mpsc::Receiver<Action>,
 ) {
     let mut pace = interval(TICK_EVERY);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last: Vec<OutboundMessage> = Vec::new();
+    let (mut last, mut gaps): (Vec<OutboundMessage>, u64) = (Vec::new(), 0);
     for number in 0_u64.. {
         if !*running.borrow() {
             idle.send_replace(true);
@@ -107,10 +121,18 @@ async fn publish(
         record.add_tick(symbol, &trade_id, price);
         last.push(message);
         last.drain(..last.len().saturating_sub(REPEATS));
-        if repeats.try_recv().is_ok() {
-            for message in &last {
-                publisher.publish(&repeat(message)).await;
+        match actions.try_recv() {
+            Ok(Action::Repeat) => {
+                for message in &last {
+                    publisher.publish(&repeat(message)).await;
+                }
             }
+            Ok(Action::Late) => {
+                late::miss_and_fill_in(&mut publisher, &record, gaps).await;
+                gaps += 1;
+            }
+            // Nothing is asked for, or the harness has ended.
+            Err(_) => {}
         }
     }
 }

@@ -3,4 +3,5 @@
 pub(crate) mod canaries;
 pub(crate) mod clients;
 pub(crate) mod feed;
+pub(crate) mod late;
 pub(crate) mod publisher;

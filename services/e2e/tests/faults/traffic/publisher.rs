@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use events::{
-    OutboundMessage, Price, Size, Symbol, Tick, Venue,
+    OutboundMessage, Price, Size, Symbol, Tick, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
 use platform::clock;
@@ -32,18 +32,21 @@ pub(crate) struct Publisher {
 
 /// Makes a tick of now.
 pub(crate) fn tick(symbol: &str, trade_id: &str, price: u32) -> OutboundMessage {
-    let now = clock::now();
-    let tick = Tick {
+    tick_at(clock::now(), TickSource::Live, symbol, price).to_message(trade_id)
+}
+
+/// Makes a tick.
+pub(crate) fn tick_at(at: Timestamp, source: TickSource, symbol: &str, price: u32) -> Tick {
+    Tick {
         venue: Venue::parse(VENUE).expect("a venue"),
         symbol: Symbol::parse(symbol).expect("a symbol"),
         price: price.to_string().parse::<Price>().expect("a price"),
         size: Some("1".parse::<Size>().expect("a size")),
-        at: now,
-        received_at: now,
+        at,
+        received_at: at,
         kind: TickKind::Trade,
-        source: TickSource::Live,
-    };
-    tick.to_message(trade_id)
+        source,
+    }
 }
 
 impl Publisher {
