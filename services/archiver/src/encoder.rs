@@ -106,6 +106,8 @@ impl Encoder {
                     Value::Text(Some(tick.kind.as_str())),
                     Value::Text(Some(tick.source.as_str())),
                     Value::Time(tick.received_at),
+                    Value::Integer(tick.price.places().into()),
+                    Value::Integer(tick.size.map_or(0, |size| size.places().into())),
                 ]);
             }
         }

@@ -60,6 +60,8 @@ BEGIN
         'SELECT, INSERT, UPDATE, DELETE ON feeds TO tickbell_gateway',
         'SELECT, UPDATE (revision) ON feed_venues TO tickbell_gateway',
         'SELECT ON feed_states, feed_gaps, feed_gap_changes TO tickbell_gateway',
+        -- Which ticks are in the archive alone.
+        'SELECT ON dropped_tick_months TO tickbell_gateway',
 
         -- Publishes prices, and keeps what it has missed of them.
         'SELECT, INSERT ON feeds TO tickbell_price_ingestor',
@@ -90,7 +92,7 @@ BEGIN
         'EXECUTE ON FUNCTION create_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
 
         -- Copies what was to files; changes nothing but what it knows of them.
-        'SELECT ON instruments, ticks, candles, latest_prices, feed_gaps TO tickbell_archiver',
+        'SELECT ON instruments, ticks, candles, latest_prices, feed_gaps, dropped_tick_months TO tickbell_archiver',
         'SELECT, INSERT, UPDATE ON archived_days, leases TO tickbell_archiver',
 
         -- Mirrors streams to Kafka, which has its positions.

@@ -9,6 +9,8 @@ pub mod manifest;
 #[cfg(feature = "export")]
 pub mod parquet_part;
 #[cfg(feature = "export")]
+pub mod part_file;
+#[cfg(feature = "export")]
 pub mod part_rows;
 pub mod sums;
 pub mod table;

@@ -232,7 +232,7 @@ mod tests {
     use super::*;
     use crate::table::{TICKS, Value};
 
-    fn tick(micros: i64, size: Option<i128>, id: &str) -> [Value<'_>; 9] {
+    fn tick(micros: i64, size: Option<i128>, id: &str) -> [Value<'_>; 11] {
         let at = Timestamp::from_micros(micros).expect("a time");
         [
             Value::Time(at),
@@ -244,6 +244,8 @@ mod tests {
             Value::Text(Some("trade")),
             Value::Text(Some("file")),
             Value::Time(at),
+            Value::Integer(2),
+            Value::Integer(size.map_or(0, |_| 18)),
         ]
     }
 

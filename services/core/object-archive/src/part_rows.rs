@@ -1,10 +1,10 @@
 //! The rows of a part, read batch by batch: a group of a part has up to a million rows, which need not be in memory together.
 
-use bytes::Bytes;
 use parquet::{
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::DataType,
-    file::reader::{FileReader, SerializedFileReader},
+    errors::ParquetError,
+    file::reader::{ChunkReader, FileReader, SerializedFileReader},
 };
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 
 /// The rows of a part in their order.
 pub struct PartRows {
-    file: SerializedFileReader<Bytes>,
+    file: Box<dyn FileReader>,
     table: &'static TableColumns,
     /// The next group that is opened.
     next_group: usize,
@@ -24,8 +24,14 @@ pub struct PartRows {
 
 impl PartRows {
     /// Opens a part of a table.
-    pub fn open(table: &'static TableColumns, bytes: Bytes) -> Result<Self, PartError> {
-        Ok(Self { file: SerializedFileReader::new(bytes)?, table, next_group: 0, columns: Vec::new() })
+    pub fn open(table: &'static TableColumns, source: impl ChunkReader + 'static) -> Result<Self, PartError> {
+        let file = Box::new(SerializedFileReader::new(source)?);
+        let (found, expected) = (file.metadata().file_metadata().schema_descr().num_columns(), table.columns.len());
+        if found != expected {
+            let detail = format!("it has {found} columns, and this version reads {expected}");
+            return Err(ParquetError::General(detail).into());
+        }
+        Ok(Self { file, table, next_group: 0, columns: Vec::new() })
     }
 
     /// Reads at most `limit` rows; none behind the last one.
@@ -70,7 +76,7 @@ fn read(column: &mut ColumnReader, limit: usize) -> Result<(Values, usize), Part
             (Values::Texts(values), rows)
         }
         // The tables have no other types: it is a file of somebody else.
-        _ => return Err(parquet::errors::ParquetError::General("a column has another type".into()).into()),
+        _ => return Err(ParquetError::General("a column has another type".into()).into()),
     })
 }
 
@@ -115,6 +121,8 @@ mod tests {
                 Value::Text(Some("trade")),
                 Value::Text(Some("file")),
                 at,
+                Value::Integer(18),
+                Value::Integer(0),
             ]);
             if number == 3 {
                 encoder.append(&rows).expect("a group");

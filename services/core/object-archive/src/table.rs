@@ -26,7 +26,8 @@ pub struct TableColumns {
     pub key: [usize; 2],
 }
 
-/// Ticks, each of which has another time or id.
+/// Ticks, each of which has another time or id. The last two columns say with how many decimal places the price and the size were quoted,
+/// so that they come back digit by digit.
 pub const TICKS: TableColumns = TableColumns {
     columns: &[
         ("at", ColumnType::Time),
@@ -38,6 +39,8 @@ pub const TICKS: TableColumns = TableColumns {
         ("kind", ColumnType::Text),
         ("source", ColumnType::Text),
         ("received_at", ColumnType::Time),
+        ("price_places", ColumnType::Integer),
+        ("size_places", ColumnType::Integer),
     ],
     sorted_by: 3,
     key: [0, 5],

@@ -1,15 +1,17 @@
 //! A bucket of a store that speaks S3. Conditions are the store's: `If-None-Match: *` for a new name, `If-Match` for a replacement.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    RetryConfig, UpdateVersion,
+    Attribute, Attributes, BackoffConfig, ClientOptions, Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode,
+    PutOptions, RetryConfig, UpdateVersion,
     aws::{AmazonS3Builder, S3ConditionalPut},
     path::Path,
 };
+
+use sha2::{Digest, Sha256};
 
 use super::{Condition, Put, Settings, TargetError, Version, WebFile};
 
@@ -106,6 +108,33 @@ impl Bucket {
         let version = Version(found.meta.e_tag.clone().unwrap_or_default());
         let bytes = found.bytes().await.map_err(|error| self.describe(path, &error))?;
         Ok(Some((bytes, version)))
+    }
+
+    pub(super) async fn digest(&self, path: &str) -> Result<Option<(String, Version)>, TargetError> {
+        let found = match self.store.get(&self.full(path)).await {
+            Ok(found) => found,
+            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(self.describe(path, &error)),
+        };
+        let version = Version(found.meta.e_tag.clone().unwrap_or_default());
+        let mut digest = Sha256::new();
+        let mut pieces = found.into_stream();
+        while let Some(piece) = pieces.try_next().await.map_err(|error| self.describe(path, &error))? {
+            digest.update(&piece);
+        }
+        Ok(Some((digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), version)))
+    }
+
+    pub(super) async fn get_range(
+        &self,
+        path: &str,
+        version: &Version,
+        range: Range<u64>,
+    ) -> Result<Bytes, TargetError> {
+        let options =
+            GetOptions { range: Some(range.into()), if_match: Some(version.0.clone()), ..GetOptions::default() };
+        let read = async { self.store.get_opts(&self.full(path), options).await?.bytes().await };
+        read.await.map_err(|error| self.describe(path, &error))
     }
 
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, TargetError> {

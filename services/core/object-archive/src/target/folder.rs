@@ -3,7 +3,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, ErrorKind, Write},
+    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    ops::Range,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -12,6 +13,9 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{Condition, Put, TargetError, Version};
+
+/// The bytes of a file that are in memory together while its digest is made.
+const PIECE: usize = 1 << 16;
 
 /// The root of the target.
 #[derive(Debug, Clone)]
@@ -97,6 +101,40 @@ impl Folder {
         .await
     }
 
+    pub(super) async fn digest(&self, path: &str) -> Result<Option<(String, Version)>, TargetError> {
+        self.blocking(path, |path| {
+            let mut file = match File::open(path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            let mut digest = Sha256::new();
+            let mut piece = vec![0; PIECE];
+            loop {
+                match file.read(&mut piece)? {
+                    0 => break,
+                    count => digest.update(&piece[..count]),
+                }
+            }
+            let digest = hexadecimal(&digest.finalize());
+            Ok(Some((digest.clone(), Version(digest))))
+        })
+        .await
+    }
+
+    /// Reads a range of a file. Its version is not looked at: a part is never replaced.
+    pub(super) async fn get_range(&self, path: &str, _: &Version, range: Range<u64>) -> Result<Bytes, TargetError> {
+        self.blocking(path, move |path| {
+            let mut file = File::open(path)?;
+            file.seek(SeekFrom::Start(range.start))?;
+            let length = usize::try_from(range.end.saturating_sub(range.start)).map_err(io::Error::other)?;
+            let mut bytes = vec![0; length];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes.into())
+        })
+        .await
+    }
+
     pub(super) async fn list(&self, folder: &str) -> Result<Vec<String>, TargetError> {
         self.blocking(folder, |folder| {
             let entries = match fs::read_dir(folder) {
@@ -149,7 +187,11 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 fn version_of(bytes: &[u8]) -> Version {
-    Version(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Version(hexadecimal(&Sha256::digest(bytes)))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn describe(path: &str, error: &io::Error) -> TargetError {
@@ -184,6 +226,18 @@ mod tests {
         assert_eq!(folder.get("a/b").await.expect("an answer").expect("a file").0, "3");
         folder.remove("a/b").await.expect("removed");
         folder.remove("a/b").await.expect("removed already");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_piece_by_piece() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(root.path().to_owned());
+        assert_eq!(folder.digest("a").await.expect("an answer"), None);
+        folder.put("a", "history".into()).await.expect("a write");
+        let (digest, version) = folder.digest("a").await.expect("an answer").expect("a file");
+        assert_eq!((Version(digest), version.clone()), (version_of(b"history"), version_of(b"history")));
+        assert_eq!(folder.get_range("a", &version, 2..5).await.expect("bytes"), "sto");
+        assert!(folder.get_range("a", &version, 5..9).await.is_err(), "there are seven");
     }
 
     #[tokio::test]

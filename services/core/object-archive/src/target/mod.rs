@@ -5,7 +5,7 @@
 mod bucket;
 mod folder;
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -144,6 +144,24 @@ impl Target {
             Kind::Folder(folder) => folder.get(path).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.get(path).await,
+        }
+    }
+
+    /// Reads a file to its end and returns the SHA-256 of its bytes in hexadecimal, without the bytes; none where there is no file.
+    pub async fn digest(&self, path: &str) -> Result<Option<(String, Version)>, TargetError> {
+        match &self.0 {
+            Kind::Folder(folder) => folder.digest(path).await,
+            #[cfg(feature = "export")]
+            Kind::Bucket(bucket) => bucket.digest(path).await,
+        }
+    }
+
+    /// Reads a range of the bytes of a file that has them and still is the version that was read.
+    pub async fn get_range(&self, path: &str, version: &Version, range: Range<u64>) -> Result<Bytes, TargetError> {
+        match &self.0 {
+            Kind::Folder(folder) => folder.get_range(path, version, range).await,
+            #[cfg(feature = "export")]
+            Kind::Bucket(bucket) => bucket.get_range(path, version, range).await,
         }
     }
 

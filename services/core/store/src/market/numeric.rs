@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rust_decimal::Decimal;
 use sqlx::{Row, ValueRef, postgres::PgRow};
 
 use crate::{Error, pg::row};
@@ -19,8 +20,67 @@ pub struct Numeric<'row> {
     weight: i16,
     /// The number of decimal places.
     scale: u16,
-    /// The digits to the base of 10,000, two bytes each.
-    digits: &'row [u8],
+    digits: Digits<'row>,
+}
+
+/// Digits to the base of 10,000, two bytes each.
+#[derive(Debug, Clone, Copy)]
+enum Digits<'row> {
+    /// Those of a row.
+    Row(&'row [u8]),
+    /// Those of a number that comes from elsewhere.
+    Own(WireDigits),
+}
+
+impl Digits<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Row(bytes) => bytes,
+            Self::Own(digits) => digits.bytes(),
+        }
+    }
+}
+
+/// The digits of a `Decimal` as the wire has them: at most 28 digits and three zeros.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WireDigits {
+    /// The power of 10,000 of the first digit.
+    pub(crate) weight: i16,
+    /// The number of decimal places.
+    pub(crate) scale: u16,
+    bytes: [u8; 18],
+    /// Where the first digit begins.
+    first: usize,
+}
+
+impl WireDigits {
+    /// Takes the digits of a number that is not negative.
+    pub(crate) fn of(number: Decimal) -> Self {
+        let scale = number.scale();
+        let groups_behind_point = scale.div_ceil(4);
+        let mut rest = number.mantissa().unsigned_abs() * 10_u128.pow(groups_behind_point * 4 - scale);
+        let mut weight = -(groups_behind_point as i16) - 1;
+        // Trailing groups of zeros are not stored.
+        while rest != 0 && rest.is_multiple_of(10_000) {
+            rest /= 10_000;
+            weight += 1;
+        }
+        let mut bytes = [0; 18];
+        let mut first = bytes.len();
+        while rest != 0 {
+            first -= 2;
+            bytes[first..first + 2].copy_from_slice(&((rest % 10_000) as u16).to_be_bytes());
+            rest /= 10_000;
+            weight += 1;
+        }
+        let weight = if first == bytes.len() { 0 } else { weight };
+        Self { weight, scale: scale as u16, bytes, first }
+    }
+
+    /// Returns the digits, two bytes each.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[self.first..]
+    }
 }
 
 impl<'row> Numeric<'row> {
@@ -49,8 +109,13 @@ impl<'row> Numeric<'row> {
             is_negative: sign == NEGATIVE,
             weight: i16::from_be_bytes(field(1)),
             scale: u16::from_be_bytes(field(3)),
-            digits,
+            digits: Digits::Row(digits),
         })
+    }
+
+    /// Returns the number of decimal places, with zeros at the end.
+    pub fn places(&self) -> u16 {
+        self.scale
     }
 
     /// Appends the decimal text, with all decimal places that the database has.
@@ -85,7 +150,7 @@ impl<'row> Numeric<'row> {
     /// than 38 digits.
     pub fn scaled(&self, places: u32) -> Option<i128> {
         let mut sum = 0_i128;
-        for (index, digit) in self.digits.chunks_exact(2).enumerate() {
+        for (index, digit) in self.digits.bytes().chunks_exact(2).enumerate() {
             let digit = i128::from(u16::from_be_bytes([digit[0], digit[1]]));
             let power = 4 * (i64::from(self.weight) - index as i64) + i64::from(places);
             let unit = 10_i128.checked_pow(u32::try_from(power.unsigned_abs()).ok()?);
@@ -104,7 +169,7 @@ impl<'row> Numeric<'row> {
     /// Returns the digit to the base of 10,000 at a power.
     fn group(&self, power: i16) -> u16 {
         let index = i32::from(self.weight) - i32::from(power);
-        let pair = usize::try_from(index).ok().and_then(|index| self.digits.get(2 * index..2 * index + 2));
+        let pair = usize::try_from(index).ok().and_then(|index| self.digits.bytes().get(2 * index..2 * index + 2));
         pair.map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
     }
 }
@@ -120,6 +185,15 @@ impl<'row> TryFrom<&'row [u8]> for Numeric<'row> {
     /// Reads the binary format of the wire.
     fn try_from(bytes: &'row [u8]) -> Result<Self, NoFiniteNumber> {
         Self::parse(bytes).ok_or(NoFiniteNumber)
+    }
+}
+
+impl From<Decimal> for Numeric<'_> {
+    /// Takes a number with all its decimal places, as the database would send it.
+    fn from(number: Decimal) -> Self {
+        let digits = WireDigits::of(number);
+        let WireDigits { weight, scale, .. } = digits;
+        Self { is_negative: number.is_sign_negative(), weight, scale, digits: Digits::Own(digits) }
     }
 }
 
@@ -166,6 +240,29 @@ mod tests {
             let bytes = bytes(parts);
             assert_eq!(Numeric::try_from(bytes.as_slice()).expect(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_number_from_elsewhere_is_written_as_the_database_would() {
+        for text in [
+            "0",
+            "0.00",
+            "1",
+            "167.41",
+            "167.4100",
+            "68000",
+            "10000",
+            "100000000.5",
+            "0.0123",
+            "0.00001",
+            "0.000000000000000001",
+            "9999999999.999999999999999999",
+        ] {
+            let number = Numeric::from(text.parse::<Decimal>().expect("a number"));
+            assert_eq!(number.to_string(), text);
+            assert_eq!(usize::from(number.places()), text.split_once('.').map_or(0, |(_, places)| places.len()));
+        }
+        assert_eq!(Numeric::from(Decimal::new(16_741, 2)).scaled(18), Some(16_741 * 10_i128.pow(16)));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use events::{
 use market_data::{InstrumentId, StoredTick};
 use rust_decimal::Decimal;
 
+use super::numeric::WireDigits;
+
 /// A tick and the number of its instrument.
 pub type NumberedTick<'page> = (InstrumentId, StoredTick<'page>);
 
@@ -120,33 +122,13 @@ fn micros(time: Timestamp) -> [u8; 8] {
 /// Writes a number that is not negative: its digits to the base of 10,000, the power of the first one, and the number of decimal
 /// places.
 fn numeric(data: &mut Vec<u8>, number: Decimal) {
-    let scale = number.scale();
-    let groups_behind_point = scale.div_ceil(4);
-    // At most 28 digits and three zeros.
-    let mut rest = number.mantissa().unsigned_abs() * 10_u128.pow(groups_behind_point * 4 - scale);
-    let mut weight = -(groups_behind_point as i16) - 1;
-    // Trailing groups of zeros are not stored.
-    while rest != 0 && rest.is_multiple_of(10_000) {
-        rest /= 10_000;
-        weight += 1;
-    }
-    let mut digits = [0_i16; 9];
-    let mut first = digits.len();
-    while rest != 0 {
-        first -= 1;
-        digits[first] = (rest % 10_000) as i16;
-        rest /= 10_000;
-        weight += 1;
-    }
-    let digits = &digits[first..];
-    let (count, weight) = (digits.len() as i16, if digits.is_empty() { 0 } else { weight });
-    data.extend_from_slice(&(8 + 2 * i32::from(count)).to_be_bytes());
-    for part in [count, weight, 0, scale as i16] {
+    let digits = WireDigits::of(number);
+    let bytes = digits.bytes();
+    data.extend_from_slice(&(8 + bytes.len() as i32).to_be_bytes());
+    for part in [bytes.len() as i16 / 2, digits.weight, 0, digits.scale as i16] {
         data.extend_from_slice(&part.to_be_bytes());
     }
-    for digit in digits {
-        data.extend_from_slice(&digit.to_be_bytes());
-    }
+    data.extend_from_slice(bytes);
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 9] = [
             ("feed_states", "S"),
             ("feed_gaps", "S"),
             ("feed_gap_changes", "S"),
+            ("dropped_tick_months", "S"),
         ],
     ),
     (
@@ -120,6 +121,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 9] = [
             ("candles", "S"),
             ("latest_prices", "S"),
             ("feed_gaps", "S"),
+            ("dropped_tick_months", "S"),
             ("archived_days", "SIU"),
             ("leases", "SIU"),
         ],

@@ -5,6 +5,7 @@
 
 mod archived;
 mod days;
+mod dropped;
 mod text;
 mod ticks;
 
@@ -13,5 +14,6 @@ pub use days::{
     CandleSummary, TickSummary, TimeRange, count_ticks, first_candle, first_tick, last_tick, summarize_candles,
     summarize_ticks,
 };
+pub use dropped::{DroppedDay, dropped_days};
 pub use text::TextFormat;
 pub use ticks::{ExportedTick, ExportedTicks, Market, TickBookmark, TickSelection, markets, ticks};

@@ -4,7 +4,7 @@ use events::{
     Symbol, Timestamp, Venue,
     tick::{TickKind, TickSource},
 };
-use market_data::{InstrumentId, TickPosition};
+use market_data::{InstrumentId, StoredTick, TickPosition};
 use sqlx::{Row, postgres::PgRow};
 
 use crate::{
@@ -43,8 +43,8 @@ pub struct TickSelection {
 }
 
 /// The place behind a tick in a selection. Unlike the cursor of a list it tells any two ticks apart: positions of two creations
-/// of the stream may be equal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// of the stream may be equal. Bookmarks are in the order of the ticks.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TickBookmark {
     at: Timestamp,
     position: TickPosition,
@@ -73,6 +73,23 @@ pub struct ExportedTick<'row> {
     pub received_at: Timestamp,
     /// The position of the tick in stream `TICKS`.
     pub position: TickPosition,
+}
+
+impl<'tick> From<StoredTick<'tick>> for ExportedTick<'tick> {
+    /// Takes a tick that comes from elsewhere. It is written as its row would be.
+    fn from(tick: StoredTick<'tick>) -> Self {
+        Self {
+            venue: tick.venue.as_str(),
+            at: tick.at,
+            price: tick.price.decimal().into(),
+            size: tick.size.map(|size| size.decimal().into()),
+            id: ColumnId { micros: None, rest: tick.id },
+            kind: tick.kind,
+            source: tick.source,
+            received_at: tick.received_at,
+            position: tick.position,
+        }
+    }
 }
 
 /// A page of ticks in order of (time, position).
@@ -126,6 +143,19 @@ pub async fn markets(store: &Store, venue: Option<&Venue>, symbol: Option<&Symbo
     .await?;
     let read = |row| Ok(Market { venue: row::venue(row)?, symbol: row::symbol(row)?, instrument: row.try_get("id")? });
     rows.iter().map(read).collect()
+}
+
+impl TickBookmark {
+    /// Returns the place behind a tick of an instrument.
+    pub fn behind(instrument: InstrumentId, tick: &StoredTick<'_>) -> Self {
+        let StoredTick { at, position, .. } = *tick;
+        Self { at, position, instrument, column_id: tick_rows::column_id(tick).into_owned() }
+    }
+
+    /// Returns the time of the tick.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
 }
 
 impl ExportedTicks {

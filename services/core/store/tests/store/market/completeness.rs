@@ -6,11 +6,12 @@ use std::{
 };
 
 /// Functions that no test of this binary calls, each with the reason.
-const TESTED_ELSEWHERE: [(&str, &str); 8] = [
+const TESTED_ELSEWHERE: [(&str, &str); 9] = [
     ("missing_rows::count_without_row", "an end-to-end test reads the counter of each service"),
     ("relay::publish_pending", "the consumer runner calls it"),
     ("relay::run", "the end-to-end tests run it, as the services do"),
     (".scaled", "a unit test beside it"),
+    (".places", "a unit test beside it"),
     (".tick_header", "a unit test beside it"),
     (".candle_header", "a unit test beside it"),
     (".write_tick", "a unit test beside it"),

@@ -3,7 +3,8 @@
 use events::{Tick, tick::TickSource};
 use market_data::{InstrumentId, Month, StoredTick};
 use store::market::{
-    export::{self, Market, TickSelection, UnarchivedDay},
+    candles,
+    export::{self, DroppedDay, ExportedTick, Market, TextFormat, TickBookmark, TickSelection, UnarchivedDay},
     instruments, partitions, ticks,
 };
 
@@ -110,4 +111,73 @@ async fn a_month_is_archived_when_each_day_of_each_market_is() {
     assert_eq!(export::archived_ticks(&archiver, market.instrument, day).await.expect("a number"), 2);
     assert_eq!(export::unarchived_day(&writer, month).await.expect("an answer"), None);
     assert!(export::mark_archived(&writer, market.instrument, day, 3).await.is_err(), "only the archiver says so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_from_elsewhere_is_written_and_sorted_as_its_row_is() {
+    let database = Database::new().await;
+    partitions::create(&database.store, Month::of(at(0))).await.expect("a partition");
+    let market = market(&database, "coinbase").await;
+    let derived = format!("{}/5000.1//0", at(5).micros());
+    let sized = |mut tick: Tick| {
+        tick.size = Some("0.5000".parse().expect("a size"));
+        tick
+    };
+    let new = [
+        stored(sized(tick(5, "coinbase", "5000.10")), "/b", 7, 3),
+        stored(tick(5, "coinbase", "68000"), derived.leak(), 7, 3),
+        stored(tick(6, "coinbase", "0.000000000000000001"), "a", 2, 0),
+    ];
+    add(&database, new.map(|tick| (market.instrument, tick)).into()).await;
+    let selection = TickSelection { symbol: symbol("BTC-USD"), venue: None, from: at(0), to: at(10) };
+    let (mut bookmark, mut bookmarks) = (None, Vec::new());
+    let line = |tick: &ExportedTick<'_>| {
+        let mut text = Vec::new();
+        TextFormat::Csv.write_tick(&market.symbol, tick, &mut text);
+        String::from_utf8(text).expect("UTF-8")
+    };
+    let mut expected = new;
+    expected.sort_by_key(|tick| TickBookmark::behind(market.instrument, tick));
+    for from_elsewhere in &expected {
+        let page = export::ticks(&database.store, &selection, bookmark.as_ref(), 1).await.expect("a page");
+        let row = page.iter().next().expect("a tick").expect("it can be read");
+        assert_eq!(line(&row), line(&ExportedTick::from(*from_elsewhere)));
+        bookmark = page.bookmark().expect("a place");
+        let behind = TickBookmark::behind(market.instrument, from_elsewhere);
+        assert_eq!((bookmark.as_ref(), behind.at()), (Some(&behind), from_elsewhere.at));
+        bookmarks.extend(bookmark.clone());
+    }
+    assert!(bookmarks.is_sorted() && bookmarks.len() == 3, "{bookmarks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_month_that_was_dropped_the_days_and_their_ticks_are_known() {
+    let database = Database::new().await;
+    let gateway = database.store_as("tickbell_gateway").await;
+    let month = Month::of(at(0));
+    partitions::create(&database.store, month).await.expect("a partition");
+    let (coinbase, kraken) = (market(&database, "coinbase").await, market(&database, "kraken").await);
+    let mut new = Vec::new();
+    for (market, second) in [(&coinbase, 1), (&coinbase, 2), (&kraken, 3), (&coinbase, 86_400)] {
+        let tick = stored(tick(second, market.venue.as_str(), "5"), second.to_string().leak(), 1, 0);
+        new.push((market.instrument, tick));
+    }
+    let partial = market_data::candles::fold(new);
+    let merge = database.transaction(move |tx| Box::pin(async move { candles::merge(tx, &partial).await }));
+    merge.await.expect("candles");
+    let days = async |venue: Option<events::Venue>, from, to| {
+        let selection = TickSelection { symbol: symbol("BTC-USD"), venue, from, to };
+        export::dropped_days(&gateway, &selection).await.expect("days")
+    };
+    let all = (at(0), at(10 * 86_400));
+    assert_eq!(days(None, all.0, all.1).await, [], "nothing was dropped yet");
+    partitions::drop(&database.store, month).await.expect("dropped");
+    let first = at(0).floor(events::Interval::Day);
+    let day = |market: &Market, day, ticks| DroppedDay { market: market.clone(), day, ticks };
+    let next = first.after(events::Period::DAY);
+    let expected = [day(&coinbase, first, 2), day(&kraken, first, 1), day(&coinbase, next, 1)];
+    assert_eq!(days(None, all.0, all.1).await, expected);
+    assert_eq!(days(Some(venue("kraken")), all.0, all.1).await, expected[1..2]);
+    assert_eq!(days(None, at(5), next).await, expected[..2], "the range begins within the first day");
+    assert_eq!(days(None, next, all.1).await, expected[2..]);
 }
