@@ -113,7 +113,7 @@ test-archive: tools-test tools-archive ## export a recorded day to a folder and 
 	cargo clippy --locked $(EXPORT) --all-targets -- -D warnings
 	cargo build --locked $(EXPORT) --bin tickbell --test archive
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(EXPORT) --test archive -- --nocapture
-	cargo test --locked $(EXPORT) --lib -- parquet_part part_rows
+	cargo test --locked $(EXPORT) --lib -- parquet_part part_rows part_file archived
 
 test-kafka: tools-test tools-kafka ## mirror to a real Kafka through rounds of faults: KAFKA_ROUNDS of them, chosen by KAFKA_SEED
 	cargo clippy --locked $(KAFKA) --all-targets -- -D warnings

@@ -20,6 +20,7 @@ use store::{
     feeds::progress,
     market::export::{self, Market, TimeRange},
 };
+use tick_history::TickHistory;
 
 use crate::{
     ArchiveError,
@@ -84,10 +85,10 @@ impl Found {
 }
 
 /// The archive that is written: where, and in which format.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Archive<'a> {
-    /// The database that the rows come from.
-    pub store: &'a Store,
+    /// The history that the rows come from.
+    pub history: &'a TickHistory,
     /// The folder or the bucket.
     pub target: &'a Target,
     /// The format of the parts.
@@ -109,6 +110,11 @@ struct Found {
 }
 
 impl Archive<'_> {
+    /// Returns the database.
+    pub(crate) fn store(&self) -> &Store {
+        self.history.store()
+    }
+
     /// Writes the rows of a range of a day that the archive does not have. `seen` is called with the number of rows after each page.
     pub async fn write_day(
         &self,
@@ -137,7 +143,7 @@ impl Archive<'_> {
         let names = self.target.list(&path).await?;
         let manifest = self.manifest(&path).await?;
         let gaps =
-            progress::gaps_within(self.store, (&market.venue, &market.symbol), day_of(range.0), MAX_GAPS).await?;
+            progress::gaps_within(self.store(), (&market.venue, &market.symbol), day_of(range.0), MAX_GAPS).await?;
         if let Some((stated, version)) = &manifest
             && self.is_complete(stated, &names, (market, subject), range).await?
         {
@@ -176,7 +182,7 @@ impl Archive<'_> {
         if !is_stated || subject != Subject::Ticks || range != day_of(range.0) {
             return Ok(false);
         }
-        Ok(export::count_ticks(self.store, market.instrument, range).await? == stated.rows)
+        Ok(export::count_ticks(self.store(), market.instrument, range).await? == stated.rows)
     }
 
     /// Reads which rows the parts of a day hold; none where one of them has gone meanwhile.
@@ -219,7 +225,7 @@ impl Archive<'_> {
         let mut pages = Pages::new(market, subject, range);
         let mut rows = 0;
         loop {
-            let page = pages.next(self.store).await?;
+            let page = pages.next(self.history).await?;
             let mut ends = page.is_none();
             if let Some(page) = &page {
                 pages.encode(page, &mut encoder, |at, rest| is_missing(&found.keys, at, rest))?;

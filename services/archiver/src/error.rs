@@ -3,6 +3,7 @@
 use object_archive::target::TargetError;
 use platform::ServiceError;
 use thiserror::Error;
+use tick_history::HistoryError;
 
 /// Why history was not archived, or is not as it should be.
 #[derive(Debug, Error)]
@@ -10,6 +11,9 @@ pub enum ArchiveError {
     /// The database failed.
     #[error(transparent)]
     Database(#[from] store::Error),
+    /// The ticks of a range could not be read.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The folder or the store failed.
     #[error("the archive")]
     Target(#[from] TargetError),
@@ -43,7 +47,8 @@ impl From<ArchiveError> for ServiceError {
     /// What the store refuses is tried again too: credentials are renewed and buckets emptied while the service runs.
     fn from(error: ArchiveError) -> Self {
         match error {
-            ArchiveError::Database(error) => error.into(),
+            ArchiveError::Database(error) | ArchiveError::History(HistoryError::Database(error)) => error.into(),
+            ArchiveError::History(HistoryError::Archive(_)) => ServiceError::transient("archive", error),
             ArchiveError::Target(TargetError::Url(_)) => ServiceError::permanent("archive.url", error),
             ArchiveError::Target(_) | ArchiveError::Contended(_) | ArchiveError::Output(_) => {
                 ServiceError::transient("archive", error)

@@ -1,13 +1,11 @@
 //! The rows of a range, page by page: into parts, or as text for who reads along.
 
 use events::{Interval, Timestamp};
-use store::{
-    Store,
-    market::{
-        candle_list::{self, CandleRange},
-        export::{self, Market, TextFormat, TickSelection, TimeRange},
-    },
+use store::market::{
+    candle_list::{self, CandleRange},
+    export::{Market, TextFormat, TickSelection, TimeRange},
 };
+use tick_history::{TickHistory, TickPage, TickPages};
 
 use crate::{ArchiveError, encoder::Encoder};
 
@@ -25,7 +23,7 @@ pub enum Subject {
 
 /// Writes the rows of a range as text, and returns their number. `write` is called for each page.
 pub async fn write_text(
-    store: &Store,
+    history: &TickHistory,
     (market, subject): (&Market, Subject),
     range: TimeRange,
     format: TextFormat,
@@ -33,7 +31,7 @@ pub async fn write_text(
 ) -> Result<u64, ArchiveError> {
     let (mut text, mut rows) = (Vec::new(), 0);
     let mut pages = Pages::new(market, subject, range);
-    while let Some(page) = pages.next(store).await? {
+    while let Some(page) = pages.next(history).await? {
         text.clear();
         match &page {
             Page::Ticks(page) => {
@@ -60,14 +58,16 @@ pub(crate) struct Pages<'market> {
 }
 
 enum State {
-    Ticks(TickSelection, Option<export::TickBookmark>),
+    /// Ticks that nobody has asked for yet.
+    Begin(TickSelection),
+    Ticks(Box<TickPages>),
     Candles(CandleRange),
     End,
 }
 
 /// Rows that were read together.
 pub(crate) enum Page {
-    Ticks(export::ExportedTicks),
+    Ticks(TickPage),
     Candles(Interval, candle_list::CandleRows),
 }
 
@@ -76,7 +76,7 @@ impl<'market> Pages<'market> {
         let state = match subject {
             Subject::Ticks => {
                 let (symbol, venue) = (market.symbol.clone(), Some(market.venue.clone()));
-                State::Ticks(TickSelection { symbol, venue, from, to }, None)
+                State::Begin(TickSelection { symbol, venue, from, to })
             }
             Subject::Candles(interval) => {
                 let (instrument, limit) = (market.instrument, i64::from(PAGE));
@@ -87,28 +87,22 @@ impl<'market> Pages<'market> {
     }
 
     /// Returns the next page; none behind the last one.
-    pub(crate) async fn next(&mut self, store: &Store) -> Result<Option<Page>, ArchiveError> {
-        let (page, state) = match &mut self.state {
-            State::End => return Ok(None),
-            State::Ticks(selection, after) => {
-                let page = export::ticks(store, selection, after.as_ref(), PAGE).await?;
-                match page.bookmark()? {
-                    Some(bookmark) if page.len() == usize::from(PAGE) => {
-                        *after = Some(bookmark);
-                        return Ok(Some(Page::Ticks(page)));
-                    }
-                    _ => (Page::Ticks(page), State::End),
+    pub(crate) async fn next(&mut self, history: &TickHistory) -> Result<Option<Page>, ArchiveError> {
+        loop {
+            match &mut self.state {
+                State::End => return Ok(None),
+                State::Begin(selection) => {
+                    self.state = State::Ticks(Box::new(history.ticks(selection.clone(), PAGE).await?));
+                }
+                State::Ticks(pages) => return Ok(pages.next().await?.map(Page::Ticks)),
+                State::Candles(range) => {
+                    let page = candle_list::read(history.store(), *range).await?;
+                    let interval = range.interval;
+                    self.state = page.rest(*range)?.map_or(State::End, State::Candles);
+                    return Ok(Some(Page::Candles(interval, page)).filter(|page| page.len() > 0));
                 }
             }
-            State::Candles(range) => {
-                let page = candle_list::read(store, *range).await?;
-                let interval = range.interval;
-                let state = page.rest(*range)?.map_or(State::End, State::Candles);
-                (Page::Candles(interval, page), state)
-            }
-        };
-        self.state = state;
-        Ok(Some(page).filter(|page| page.len() > 0))
+        }
     }
 
     /// Appends the rows of a page to a part, those for which `is_wanted` holds, by their time and the rest of their key.

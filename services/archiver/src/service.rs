@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use events::{Interval, Period, Symbol, Timestamp, Venue};
 use market_data::InstrumentId;
-use object_archive::target::Target;
+use object_archive::target::{Target, TargetError};
 use platform::{Check, Health, ServiceError, Shutdown, clock, supervise};
 use store::{
     Store,
@@ -14,6 +14,7 @@ use store::{
         markets,
     },
 };
+use tick_history::{HistoryError, TickHistory};
 use tracing::{info, warn};
 
 use crate::{
@@ -28,18 +29,21 @@ use crate::{
 const SUBJECTS: [Subject; 2] = [Subject::Ticks, Subject::Candles(Interval::Minute)];
 /// The most markets that one statement asks for.
 const MARKETS_PER_STATEMENT: usize = 1_000;
+/// Counts errors of the folder or the store.
+const STORE_ERRORS: &str = "tickbell_archive_store_errors_total";
 
 /// Archives closed days until shutdown. One instance is the leader, others are standbys.
 pub async fn run(store: Store, health: &Health, settings: Settings, shutdown: Shutdown) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
     register_metrics();
     let target = Target::open(&settings.target()).map_err(ArchiveError::from)?;
-    supervise(SERVICE, &check, &shutdown, || lead(&store, &target, &check, &settings)).await
+    let history = TickHistory::open(store, &settings.target()).map_err(ArchiveError::from)?;
+    supervise(SERVICE, &check, &shutdown, || lead(&history, &target, &check, &settings)).await
 }
 
-async fn lead(store: &Store, target: &Target, check: &Check, settings: &Settings) -> Result<(), ServiceError> {
-    let mut lease = lease::acquire(store, SERVICE, check).await?;
-    let archive = Archive { store, target, format: Format::Parquet };
+async fn lead(history: &TickHistory, target: &Target, check: &Check, settings: &Settings) -> Result<(), ServiceError> {
+    let mut lease = lease::acquire(history.store(), SERVICE, check).await?;
+    let archive = Archive { history, target, format: Format::Parquet };
     tokio::select! {
         error = lease.lost() => Err(error),
         error = passes(&archive, check, settings) => error,
@@ -57,7 +61,7 @@ struct Archived {
 async fn passes(archive: &Archive<'_>, check: &Check, settings: &Settings) -> Result<(), ServiceError> {
     let mut archived = HashMap::new();
     loop {
-        let written = pass(archive, settings, &mut archived).await?;
+        let written = pass(archive, settings, &mut archived).await.inspect_err(count_failure)?;
         check.ready();
         metrics::gauge!("tickbell_archive_compared_at_seconds").set(seconds(clock::now()));
         if written.parts > 0 {
@@ -76,10 +80,10 @@ async fn pass(
 ) -> Result<Exported, ArchiveError> {
     let write_after = Period::seconds(u32::try_from(settings.write_after.as_secs()).unwrap_or(u32::MAX));
     let closed = clock::now().before(write_after, Period::SECOND).map_or(Timestamp::EPOCH, |now| day_of(now).0);
-    let all = export::markets(archive.store, None, None).await?;
+    let all = export::markets(archive.store(), None, None).await?;
     let mut written = Exported::default();
     for chunk in all.chunks(MARKETS_PER_STATEMENT) {
-        let late_ticks = late_ticks(archive.store, chunk).await?;
+        let late_ticks = late_ticks(archive.store(), chunk).await?;
         for (market, late_ticks) in chunk.iter().zip(late_ticks) {
             let known = archived.get(&market.instrument).filter(|known| known.late_ticks == late_ticks);
             let from = known.map_or(Timestamp::EPOCH, |known| known.until);
@@ -99,7 +103,7 @@ async fn days(
     closed: Timestamp,
 ) -> Result<Exported, ArchiveError> {
     let mut written = Exported::default();
-    while let Some(day) = walk::next_day(archive.store, (market, subject), (from, closed)).await? {
+    while let Some(day) = walk::next_day(archive.store(), (market, subject), (from, closed)).await? {
         let done = archive.write_day((market, subject), day, |_| {}).await?;
         count(&done);
         if subject == Subject::Ticks {
@@ -113,11 +117,11 @@ async fn days(
 
 /// Notes that a day is archived, once it was read back and compared.
 async fn mark(archive: &Archive<'_>, market: &Market, day: TimeRange, ticks: u64) -> Result<(), ArchiveError> {
-    if export::archived_ticks(archive.store, market.instrument, day.0).await? == ticks {
+    if export::archived_ticks(archive.store(), market.instrument, day.0).await? == ticks {
         return Ok(());
     }
     match verify::day_difference(archive, (market, Subject::Ticks), day).await? {
-        None => Ok(export::mark_archived(archive.store, market.instrument, day.0, ticks).await?),
+        None => Ok(export::mark_archived(archive.store(), market.instrument, day.0, ticks).await?),
         Some(detail) => {
             let Market { venue, symbol, .. } = market;
             warn!(%venue, %symbol, day = %day.0, detail, "the archive differs from the database");
@@ -134,7 +138,18 @@ async fn late_ticks(store: &Store, chunk: &[Market]) -> Result<Vec<i64>, Archive
     Ok(found.into_iter().map(|progress| progress.map_or(0, |progress| progress.late_ticks)).collect())
 }
 
+/// Counts an error of the folder or the store.
+fn count_failure(error: &ArchiveError) {
+    if let ArchiveError::Target(error) | ArchiveError::History(HistoryError::Archive(error)) = error {
+        let reason = if matches!(error, TargetError::Unavailable(_)) { "unavailable" } else { "refused" };
+        metrics::counter!(STORE_ERRORS, "reason" => reason).increment(1);
+    }
+}
+
 fn register_metrics() {
+    for reason in ["refused", "unavailable"] {
+        metrics::counter!(STORE_ERRORS, "reason" => reason).increment(0);
+    }
     count(&Exported::default());
     metrics::counter!("tickbell_archive_differences_total").increment(0);
     // One that never comes to its end is noticed as well.

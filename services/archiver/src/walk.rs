@@ -39,9 +39,9 @@ pub async fn write(
     mut seen: impl FnMut(&Exported, u64),
 ) -> Result<Exported, ArchiveError> {
     let mut all = Exported::default();
-    for market in selection.markets(archive.store).await? {
+    for market in selection.markets(archive.store()).await? {
         let mut from = selection.range.0;
-        while let Some(day) = next_day(archive.store, (&market, selection.subject), (from, selection.range.1)).await? {
+        while let Some(day) = next_day_of_all(archive, (&market, selection.subject), (from, selection.range.1)).await? {
             let done = archive.write_day((&market, selection.subject), day, |rows| seen(&all, rows)).await?;
             all.add(done);
             from = day.1;
@@ -50,7 +50,19 @@ pub async fn write(
     Ok(all)
 }
 
-/// Returns the first day of a range that has rows: the part of it that is in the range.
+/// Returns the first day of a range that has rows, in the database or in the archive: the part of it that is in the range.
+async fn next_day_of_all(
+    archive: &Archive<'_>,
+    (market, subject): (&Market, Subject),
+    range: TimeRange,
+) -> Result<Option<TimeRange>, ArchiveError> {
+    match subject {
+        Subject::Ticks => Ok(archive.history.first_tick(market, range).await?.map(|at| part_of_day(at, range))),
+        Subject::Candles(_) => next_day(archive.store(), (market, subject), range).await,
+    }
+}
+
+/// Returns the first day of a range that has rows in the database: the part of it that is in the range.
 pub(crate) async fn next_day(
     store: &Store,
     (market, subject): (&Market, Subject),
@@ -60,8 +72,10 @@ pub(crate) async fn next_day(
         Subject::Ticks => export::first_tick(store, market.instrument, range).await?,
         Subject::Candles(interval) => export::first_candle(store, (market.instrument, interval), range).await?,
     };
-    Ok(first.map(|at| {
-        let (start, end) = day_of(at);
-        (start.max(range.0), end.min(range.1))
-    }))
+    Ok(first.map(|at| part_of_day(at, range)))
+}
+
+fn part_of_day(at: Timestamp, range: TimeRange) -> TimeRange {
+    let (start, end) = day_of(at);
+    (start.max(range.0), end.min(range.1))
 }

@@ -20,6 +20,7 @@ use axum::Router;
 use market_data::MaxAhead;
 use platform::{Broker, Check, Health, ServiceError, Shutdown, signed_links::Links, telemetry::Metrics};
 use store::{Store, notifications::outages, trading::order_waiters::OrderWaiters};
+use tick_history::TickHistory;
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 use utoipa_swagger_ui::SwaggerUi;
@@ -27,7 +28,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::{
     auth::password::Passwords,
     http::{
-        download::Downloads,
+        download::{Downloads, register_metrics as register_download_metrics},
         middleware::{close_when_draining, with_middleware},
     },
     live::{
@@ -73,7 +74,7 @@ impl Gateway {
         settings: Settings,
         max_ahead: MaxAhead,
         links: Links,
-        store: Store,
+        history: TickHistory,
         broker: Broker,
         health: Health,
         metrics: Metrics,
@@ -83,6 +84,8 @@ impl Gateway {
             |error| ServiceError::permanent(format!("listen on {} (setting gateway.listen)", settings.listen), error);
         let listener = TcpListener::bind(settings.listen).await.map_err(address_taken)?;
         let address = listener.local_addr().map_err(address_taken)?;
+        let store = history.store().clone();
+        register_download_metrics();
         let check = health.check("gateway");
         // Without mail everything else still works, and all gateways would be unready at once.
         let mail = health.optional_check(outages::CHECK);
@@ -100,6 +103,7 @@ impl Gateway {
         let max_connections = settings.stream.max_clients + platform::http::server::MAX_CONNECTIONS;
         let state = AppState::new(SharedState {
             store: store.clone(),
+            history,
             broker: broker.clone(),
             order_waiters: order_waiters.clone(),
             links,

@@ -4,6 +4,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use platform::{Broker, signed_links::Links};
 use store::{Store, trading::order_waiters::OrderWaiters};
+use tick_history::TickHistory;
 
 use crate::{
     auth::password::Passwords,
@@ -35,6 +36,8 @@ impl Deref for AppState {
 /// What is in the state.
 pub(crate) struct SharedState {
     pub(crate) store: Store,
+    /// The ticks of any time, with those that the database has dropped.
+    pub(crate) history: TickHistory,
     /// Where dead letters are read.
     pub(crate) broker: Broker,
     pub(crate) order_waiters: OrderWaiters,

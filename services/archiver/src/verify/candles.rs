@@ -46,7 +46,7 @@ pub(super) async fn difference(
             add_newest(&mut candles, start, candle);
         }
     }
-    let there = export::summarize_candles(archive.store, (market.instrument, interval), day).await?;
+    let there = export::summarize_candles(archive.store(), (market.instrument, interval), day).await?;
     let mut sums = Sums::default();
     for candle in candles.values() {
         sums.iter_mut().zip(candle.numbers).for_each(|(sum, number)| sum.merge(number));

@@ -30,10 +30,10 @@ pub async fn days(
     mut seen: impl FnMut(u64),
 ) -> Result<(u64, Vec<Difference>), ArchiveError> {
     let (mut days, mut differences) = (0, Vec::new());
-    for market in selection.markets(archive.store).await? {
+    for market in selection.markets(archive.store()).await? {
         let (mut from, to) = selection.range;
         let subject = (&market, selection.subject);
-        while let Some((start, _)) = walk::next_day(archive.store, subject, (from, to)).await? {
+        while let Some((start, _)) = walk::next_day(archive.store(), subject, (from, to)).await? {
             let day = day_of(start);
             from = day.1;
             if day.1 > to {

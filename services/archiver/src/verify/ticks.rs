@@ -33,7 +33,7 @@ pub(super) async fn difference(
             sums[usize::from(TICKS.columns[column].0 == "size")].merge(sum);
         }
     }
-    let there = export::summarize_ticks(archive.store, market.instrument, day).await?;
+    let there = export::summarize_ticks(archive.store(), market.instrument, day).await?;
     let (first, last) = edges(archive, market, day).await?;
     Ok(part::first_difference([
         ("rows", manifest.rows.to_string(), there.rows.to_string()),
@@ -46,18 +46,18 @@ pub(super) async fn difference(
 
 /// Returns the ids of the first and the last tick of a day in the database.
 async fn edges(archive: &Archive<'_>, market: &Market, day: TimeRange) -> Result<(String, String), ArchiveError> {
-    let Some(Page::Ticks(page)) = Pages::new(market, Subject::Ticks, day).next(archive.store).await? else {
+    let Some(Page::Ticks(page)) = Pages::new(market, Subject::Ticks, day).next(archive.history).await? else {
         return Ok(Default::default());
     };
     let first = page.iter().next().transpose()?.map(|tick| tick.id.to_string());
-    let newest = export::last_tick(archive.store, market.instrument, day).await?.unwrap_or(day.0);
+    let newest = export::last_tick(archive.store(), market.instrument, day).await?.unwrap_or(day.0);
     // All ticks of the last time, of which the last in order counts.
     let after: Timestamp = Timestamp::from_micros(newest.micros() + 1).unwrap_or(day.1);
     let selection =
         TickSelection { symbol: market.symbol.clone(), venue: Some(market.venue.clone()), from: newest, to: after };
     let (mut last, mut bookmark) = (String::new(), None);
     loop {
-        let page = export::ticks(archive.store, &selection, bookmark.as_ref(), PAGE).await?;
+        let page = export::ticks(archive.store(), &selection, bookmark.as_ref(), PAGE).await?;
         let Some(behind) = page.bookmark()? else { return Ok((first.unwrap_or_default(), last)) };
         if let Some(tick) = page.iter().next_back().transpose()? {
             last = tick.id.to_string();

@@ -112,6 +112,11 @@ impl System {
         self.api = Api::new("");
     }
 
+    /// Adds settings, which the next start takes; the last one of a name counts.
+    pub fn configure(&mut self, settings: impl IntoIterator<Item = (&'static str, String)>) {
+        self.settings.extend(settings.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    }
+
     /// Starts it again after [`System::stop`] or [`System::kill`].
     pub async fn up(&mut self) {
         self.launch();

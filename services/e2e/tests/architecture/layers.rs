@@ -5,22 +5,24 @@ use std::path::Path;
 use crate::crates::Crate;
 
 /// The libraries by their layer: a crate may depend on crates of lower layers only.
-const LIBRARIES: [(usize, &[&str]); 4] = [
+const LIBRARIES: [(usize, &[&str]); 5] = [
     (0, &["events"]),
     (1, &["market-data", "platform"]),
     (2, &["rules", "ledger", "price-page"]),
     (3, &["store", "object-archive"]),
+    (4, &["tick-history"]),
 ];
-const SERVICES: usize = 4;
+const SERVICES: usize = 5;
 /// Above the services, by their layer.
-const ON_TOP: [(usize, &[&str]); 2] = [(5, &["tickbell"]), (6, &["e2e", "benches"])];
+const ON_TOP: [(usize, &[&str]); 2] = [(6, &["tickbell"]), (7, &["e2e", "benches"])];
 
 /// Crates that only compute: what they may not even be built with.
 const PURE: [&str; 5] = ["events", "rules", "ledger", "market-data", "price-page"];
-const IMPURE: [&str; 14] = [
+const IMPURE: [&str; 15] = [
     "platform",
     "store",
     "object-archive",
+    "tick-history",
     "tokio",
     "tokio-util",
     "futures",

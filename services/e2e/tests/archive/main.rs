@@ -1,6 +1,7 @@
 //! History and the page of prices as files, on a folder and on a real server that speaks S3, read by pyarrow and DuckDB: `make test-archive`. The recorded day
 //! lies in the folder that `TICKBELL_SHARED` names, by default `../shared` of the clone.
 
+mod beyond_retention;
 mod folder;
 mod object_store;
 mod s3;

@@ -129,6 +129,27 @@ impl ObjectStore {
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
+    /// Replaces the parts below a prefix by bytes that are none.
+    pub(crate) fn spoil(&self, prefix: &str) {
+        let script = "import sys\nfrom pyarrow import fs\n\
+            s3 = fs.S3FileSystem(endpoint_override=sys.argv[1], scheme='http', region='us-east-1')\n\
+            found = [file.path for file in s3.get_file_info(fs.FileSelector(sys.argv[2])) if file.path.endswith('.parquet')]\n\
+            assert found\nfor path in found:\n    \
+                with s3.open_output_stream(path) as file: file.write(b'spoilt')\n";
+        let output = self.python(script, &[&format!("{BUCKET}/{prefix}")]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Copies what is below a prefix, which may be nothing.
+    pub(crate) fn copy_what_is_there(&self, prefix: &str, folder: &Path) {
+        let script = "import sys\nfrom pyarrow import fs\n\
+            s3 = fs.S3FileSystem(endpoint_override=sys.argv[1], scheme='http', region='us-east-1')\n\
+            sys.exit(s3.get_file_info(sys.argv[2]).type != fs.FileType.Directory)\n";
+        if self.python(script, &[&format!("{BUCKET}/{prefix}")]).status.success() {
+            self.copy(prefix, folder);
+        }
+    }
+
     /// Copies what is below a prefix into a folder, by a client that is not ours.
     pub(crate) fn copy(&self, prefix: &str, folder: &Path) {
         let script = "import sys\nfrom pyarrow import fs\naddress, source, target = sys.argv[1:]\n\

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use platform::runtime::error::error_chain;
-use store::Error;
+use tick_history::HistoryError;
 use tokio::{
     sync::{
         OwnedSemaphorePermit, Semaphore,
@@ -27,6 +27,9 @@ use crate::http::problem::{Problem, ProblemKind};
 const AT_ONCE: usize = 8;
 /// A reader that takes nothing for so long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Counts downloads that were not finished, or not begun, because of what they are read from.
+pub(crate) const FAILED: &str = "tickbell_downloads_failed_total";
 
 /// The downloads that run.
 pub(crate) struct Downloads(Arc<Semaphore>);
@@ -65,7 +68,8 @@ impl Download {
                 Ok(()) => reader.hand_over(Piece::End).await,
                 Err(ended) => Err(ended),
             };
-            if let Err(Ended::ByDatabase(error)) = written {
+            if let Err(Ended::ByHistory(error)) = written {
+                metrics::counter!(FAILED, "reason" => reason(&error)).increment(1);
                 warn!(error = error_chain(&error), "a download ended early");
             }
             drop(permit);
@@ -79,14 +83,32 @@ impl Download {
 pub(crate) enum Ended {
     /// The reader has gone, or takes nothing.
     ByReader,
-    /// The database failed.
-    ByDatabase(Error),
+    /// The database or the archive failed.
+    ByHistory(HistoryError),
 }
 
-impl From<Error> for Ended {
-    fn from(error: Error) -> Self {
-        Self::ByDatabase(error)
+impl From<HistoryError> for Ended {
+    fn from(error: HistoryError) -> Self {
+        Self::ByHistory(error)
     }
+}
+
+impl From<store::Error> for Ended {
+    fn from(error: store::Error) -> Self {
+        Self::ByHistory(error.into())
+    }
+}
+
+/// Registers the metrics of downloads.
+pub(crate) fn register_metrics() {
+    for reason in ["archive", "database"] {
+        metrics::counter!(FAILED, "reason" => reason).increment(0);
+    }
+}
+
+/// Returns who has failed, for the metric.
+pub(crate) fn reason(error: &HistoryError) -> &'static str {
+    if matches!(error, HistoryError::Database(_)) { "database" } else { "archive" }
 }
 
 /// What is handed over to a reader.

@@ -3,6 +3,7 @@
 use futures::FutureExt;
 use platform::{Broker, signed_links::Links};
 use store::Store;
+use tick_history::TickHistory;
 
 use super::descriptor::{Context, Flag, InUp, Run, Service, Task};
 
@@ -36,6 +37,7 @@ fn run(context: Context, broker: Broker, store: Store) -> Task {
 /// Binds the gateway's address, so that the caller knows its port before the gateway answers.
 pub(crate) async fn bind(context: Context, broker: Broker, store: Store) -> anyhow::Result<::gateway::Gateway> {
     let Context { settings, health, metrics, .. } = context;
+    let history = TickHistory::open(store, &settings.archive.target())?;
     let (links, max_ahead) = (Links::new(&settings.links)?, settings.ticks.max_ahead());
-    Ok(::gateway::Gateway::bind(settings.gateway, max_ahead, links, store, broker, health, metrics).await?)
+    Ok(::gateway::Gateway::bind(settings.gateway, max_ahead, links, history, broker, health, metrics).await?)
 }

@@ -4,20 +4,22 @@
 
 use axum::{extract::State, response::Response};
 use events::{Interval, Symbol, Timestamp, Venue};
+use platform::runtime::error::error_chain;
 use store::{
     Store,
     market::{
         candle_list::{self, CandleRange},
-        export::{self, ExportedTicks, TextFormat, TickSelection},
+        export::{TextFormat, TickSelection},
     },
 };
+use tick_history::{HistoryError, TickPage, TickPages};
 use utoipa::IntoParams;
 
 use super::{require_quoted, time_range};
 use crate::{
     http::{
-        download::{Ended, Reader},
-        problem::{Problem, ProblemResponses},
+        download::{Ended, FAILED, Reader, reason},
+        problem::{FieldError, Problem, ProblemKind, ProblemResponses},
     },
     request::{
         extract::SymbolPath,
@@ -82,8 +84,9 @@ impl FromQuery for CandleDownloadFilter {
 
 /// Download the price history of a symbol
 ///
-/// The answer is CSV with a header: all ticks of the range, the oldest first. An answer that cannot be finished ends with an
-/// error of its connection.
+/// The answer is CSV with a header: all ticks of the range, the oldest first. Ticks that the database has no more are read from the
+/// archive; where no archive has them, the answer is a problem that names them. An answer that cannot be finished ends with an error of
+/// its connection.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/history.csv", tag = "prices", operation_id = "download_history",
     params(("symbol" = Symbol, Path, description = "The name of the symbol", example = "BTC-USD"), DownloadFilter),
@@ -98,11 +101,11 @@ pub(crate) async fn history(
     let (from, to) = (from.unwrap_or(Timestamp::EPOCH), to.unwrap_or(Timestamp::LAST));
     let selection = TickSelection { symbol: symbol.clone(), venue, from, to };
     // The first page is read here, so that what is wrong is a problem and no file.
-    let first = export::ticks(&state.store, &selection, None, PAGE).await?;
-    require_quoted(&state, &symbol, first.is_empty()).await?;
-    let store = state.store.clone();
+    let mut pages = state.history.ticks(selection, PAGE).await?;
+    let first = pages.next().await?;
+    require_quoted(&state, &symbol, first.is_none()).await?;
     Ok(download.answer(&format!("{symbol}-ticks"), async move |reader: Reader| {
-        write_ticks(&store, &selection, first, &reader).await
+        write_ticks(pages, &symbol, first, &reader).await
     }))
 }
 
@@ -137,24 +140,22 @@ pub(crate) async fn candles(
 }
 
 async fn write_ticks(
-    store: &Store,
-    selection: &TickSelection,
-    first: ExportedTicks,
+    mut pages: TickPages,
+    symbol: &Symbol,
+    first: Option<TickPage>,
     reader: &Reader,
 ) -> Result<(), Ended> {
-    let (mut page, mut text) = (first, Vec::from(FORMAT.tick_header()));
-    loop {
+    let (mut next, mut text) = (first, Vec::from(FORMAT.tick_header()));
+    while let Some(page) = next {
         for tick in page.iter() {
-            FORMAT.write_tick(&selection.symbol, &tick?, &mut text);
+            FORMAT.write_tick(symbol, &tick?, &mut text);
         }
-        let (is_last, bookmark) = (page.len() < usize::from(PAGE), page.bookmark()?);
         drop(page);
         reader.take(std::mem::take(&mut text)).await?;
-        if is_last {
-            return Ok(());
-        }
-        page = export::ticks(store, selection, bookmark.as_ref(), PAGE).await?;
+        next = pages.next().await?;
     }
+    // The header of a range without ticks.
+    if text.is_empty() { Ok(()) } else { reader.take(text).await }
 }
 
 async fn write_candles(
@@ -174,4 +175,27 @@ async fn write_candles(
         reader.take(std::mem::take(&mut text)).await?;
     }
     Ok(())
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        if !matches!(error, HistoryError::Missing { .. }) {
+            metrics::counter!(FAILED, "reason" => reason(&error)).increment(1);
+        }
+        match error {
+            HistoryError::Database(error) => error.into(),
+            HistoryError::Missing { from, to, why } => {
+                let detail =
+                    format!("must leave out {from} to {to}: these ticks are no longer in the database, and {why}");
+                Self::invalid(vec![FieldError::parameter("from", detail)])
+            }
+            HistoryError::Archive(_) => {
+                let detail = "The archive of the history is not available now. Try again in a moment.";
+                let mut problem = Self::new(ProblemKind::Unavailable, detail);
+                problem.cause = Some(error_chain(&error));
+                problem
+            }
+            other => Self::internal(error_chain(&other)),
+        }
+    }
 }

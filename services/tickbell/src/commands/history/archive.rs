@@ -4,6 +4,7 @@ use archiver::{Archive, Format, Selection, Subject, Target};
 use clap::{Args, Subcommand, ValueEnum};
 use events::{Interval, Symbol, Timestamp, Venue};
 use platform::clock;
+use tick_history::TickHistory;
 
 use super::progress::Progress;
 use crate::{
@@ -60,7 +61,8 @@ pub(crate) async fn run(options: &GlobalOptions, Command::Verify(arguments): Com
     };
     let store = store(&settings).await?;
     let range = (from.unwrap_or(Timestamp::EPOCH), to.unwrap_or_else(clock::now));
-    let archive = Archive { store: &store, target: &target, format: Format::Parquet };
+    let history = TickHistory::open(store, &settings.archive.target())?;
+    let archive = Archive { history: &history, target: &target, format: Format::Parquet };
     let progress = Progress::new("days");
     let (mut days, mut differences) = (0, Vec::new());
     for subject in subjects(only, interval) {

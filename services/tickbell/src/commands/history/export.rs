@@ -6,7 +6,8 @@ use archiver::{Archive, Exported, Format, Selection, Subject};
 use clap::{Args, Subcommand, ValueEnum};
 use events::{Interval, Symbol, Timestamp, Venue};
 use humantime::format_duration;
-use store::{Store, market::export::TextFormat};
+use store::market::export::TextFormat;
+use tick_history::TickHistory;
 use tokio::time::Instant;
 
 use super::progress::Progress;
@@ -18,6 +19,7 @@ use crate::{
     exit::Exit,
     options::GlobalOptions,
     print::{self, eprint, write_answer},
+    settings::Settings,
 };
 
 #[derive(Debug, Subcommand)]
@@ -89,17 +91,22 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     let selection = Selection { subject, venue, symbol, range };
     let began = Instant::now();
     let exported = match (format, output.as_str()) {
-        (Format::Text(text), "-") => to_standard_output(&store(&settings).await?, &selection, text).await?,
+        (Format::Text(text), "-") => to_standard_output(&history(&settings).await?, &selection, text).await?,
         (format, _) => {
             let target = object_target(&settings.archive, &output)?;
-            let store = store(&settings).await?;
+            let history = history(&settings).await?;
             let progress = Progress::new("rows");
-            let archive = Archive { store: &store, target: &target, format };
+            let archive = Archive { history: &history, target: &target, format };
             archiver::write(&archive, &selection, |done, rows| progress.show(done.rows + done.known + rows)).await?
         }
     };
     say(&exported, began.elapsed());
     Ok(Exit::Done)
+}
+
+/// Returns the history: the database, and the archive of the settings, which has what the database has dropped.
+async fn history(settings: &Settings) -> anyhow::Result<TickHistory> {
+    Ok(TickHistory::open(store(settings).await?, &settings.archive.target())?)
 }
 
 fn known_format(name: Option<FormatName>, output: &str) -> Result<Format, String> {
@@ -121,7 +128,11 @@ fn known_format(name: Option<FormatName>, output: &str) -> Result<Format, String
 }
 
 /// Writes lines until all is written, or whoever reads them has gone.
-async fn to_standard_output(store: &Store, selection: &Selection, format: TextFormat) -> anyhow::Result<Exported> {
+async fn to_standard_output(
+    history: &TickHistory,
+    selection: &Selection,
+    format: TextFormat,
+) -> anyhow::Result<Exported> {
     let header = match selection.subject {
         Subject::Ticks => format.tick_header(),
         Subject::Candles(_) => format.candle_header(),
@@ -129,10 +140,10 @@ async fn to_standard_output(store: &Store, selection: &Selection, format: TextFo
     let progress = Progress::new("rows");
     let mut exported = Exported { bytes: header.len() as u64, ..Exported::default() };
     write_answer(header.as_bytes());
-    for market in selection.markets(store).await? {
+    for market in selection.markets(history.store()).await? {
         let before = exported.rows;
         let market = (&market, selection.subject);
-        let written = archiver::write_text(store, market, selection.range, format, |text, rows| {
+        let written = archiver::write_text(history, market, selection.range, format, |text, rows| {
             write_answer(text);
             exported.bytes += text.len() as u64;
             progress.show(before + rows);

@@ -1,0 +1,83 @@
+//! The ticks of a month in the archive, day by day.
+
+mod day;
+mod part;
+mod tick;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use events::Timestamp;
+use object_archive::target::Target;
+use store::market::export::{DroppedDay, ExportedTick, TickBookmark, TimeRange};
+
+use self::{day::ArchivedDay, tick::ArchivedTick};
+use crate::HistoryError;
+
+/// What is read of a month.
+pub(crate) struct ArchivedMonth {
+    target: Target,
+    /// The days that were not opened yet, in order of day and instrument.
+    days: VecDeque<DroppedDay>,
+    range: TimeRange,
+    /// The last tick that was read elsewhere.
+    after: Option<TickBookmark>,
+    day: Option<ArchivedDay>,
+}
+
+/// A page of ticks.
+pub struct ArchivedTicks(Vec<ArchivedTick>);
+
+impl ArchivedTicks {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = ExportedTick<'_>> {
+        self.0.iter().map(|tick| tick.stored().into())
+    }
+}
+
+impl ArchivedMonth {
+    pub(crate) fn new(target: Target, days: Vec<DroppedDay>, range: TimeRange, after: Option<TickBookmark>) -> Self {
+        Self { target, days: days.into(), range, after, day: None }
+    }
+
+    /// Returns the time up to which it has ticks.
+    pub(crate) fn until(&self) -> Timestamp {
+        self.range.1
+    }
+
+    /// Returns at most so many further ticks; none behind the last one.
+    pub(crate) async fn next(&mut self, limit: usize) -> Result<Option<ArchivedTicks>, HistoryError> {
+        let mut ticks = Vec::with_capacity(limit);
+        while ticks.len() < limit {
+            let day = match &mut self.day {
+                Some(day) => day,
+                None => match self.open_day().await? {
+                    Some(day) => self.day.insert(day),
+                    None => break,
+                },
+            };
+            match day.next().await? {
+                Some(tick) => ticks.extend(Some(tick).filter(|tick| self.is_wanted(tick))),
+                None => self.day = None,
+            }
+        }
+        Ok((!ticks.is_empty()).then_some(ArchivedTicks(ticks)))
+    }
+
+    /// Opens the next day, of all markets that have ticks there.
+    async fn open_day(&mut self) -> Result<Option<ArchivedDay>, HistoryError> {
+        let Some(first) = self.days.front().map(|day| day.day) else { return Ok(None) };
+        let mut markets = Vec::new();
+        while let Some(DroppedDay { market, ticks, .. }) = self.days.pop_front_if(|day| day.day == first) {
+            markets.push((Arc::new(market), ticks));
+        }
+        Ok(Some(ArchivedDay::open(&self.target, first, markets).await?))
+    }
+
+    fn is_wanted(&self, tick: &ArchivedTick) -> bool {
+        let (from, until) = self.range;
+        from <= tick.at && tick.at < until && self.after.as_ref().is_none_or(|after| *after < tick.bookmark())
+    }
+}

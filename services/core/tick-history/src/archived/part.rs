@@ -1,0 +1,101 @@
+//! A part that is read batch by batch. What reads and decodes takes threads that may block.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use object_archive::{
+    manifest::Part,
+    parquet_part::PartError,
+    part_file::PartFile,
+    part_rows::PartRows,
+    table::{RowBuffer, TICKS},
+    target::Target,
+};
+use store::market::export::Market;
+
+use super::tick::ArchivedTick;
+use crate::HistoryError;
+
+/// The rows that are decoded together.
+const BATCH: usize = 1_000;
+
+/// A part that was opened.
+pub(super) struct OpenPart {
+    market: Arc<Market>,
+    path: String,
+    file: PartFile,
+    /// What was not decoded yet; none at its end.
+    rows: Option<PartRows>,
+    ticks: VecDeque<ArchivedTick>,
+    /// The number of ticks that were not decoded yet.
+    rest: u64,
+}
+
+impl OpenPart {
+    /// Opens a part and decodes its first ticks.
+    pub(super) async fn open(
+        target: &Target,
+        market: Arc<Market>,
+        folder: &str,
+        part: Part,
+    ) -> Result<Self, HistoryError> {
+        let path = format!("{folder}/{}", part.name);
+        let file = PartFile::open(target, path.clone(), &part).await?.map_err(HistoryError::Damaged)?;
+        let source = file.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let mut rows = PartRows::open(&TICKS, source)?;
+            let batch = rows.next(BATCH)?;
+            Ok((rows, batch))
+        });
+        let mut opened = Self { market, path, file, rows: None, ticks: VecDeque::new(), rest: part.rows };
+        let decoded = work.await.map_err(HistoryError::Panicked)?;
+        opened.accept(decoded)?;
+        Ok(opened)
+    }
+
+    /// Returns the next tick; none behind the last one.
+    pub(super) fn head(&self) -> Option<&ArchivedTick> {
+        self.ticks.front()
+    }
+
+    /// Takes the next tick, and decodes those behind it where it was the last that was decoded.
+    pub(super) async fn take(&mut self) -> Result<Option<ArchivedTick>, HistoryError> {
+        let tick = self.ticks.pop_front();
+        if self.ticks.is_empty()
+            && let Some(mut rows) = self.rows.take()
+        {
+            let work = tokio::task::spawn_blocking(move || {
+                let batch = rows.next(BATCH)?;
+                Ok((rows, batch))
+            });
+            let decoded = work.await.map_err(HistoryError::Panicked)?;
+            self.accept(decoded)?;
+        }
+        Ok(tick)
+    }
+
+    fn accept(&mut self, decoded: Result<(PartRows, Option<RowBuffer>), PartError>) -> Result<(), HistoryError> {
+        let (rows, batch) = decoded.map_err(|error| match self.file.take_failure() {
+            Some(failure) => HistoryError::Archive(failure),
+            None => self.damaged(&platform::runtime::error::error_chain(&error)),
+        })?;
+        let Some(batch) = batch else {
+            return if self.rest == 0 {
+                Ok(())
+            } else {
+                Err(self.damaged("it has fewer rows than the manifest states"))
+            };
+        };
+        let rest = self.rest.checked_sub(batch.len() as u64);
+        self.rest = rest.ok_or_else(|| self.damaged("it has more rows than the manifest states"))?;
+        for row in 0..batch.len() {
+            let tick = ArchivedTick::read(&self.market, &batch, row);
+            self.ticks.push_back(tick.map_err(|detail| self.damaged(&format!("row {row} of a batch: {detail}")))?);
+        }
+        self.rows = Some(rows);
+        Ok(())
+    }
+
+    fn damaged(&self, detail: &str) -> HistoryError {
+        HistoryError::Damaged(format!("{}: {detail}", self.path))
+    }
+}

@@ -1,0 +1,33 @@
+//! Why ticks could not be read, sorted by what happens next.
+
+use events::Timestamp;
+use object_archive::target::TargetError;
+use thiserror::Error;
+
+/// Why ticks could not be read.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] store::Error),
+    /// The folder or the store of the archive failed.
+    #[error("the archive")]
+    Archive(#[from] TargetError),
+    /// The ticks were dropped from the database, and no archive has all of them.
+    #[error("the ticks from {from} to {to} are no longer in the database, and {why}; ask for a range without them")]
+    Missing {
+        /// The start of the first day that is missing.
+        from: Timestamp,
+        /// The end of the last day that is missing.
+        to: Timestamp,
+        /// Why they cannot be had from an archive.
+        why: String,
+    },
+    /// A file of the archive is not what it should be.
+    #[error("the archive: {0}")]
+    Damaged(String),
+    /// A task of the program has panicked.
+    #[cfg(feature = "export")]
+    #[error("the program panicked while it read the archive")]
+    Panicked(#[source] tokio::task::JoinError),
+}
