@@ -448,7 +448,7 @@ def test_manifests_name_the_bucket_and_the_roles_of_terraform():
         for file in manifests
         for role in re.findall(r"role/tickbell-(?:production|staging)-([a-z-]+)", file.read_text())
     }
-    assert {"archiver", "fluent-bit", "postgres-backup"} <= roles <= set(workloads)
+    assert {"archiver", "fluent-bit", "gateway", "postgres-backup"} <= roles <= set(workloads)
     backups = r'"\$\{local\.name\}-(backups)-\$\{local\.account\}"\n\s+kms_key_arn'
     bucket = re.search(backups, text("modules/environment"))[1]
     for name in ENVIRONMENTS:

@@ -96,8 +96,8 @@ def wanted_edges(name: str) -> Counter:
         found["price-poller", "coinnews", 8090] += 1
     else:
         found.update((service, "outside", 443) for service in ("price-poller", "price-ingestor"))
-    # Into a bucket; a laptop has a volume.
-    found["archiver", "0.0.0.0/0", 443] += name != "local"
+    # Into a bucket, and out of it; a laptop has a volume.
+    found.update((service, "0.0.0.0/0", 443) for service in ("archiver", "gateway") if name != "local")
     if name == "local":
         found.update(("streams", "nats", port) for port in (4222, 8222))
         found["notifier", "mailpit", 1025] += 1

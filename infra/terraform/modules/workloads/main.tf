@@ -1,5 +1,6 @@
 # A role for every workload that talks to AWS, each bound to one service account and nothing wider than its work.
-# Of Tickbell's own services only the archiver is among them: the others talk to NATS, PostgreSQL and a mail relay.
+# Of Tickbell's own services the archiver and the gateway are among them, which write and read the archive: the others talk to NATS,
+# PostgreSQL and a mail relay.
 
 data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
@@ -37,6 +38,10 @@ locals {
     fluent-bit = {
       service_account = "monitoring:fluent-bit"
       policy          = data.aws_iam_policy_document.fluent_bit.json
+    }
+    gateway = {
+      service_account = "tickbell:gateway"
+      policy          = data.aws_iam_policy_document.gateway.json
     }
     # CloudNativePG names the service account like the cluster. Its Barman backups are this bucket's reason.
     postgres-backup = {
@@ -132,6 +137,33 @@ data "aws_iam_policy_document" "archiver" {
   statement {
     sid       = "EncryptTheArchive"
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [var.archive_kms_key_arn]
+  }
+}
+
+data "aws_iam_policy_document" "gateway" {
+  statement {
+    sid       = "ReadTheArchive"
+    actions   = ["s3:GetObject"]
+    resources = ["${var.archive_bucket_arn}/history/*"]
+  }
+
+  # Without it S3 answers that a file which is not there is forbidden.
+  statement {
+    sid       = "ListTheArchive"
+    actions   = ["s3:ListBucket"]
+    resources = [var.archive_bucket_arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["history/*"]
+    }
+  }
+
+  statement {
+    sid       = "DecryptTheArchive"
+    actions   = ["kms:Decrypt"]
     resources = [var.archive_kms_key_arn]
   }
 }
