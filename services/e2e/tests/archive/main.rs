@@ -2,7 +2,9 @@
 //! lies in the folder that `TICKBELL_SHARED` names, by default `../shared` of the clone.
 
 mod beyond_retention;
+mod crash;
 mod folder;
+mod gate;
 mod object_store;
 mod s3;
 mod site;
