@@ -228,14 +228,25 @@ def test_the_page_of_prices_is_deployed_checked_and_taken_back():
 
 
 def test_the_image_is_tagged_with_its_commit():
-    assert gitlab_jobs()["publish"]["variables"]["PUSH"] == "1"
-    assert [step["env"] for step in github_jobs()["publish"]["steps"] if step.get("run") == "make image"] == [
-        {"PUSH": "1"}
-    ]
+    for name in ("publish", "publish-kafka"):
+        assert gitlab_jobs()[name]["variables"]["PUSH"] == "1"
+        steps = [step for step in github_jobs()[name]["steps"] if step.get("run", "").startswith("make image")]
+        assert [step["env"] for step in steps] == [{"PUSH": "1"}]
     assert read(".gitlab-ci.yml")["variables"]["COMMIT"] == "$CI_COMMIT_SHA"
     assert read(".github/workflows/release.yml")["env"]["COMMIT"] == "${{ github.sha }}"
     script = (project.ROOT / "infra/scripts/image").read_text()
     assert {"--provenance", "--sbom"} <= set(script.split())
+
+
+def test_the_kafka_bridge_is_tested_and_its_image_pushed_before_it_is_deployed():
+    for jobs in (gitlab(), github()):
+        assert jobs["kafka"].commands == ("make test-kafka",)
+        assert jobs["publish-kafka"].commands == ("make image FEATURES=kafka",)
+        assert "kafka" in before(jobs, "publish") & before(jobs, "publish-kafka")
+        assert "publish-kafka" in before(jobs, "staging") & before(jobs, "production")
+    # The deployment gives the bridge the tag that the script makes.
+    assert "suffix=-kafka" in (project.ROOT / "infra/scripts/image").read_text()
+    assert '"tickbell-kafka=$image:$1-kafka"' in (project.ROOT / "infra/scripts/lib/manifests.sh").read_text()
 
 
 # --- Production -------------------------------------------------------------------------------------------------------
@@ -271,7 +282,7 @@ def test_only_a_failed_smoke_test_starts_a_rollback():
 
 def test_a_merge_request_deploys_nothing():
     for name, job in gitlab_jobs().items():
-        released = bool({"publish", "sbom"} & ({name} | before(gitlab(), name)))
+        released = bool({"publish", "publish-kafka", "sbom"} & ({name} | before(gitlab(), name)))
         assert ("rules" in job) == released, f"{name} has no rule, or one too many"
     assert "pull_request" not in read(".github/workflows/release.yml")["True"]
 

@@ -27,6 +27,8 @@ NEW_VARIABLE = """                - name: TICKBELL_NEW__SETTING
                   value: "2"
               envFrom:
 """
+TELEMETRY = "  - ../components/telemetry\n"
+KAFKA = "  - ../components/kafka\n  - ../components/kafka/external-secrets\n"
 
 # The fake cluster is a JSON file: {objects: {"kind/name": object}, broken: [...], smoke: [statuses], calls: [...]}.
 KUBECTL = f"""#!{sys.executable} -IS
@@ -161,7 +163,7 @@ sys.exit(status)
 
 
 class History:
-    """A clone with three commits of the project's manifests and scripts."""
+    """A clone with four commits of the project's manifests and scripts."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -184,6 +186,10 @@ class History:
             }
         )
         self.third = self.commit({})
+        # An environment that mirrors to Kafka, which no other commit does.
+        self.mirroring = self.commit(
+            {"k8s/overlays/staging/kustomization.yaml": lambda text: text.replace(TELEMETRY, TELEMETRY + KAFKA, 1)}
+        )
 
     def commit(self, changes: dict) -> str:
         for path, change in changes.items():

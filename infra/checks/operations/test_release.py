@@ -67,6 +67,13 @@ def pod(item: dict) -> list[dict]:
     return spec.get("template", {}).get("spec", {}).get("containers", [])
 
 
+def test_the_kafka_bridge_runs_the_image_that_has_it(empty):
+    commit = empty.history.mirroring
+    empty.must("deploy", commit=commit)
+    assert empty.image("deployment/kafka-bridge") == f"{commit}-kafka"
+    assert {empty.image(f"deployment/{name}") for name in [*UNCOLOURED, "gateway-blue"]} == {commit}
+
+
 def test_a_deployment_goes_step_by_step(deployed_state):
     calls = deployed_state["calls"]
     kinds = [{name.split("/")[0] for name in call.split()[1:]} for call in calls if call.startswith("apply")]

@@ -26,7 +26,8 @@ render() { # commit live-colour
   git archive "$1" k8s | tar -x -C "$folder"
   (
     cd "$folder/k8s/overlays/$ENV" || exit
-    "$kustomize" edit set image "ghcr.io/tickbell/tickbell=$image:$1"
+    # The second name is that of the Kafka bridge, in environments that have one.
+    "$kustomize" edit set image "ghcr.io/tickbell/tickbell=$image:$1" "tickbell-kafka=$image:$1-kafka"
     if [ -n "$2" ]; then "$kustomize" edit set configmap values "--from-literal=colour=$2"; fi
   )
   "$kustomize" build "$folder/k8s/overlays/$ENV" >"$rendered"
