@@ -84,6 +84,8 @@ const FIGURES: [&str; 6] = [
     "bare COPY",
     "file to judged and kept",
 ];
+const BARE_CLIENT: usize = 0;
+const BARE_COPY: usize = 4;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -109,21 +111,22 @@ async fn main() -> anyhow::Result<()> {
         println!("round {}: {}", round + 1, line.collect::<Vec<_>>().join(", "));
         rounds.push(figures);
     }
-    let median = |figure: usize| {
-        let mut rates: Vec<f64> = rounds.iter().map(|figures| figures[figure]).collect();
-        rates.sort_by(f64::total_cmp);
-        rates[rates.len() / 2]
-    };
-    let (bare, copy) = (median(0), median(4));
     for (figure, name) in FIGURES.iter().enumerate() {
-        let rate = median(figure);
+        let [rate, ..] = spread(rounds.iter().map(|figures| figures[figure]));
+        let [to_client, least, most] = spread(rounds.iter().map(|figures| figures[figure] / figures[BARE_CLIENT]));
+        let [to_copy, ..] = spread(rounds.iter().map(|figures| figures[figure] / figures[BARE_COPY]));
         println!(
-            "{name:<35} {rate:>9.0} ticks/s  {:>6.2} of the bare client  {:>6.2} of the bare COPY",
-            rate / bare,
-            rate / copy
+            "{name:<35} {rate:>9.0} ticks/s  {to_client:>6.2} ({least:.2} to {most:.2}) of the bare client  {to_copy:>6.2} of the bare COPY"
         );
     }
     Ok(())
+}
+
+/// Returns the median, the least and the most.
+fn spread(figures: impl Iterator<Item = f64>) -> [f64; 3] {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    [figures[figures.len() / 2], figures[0], figures[figures.len() - 1]]
 }
 
 /// The recorded day, several times over.
