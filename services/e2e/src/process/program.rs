@@ -58,9 +58,7 @@ fn build() -> PathBuf {
     let folder = std::env::current_exe().expect("a test has a program");
     let folder = folder.parent().and_then(Path::parent).expect("a test's program is in target/<profile>/deps");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo
-        .args(["build", "--quiet", "--locked", "-p", "tickbell", "--manifest-path"])
-        .arg(workspace().join("Cargo.toml"));
+    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(workspace().join("Cargo.toml"));
     // Cargo tells a test about the test's own crate. Build scripts would take that for a change, and build half anew.
     for (name, _) in
         std::env::vars().filter(|(name, _)| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
@@ -75,7 +73,10 @@ fn build() -> PathBuf {
         cargo.args(["--features", "export"]);
     }
     if WITH_KAFKA.load(Ordering::Relaxed) {
-        cargo.args(["--features", "kafka"]);
+        // What `make test-kafka` builds. Another choice of crates has other features of libraries, and builds those in C once more.
+        cargo.args(["--workspace", "--features", "tickbell/kafka,e2e/kafka", "--bin", "tickbell", "--test", "kafka"]);
+    } else {
+        cargo.args(["-p", "tickbell"]);
     }
     let status = cargo.stdout(Stdio::null()).status().expect("cargo runs");
     assert!(status.success(), "tickbell is not built");

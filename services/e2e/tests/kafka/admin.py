@@ -4,11 +4,12 @@ Usage: admin.py BROKERS groups
        admin.py BROKERS set TOPIC NAME VALUE
        admin.py BROKERS offset GROUP TOPIC OFFSET
        admin.py BROKERS produce TOPIC KEY BODY
+       admin.py BROKERS ends TOPIC PARTITION    (the end of what is committed, and that of all records)
 """
 
 import sys
 
-from confluent_kafka import ConsumerGroupTopicPartitions, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 admin = AdminClient({"bootstrap.servers": sys.argv[1]})
@@ -30,5 +31,9 @@ match sys.argv[2:]:
         producer.produce(topic, body, key)
         if producer.flush(30) > 0:
             sys.exit("the record was not written")
+    case ["ends", topic, partition]:
+        for level in ("read_committed", "read_uncommitted"):
+            consumer = Consumer({"bootstrap.servers": sys.argv[1], "group.id": "admin.py", "isolation.level": level})
+            print(consumer.get_watermark_offsets(TopicPartition(topic, int(partition)), timeout=30)[1])
     case other:
         sys.exit(f"no such command: {other}")

@@ -5,7 +5,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
@@ -32,10 +32,20 @@ pub(crate) struct Kafka {
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Consumed {
     pub(crate) topic: String,
+    pub(crate) partition: i32,
     pub(crate) key: String,
     pub(crate) timestamp: i64,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
+}
+
+/// How a transaction is left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LeftOpen {
+    /// By a producer that is killed before it ends it.
+    Killed,
+    /// By a coordinator that knows nothing of it.
+    Forgotten,
 }
 
 /// A consumer of topics, which reads on until it is dropped.
@@ -135,11 +145,29 @@ impl Kafka {
 
     /// Asks the cluster by a client that is not ours: see `admin.py`.
     pub(crate) fn ask(&self, arguments: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka/admin.py");
-        let mut command = Command::new(tool("python"));
-        let output = command.arg(script).arg(self.address.to_string()).args(arguments).output().expect("python runs");
+        let output = self.run("admin.py", arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> Output {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka").join(script);
+        let mut command = Command::new(tool("python"));
+        command.arg(script).arg(self.address.to_string()).args(arguments).output().expect("python runs")
+    }
+
+    /// Leaves a transaction with this record open: see `leave_open.py`.
+    pub(crate) fn leave_open(&self, way: LeftOpen, transactional_id: &str, record: &Consumed) {
+        let (partition, headers) = (record.partition.to_string(), serde_json::json!(record.headers).to_string());
+        let name = if way == LeftOpen::Killed { "killed" } else { "forgotten" };
+        let arguments = [name, transactional_id, &record.topic, &partition, &record.key, &headers, &record.body];
+        let output = self.run("leave_open.py", &arguments);
+        let is_done = if way == LeftOpen::Killed {
+            std::os::unix::process::ExitStatusExt::signal(&output.status) == Some(9)
+        } else {
+            output.status.success()
+        };
+        assert!(is_done, "{way:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// Changes the cluster by that client.

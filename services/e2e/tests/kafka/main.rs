@@ -3,6 +3,7 @@
 
 mod broker;
 mod mirror;
+mod open_transactions;
 mod recovery;
 mod rounds;
 mod security;
@@ -19,6 +20,8 @@ use broker::Kafka;
 const WORK: Duration = Duration::from_secs(90);
 /// The topic of ticks.
 const TICKS: &str = "tickbell.ticks.v1";
+/// The group that has the position of the stream of ticks, which is also the id of its producer's transactions.
+const GROUP: &str = "tickbell-kafka-bridge-TICKS-0";
 /// The venue of the ticks of these tests.
 const VENUE: &str = "test";
 

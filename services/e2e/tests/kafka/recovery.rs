@@ -2,10 +2,7 @@
 
 use e2e::wait_until;
 
-use crate::{TICKS, WORK, broker::KafkaConsumer, page, servers, start_bridge};
-
-/// The group that has the position of the stream of ticks.
-const GROUP: &str = "tickbell-kafka-bridge-TICKS-0";
+use crate::{GROUP, TICKS, WORK, broker::KafkaConsumer, page, servers, start_bridge};
 
 async fn has_all(consumer: &KafkaConsumer, until: u64) {
     let expected: Vec<String> = (0..until).map(|id| format!("test:SPY:{id}")).collect();
