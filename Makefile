@@ -28,7 +28,7 @@ export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
 .PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring test-archive test-kafka test-recorded test-compat test-previous check-deploy \
-        check-cluster bench dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
+        check-cluster bench bench-kafka dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
         tools tools-test tools-archive tools-kafka tools-compat tools-deploy image sbom deny deploy promote rollback \
         site-deploy site-promote site-rollback smoke operate backup restore
 
@@ -116,7 +116,7 @@ test-archive: tools-test tools-archive ## export a recorded day to a folder and 
 	cargo test --locked $(EXPORT) --lib -- parquet_part part_rows part_file archived
 
 test-kafka: tools-test tools-kafka ## mirror to a real Kafka through rounds of faults: KAFKA_ROUNDS of them, chosen by KAFKA_SEED
-	cargo clippy --locked $(KAFKA) --all-targets -- -D warnings
+	cargo clippy --locked $(KAFKA),benches/kafka --all-targets -- -D warnings
 	cargo build --locked $(KAFKA) --bin tickbell --test kafka
 	cargo test --locked $(KAFKA) --test kafka -- --nocapture
 
@@ -155,6 +155,10 @@ bench: tools ## measure the rule engine, the pipeline beside a bare client, orde
 	target/dist/overload
 	target/dist/fanout
 	target/dist/reads
+
+bench-kafka: tools-test tools-kafka ## measure the Kafka bridge beside a bare transactional producer, with a real Kafka
+	cargo build --profile dist --locked -p tickbell -p benches --features tickbell/kafka,benches/kafka --bin tickbell --bin kafka
+	target/dist/kafka --file $(SHARED)/data/spy-trades-2013-10-07.csv.gz
 
 tools: ## install what a run needs and this machine lacks
 	infra/local/tools run

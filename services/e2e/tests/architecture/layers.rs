@@ -41,7 +41,7 @@ const DOORS: [(&str, &[&str]); 6] = [
     ("async-nats", &["platform", "benches"]),
     ("sqlx", &["store"]),
     ("lettre", &["notifier"]),
-    ("rdkafka", &["kafka-bridge"]),
+    ("rdkafka", &["kafka-bridge", "benches"]),
     ("object_store", &["object-archive"]),
     ("tokio-tungstenite", &["price-ingestor", "gateway", "e2e"]),
 ];
