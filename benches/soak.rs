@@ -45,6 +45,11 @@ const MIB: f64 = 1_048_576.0;
 
 /// The streams and tables that are the history, or statistics about it. They grow with the ticks.
 const HISTORY: [&str; 4] = ["stream TICKS", "stream CANDLES", "table ticks", "table candles"];
+/// The samples that windows look back to. Those of each second fill for an hour, so that their number is compared, not their growth.
+const SAMPLES: &str = "table market_samples";
+/// The samples of a market, at most: those of each second of an hour, those of each minute of a week, and 256 of each that wait to be
+/// deleted.
+const MAX_SAMPLES: u64 = 3_600 + 10_080 + 2 * 256 + 2;
 
 /// Plays ticks for long, and looks for what grows.
 #[derive(Parser, Clone)]
@@ -94,6 +99,12 @@ async fn main() -> anyhow::Result<()> {
     let mut faults = samples.faults(&options);
     if stored != published {
         faults.push(format!("{published} ticks were published and {stored} are stored"));
+    }
+    let of_market = "SELECT max(n) FROM (SELECT count(*) AS n FROM market_samples GROUP BY symbol, venue) AS market";
+    let of_market: u64 = system.sql(of_market)?.parse().context("a count")?;
+    println!("{of_market} samples of a market, of {MAX_SAMPLES} at most");
+    if of_market > MAX_SAMPLES {
+        faults.push(format!("a market has {of_market} samples; allowed are {MAX_SAMPLES}"));
     }
     if slowest > Duration::from_secs(10) {
         faults.push(format!("a tick was published {slowest:.1?} after it was due"));
@@ -226,7 +237,7 @@ impl Samples {
         }
         let of_memory =
             self.memory.iter().map(|(name, series)| (format!("memory of {name}"), series, 0.05, 16.0 * MIB));
-        let of_sizes = self.sizes.iter().filter(|(name, _)| !HISTORY.contains(&name.as_str()));
+        let of_sizes = self.sizes.iter().filter(|(name, _)| !HISTORY.contains(&name.as_str()) && *name != SAMPLES);
         let of_sizes = of_sizes.map(|(name, series)| (name.clone(), series, 0.2, 8.0 * MIB));
         for (name, series, share, bytes) in of_memory.chain(of_sizes) {
             let (growth, allowed) = (growth(series), bytes.max(share * median(behind_first_third(series))));

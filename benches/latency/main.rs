@@ -9,6 +9,7 @@
 
 mod floors;
 mod mail_server;
+#[path = "../system/mod.rs"]
 mod system;
 
 use std::{collections::HashMap, path::PathBuf, time::Duration};
