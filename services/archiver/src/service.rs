@@ -29,8 +29,6 @@ use crate::{
 const SUBJECTS: [Subject; 2] = [Subject::Ticks, Subject::Candles(Interval::Minute)];
 /// The most markets that one statement asks for.
 const MARKETS_PER_STATEMENT: usize = 1_000;
-/// Counts errors of the folder or the store.
-const STORE_ERRORS: &str = "tickbell_archive_store_errors_total";
 
 /// Archives closed days until shutdown. One instance is the leader, others are standbys.
 pub async fn run(store: Store, health: &Health, settings: Settings, shutdown: Shutdown) -> Result<(), ServiceError> {
@@ -142,13 +140,13 @@ async fn late_ticks(store: &Store, chunk: &[Market]) -> Result<Vec<i64>, Archive
 fn count_failure(error: &ArchiveError) {
     if let ArchiveError::Target(error) | ArchiveError::History(HistoryError::Archive(error)) = error {
         let reason = if matches!(error, TargetError::Unavailable(_)) { "unavailable" } else { "refused" };
-        metrics::counter!(STORE_ERRORS, "reason" => reason).increment(1);
+        metrics::counter!("tickbell_archive_store_errors_total", "reason" => reason).increment(1);
     }
 }
 
 fn register_metrics() {
     for reason in ["refused", "unavailable"] {
-        metrics::counter!(STORE_ERRORS, "reason" => reason).increment(0);
+        metrics::counter!("tickbell_archive_store_errors_total", "reason" => reason).increment(0);
     }
     count(&Exported::default());
     metrics::counter!("tickbell_archive_differences_total").increment(0);

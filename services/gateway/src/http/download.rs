@@ -28,9 +28,6 @@ const AT_ONCE: usize = 8;
 /// A reader that takes nothing for so long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
 
-/// Counts downloads that were not finished, or not begun, because of what they are read from.
-pub(crate) const FAILED: &str = "tickbell_downloads_failed_total";
-
 /// The downloads that run.
 pub(crate) struct Downloads(Arc<Semaphore>);
 
@@ -69,7 +66,7 @@ impl Download {
                 Err(ended) => Err(ended),
             };
             if let Err(Ended::ByHistory(error)) = written {
-                metrics::counter!(FAILED, "reason" => reason(&error)).increment(1);
+                count_failure(&error);
                 warn!(error = error_chain(&error), "a download ended early");
             }
             drop(permit);
@@ -99,15 +96,20 @@ impl From<store::Error> for Ended {
     }
 }
 
+/// Counts a download that was not finished, or not begun, because of what it is read from.
+pub(crate) fn count_failure(error: &HistoryError) {
+    metrics::counter!("tickbell_downloads_failed_total", "reason" => reason(error)).increment(1);
+}
+
 /// Registers the metrics of downloads.
 pub(crate) fn register_metrics() {
     for reason in ["archive", "database"] {
-        metrics::counter!(FAILED, "reason" => reason).increment(0);
+        metrics::counter!("tickbell_downloads_failed_total", "reason" => reason).increment(0);
     }
 }
 
 /// Returns who has failed, for the metric.
-pub(crate) fn reason(error: &HistoryError) -> &'static str {
+fn reason(error: &HistoryError) -> &'static str {
     if matches!(error, HistoryError::Database(_)) { "database" } else { "archive" }
 }
 

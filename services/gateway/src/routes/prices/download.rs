@@ -18,7 +18,7 @@ use utoipa::IntoParams;
 use super::{require_quoted, time_range};
 use crate::{
     http::{
-        download::{Ended, FAILED, Reader, reason},
+        download::{Ended, Reader, count_failure},
         problem::{FieldError, Problem, ProblemKind, ProblemResponses},
     },
     request::{
@@ -180,7 +180,7 @@ async fn write_candles(
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
         if !matches!(error, HistoryError::Missing { .. }) {
-            metrics::counter!(FAILED, "reason" => reason(&error)).increment(1);
+            count_failure(&error);
         }
         match error {
             HistoryError::Database(error) => error.into(),
