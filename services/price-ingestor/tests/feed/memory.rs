@@ -1,35 +1,35 @@
-//! Whether the memory of the process grows.
+//! What schedules allocate, and what they leave.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// The memory of the process, in bytes.
+/// What the schedules of all threads have allocated, in bytes.
 #[derive(Default)]
 pub(crate) struct Memory {
-    half_way: AtomicUsize,
+    left: AtomicI64,
+    peak: AtomicU64,
 }
 
 impl Memory {
-    /// What the second half of the schedules may need beyond the first: eight of them run at a time, and they are not alike.
-    const MAX_GROWTH: usize = 32 << 20;
+    /// What all schedules together may leave: what a process and its threads allocate once, and nothing for each schedule.
+    const MAX_LEFT: i64 = 256 << 10;
+    /// What a schedule may need at a time. Its messages have up to a million bytes, and the server sends several of them.
+    const MAX_PEAK: u64 = 32 << 20;
 
-    /// Remembers what is needed half-way.
-    pub(crate) fn note(&self) {
-        self.half_way.store(resident_bytes(), Ordering::Relaxed);
+    /// Runs a schedule on this thread, with everything that belongs to it, and counts what it allocates.
+    pub(crate) fn count<T>(&self, run: impl FnOnce() -> T) -> T {
+        let mut result = None;
+        let allocated = allocation_counter::measure(|| result = Some(run()));
+        self.left.fetch_add(allocated.bytes_current, Ordering::Relaxed);
+        self.peak.fetch_max(allocated.bytes_max, Ordering::Relaxed);
+        result.expect("it has run")
     }
 
-    /// Asserts that no more is needed now.
-    #[expect(clippy::print_stdout, reason = "a figure for whoever runs many schedules")]
-    pub(crate) fn judge(&self) {
-        let (half_way, end) = (self.half_way.load(Ordering::Relaxed), resident_bytes());
-        println!("resident memory: {} KiB half-way, {} KiB at the end", half_way >> 10, end >> 10);
-        assert!(end <= half_way + Self::MAX_GROWTH, "the memory has grown from {half_way} to {end} bytes");
+    /// Asserts that the schedules have left nothing, and that none needed much.
+    #[expect(clippy::print_stdout, reason = "figures for whoever runs many schedules")]
+    pub(crate) fn judge(self) {
+        let (left, peak) = (self.left.into_inner(), self.peak.into_inner());
+        println!("the schedules have left {left} bytes allocated, and one has needed {peak} at a time");
+        assert!(left <= Self::MAX_LEFT, "the schedules have left {left} bytes allocated");
+        assert!(peak <= Self::MAX_PEAK, "a schedule has needed {peak} bytes");
     }
-}
-
-/// Returns the resident memory of the process.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux says how much memory a process has");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the resident memory");
-    let kibibytes = line.trim().trim_end_matches("kB").trim_end();
-    kibibytes.parse::<usize>().expect("a number") << 10
 }
