@@ -16,10 +16,9 @@ ONLY ?=
 # How many connections `make disconnects` cuts, and the ticks of a second meanwhile; it fails where fewer are published.
 DISCONNECTS ?= 1000
 EVENTS_PER_SECOND ?= 500
-# What builds and tests the archive of the history.
-EXPORT := --workspace --features tickbell/export,e2e/export
-# What builds and tests the Kafka bridge.
-KAFKA := --workspace --features tickbell/kafka,e2e/kafka
+# What builds and tests the program with its optional parts, the archive and the Kafka bridge.
+COMPLETE := --workspace --features tickbell/export,tickbell/kafka,e2e/complete
+BUILD_COMPLETE := cargo build --locked $(COMPLETE) --bin tickbell --test archive --test kafka
 BUILD := cargo build --release --locked -p tickbell
 PYTHON := .tools/python/bin
 
@@ -27,7 +26,7 @@ PYTHON := .tools/python/bin
 export RUST_TEST_THREADS ?= $(shell expr $$(nproc) + 2)
 
 .DEFAULT_GOAL := run
-.PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring test-archive test-kafka test-recorded test-compat test-previous check-deploy \
+.PHONY: help run test unit integration e2e faults faults-short disconnects feed-schedules check fmt schemas monitoring check-complete test-archive test-kafka test-recorded test-compat test-previous check-deploy \
         check-cluster bench bench-kafka dashboard test-dashboard lint-dashboard unit-dashboard browser-dashboard deploy-dashboard \
         tools tools-test tools-archive tools-kafka tools-compat tools-deploy image sbom deny deploy promote rollback \
         site-deploy site-promote site-rollback smoke operate backup restore
@@ -109,16 +108,17 @@ browser-dashboard: ## test the dashboard in Chromium against a whole system
 	cargo build --locked --workspace --bin tickbell
 	npm run --silent --prefix services/dashboard browser
 
+check-complete: ## check lints of the program with its optional parts, which the -kafka image has
+	cargo clippy --locked $(COMPLETE),benches/kafka --all-targets -- -D warnings
+
 test-archive: tools-test tools-archive ## export a recorded day to a folder and to a real object store, and read it by pyarrow and DuckDB
-	cargo clippy --locked $(EXPORT) --all-targets -- -D warnings
-	cargo build --locked $(EXPORT) --bin tickbell --test archive
-	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(EXPORT) --test archive -- --nocapture
-	cargo test --locked $(EXPORT) --lib -- parquet_part part_rows part_file archived
+	$(BUILD_COMPLETE)
+	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(COMPLETE) --test archive -- --nocapture
+	cargo test --locked $(COMPLETE) --lib -- parquet_part part_rows part_file archived
 
 test-kafka: tools-test tools-kafka ## mirror to a real Kafka through rounds of faults: KAFKA_ROUNDS of them, chosen by KAFKA_SEED
-	cargo clippy --locked $(KAFKA),benches/kafka --all-targets -- -D warnings
-	cargo build --locked $(KAFKA) --bin tickbell --test kafka
-	cargo test --locked $(KAFKA) --test kafka -- --nocapture
+	$(BUILD_COMPLETE)
+	cargo test --locked $(COMPLETE) --test kafka -- --nocapture
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
 	$(BUILD)

@@ -238,11 +238,11 @@ def test_the_image_is_tagged_with_its_commit():
     assert {"--provenance", "--sbom"} <= set(script.split())
 
 
-def test_the_kafka_bridge_is_tested_and_its_image_pushed_before_it_is_deployed():
+def test_the_optional_parts_are_tested_and_the_image_of_kafka_pushed_before_they_are_deployed():
     for jobs in (gitlab(), github()):
-        assert jobs["kafka"].commands == ("make test-kafka",)
+        assert "make check-complete test-archive test-kafka" in jobs["complete"].commands
         assert jobs["publish-kafka"].commands == ("make image FEATURES=kafka",)
-        assert "kafka" in before(jobs, "publish") & before(jobs, "publish-kafka")
+        assert "complete" in before(jobs, "publish") & before(jobs, "publish-kafka")
         assert "publish-kafka" in before(jobs, "staging") & before(jobs, "production")
     # The deployment gives the bridge the tag that the script makes.
     assert "suffix=-kafka" in (project.ROOT / "infra/scripts/image").read_text()

@@ -16,7 +16,7 @@ use nix::{
 };
 
 pub use ports::free_address;
-pub use program::{kafka_libraries, tool, use_export_build, use_kafka_build, use_release_build};
+pub use program::{kafka_libraries, tool, use_complete_build, use_release_build};
 
 use crate::wait_until;
 

@@ -10,22 +10,16 @@ use std::{
 };
 
 static OPTIMISED: AtomicBool = AtomicBool::new(false);
-static WITH_EXPORT: AtomicBool = AtomicBool::new(false);
-static WITH_KAFKA: AtomicBool = AtomicBool::new(false);
+static COMPLETE: AtomicBool = AtomicBool::new(false);
 
 /// Tests the optimised program, which is deployed. To be called before anything is started.
 pub fn use_release_build() {
     OPTIMISED.store(true, Ordering::Relaxed);
 }
 
-/// Tests the program with the archive in it. To be called before anything is started.
-pub fn use_export_build() {
-    WITH_EXPORT.store(true, Ordering::Relaxed);
-}
-
-/// Tests the program with the Kafka bridge in it. To be called before anything is started.
-pub fn use_kafka_build() {
-    WITH_KAFKA.store(true, Ordering::Relaxed);
+/// Tests the program with all its optional parts. To be called before anything is started.
+pub fn use_complete_build() {
+    COMPLETE.store(true, Ordering::Relaxed);
 }
 
 /// Returns the folder with the libraries of Kafka, for a Java class path.
@@ -69,12 +63,12 @@ fn build() -> PathBuf {
     if folder.ends_with("release") {
         cargo.arg("--release");
     }
-    if WITH_EXPORT.load(Ordering::Relaxed) {
-        cargo.args(["--features", "export"]);
-    }
-    if WITH_KAFKA.load(Ordering::Relaxed) {
-        // What `make test-kafka` builds. Another choice of crates has other features of libraries, and builds those in C once more.
-        cargo.args(["--workspace", "--features", "tickbell/kafka,e2e/kafka", "--bin", "tickbell", "--test", "kafka"]);
+    if COMPLETE.load(Ordering::Relaxed) {
+        // What the Makefile builds for these tests. Another choice of crates has other features of libraries, and would build them anew.
+        let features = "tickbell/export,tickbell/kafka,e2e/complete";
+        cargo
+            .args(["--workspace", "--features", features, "--bin", "tickbell"])
+            .args(["--test", "archive", "--test", "kafka"]);
     } else {
         cargo.args(["-p", "tickbell"]);
     }

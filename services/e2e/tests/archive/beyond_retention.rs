@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, time::Duration};
 
-use e2e::{Database, Process, System, process::use_export_build, wait_until};
+use e2e::{Database, Process, System, process::use_complete_build, wait_until};
 use events::Period;
 use nix::sys::signal::Signal;
 use platform::clock;
@@ -77,7 +77,7 @@ async fn downloads(system: &System, paths: &[&str]) -> Vec<String> {
 
 #[tokio::test]
 async fn what_was_dropped_is_downloaded_as_before_to_the_byte() {
-    use_export_build();
+    use_complete_build();
     let mut system = System::start().await;
     let mut store = ObjectStore::start(&system, &[]).await;
     let settings = store.settings("history");

@@ -18,7 +18,7 @@ use std::{
 
 use e2e::{
     Database, System,
-    process::{tool, use_export_build},
+    process::{tool, use_complete_build},
 };
 
 /// The recorded day: its file, the venue and its number of trades.
@@ -42,7 +42,7 @@ fn shared() -> PathBuf {
 
 /// A system whose history has the recorded day.
 async fn recorded() -> System {
-    use_export_build();
+    use_complete_build();
     let system = System::start().await;
     system.ingest_file(&shared().join(FILE), VENUE).await;
     system.wait_until_processed().await;
@@ -56,7 +56,7 @@ async fn few() -> System {
 
 /// The same, with settings.
 async fn few_with(settings: &[(&str, &str)]) -> System {
-    use_export_build();
+    use_complete_build();
     let system = System::with(settings).await;
     let rows: Vec<(String, String)> =
         (0..600).map(|n| (format!("13:{:02}:{:02}.5", n / 60, n % 60), format!("{}.25", 100 + n))).collect();

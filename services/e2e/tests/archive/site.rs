@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{Json, Router, extract::State, http::StatusCode, http::Uri, routing::get};
-use e2e::{System, process::use_export_build};
+use e2e::{System, process::use_complete_build};
 use events::Timestamp;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command};
@@ -46,7 +46,7 @@ struct Alone {
 
 impl Alone {
     fn new(settings: &[(&'static str, String)]) -> Self {
-        use_export_build();
+        use_complete_build();
         Self { home: tempfile::tempdir().expect("a folder"), settings: settings.to_vec() }
     }
 
@@ -141,7 +141,7 @@ async fn an_api_is_asked_without_servers_and_the_day_goes_on_from_the_page_befor
 
 #[tokio::test]
 async fn a_bucket_says_how_long_a_page_may_be_shown() {
-    use_export_build();
+    use_complete_build();
     let mut system = System::start().await;
     let store = ObjectStore::start(&system, &[]).await;
     let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
@@ -274,7 +274,7 @@ const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0
 
 #[tokio::test]
 async fn an_icon_is_put_bounded_and_shown_by_the_next_page() {
-    use_export_build();
+    use_complete_build();
     let mut system = System::start().await;
     let store = ObjectStore::start(&system, &[]).await;
     let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
@@ -309,7 +309,7 @@ async fn an_icon_is_put_bounded_and_shown_by_the_next_page() {
 
 #[tokio::test]
 async fn of_two_promotions_at_once_none_is_lost() {
-    use_export_build();
+    use_complete_build();
     let mut system = System::start().await;
     let store = ObjectStore::start(&system, &[]).await;
     let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;

@@ -10,7 +10,7 @@ mod security;
 
 use std::time::Duration;
 
-use e2e::{Addresses, Servers, Service, System, process::use_kafka_build};
+use e2e::{Addresses, Servers, Service, System, process::use_complete_build};
 use events::tick::{TickKind, TickSource};
 use events::{OutboundMessage, PageTick, Symbol, TickPage, Timestamp, Venue};
 
@@ -27,7 +27,7 @@ const VENUE: &str = "test";
 
 /// The servers without services, and a Kafka.
 async fn servers(kafka_settings: &[(&str, String)]) -> (System, Servers, Kafka) {
-    use_kafka_build();
+    use_complete_build();
     let mut system = System::start().await;
     let servers = Servers::take_over(&mut system, &[]).await;
     let kafka = Kafka::start(&system, kafka_settings).await;

@@ -36,7 +36,7 @@ fn write_certificates(system: &System) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_is_who_it_says_and_a_wrong_password_mirrors_nothing() {
-    e2e::process::use_kafka_build();
+    e2e::process::use_complete_build();
     let mut system = System::start().await;
     let servers = e2e::Servers::take_over(&mut system, &[]).await;
     write_certificates(&system);
