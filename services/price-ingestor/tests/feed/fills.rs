@@ -55,6 +55,15 @@ impl Gap {
         }
     }
 
+    /// Asserts that all trades come out, and that the gap ends as filled.
+    async fn assert_filled(mut self) {
+        self.wait_until("all is filled in", |gap| gap.output.open_gaps().is_empty()).await;
+        let mut published = self.output.published(SYMBOLS[0]).to_vec();
+        published.sort_unstable();
+        assert_eq!(published, [1_000, 1_001, 1_002, 1_003, 1_004, 1_005]);
+        assert_eq!(self.end().await, [GapState::Open, GapState::Filling, GapState::Filled]);
+    }
+
     async fn end(mut self) -> Vec<GapState> {
         self.feed.stop(&mut self.output).await;
         self.tasks.shutdown().await;
@@ -68,12 +77,23 @@ async fn a_gap_is_asked_for_until_the_venue_is_of_use_again() {
         let mut gap = Gap::open(rest, following::timing()).await;
         gap.wait_until("the venue was asked often", |gap| gap.server.requests() > 20).await;
         gap.server.set_rest(Rest::Up);
-        gap.wait_until("all is filled in", |gap| gap.output.open_gaps().is_empty()).await;
-        let mut published = gap.output.published(SYMBOLS[0]).to_vec();
-        published.sort_unstable();
-        assert_eq!(published, [1_000, 1_001, 1_002, 1_003, 1_004, 1_005], "{rest:?}");
-        assert_eq!(gap.end().await, [GapState::Open, GapState::Filling, GapState::Filled], "{rest:?}");
+        gap.assert_filled().await;
     }
+}
+
+#[tokio::test]
+async fn a_gap_is_asked_for_until_the_rest_api_has_the_newest_trades() {
+    // The last of four requests comes 0.7 seconds after the first one.
+    let timing = Timing { first_wait: Duration::from_millis(100), longest_wait: DEADLINE, ..following::timing() };
+    Gap::open(Rest::Behind(Duration::from_millis(300)), timing).await.assert_filled().await;
+}
+
+#[tokio::test]
+async fn a_gap_ends_when_the_rest_api_does_not_offer_a_trade() {
+    let mut gap = Gap::open(Rest::Behind(2 * DEADLINE), following::timing()).await;
+    gap.wait_until("it is given up", |gap| gap.output.open_gaps().is_empty()).await;
+    assert_eq!(gap.server.requests(), 4);
+    assert_eq!(gap.end().await, [GapState::Open, GapState::Filling, GapState::Unfillable]);
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! A made-up market: numbered trades of a few products, and what the venue does with each.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// A trade of the market.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,6 +13,7 @@ pub(crate) struct MarketTrade {
     pub(crate) size: String,
     /// The time in microseconds since 1970.
     pub(crate) at: i64,
+    pub(crate) made_at: Instant,
 }
 
 /// Everything that was traded, by product.
@@ -30,6 +34,7 @@ impl Market {
             price: format!("{}.{:02}", 100 + id % 7, id % 100),
             size: format!("0.{}", id % 9 + 1),
             at,
+            made_at: Instant::now(),
         };
         trades.push(trade.clone());
         trade
@@ -37,8 +42,13 @@ impl Market {
 
     /// Returns the trades of a product that the REST API offers, oldest first.
     pub(crate) fn offered(&self, product: &str) -> Vec<MarketTrade> {
+        self.offered_behind(product, Duration::ZERO)
+    }
+
+    /// Returns the same for a REST API that is behind the market.
+    pub(crate) fn offered_behind(&self, product: &str, lag: Duration) -> Vec<MarketTrade> {
         let gone = self.not_offered.get(product).cloned().unwrap_or_default();
         let all = self.trades.get(product).cloned().unwrap_or_default();
-        all.into_iter().filter(|trade| !gone.contains(&trade.id)).collect()
+        all.into_iter().filter(|trade| !gone.contains(&trade.id) && trade.made_at.elapsed() >= lag).collect()
     }
 }

@@ -201,7 +201,7 @@ impl Schedule {
             }
             18 | 19 => {
                 let useless = [Rest::Down, Rest::TooMany, Rest::Forbidden, Rest::Redirect, Rest::NoJson];
-                let rest = [Rest::Up, Rest::Slow, Rest::Slow].into_iter().chain(useless);
+                let rest = [Rest::Up, Rest::Slow, Rest::Behind(Duration::from_millis(25))].into_iter().chain(useless);
                 let rest = rest.collect::<Vec<_>>();
                 self.server.set_rest(*rest.choose(&mut self.random).expect("some"));
             }

@@ -53,6 +53,8 @@ pub(crate) enum Rest {
     NoJson,
     /// It answers late, with what there was when it was asked.
     Slow,
+    /// It does not offer trades yet that are younger than this.
+    Behind(Duration),
 }
 
 /// What a connection does next.
@@ -272,6 +274,10 @@ impl Server {
         match state.rest.unwrap_or(Rest::Up) {
             Rest::Up | Rest::Slow => {
                 answer(StatusCode::OK, self.protocol.past(&state.market.offered(&product), &query, PAGE))
+            }
+            Rest::Behind(lag) => {
+                let offered = state.market.offered_behind(&product, lag);
+                answer(StatusCode::OK, self.protocol.past(&offered, &query, PAGE))
             }
             Rest::Down => answer(StatusCode::SERVICE_UNAVAILABLE, String::new()),
             Rest::TooMany => answer(StatusCode::TOO_MANY_REQUESTS, String::new()),

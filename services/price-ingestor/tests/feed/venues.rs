@@ -93,7 +93,7 @@ impl Protocol {
     pub(crate) fn live(self, product: &str, trades: &[MarketTrade]) -> Vec<String> {
         match self {
             Self::Coinbase => {
-                let message = |MarketTrade { id, price, size, at }: &MarketTrade| {
+                let message = |MarketTrade { id, price, size, at, .. }: &MarketTrade| {
                     format!(
                         r#"{{"type":"match","trade_id":{id},"side":"sell","size":"{size}","price":"{price}","product_id":"{product}","sequence":{},"time":"{}"}}"#,
                         id * 3,
@@ -103,7 +103,7 @@ impl Protocol {
                 trades.iter().map(message).collect()
             }
             Self::Binance => {
-                let message = |MarketTrade { id, price, size, at }: &MarketTrade| {
+                let message = |MarketTrade { id, price, size, at, .. }: &MarketTrade| {
                     let millis = at / 1_000;
                     let data = format!(
                         r#"{{"e":"aggTrade","E":{millis},"s":"{product}","a":{id},"p":"{price}","q":"{size}","f":{id},"l":{id},"T":{millis},"m":true,"M":true}}"#
@@ -113,7 +113,7 @@ impl Protocol {
                 trades.iter().map(message).collect()
             }
             Self::Kraken => {
-                let trade = |MarketTrade { id, price, size, at }: &MarketTrade| {
+                let trade = |MarketTrade { id, price, size, at, .. }: &MarketTrade| {
                     format!(
                         r#"{{"symbol":"{product}","side":"sell","price":{price},"qty":{size},"ord_type":"market","trade_id":{id},"timestamp":"{}"}}"#,
                         rfc3339(*at)

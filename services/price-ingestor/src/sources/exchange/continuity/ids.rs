@@ -199,6 +199,11 @@ impl IdContinuity {
         self.gaps.iter().find(|other| other.lower_bound == gap).map(missing)
     }
 
+    pub(super) fn is_incomplete(&self, gap: u64) -> bool {
+        let gap = self.gaps.iter().find(|other| other.lower_bound == gap);
+        gap.is_some_and(|gap| !gap.missing.is_empty() && !gap.has_grown)
+    }
+
     pub(super) fn end_filling(&mut self, gap: u64, outcome: FillOutcome) {
         let Some(at) = self.gaps.iter().position(|other| other.lower_bound == gap && !other.is_final()) else { return };
         let gap = &mut self.gaps[at];

@@ -152,6 +152,15 @@ impl Continuity {
         }
     }
 
+    /// Returns whether some of a gap is missing although all of it was asked for.
+    pub fn is_incomplete(&self, gap: u64) -> bool {
+        match self {
+            Self::Ids(ids) => ids.is_incomplete(gap),
+            // Nobody knows how many trades there were.
+            Self::Times(_) => false,
+        }
+    }
+
     /// Ends the filling of a gap. A gap whose connection was lost again meanwhile waits to be filled once more.
     pub fn end_filling(&mut self, gap: u64, outcome: FillOutcome) {
         match self {

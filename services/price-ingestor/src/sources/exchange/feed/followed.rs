@@ -17,6 +17,8 @@ use crate::sources::exchange::{
 
 /// A symbol is stale when it is silent for this many of its usual pauses, and longer than the settings say.
 const STALE_PAUSES: u32 = 50;
+/// How often a gap is asked for before what the answers lack counts as not offered: the REST API may be behind the live trades.
+const MAX_INCOMPLETE: u32 = 4;
 
 /// A trade, live or past.
 pub(super) struct Trade<'trade> {
@@ -34,6 +36,8 @@ struct Filling {
     gap: u64,
     is_running: bool,
     failures: u32,
+    /// How many answers have lacked some of it.
+    incomplete: u32,
     /// Since when the venue has answered, and with nothing that is of use.
     useless_since: Option<Instant>,
     retry_at: Instant,
@@ -215,16 +219,30 @@ impl Followed {
         let is_live = self.is_live();
         let missing = self.continuity.begin_filling(is_live)?;
         let gap = missing.gap;
-        self.filling = Some(Filling { gap, is_running: true, failures: 0, useless_since: None, retry_at: now });
+        let (failures, incomplete, useless_since) = (0, 0, None);
+        self.filling = Some(Filling { gap, is_running: true, failures, incomplete, useless_since, retry_at: now });
         self.report(events);
         Some(missing)
     }
 
-    /// Notes that all that the venue offers of a gap has arrived.
-    pub(super) fn filled(&mut self, gap: u64, outcome: FillOutcome, events: &mut Vec<FeedEvent>) {
+    /// Notes that all that the venue offers of a gap now has arrived. Where some is still missing, it is asked for again.
+    pub(super) fn filled(&mut self, gap: u64, outcome: FillOutcome, timing: &Timing, events: &mut Vec<FeedEvent>) {
+        let is_incomplete = outcome == FillOutcome::Exhausted && self.continuity.is_incomplete(gap);
+        if is_incomplete && self.asks_again(gap, timing) {
+            return;
+        }
         self.filling = None;
         self.continuity.end_filling(gap, outcome);
         self.report(events);
+    }
+
+    /// Returns whether a gap is asked for once more after an answer that lacks some of it.
+    fn asks_again(&mut self, gap: u64, timing: &Timing) -> bool {
+        let Some(filling) = self.filling.as_mut().filter(|filling| filling.gap == gap) else { return false };
+        filling.is_running = false;
+        filling.retry_at = Instant::now() + wait(timing, filling.incomplete);
+        filling.incomplete += 1;
+        filling.incomplete < MAX_INCOMPLETE
     }
 
     /// Notes that a gap could not be asked for. It is asked for again after a growing wait. `is_answered` says whether the venue has
@@ -234,11 +252,15 @@ impl Followed {
         let now = Instant::now();
         filling.useless_since = is_answered.then(|| filling.useless_since.unwrap_or(now));
         if filling.useless_since.is_some_and(|since| now >= since + timing.useless_answers) {
-            return self.filled(gap, FillOutcome::NotOffered, events);
+            return self.filled(gap, FillOutcome::NotOffered, timing, events);
         }
         filling.is_running = false;
-        filling.retry_at =
-            now + timing.first_wait.saturating_mul(1 << filling.failures.min(16)).min(timing.longest_wait);
+        filling.retry_at = now + wait(timing, filling.failures);
         filling.failures += 1;
     }
+}
+
+/// Returns the wait before a gap is asked for again, after so many waits.
+fn wait(timing: &Timing, waits: u32) -> Duration {
+    timing.first_wait.saturating_mul(1 << waits.min(16)).min(timing.longest_wait)
 }

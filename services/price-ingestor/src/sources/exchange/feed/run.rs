@@ -324,10 +324,10 @@ impl Feed {
                     followed.admit(&trade, &self.config, events);
                 }
             }
-            FillContent::End(Ok(outcome)) => followed.filled(gap, outcome, events),
+            FillContent::End(Ok(outcome)) => followed.filled(gap, outcome, &self.config.timing, events),
             FillContent::End(Err(FillError::Rest(error))) if error.is_final() => {
                 warn!(venue = %self.config.venue, symbol = %followed.product.symbol, error = error_chain(&error), "a gap cannot be filled");
-                followed.filled(gap, FillOutcome::NotOffered, events);
+                followed.filled(gap, FillOutcome::NotOffered, &self.config.timing, events);
             }
             FillContent::End(Err(error)) => {
                 let symbol = &followed.product.symbol;
