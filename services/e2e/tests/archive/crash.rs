@@ -191,3 +191,25 @@ async fn what_a_store_answers_is_counted_and_said_and_nothing_is_lost() {
     judge(&system, &copy);
     system.stop().await;
 }
+
+#[tokio::test]
+async fn a_full_store_is_said_and_the_service_goes_on_when_there_is_room() {
+    let mut system = few().await;
+    let mut store = ObjectStore::start(&system, &["-master.volumeSizeLimitMB=1", "-volume.max=8"]).await;
+    store.fill();
+    let admin = free_address();
+    let api = Api::new(&format!("http://{admin}"));
+    let mut settings = through(&store, store.address(), "full");
+    settings.push(("TICKBELL_ADMIN__LISTEN", admin.to_string()));
+    let archiver = archiver(&system, "archiver", &settings);
+    wait_until("the full store is said", WORK, async || {
+        let (status, text) = readiness(&api).await?;
+        (status == 503 && text.contains("full") && text.contains("nothing is lost")).then_some(())
+    })
+    .await;
+    assert_eq!(marked(&system), "0");
+    store.make_room(&system).await;
+    wait_until("the day is archived", WORK, async || is_archived(&system, &settings).await.then_some(())).await;
+    archiver.stop(Signal::SIGTERM).await;
+    system.stop().await;
+}

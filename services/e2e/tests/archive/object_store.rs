@@ -73,6 +73,13 @@ impl ObjectStore {
         wait_until("the object store has its bucket", START, async || self.has_bucket().then_some(())).await;
     }
 
+    /// Starts it again without the bounds of its room.
+    pub(crate) async fn make_room(&mut self, system: &System) {
+        self.kill();
+        self.arguments.clear();
+        self.start_again(system).await;
+    }
+
     fn has_bucket(&self) -> bool {
         let script = "import sys\nfrom pyarrow import fs\n\
             s3 = fs.S3FileSystem(endpoint_override=sys.argv[1], scheme='http', region='us-east-1', request_timeout=5)\n\
