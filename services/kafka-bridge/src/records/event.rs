@@ -1,10 +1,8 @@
 //! Events as records: the body as it is, but for what may have addresses.
 
-use std::sync::Arc;
-
 use events::{
     AlertFired, CandleClosed, DeadLetter, DeliveryUpdated, Event, FeedGap, LateVerdict, OrderUpdated, TickPage,
-    TradeSettled, dead_letter::Body,
+    Timestamp, TradeSettled, dead_letter::Body, tick::read_page,
 };
 
 use crate::records::{Record, Source, milliseconds};
@@ -20,7 +18,7 @@ const HIDDEN_REASON: &str =
 /// addresses.
 pub fn event_record(source: &Source<'_>) -> Result<Record, String> {
     match source.class() {
-        TickPage::TYPE => record(source, |page: &TickPage| page.symbol.to_string(), as_it_is),
+        TickPage::TYPE => page_record(source),
         CandleClosed::TYPE => record(source, candle_key, as_it_is),
         FeedGap::TYPE => record(source, |gap: &FeedGap| gap.symbol.to_string(), as_it_is),
         AlertFired::TYPE => {
@@ -46,15 +44,31 @@ fn record<E: Event>(
     key: impl FnOnce(&E) -> String,
     change: impl FnOnce(E) -> Option<E>,
 ) -> Result<Record, String> {
-    let read = |error: serde_json::Error| format!("its body is not a {}: {error}", E::TYPE);
-    let event: E = serde_json::from_slice(source.body).map_err(read)?;
-    let (key, timestamp_ms) = (Arc::from(key(&event)), milliseconds(event.ce_time()));
+    let event: E = serde_json::from_slice(source.body).map_err(|error| unreadable(E::TYPE, &error))?;
+    let (key, at) = (key(&event), event.ce_time());
     let body = match change(event) {
         Some(event) => serde_json::to_vec(&event).map_err(|error| error.to_string())?,
         None => source.body.to_vec(),
     };
+    Ok(finish(source, &key, at, body))
+}
+
+/// Makes the record of a page of ticks, whose time is that of its last tick. No tick is copied to find it.
+fn page_record(source: &Source<'_>) -> Result<Record, String> {
+    let mut last_at = None;
+    let head = read_page(source.body, |tick| last_at = tick.map_or(last_at, |tick| Some(tick.at)));
+    let head = head.map_err(|error| unreadable(TickPage::TYPE, &error))?;
+    Ok(finish(source, head.symbol.as_str(), last_at.unwrap_or(head.received_at), source.body.to_vec()))
+}
+
+fn finish(source: &Source<'_>, key: &str, at: Timestamp, body: Vec<u8>) -> Record {
     let headers = vec![("ce_id".into(), source.id().into_owned())];
-    Ok(Record { key, body, timestamp_ms, headers, common_headers: source.common_headers(&[]).into() })
+    let common_headers = source.common_headers(&[]).into();
+    Record { key: key.into(), body, timestamp_ms: milliseconds(at), headers, common_headers }
+}
+
+fn unreadable(class: &str, error: &serde_json::Error) -> String {
+    format!("its body is not a {class}: {error}")
 }
 
 fn as_it_is<E>(_: E) -> Option<E> {
@@ -78,7 +92,7 @@ fn candle_key(candle: &CandleClosed) -> String {
 mod tests {
     use std::{fs, path::Path};
 
-    use events::{OutboundMessage, Timestamp};
+    use events::OutboundMessage;
     use serde_json::Value;
 
     use super::*;
@@ -117,6 +131,16 @@ mod tests {
             assert_eq!(header("ce_dataschema"), "urn:tickbell:schema:candle-closed.v1");
             assert_eq!(RecordPosition::parse(header(POSITION_HEADER).as_bytes()), Some(position("CANDLES")));
             assert!(record.all_headers().all(|(name, _)| !name.contains("Nats")));
+        }
+    }
+
+    #[test]
+    fn a_page_has_the_key_of_its_symbol_and_the_time_of_its_last_tick() {
+        for page in samples::<TickPage>() {
+            let message = page.to_message();
+            let record = record_of(&message, "TICKS").expect("a record");
+            assert_eq!((&*record.key, record.timestamp_ms), (page.symbol.as_str(), page.ce_time().micros() / 1_000));
+            assert_eq!(record.body, message.body);
         }
     }
 
