@@ -61,7 +61,7 @@ pub(crate) async fn run(
     settings: &Settings,
     max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
-    let service = AlertEngine { store: store.clone(), broker: broker.clone(), max_ahead };
+    let service = AlertEngine { store: store.clone(), max_ahead };
     let plan = Plan {
         gather: GATHER,
         publish: Publish::WhileDeciding,
@@ -78,7 +78,6 @@ pub(crate) async fn run(
 
 struct AlertEngine {
     store: Store,
-    broker: Broker,
     max_ahead: MaxAhead,
 }
 
@@ -252,9 +251,9 @@ impl ConsumerService for AlertEngine {
     }
 
     /// Judges gaps whose ticks are known, one after the other.
-    async fn maintain(&self, state: &mut State) -> Result<(), ServiceError> {
+    async fn maintain(&self, state: &mut State) -> Result<bool, ServiceError> {
         let State { engine, late_verdicts, .. } = state;
-        late_verdicts.go_on(&self.store, &self.broker, engine).await
+        late_verdicts.go_on(&self.store, engine).await
     }
 
     /// Somebody waits for a firing, and whoever has changed a rule for that it is followed.

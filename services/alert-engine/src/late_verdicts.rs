@@ -7,11 +7,10 @@
 use std::time::Duration;
 
 use events::Timestamp;
-use platform::{Broker, ServiceError, runtime::error::error_chain};
+use platform::{ServiceError, runtime::error::error_chain};
 use rules::{Engine, GapReview, GapStage, LateDecision, MarketGap, PastTick};
 use store::{
     Error, Store,
-    outbox::relay,
     rules::{
         late::{self, firings_around, firings_between},
         past_ticks,
@@ -34,13 +33,9 @@ pub(crate) struct LateVerdicts {
 }
 
 impl LateVerdicts {
-    /// Saves and publishes what was decided since the last call, and begins with the next gap.
-    pub(crate) async fn go_on(
-        &mut self,
-        store: &Store,
-        broker: &Broker,
-        engine: &mut Engine,
-    ) -> Result<(), ServiceError> {
+    /// Saves what was decided since the last call, and begins with the next gap. Returns whether there are events to be published.
+    pub(crate) async fn go_on(&mut self, store: &Store, engine: &mut Engine) -> Result<bool, ServiceError> {
+        let mut has_events = false;
         match self.judging.try_join_next() {
             Some(judged) => {
                 let (gap, decisions) = judged.map_err(|error| ServiceError::transient("judging a gap", error))?;
@@ -52,13 +47,13 @@ impl LateVerdicts {
                     }
                     decisions => decisions?,
                 };
-                save(store, broker, engine, gap, decisions).await?;
+                has_events = save(store, engine, gap, decisions).await?;
             }
-            None if !self.judging.is_empty() => return Ok(()),
+            None if !self.judging.is_empty() => return Ok(false),
             None => {}
         }
-        let Some(gap) = engine.gap_to_judge() else { return Ok(()) };
-        let GapStage::Known { until, .. } = gap.stage else { return Ok(()) };
+        let Some(gap) = engine.gap_to_judge() else { return Ok(has_events) };
+        let GapStage::Known { until, .. } = gap.stage else { return Ok(has_events) };
         if late::history_has(store, until).await? {
             let (store, gap, review) = (store.clone(), gap.clone(), engine.review(gap));
             self.judging.spawn(async move {
@@ -69,7 +64,7 @@ impl LateVerdicts {
                 (gap, decisions)
             });
         }
-        Ok(())
+        Ok(has_events)
     }
 }
 
@@ -97,13 +92,13 @@ async fn judge(store: &Store, review: GapReview) -> Result<Vec<LateDecision>, Er
     Ok(judge.decide(after.as_ref(), &firings))
 }
 
+/// Saves the verdicts of a gap, and returns whether there are any.
 async fn save(
     store: &Store,
-    broker: &Broker,
     engine: &mut Engine,
     gap: MarketGap,
     decisions: Vec<LateDecision>,
-) -> Result<(), ServiceError> {
+) -> Result<bool, ServiceError> {
     engine.forget_gap(&gap);
     for decision in &decisions {
         if let Some(anchor) = decision.anchor {
@@ -114,12 +109,11 @@ async fn save(
     let changes = engine.take_changes();
     late::save_verdicts(store, SERVICE, &gap, decisions, changes).await?;
     if verdicts == 0 {
-        return Ok(());
+        return Ok(false);
     }
     metrics::counter!("tickbell_late_verdicts_total").increment(verdicts as u64);
     info!(gap = gap.gap_id, verdicts, "rules would have fired in a gap that was filled in");
-    relay::publish_pending(store, SERVICE, broker).await?;
-    Ok(())
+    Ok(true)
 }
 
 /// Registers the counter at zero, so that its first count is a step.

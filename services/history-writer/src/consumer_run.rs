@@ -199,8 +199,9 @@ impl ConsumerService for HistoryWriter {
         decided.effects.closed_until = Arc::clone(&state.closed_until);
     }
 
-    async fn maintain(&self, state: &mut State) -> Result<(), ServiceError> {
-        Ok(state.partitions.maintain(&self.store).await?)
+    async fn maintain(&self, state: &mut State) -> Result<bool, ServiceError> {
+        state.partitions.maintain(&self.store).await?;
+        Ok(false)
     }
 
     fn commit(&self, _state: &mut State, commit: Commit<Effects>) -> BoxFuture<'static, Result<Saved, Error>> {

@@ -91,9 +91,10 @@ pub async fn delete(broker: &Broker, number: u64) -> Result<(), ServiceError> {
         ServiceError::transient(format!("delete message {number} of stream {STREAM}"), error)
     };
     let stream = broker.jetstream().get_stream_no_info(STREAM).await.map_err(|error| failed(error.into()))?;
-    match (stream.delete_message(number).await, find(broker, number).await?) {
-        (Ok(_), _) | (_, None) => Ok(()),
-        (Err(error), Some(_)) => Err(failed(error.into())),
+    let Err(error) = stream.delete_message(number).await else { return Ok(()) };
+    match find(broker, number).await? {
+        None => Ok(()),
+        Some(_) => Err(failed(error.into())),
     }
 }
 

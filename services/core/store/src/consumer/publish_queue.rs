@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
 use platform::{Broker, ServiceError};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
     Store,
@@ -12,6 +12,8 @@ use crate::{
 
 /// The number of batches whose events wait to be published, at most.
 const MAX_BATCHES: usize = 100;
+/// The number of events that wait in memory to be published, at most. Those beyond are read from the outbox.
+const MAX_EVENTS: usize = 20_000;
 
 /// The batches that are committed and not acknowledged, in the order of their commits.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(super) struct PublishQueue {
     queue: mpsc::Sender<CommittedEvents>,
     /// The other end of the queue, until it is published.
     committed: Option<mpsc::Receiver<CommittedEvents>>,
+    /// The room for events in memory.
+    room: Arc<Semaphore>,
     /// The number of batches with events that are published.
     pub(super) published: Arc<watch::Sender<u64>>,
     /// The number of batches with events that were added.
@@ -31,7 +35,8 @@ impl Default for PublishQueue {
     fn default() -> Self {
         let (queue, committed) = mpsc::channel(MAX_BATCHES);
         let published = Arc::new(watch::Sender::new(0));
-        Self { queue, committed: Some(committed), published, added: 0, unacknowledged: VecDeque::new() }
+        let room = Arc::new(Semaphore::new(MAX_EVENTS));
+        Self { queue, committed: Some(committed), room, published, added: 0, unacknowledged: VecDeque::new() }
     }
 }
 
@@ -59,7 +64,12 @@ impl PublishQueue {
         events: Option<CommittedEvents>,
         applied: Vec<Option<u64>>,
     ) -> Result<(), ServiceError> {
-        if let Some(events) = events {
+        if let Some(mut events) = events {
+            let count = u32::try_from(events.events.len()).unwrap_or(u32::MAX);
+            match Arc::clone(&self.room).try_acquire_many_owned(count) {
+                Ok(room) => events.room = Some(room),
+                Err(_) => events = CommittedEvents::default(),
+            }
             let sent = self.queue.send(events).await;
             sent.map_err(|error| ServiceError::transient("publish committed events", error.to_string()))?;
             self.added += 1;

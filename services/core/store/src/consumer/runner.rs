@@ -18,8 +18,9 @@
 //!    positions, on condition that the positions are still where this run had read or committed them. A second instance
 //!    that was faster has moved them: the transaction then fails as a whole ([`Error::Fenced`]), and the run ends. So an
 //!    effect is saved exactly when its event counts as applied, however often the event is delivered.
-//! 6. **Publish.** Committed events are published from the outbox, under ids that are derived from their causes, so that
-//!    the broker and every reader recognise a repeat.
+//! 6. **Publish.** Committed events are published in the order of their commits, under ids that are derived from their causes, so
+//!    that the broker and every reader recognise a repeat: from the outbox before the next batch, or from memory while the next
+//!    batches are decided, or by a relay ([`Publish`]).
 //! 7. **Acknowledge.** Last, the runner acknowledges the messages at the broker. Only the consumer's lag depends on it.
 //!
 //! A crash between 5 and 6 leaves events in the outbox, which step 2 of the next run publishes. A crash between 6 and 7
@@ -286,11 +287,13 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                     continue;
                 }
                 () = tick(&mut maintenance), if self.plan.decide_ahead_from.is_none() => {
-                    self.service.maintain(&mut self.state).await?;
+                    if self.service.maintain(&mut self.state).await? {
+                        self.publish_added().await?;
+                    }
                     continue;
                 }
                 () = tick(&mut replays) => {
-                    self.publish_replays().await?;
+                    self.publish_added().await?;
                     continue;
                 }
                 Ok(()) = published.changed() => {
@@ -451,7 +454,7 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         self.narrowing.committed(contents.items, part);
         let sequences: Vec<_> = progress.iter().map(|progress| progress.map(|progress| progress.sequence)).collect();
         if self.plan.publish == Publish::WhileDeciding {
-            let committed = publishes.then_some(CommittedEvents { rows, events });
+            let committed = publishes.then_some(CommittedEvents { rows, events, room: None });
             self.publish_queue.add(committed, sequences).await?;
             self.acknowledge_published().await;
         } else {
@@ -467,16 +470,16 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         Ok(())
     }
 
-    /// Publishes what others have added to the outbox.
-    async fn publish_replays(&mut self) -> Result<(), ServiceError> {
+    /// Publishes what was added to the outbox by others than a batch.
+    async fn publish_added(&mut self) -> Result<(), ServiceError> {
         match self.plan.publish {
             Publish::WhileDeciding => {
-                let unknown = CommittedEvents { rows: None, events: Vec::new() };
-                self.publish_queue.add(Some(unknown), vec![None; self.positions.len()]).await
+                self.publish_queue.add(Some(CommittedEvents::default()), vec![None; self.positions.len()]).await
             }
-            Publish::BeforeAcknowledge | Publish::ByRelay => {
+            Publish::BeforeAcknowledge => {
                 relay::publish_pending(self.store, self.plan.service, self.broker).await.map(|_| ())
             }
+            Publish::ByRelay => Ok(()),
         }
     }
 

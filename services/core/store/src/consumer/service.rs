@@ -117,9 +117,10 @@ pub trait ConsumerService: Sync {
     /// Runs at the end of a batch and moves the effects that the state has collected to `decided`.
     fn finish(&self, _state: &mut Self::State, _decided: &mut Decided<Self::Effects>) {}
 
-    /// Runs periodic maintenance ([`Plan::maintain_every`]), while no batch of the run is being committed.
-    fn maintain(&self, _state: &mut Self::State) -> impl Future<Output = Result<(), ServiceError>> + Send {
-        async { Ok(()) }
+    /// Runs periodic maintenance ([`Plan::maintain_every`]), while no batch of the run is being committed. Returns whether it has
+    /// added events to the outbox, which are then published.
+    fn maintain(&self, _state: &mut Self::State) -> impl Future<Output = Result<bool, ServiceError>> + Send {
+        async { Ok(false) }
     }
 
     /// Commits a batch. The work runs in a task of its own, to its end, also when its caller is dropped.

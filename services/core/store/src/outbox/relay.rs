@@ -1,13 +1,13 @@
 //! The relay publishes committed events from the outbox.
 
-use std::{convert::Infallible, mem, pin::pin, time::Duration};
+use std::{collections::HashSet, convert::Infallible, mem, time::Duration};
 
 use events::OutboundMessage;
-use futures::future::OptionFuture;
 use platform::{Broker, ServiceError, Shutdown};
 use sqlx::{Row, postgres::PgRow, types::Json};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{OwnedSemaphorePermit, mpsc, watch},
+    task::{JoinError, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
 use tracing::debug;
@@ -31,6 +31,16 @@ const DELETE_PUBLISHED: &str = "
 ///
 /// Only the leader of the service may call this: two publishers would not preserve the order.
 pub async fn publish_pending(store: &Store, service: &'static str, broker: &Broker) -> Result<usize, ServiceError> {
+    publish_rows(store, service, broker, |_| {}).await
+}
+
+/// Does the same, and calls `each` with the rows that are published.
+async fn publish_rows(
+    store: &Store,
+    service: &'static str,
+    broker: &Broker,
+    mut each: impl FnMut(Vec<i64>),
+) -> Result<usize, ServiceError> {
     let mut published = 0;
     loop {
         let (rows, events) = find_pending(store, service).await?;
@@ -39,6 +49,7 @@ pub async fn publish_pending(store: &Store, service: &'static str, broker: &Brok
         }
         broker.publish(&events).await?;
         delete_published(store, &rows).await?;
+        each(rows);
         published += events.len();
         debug!(service, events = events.len(), "published committed events");
         if events.len() < BATCH {
@@ -69,15 +80,18 @@ pub async fn run(
 }
 
 /// What a run has committed and not yet published.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CommittedEvents {
     /// The rows of the outbox with these events; none where they are found in it alone.
     pub(crate) rows: Option<Vec<i64>>,
     pub(crate) events: Vec<OutboundMessage>,
+    /// The room that the events take until they are published.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// Publishes what a run commits, in that order, while the run goes on, and counts it in `published`. The events are those in memory:
-/// the outbox is read only where a run before this one has left them. Their rows are deleted behind that, many at a time.
+/// the outbox is read only where others have added to it, or where there was no room for the events. Rows are deleted behind that,
+/// many at a time.
 ///
 /// It returns with the first error. The events that are not published then are in the outbox.
 pub(crate) async fn publish_committed(
@@ -87,50 +101,68 @@ pub(crate) async fn publish_committed(
     mut committed: mpsc::Receiver<CommittedEvents>,
     published: &watch::Sender<u64>,
 ) -> Result<Infallible, ServiceError> {
-    let mut rows = Vec::new();
+    // The rows that are published and not deleted, and those that the outbox had when it was read last.
+    let (mut undeleted, mut found) = (Vec::new(), HashSet::new());
     let mut delete_at = Instant::now();
-    let (mut deletion, mut is_deleting) = (pin!(OptionFuture::from(None)), false);
+    let mut deletions = JoinSet::new();
     loop {
         let first = tokio::select! {
             Some(committed) = committed.recv() => committed,
-            Some(deleted) = &mut deletion => {
-                deletion.set(None.into());
-                is_deleting = false;
-                deleted?;
+            Some(deleted) = deletions.join_next() => {
+                ended(deleted)?;
                 continue;
             }
-            () = sleep_until(delete_at), if !rows.is_empty() && !is_deleting => {
-                let rows = mem::take(&mut rows);
-                deletion.set(Some(async move { delete_published(store, &rows).await }).into());
-                is_deleting = true;
+            () = sleep_until(delete_at), if !undeleted.is_empty() && deletions.is_empty() => {
+                let (store, rows) = (store.clone(), mem::take(&mut undeleted));
+                deletions.spawn(async move { delete_published(&store, &rows).await });
                 continue;
             }
         };
-        let (mut count, mut events, mut is_known) = (0, Vec::new(), true);
+        let (mut rows, mut events, mut rooms, mut is_known) = (Vec::new(), Vec::new(), Vec::new(), true);
         let mut next = Some(first);
-        while let Some(CommittedEvents { rows: added, events: more }) = next {
-            if rows.is_empty() {
-                delete_at = Instant::now() + DELETE_EVERY;
-            }
+        while let Some(CommittedEvents { rows: added, events: more, room }) = next {
             match added {
-                Some(added) => rows.extend(added),
+                // The outbox was read between their commit and now.
+                Some(added) if !added.is_empty() && added.iter().all(|row| found.contains(row)) => {}
+                Some(added) => {
+                    rows.extend(added);
+                    events.extend(more);
+                }
                 None => is_known = false,
             }
-            events.extend(more);
-            count += 1;
-            next = if events.len() < BATCH { committed.try_recv().ok() } else { None };
+            rooms.push(room);
+            // All that waits is in the outbox, too, and is published with it.
+            next = if events.len() < BATCH || !is_known { committed.try_recv().ok() } else { None };
         }
         if is_known {
             broker.publish(&events).await?;
             debug!(service, events = events.len(), "published committed events");
+            if undeleted.is_empty() {
+                delete_at = Instant::now() + DELETE_EVERY;
+            }
+            undeleted.extend(rows);
         } else {
-            publish_pending(store, service, broker).await?;
+            // What is published already would be published once more.
+            while let Some(deleted) = deletions.join_next().await {
+                ended(deleted)?;
+            }
+            delete_published(store, &mem::take(&mut undeleted)).await?;
+            found.clear();
+            publish_rows(store, service, broker, |rows| found.extend(rows)).await?;
         }
-        published.send_modify(|published| *published += count);
+        published.send_modify(|published| *published += rooms.len() as u64);
     }
 }
 
+fn ended(deleted: Result<Result<(), Error>, JoinError>) -> Result<(), ServiceError> {
+    let deleted = deleted.map_err(|error| ServiceError::transient("delete published events", error))?;
+    Ok(deleted?)
+}
+
 async fn delete_published(store: &Store, rows: &[i64]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     sqlx::query(DELETE_PUBLISHED).bind(rows).execute(store.pool()).await?;
     Ok(())
 }

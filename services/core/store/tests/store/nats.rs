@@ -32,7 +32,37 @@ pub(crate) struct NatsServer {
     guardian: Child,
 }
 
+/// A subscription without a stream: it receives each message as often as it is published.
+pub(crate) struct Subscription(BufReader<TcpStream>);
+
+impl Subscription {
+    /// Returns the subjects of the messages that were published since the last call.
+    pub(crate) fn subjects(&mut self) -> Vec<String> {
+        self.0.get_mut().write_all(b"PING\r\n").expect("it is sent");
+        let mut subjects = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("text");
+            match line.split_whitespace().collect::<Vec<_>>()[..] {
+                ["PONG"] => return subjects,
+                ["MSG" | "HMSG", subject, ..] => subjects.push(subject.to_owned()),
+                _ => assert!(!line.is_empty(), "the connection ended"),
+            }
+        }
+    }
+}
+
 impl NatsServer {
+    /// Subscribes to a subject.
+    pub(crate) fn subscribe(&self, subject: &str) -> Subscription {
+        let address = self.url.trim_start_matches("nats://");
+        let mut subscription = Subscription(BufReader::new(TcpStream::connect(address).expect("it listens")));
+        let commands = format!("CONNECT {{\"verbose\":false,\"headers\":true}}\r\nSUB {subject} 1\r\n");
+        subscription.0.get_mut().write_all(commands.as_bytes()).expect("it is sent");
+        subscription.subjects();
+        subscription
+    }
+
     pub(crate) fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("tickbell-store-nats-").tempdir().expect("a folder").keep();
         let mut command = Command::new("/bin/sh");

@@ -1,5 +1,7 @@
 //! The service that the tests run: it counts the messages of a stream and publishes the count after each.
 
+use std::mem;
+
 use events::{OutboundMessage, Timestamp, envelope::NATS_MSG_ID, streams::Topology};
 use futures::future::BoxFuture;
 use platform::{Broker, Message, ServiceError, broker::topology};
@@ -7,6 +9,7 @@ use sqlx::AssertSqlSafe;
 use store::{
     Error, Store, Tx,
     consumer::service::{Commit, ConsumerService, Decided},
+    outbox,
 };
 use tokio::sync::watch;
 
@@ -20,8 +23,16 @@ pub(super) const PANICKING: u64 = 13;
 /// The table that holds the effects. It accepts a number twice, so that a repeat shows.
 pub(super) const TABLE: &str = "CREATE TABLE counted (number bigint NOT NULL, count bigint NOT NULL)";
 
-/// The work of one commit: it returns the last sequence of the batch.
-pub(super) type Saving = BoxFuture<'static, Result<u64, Error>>;
+/// The work of one commit.
+pub(super) type Saving = BoxFuture<'static, Result<Saved, Error>>;
+
+/// What a commit has saved.
+pub(super) struct Saved {
+    /// The last sequence of the batch.
+    last: u64,
+    /// The rows of its events, where they are known.
+    rows: Option<Vec<i64>>,
+}
 
 /// When a run ends by itself. It then has published and acknowledged what it has committed.
 pub(super) enum Until {
@@ -37,6 +48,8 @@ pub(super) struct Counter {
     pub(super) until: Until,
     /// Does something before or after the transaction of a batch whose last sequence is given.
     pub(super) around_commit: Box<dyn Fn(Saving, u64) -> Saving + Send + Sync>,
+    /// Whether it knows the rows of its events, which are then published from memory, and asks for what else is in the outbox.
+    pub(super) knows_rows: bool,
     /// Whether it panics at [`PANICKING`].
     pub(super) panics: bool,
     /// The sequences of the messages that are decided.
@@ -56,6 +69,7 @@ impl Counter {
             store: store.clone(),
             until: Until::Applied(until),
             around_commit: Box::new(|saving, _| saving),
+            knows_rows: false,
             panics: false,
             decided: watch::Sender::default(),
         }
@@ -77,7 +91,7 @@ impl ConsumerService for Counter {
     type Event = u64;
     type State = State;
     type Effects = Vec<(i64, i64)>;
-    type Saved = u64;
+    type Saved = Saved;
     type Reject = String;
 
     async fn restore(&self, positions: &[u64]) -> Result<State, ServiceError> {
@@ -115,24 +129,35 @@ impl ConsumerService for Counter {
         Ok(())
     }
 
-    async fn maintain(&self, state: &mut State) -> Result<(), ServiceError> {
+    async fn maintain(&self, state: &mut State) -> Result<bool, ServiceError> {
         let done = match &self.until {
             Until::Applied(sequence) => state.applied >= *sequence,
             Until::Acknowledged(broker) => unacknowledged(broker).await == 0,
         };
-        if done { Err(ServiceError::permanent("count", "the test has seen enough")) } else { Ok(()) }
+        if done { Err(ServiceError::permanent("count", "the test has seen enough")) } else { Ok(self.knows_rows) }
     }
 
-    fn commit(&self, _state: &mut State, commit: Commit<Vec<(i64, i64)>>) -> Saving {
+    fn commit(&self, _state: &mut State, mut commit: Commit<Vec<(i64, i64)>>) -> Saving {
         let store = self.store.clone();
         let last = commit.advances[0].to.sequence;
-        let saving =
-            async move { commit.in_transaction(&store, |tx, rows| Box::pin(save(tx, rows))).await.map(|()| last) };
+        let events = self.knows_rows.then(|| mem::take(&mut commit.events));
+        let saving = async move {
+            let rows = commit.in_transaction(&store, |tx, counted| Box::pin(save(tx, counted, events))).await?;
+            Ok(Saved { last, rows })
+        };
         (self.around_commit)(Box::pin(saving), last)
     }
 
-    fn committed(&self, state: &mut State, last: u64) {
-        state.applied = last;
+    fn has_added_events(&self, saved: &Saved) -> bool {
+        saved.rows.is_some()
+    }
+
+    fn outbox_rows(&self, saved: &Saved) -> Option<Vec<i64>> {
+        saved.rows.clone()
+    }
+
+    fn committed(&self, state: &mut State, saved: Saved) {
+        state.applied = saved.last;
     }
 }
 
@@ -140,12 +165,21 @@ async fn read_count(tx: &mut Tx) -> Result<i64, Error> {
     Ok(sqlx::query_scalar("SELECT count(*) FROM counted").fetch_one(&mut **tx).await?)
 }
 
-async fn save(tx: &mut Tx, rows: Vec<(i64, i64)>) -> Result<(), Error> {
-    for (number, count) in rows {
+/// Saves what is counted, and the events where there are any, whose rows it returns.
+async fn save(
+    tx: &mut Tx,
+    counted: Vec<(i64, i64)>,
+    events: Option<Vec<OutboundMessage>>,
+) -> Result<Option<Vec<i64>>, Error> {
+    for (number, count) in counted {
         let insert = format!("INSERT INTO counted VALUES ({number}, {count})");
         sqlx::query(AssertSqlSafe(insert)).execute(&mut **tx).await?;
     }
-    Ok(())
+    let Some(events) = events else { return Ok(None) };
+    outbox::add_without_notify(tx, SERVICE, &events).await?;
+    let ids: Vec<String> = events.into_iter().map(|event| event.id).collect();
+    let rows = sqlx::query_scalar("SELECT id FROM outbox WHERE message_id = ANY($1) ORDER BY id");
+    Ok(Some(rows.bind(ids).fetch_all(&mut **tx).await?))
 }
 
 /// Returns the number of messages that the broker takes for unacknowledged.

@@ -263,9 +263,9 @@ async fn a_batch_that_is_decided_while_another_is_committed_follows_it_in_order(
         Box::pin(async move {
             let is_ahead = |decided: &Vec<u64>| last == MESSAGES || decided.last() > Some(&last);
             decided.wait_for(is_ahead).await.expect("the counter lives");
-            let last = saving.await?;
+            let saved = saving.await?;
             committed.send_modify(|commits: &mut Vec<u64>| commits.push(last));
-            Ok(last)
+            Ok(saved)
         })
     });
     let plan = Plan { decide_ahead_from: Some(1), batch: 5, ..plan() };
@@ -333,4 +333,20 @@ async fn events_that_are_published_while_the_next_batch_is_decided_are_published
     let error = servers.run_plan(&counter, Plan { publish: Publish::WhileDeciding, ..plan() }).await;
     assert!(matches!(error, ServiceError::Permanent(..)), "{error:?}");
     servers.assert_counted_once(MESSAGES).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_published_from_memory_once_while_others_add_to_the_outbox() {
+    let servers = Servers::with_messages().await;
+    let mut sent = servers.nats.subscribe("trades.>");
+    let mut counter = Counter::new(&servers.database.store, 0);
+    counter.until = Until::Acknowledged(Box::new(servers.broker.clone()));
+    counter.knows_rows = true;
+    let plan = Plan { publish: Publish::WhileDeciding, batch: 1, ..plan() };
+    let error = servers.run_plan(&counter, plan).await;
+    assert!(matches!(error, ServiceError::Permanent(..)), "{error:?}");
+    servers.assert_counted_once(MESSAGES).await;
+    // The stream recognises what is published twice, and a subscription does not.
+    let expected: Vec<String> = (1..=MESSAGES).map(|number| counted(number, number as i64).subject).collect();
+    assert_eq!(sent.subjects(), expected);
 }
