@@ -38,7 +38,6 @@ struct Line<'line> {
     received: Option<&'line RawValue>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "where the captures are is no setting of the program")]
 fn captures() -> PathBuf {
     let clone = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the root of the clone");
     std::env::var_os("TICKBELL_SHARED").map_or_else(|| clone.join("../shared"), PathBuf::from).join("data/feeds")
@@ -84,7 +83,7 @@ fn expected(folder: &Path) -> Vec<String> {
 fn played(path: &Path) -> Vec<String> {
     let options = TapeOptions { path: path.to_owned(), exchange: None, publish_as: None, max_ahead: MaxAhead::DEFAULT };
     let mut player = Player::open(options).expect("a tape");
-    let mut trades = Trades::new();
+    let mut trades = Vec::new();
     while let Some(played) = player.play_next().expect("a line") {
         let Played::Ticks { ticks, refused: 0, .. } = played else { panic!("{}: {played:?}", path.display()) };
         trades.extend(ticks.into_iter().map(|(tick, id)| {
