@@ -12,7 +12,7 @@ import pytest
 COMMIT = "c" * 40
 BUCKET = "s3://tickbell-staging-site-111122223333"
 FAMILY = "tickbell-staging-site-blue"
-# The fake is a JSON file: {definition, network, exit_code, calls}.
+# The fake is a JSON file: {definition, live_image, network, exit_code, calls}.
 FAKE_AWS = f"""#!{sys.executable}
 import json, pathlib, sys
 file = pathlib.Path(__file__).with_name("aws.json")
@@ -22,7 +22,12 @@ state["calls"].append([command, given])
 answer = None
 match command:
     case "ecs describe-task-definition":
-        answer = json.dumps(state["definition"])
+        definition = state["definition"]
+        if given["--task-definition"] != definition["family"]:
+            assert given["--query"] == "taskDefinition.containerDefinitions[0].image", given
+            answer = state["live_image"]
+        else:
+            answer = json.dumps(definition)
     case "ecs register-task-definition":
         state["registered"] = json.loads(pathlib.Path(given["--cli-input-json"].removeprefix("file://")).read_text())
         answer = "arn:revision:8"
@@ -38,9 +43,10 @@ if answer is not None:
 """
 FAKE_TICKBELL = """#!/bin/sh
 printf '%s\\n' "$*" >> "${0%/*}/tickbell.log"
-[ "$2" != status ] || printf '{"live": "green", "idle": "blue"}\\n'
+[ "$2" != status ] || cat "${0%/*}/status.json"
 [ "$2" != status ] || exit 1
 """
+OLD = "b" * 40
 
 
 class Site:
@@ -66,10 +72,21 @@ class Site:
             "containerDefinitions": [{"name": "site", "image": "ghcr.io/tickbell/tickbell:old", "command": ["export"]}],
         }
         network = {"Subnets": ["subnet-1"], "SecurityGroups": ["sg-1"], "AssignPublicIp": "DISABLED"}
-        self.write({"definition": definition, "network": network, "exit_code": 0, "calls": []})
+        image = f"ghcr.io/tickbell/tickbell:{OLD}"
+        self.write(
+            {"definition": definition, "live_image": image, "network": network, "exit_code": 0, "calls": []},
+        )
+        self.shows(live="green", commit=OLD)
 
     def write(self, state: dict) -> None:
         (self.folder / "aws.json").write_text(json.dumps(state))
+
+    def shows(self, live: str | None, commit: str | None) -> None:
+        """Sets what `site status` says; the live copy is not healthy without a commit."""
+        copy = {"healthy": True, "commit": commit} if commit else {"healthy": False, "problem": "too old"}
+        idle = "blue" if live == "green" else "green"
+        status = {"live": live, "idle": idle, "copies": {live: copy} if live else {}}
+        (self.folder / "status.json").write_text(json.dumps(status))
 
     def state(self) -> dict:
         return json.loads((self.folder / "aws.json").read_text())
@@ -115,6 +132,28 @@ def test_the_idle_copy_is_written_once_by_the_new_commit(site):
     assert dict(site.state()["calls"])["events list-targets-by-rule"]["--rule"] == FAMILY
     assert "ecs deregister-task-definition" not in site.calls()
     assert site.commands() == [f"site status --site {BUCKET} --json"], "the pointer is switched by promote"
+
+
+@pytest.mark.parametrize("healthy", [True, False], ids=["healthy", "not-healthy"])
+def test_a_repeated_release_leaves_the_copy_that_a_rollback_returns_to(site, healthy):
+    site.shows(live="green", commit=COMMIT if healthy else None)
+    site.write(site.state() | {"live_image": f"ghcr.io/tickbell/tickbell:{COMMIT}"})
+    done = site.run("deploy")
+    assert done.returncode == 0, done.stderr
+    assert f"green is live and has {COMMIT} already" in done.stderr
+    assert not {"ecs register-task-definition", "ecs run-task"} & set(site.calls())
+
+
+@pytest.mark.parametrize(("live", "commit"), [("green", None), (None, None)], ids=["not-healthy", "first"])
+def test_a_copy_that_is_not_healthy_keeps_no_better_one_away(site, live, commit):
+    site.shows(live=live, commit=commit)
+    state = site.state()
+    site.write(
+        state | {"definition": state["definition"] | {"family": FAMILY if live else FAMILY.replace("blue", "green")}}
+    )
+    done = site.run("deploy")
+    assert done.returncode == 0, done.stderr
+    assert "ecs run-task" in site.calls()
 
 
 def test_a_commit_whose_task_fails_leaves_no_revision(site):
