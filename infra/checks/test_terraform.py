@@ -11,6 +11,7 @@ import json
 import re
 import runpy
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -427,6 +428,53 @@ def test_metrics_outside_prometheus_have_an_alarm():
         assert alarm["alarm_actions"] != [[]]
     lists = {alarm["for_each"][0] for alarm in resources("modules/alarms", "aws_cloudwatch_metric_alarm")}
     assert lists == {"${local.alarms}", "${local.global_alarms}"}
+
+
+@pytest.fixture(scope="module")
+def prices():
+    """A coinnews API: its address."""
+    command = [project.tickbell(), "coinnews", "--http", "127.0.0.1:0"]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, env={"PATH": "/usr/bin:/bin"}, **output) as process:
+        try:
+            for line in process.stdout:
+                if found := re.search(r"the coinnews API is at (http://[0-9.:]+)/", line):
+                    yield found[1]
+                    break
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("colour", ["green", "blue"])
+def test_a_page_that_nobody_writes_is_noticed(prices, colour, tmp_path):
+    """The alarm counts a line of the task's log, which the program itself writes here; a page stays where it is for ever."""
+
+    def write(source: str) -> subprocess.CompletedProcess:
+        page = ("export", "site", "--colour", colour, "--output", tmp_path, "--source", f"coinnews:{source}")
+        return project.run(project.tickbell(), *page, env={"PATH": "/usr/bin:/bin"})
+
+    (counted,) = resources("modules/ecs-task", "aws_cloudwatch_log_metric_filter")
+    assert counted["log_group_name"] == ["${aws_cloudwatch_log_group.this.name}"]
+    (metric,) = counted["metric_transformation"]
+    assert "default_value" not in metric, "a value without a line would say that somebody writes"
+    # In quotes: a line that has just this.
+    phrase = re.fullmatch(r'\\?"(.+?)\\?"', counted["pattern"][0])[1]
+    other = {"green": "blue", "blue": "green"}[colour]
+    done = write(prices)
+    assert done.returncode == 0, done.stderr
+    assert phrase.replace("${each.key}", colour) in done.stderr
+    assert phrase.replace("${each.key}", other) not in done.stderr
+    failed = write("http://127.0.0.1:9")
+    assert failed.returncode == 69
+    assert phrase.replace("${each.key}", colour) not in failed.stderr
+
+    alarm = re.search(r'"site-\$\{colour\}-not-written" => \{(.+?)\n      \}', text("modules/alarms"), re.DOTALL)[1]
+    given = dict(re.findall(r"(\w+) += (.+)", alarm))
+    assert (given["statistic"], given["comparison"], given["threshold"]) == ('"Sum"', '"LessThanThreshold"', "1")
+    assert given["missing"] == '"breaching"'
+    # The periods of the alarms have five minutes.
+    assert given["periods"] == "max(3, ceil(3 * written.every_minutes / 5))"
+    assert "site_written" in arguments(named("modules/environment", "module")["alarms"])
 
 
 def test_network_policies_are_enforced():

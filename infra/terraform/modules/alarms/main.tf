@@ -108,6 +108,20 @@ locals {
         missing     = "notBreaching"
       }
     },
+    {
+      # Three runs in vain, and as long as `tickbell site` takes a page for fresh.
+      for colour, written in var.site_written : "site-${colour}-not-written" => {
+        description = "Nobody writes copy ${colour} of the page of prices: its task fails, or is not started."
+        namespace   = written.namespace
+        metric      = written.metric
+        dimensions  = {}
+        statistic   = "Sum"
+        comparison  = "LessThanThreshold"
+        threshold   = 1
+        periods     = max(3, ceil(3 * written.every_minutes / 5))
+        missing     = "breaching"
+      }
+    },
     var.published ? {
       load-balancer-errors = {
         description = "The load balancer itself answers with errors: it finds no gateway to ask."
@@ -151,7 +165,7 @@ locals {
     },
     {
       for colour, id in var.site_health_check_ids : "site-${colour}" => {
-        description = "From three continents copy ${colour} of the page of prices does not answer."
+        description = "From three continents copy ${colour} of the page of prices does not answer. Whether it is written says another alarm."
         namespace   = "AWS/Route53"
         metric      = "HealthCheckStatus"
         dimensions  = { HealthCheckId = id }

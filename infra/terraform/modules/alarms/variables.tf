@@ -72,6 +72,16 @@ variable "site_health_check_ids" {
   default     = {}
 }
 
+variable "site_written" {
+  description = "Metrics that count the written pages of prices, by colour, and the minutes between two; empty where there is none."
+  type = map(object({
+    namespace     = string
+    metric        = string
+    every_minutes = number
+  }))
+  default = {}
+}
+
 variable "distribution_id" {
   description = "CloudFront distribution to watch."
   type        = string

@@ -28,6 +28,23 @@ resource "aws_cloudwatch_log_group" "this" {
   kms_key_id        = var.log_kms_key_arn
 }
 
+# A page that nobody writes stays where it is, so that only this line of a task says that one was written.
+resource "aws_cloudwatch_log_metric_filter" "written" {
+  for_each = local.colours
+
+  name           = "${var.name}-${each.key}-written"
+  log_group_name = aws_cloudwatch_log_group.this.name
+  pattern        = "\"wrote the page of prices ${each.key}/:\""
+
+  # Without a default there is no value where there is no line.
+  metric_transformation {
+    namespace = "Tickbell"
+    name      = "${var.name}-${each.key}-written"
+    value     = "1"
+    unit      = "Count"
+  }
+}
+
 # A task asks an API and S3, and nobody asks a task.
 resource "aws_security_group" "task" {
   name        = var.name

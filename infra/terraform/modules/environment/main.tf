@@ -262,6 +262,7 @@ module "alarms" {
   distribution_id = module.dashboard.distribution.id
 
   site_health_check_ids = var.site == null ? {} : module.site[0].health_check_ids
+  site_written          = var.site == null ? {} : module.site_task[0].written
 
   kms_key_arns = {
     home   = module.keys.arns["alarms"]
