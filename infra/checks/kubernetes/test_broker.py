@@ -1,10 +1,14 @@
 """The broker in a cluster: the pods of the official NATS chart, its certificate, and its users."""
 
+import json
 import re
+import socket
+import subprocess
 
 import manifests
 import nats_chart
 import project
+import pytest
 import yaml
 from restricted import violations
 
@@ -17,6 +21,9 @@ DESCRIPTIONS = [
     "k8s/overlays/components/external-secrets/secrets.yaml",
     "RUNBOOK.md",
 ]
+
+# The function that publishes a dead letter again, by the outbox of a service.
+REPLAY = "0002_dead_letter_replays.sql"
 
 
 def requested(key: str) -> list[str]:
@@ -88,3 +95,61 @@ def test_every_user_of_the_broker_has_a_password_everywhere():
     assert wanted == set(nats_chart.values()["container"]["env"])
     terraform = (project.ROOT / "infra/terraform/modules/secrets/main.tf").read_text()
     assert wanted == set(re.findall(r'"(NATS_PASSWORD_\w+)"', terraform))
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory):
+    """A broker with the users of users.conf, whose passwords are their names: its port."""
+    folder = tmp_path_factory.mktemp("broker")
+    users = (nats_chart.NATS / "users.conf").read_text()
+    (folder / "users.conf").write_text(re.sub(r"user: ([\w-]+), password: \$\w+", r'user: \1, password: "\1"', users))
+    (folder / "nats.conf").write_text('listen: "127.0.0.1:-1"\ninclude "users.conf"\n')
+    command = [project.tool("nats-server"), "--config", folder / "nats.conf"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            for line in process.stdout:
+                if found := re.search(r"Listening for client connections on 127\.0\.0\.1:(\d+)", line):
+                    yield int(found[1])
+                    break
+        finally:
+            process.terminate()
+
+
+def refusals(port: int, user: str, subjects: list[str]) -> list[str]:
+    """Publishes a message to each subject as a user, and returns what the broker objects to."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        asked = json.dumps({"user": user, "pass": user, "verbose": False})
+        published = "".join(f"PUB {subject} 0\r\n\r\n" for subject in subjects)
+        connection.sendall(f"CONNECT {asked}\r\n{published}PING\r\n".encode())
+        answers = []
+        for line in connection.makefile():
+            if line.startswith("PONG"):
+                return answers
+            if line.startswith("-ERR"):
+                answers.append(line.strip())
+    raise AssertionError(f"the broker has closed the connection of {user}: {answers}")
+
+
+def of_streams() -> dict[str, list[str]]:
+    """Returns a subject below each of those that a stream stores, by the stream."""
+    streams = yaml.safe_load((project.ROOT / "schemas/streams.yaml").read_text())["streams"]
+    return {
+        name: [subject.replace(">", "one.BTC-USD") for subject in stream["subjects"]]
+        for name, stream in streams.items()
+    }
+
+
+def test_the_operator_may_publish_again_what_any_service_gives_up(broker):
+    """`dlq replay` publishes a message to its subject, and the Kafka bridge reads streams that no other service reads."""
+    subjects = [subject for stream in of_streams().values() for subject in stream]
+    assert len(subjects) >= 10
+    assert refusals(broker, "operator", subjects) == []
+    assert len(refusals(broker, "operator", ["elsewhere.one", "$SYS.REQ.SERVER.PING"])) == 2
+
+
+def test_the_service_that_publishes_a_dead_letter_again_may_do_so(broker):
+    migration = (project.ROOT / project.MIGRATIONS / REPLAY).read_text()
+    publishers = dict(re.findall(r"WHEN '(\w+)' THEN '([\w-]+)'", migration))
+    assert set(publishers) == set(of_streams()) - {"DLQ"}
+    for stream, publisher in publishers.items():
+        assert refusals(broker, publisher, of_streams()[stream]) == [], f"{publisher} for {stream}"
