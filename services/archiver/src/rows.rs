@@ -21,6 +21,10 @@ pub enum Subject {
     Candles(Interval),
 }
 
+/// What the archiver writes of each market. Candles of longer intervals follow from those of a minute.
+#[cfg(feature = "export")]
+pub(crate) const ARCHIVED: [Subject; 2] = [Subject::Ticks, Subject::Candles(Interval::Minute)];
+
 /// Writes the rows of a range as text, and returns their number. `write` is called for each page.
 pub async fn write_text(
     history: &TickHistory,

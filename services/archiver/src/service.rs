@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use events::{Interval, Period, Symbol, Timestamp, Venue};
+use events::{Period, Symbol, Timestamp, Venue};
 use market_data::InstrumentId;
 use object_archive::target::{Target, TargetError};
 use platform::{Check, Health, ServiceError, Shutdown, clock, supervise};
@@ -21,12 +21,10 @@ use crate::{
     ArchiveError, SERVICE, Settings,
     day::{Archive, Exported, day_of},
     encoder::Format,
-    rows::Subject,
+    rows::{ARCHIVED, Subject},
     verify, walk,
 };
 
-/// What is written of each market. Candles of longer intervals follow from those of a minute.
-const SUBJECTS: [Subject; 2] = [Subject::Ticks, Subject::Candles(Interval::Minute)];
 /// The most markets that one statement asks for.
 const MARKETS_PER_STATEMENT: usize = 1_000;
 
@@ -85,7 +83,7 @@ async fn pass(
         for (market, late_ticks) in chunk.iter().zip(late_ticks) {
             let known = archived.get(&market.instrument).filter(|known| known.late_ticks == late_ticks);
             let from = known.map_or(Timestamp::EPOCH, |known| known.until);
-            for subject in SUBJECTS {
+            for subject in ARCHIVED {
                 written.add(days(archive, (market, subject), from, closed).await?);
             }
             archived.insert(market.instrument, Archived { late_ticks, until: closed });
@@ -105,7 +103,7 @@ async fn days(
         let done = archive.write_day((market, subject), day, |_| {}).await?;
         count(&done);
         if subject == Subject::Ticks {
-            mark(archive, market, day, done.rows + done.known).await?;
+            mark(archive, market, day, &done).await?;
         }
         written.add(done);
         from = day.1;
@@ -113,18 +111,19 @@ async fn days(
     Ok(written)
 }
 
-/// Notes that a day is archived, once it was read back and compared.
-async fn mark(archive: &Archive<'_>, market: &Market, day: TimeRange, ticks: u64) -> Result<(), ArchiveError> {
-    if export::archived_ticks(archive.store(), market.instrument, day.0).await? == ticks {
+/// Notes that a day is archived, once it was read back and compared. One to which nothing was written since is not read again.
+async fn mark(archive: &Archive<'_>, market: &Market, day: TimeRange, done: &Exported) -> Result<(), ArchiveError> {
+    let (key, address, ticks) = ((market.instrument, day.0), archive.target.address(), done.rows + done.known);
+    if done.parts == 0 && export::archived_ticks(archive.store(), key, address).await? == ticks {
         return Ok(());
     }
     match verify::day_difference(archive, (market, Subject::Ticks), day).await? {
-        None => Ok(export::mark_archived(archive.store(), market.instrument, day.0, ticks).await?),
+        None => Ok(export::mark_archived(archive.store(), key, address, ticks).await?),
         Some(detail) => {
             let Market { venue, symbol, .. } = market;
             warn!(%venue, %symbol, day = %day.0, detail, "the archive differs from the database");
             metrics::counter!("tickbell_archive_differences_total").increment(1);
-            Ok(())
+            Ok(export::unmark_archived(archive.store(), key, address).await?)
         }
     }
 }

@@ -92,8 +92,10 @@ BEGIN
         'EXECUTE ON FUNCTION create_ticks_partition(date), drop_ticks_partition(date) TO tickbell_history_writer',
 
         -- Copies what was to files; changes nothing but what it knows of them.
-        'SELECT ON instruments, ticks, candles, latest_prices, feed_gaps, dropped_tick_months TO tickbell_archiver',
-        'SELECT, INSERT, UPDATE ON archived_days, leases TO tickbell_archiver',
+        'SELECT ON instruments, ticks, candles, latest_prices, feed_gaps, feed_gap_changes, dropped_tick_months '
+            'TO tickbell_archiver',
+        'SELECT, INSERT, UPDATE, DELETE ON archived_days TO tickbell_archiver',
+        'SELECT, INSERT, UPDATE ON leases TO tickbell_archiver',
 
         -- Mirrors streams to Kafka, which has its positions.
         'SELECT, INSERT ON dead_letters TO tickbell_kafka_bridge',
@@ -142,7 +144,9 @@ BEGIN
         'SELECT (id, rule, revision, status, created_at, updated_at) ON rules TO tickbell_operator',
         'SELECT ON rule_states, firings, batched_sources TO tickbell_operator',
         'EXECUTE ON FUNCTION lock_account(uuid) TO tickbell_operator',
-        'INSERT, DELETE ON outbox TO tickbell_operator'
+        'INSERT, DELETE ON outbox TO tickbell_operator',
+        -- `tickbell archive verify`: a day that differs is no longer one that the archive has.
+        'SELECT, DELETE ON archived_days TO tickbell_operator'
     ] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN
             EXECUTE 'GRANT ' || grant_text;

@@ -311,10 +311,14 @@ CREATE TABLE public.archived_days (
     day date NOT NULL,
     ticks bigint NOT NULL,
     verified_at timestamp with time zone DEFAULT now() NOT NULL,
+    archive text,
+    CONSTRAINT archived_days_archive_check CHECK ((archive <> ''::text)),
     CONSTRAINT archived_days_ticks_check CHECK ((ticks > 0))
 );
 
-COMMENT ON TABLE public.archived_days IS 'The days whose ticks are in the archive, as the archiver has compared them last. Where the archive is required, a month is dropped only when each of its days has as many ticks as here.';
+COMMENT ON TABLE public.archived_days IS 'The days whose ticks are in the archive, as the archiver has compared them last. Where the archive is required, a month is dropped only when the archive of the settings has as many ticks here of each of its days. A row goes when its day is found to differ.';
+
+COMMENT ON COLUMN public.archived_days.archive IS 'The address of the archive, as archive.url and archive.endpoint name it. Null where an earlier version has compared the day, which then counts for no archive.';
 
 CREATE TABLE public.assets (
     code text NOT NULL COLLATE pg_catalog."C",

@@ -53,13 +53,14 @@ pub(crate) async fn run(
     broker: &Broker,
     store: &Store,
     check: &Check,
-    settings: &Settings,
+    (settings, archive): (&Settings, &str),
     max_ahead: MaxAhead,
 ) -> Result<(), ServiceError> {
     let plan =
         Plan { gather: GATHER, maintain_every: Some(MAINTAIN_EVERY), ..Plan::new(SERVICE, &[SERVICE], settings.batch) };
     let work = Box::pin(async {
-        let service = HistoryWriter { store: store.clone(), settings: settings.clone(), max_ahead };
+        let (settings, archive) = (settings.clone(), archive.to_owned());
+        let service = HistoryWriter { store: store.clone(), settings, archive, max_ahead };
         let run = ConsumerRun::open(&service, store, broker, plan).await?;
         check.ready();
         run.run(check).await
@@ -70,6 +71,7 @@ pub(crate) async fn run(
 struct HistoryWriter {
     store: Store,
     settings: Settings,
+    archive: String,
     max_ahead: MaxAhead,
 }
 
@@ -115,7 +117,7 @@ impl ConsumerService for HistoryWriter {
     type Reject = DecodeError;
 
     async fn restore(&self, _positions: &[u64]) -> Result<State, ServiceError> {
-        let partitions = Partitions::open(&self.store, &self.settings).await?;
+        let partitions = Partitions::open(&self.store, &self.settings, &self.archive).await?;
         let instruments = Arc::new(instruments::list(&self.store).await?);
         let newest = ticks::newest(&self.store).await?;
         let stored_until: HashMap<_, _> =

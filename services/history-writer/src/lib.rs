@@ -63,17 +63,20 @@ impl Settings {
     }
 }
 
-/// Writes history until shutdown, of ticks that are not further ahead than `max_ahead`. One instance is the leader, others are standbys.
+/// Writes history until shutdown, of ticks that are not further ahead than `max_ahead`. `archive` is the address of the archive, which
+/// must have a month before it is dropped where the settings say so. One instance is the leader, others are standbys.
 pub async fn run(
     broker: Broker,
     store: Store,
     health: &Health,
     settings: Settings,
+    archive: String,
     max_ahead: MaxAhead,
     shutdown: Shutdown,
 ) -> Result<(), ServiceError> {
     let check = health.check(SERVICE);
     store::consumer::dead_letters::register_metrics(SERVICE);
     consumer_run::register_metrics();
-    supervise(SERVICE, &check, &shutdown, || consumer_run::run(&broker, &store, &check, &settings, max_ahead)).await
+    let work = || consumer_run::run(&broker, &store, &check, (&settings, &archive), max_ahead);
+    supervise(SERVICE, &check, &shutdown, work).await
 }

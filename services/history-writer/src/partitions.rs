@@ -26,14 +26,16 @@ pub(crate) struct Partitions {
     /// The months that were dropped. They are not created again: their ticks are in the candles.
     dropped: BTreeSet<Month>,
     retention: Option<Period>,
-    archive: ArchiveRule,
+    /// The address of the archive that must have a month before it is dropped; none where its age alone counts.
+    archive: Option<String>,
     maintained: Option<Instant>,
 }
 
 impl Partitions {
-    /// Reads which partitions exist.
-    pub(crate) async fn open(store: &Store, settings: &Settings) -> Result<Self, Error> {
-        let Settings { retention_days, archive, .. } = *settings;
+    /// Reads which partitions exist. `archive` is the address of the archive.
+    pub(crate) async fn open(store: &Store, settings: &Settings, archive: &str) -> Result<Self, Error> {
+        let Settings { retention_days, archive: rule, .. } = *settings;
+        let archive = (rule == ArchiveRule::Required).then(|| archive.to_owned());
         let retention = (retention_days > 0).then(|| Period::seconds(retention_days * Period::DAY.as_seconds()));
         let (months, dropped) = (partitions::list(store).await?, partitions::dropped(store).await?);
         Ok(Self { months, dropped, retention, archive, maintained: None })
@@ -63,12 +65,12 @@ impl Partitions {
     async fn drop_months(&mut self, store: &Store, oldest: Timestamp) -> Result<(), Error> {
         let mut waiting = 0_u32;
         for month in partitions::before(store, oldest).await? {
-            if self.archive == ArchiveRule::Required
+            if let Some(archive) = &self.archive
                 && let Some(UnarchivedDay { market, day, stored, archived }) =
-                    export::unarchived_day(store, month).await?
+                    export::unarchived_day(store, month, archive).await?
             {
                 let (venue, symbol) = (market.venue.as_str(), market.symbol.as_str());
-                warn!(%month, venue, symbol, %day, stored, archived, "the archive lacks ticks of a month, which is not dropped");
+                warn!(%month, venue, symbol, %day, stored, archived, archive, "the archive lacks ticks of a month, which is not dropped");
                 waiting += 1;
                 continue;
             }

@@ -4,12 +4,12 @@ mod candles;
 mod part;
 mod ticks;
 
-use store::market::export::{Market, TimeRange};
+use store::market::export::{self, Market, TimeRange};
 
 use crate::{
     ArchiveError,
     day::{Archive, day_of, folder_of},
-    rows::Subject,
+    rows::{ARCHIVED, Subject},
     walk::{self, Selection},
 };
 
@@ -23,7 +23,7 @@ pub struct Difference {
 }
 
 /// Compares the days of a selection and returns their number and what differs. Days that are not in the range as a whole are left
-/// out.
+/// out. A day that differs no longer counts as archived, so that its ticks are not dropped, and the archiver looks at it again.
 pub async fn days(
     archive: &Archive<'_>,
     selection: &Selection,
@@ -40,6 +40,10 @@ pub async fn days(
                 break;
             }
             if let Some(detail) = day_difference(archive, subject, day).await? {
+                if ARCHIVED.contains(&selection.subject) {
+                    let key = (market.instrument, day.0);
+                    export::unmark_archived(archive.store(), key, archive.target.address()).await?;
+                }
                 let folder = folder_of(&market, selection.subject, day.0).path();
                 differences.push(Difference { folder, detail });
             }

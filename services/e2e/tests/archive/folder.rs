@@ -2,7 +2,7 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
-use e2e::{Database, System, process::send, wait_until};
+use e2e::{Database, Process, System, process::send, wait_until};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
@@ -218,26 +218,49 @@ async fn a_month_is_dropped_only_when_it_is_archived() {
     let settings = [("TICKBELL_HISTORY__RETENTION_DAYS", "1"), ("TICKBELL_HISTORY__ARCHIVE", "required")];
     let mut system = few_with(&settings).await;
     let limit = Duration::from_secs(60);
+    let folder = system.home().join("archive");
+    let url = folder.to_str().expect("text").to_owned();
+    system.configure([("TICKBELL_ARCHIVE__URL", url.clone())]);
     // The history-writer looks for old months when it starts, and then every hour.
     system.stop().await;
     system.up().await;
-    wait_until("the month waits", limit, async || {
-        let metrics = system.api.get("/metrics").await.text;
-        metrics.lines().any(|line| line == "tickbell_history_months_waiting_for_archive 1").then_some(())
-    })
-    .await;
+    wait_until("the month waits", limit, async || is_waiting(&system).await.then_some(())).await;
     assert_eq!(Database::of(&system).value("SELECT count(*) FROM ticks"), "600");
 
-    let folder = system.home().join("archive");
-    let mut command = system.tickbell();
-    command.arg("archiver").env("TICKBELL_ARCHIVE__URL", &folder);
-    let archiver = system.spawn("archiver", &mut command);
-    wait_until("the day is archived", limit, async || {
-        (Database::of(&system).value("SELECT sum(ticks) FROM archived_days") == "600").then_some(())
-    })
-    .await;
-    archiver.stop(Signal::SIGTERM).await;
+    let archiver = archiver(&system, &url);
+    wait_until("the day is archived", limit, async || (marked(&system) == "600").then_some(())).await;
     judge(&system, &folder.join("ticks"));
+
+    // A file is not the one that was written: whoever compares it takes back that the day is archived.
+    let day = folder.join("ticks/venue=few/symbol=BTC-USD/date=2018-04-05");
+    let part = day.join(&parts(&day)[0]);
+    let mut bytes = fs::read(&part).expect("a part");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&part, bytes).expect("written");
+    archiver.stop(Signal::SIGTERM).await;
+    let verify = system.run(&["archive", "verify", "--archive", url.as_str()]).await;
+    let text = String::from_utf8_lossy(&verify.stdout).into_owned();
+    assert!(verify.status.code() == Some(1) && text.contains("SHA-256"), "{text}");
+    assert_eq!(marked(&system), "0");
+    system.stop().await;
+    system.up().await;
+    wait_until("the month waits", limit, async || is_waiting(&system).await.then_some(())).await;
+
+    // It is repaired as RUNBOOK.md says.
+    fs::remove_dir_all(&day).expect("the day");
+    let archiver = self::archiver(&system, &url);
+    wait_until("the day is archived", limit, async || (marked(&system) == "600").then_some(())).await;
+    archiver.stop(Signal::SIGTERM).await;
+
+    // Where the archive is moved, what the old one has does not count.
+    system.configure([("TICKBELL_ARCHIVE__URL", format!("{url}-moved"))]);
+    system.stop().await;
+    system.up().await;
+    wait_until("the month waits", limit, async || is_waiting(&system).await.then_some(())).await;
+    assert_eq!(Database::of(&system).value("SELECT count(*) FROM ticks"), "600");
+
+    system.configure([("TICKBELL_ARCHIVE__URL", url)]);
     system.stop().await;
     system.up().await;
     wait_until("the month is dropped", limit, async || {
@@ -246,4 +269,21 @@ async fn a_month_is_dropped_only_when_it_is_archived() {
     .await;
     assert_eq!(Database::of(&system).value("SELECT count(*) FROM ticks"), "0");
     system.stop().await;
+}
+
+fn archiver(system: &System, url: &str) -> Process {
+    let mut command = system.tickbell();
+    command.arg("archiver").env("TICKBELL_ARCHIVE__URL", url).env("TICKBELL_ARCHIVE__EVERY", "10s");
+    system.spawn("archiver", &mut command)
+}
+
+/// The number of ticks of which the database says that the archive has them.
+fn marked(system: &System) -> String {
+    Database::of(system).value("SELECT coalesce(sum(ticks), 0) FROM archived_days")
+}
+
+/// Whether the history-writer has found a month that the archive lacks.
+async fn is_waiting(system: &System) -> bool {
+    let metrics = system.api.get("/metrics").await.text;
+    metrics.lines().any(|line| line == "tickbell_history_months_waiting_for_archive 1")
 }

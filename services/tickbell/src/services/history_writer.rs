@@ -1,7 +1,8 @@
 //! The history-writer: ticks in, price history and candles out.
 
+use ::history_writer::ArchiveRule;
 use futures::FutureExt;
-use platform::Broker;
+use platform::{Broker, settings::SettingsError};
 use store::Store;
 
 use super::descriptor::{Context, InUp, Run, Service, Task};
@@ -15,13 +16,22 @@ pub(super) const SERVICE: Service = Service {
     consumers: &["history-writer"],
     in_up: InUp::Yes,
     validate: |settings| settings.history.validate(),
-    require: |_| Ok(()),
+    require: |settings| {
+        if settings.history.archive == ArchiveRule::Required && settings.archive.url.is_empty() {
+            let error = "archive.url is empty: history.archive = \"required\" drops a month only when that archive has it, so name a folder, \
+                         or a bucket like s3://bucket/prefix, as the archiver has it";
+            return Err(SettingsError(error.into()).into());
+        }
+        Ok(())
+    },
     run: Run::WithDatabase(run),
 };
 
 fn run(context: Context, broker: Broker, store: Store) -> Task {
     let Context { settings, health, shutdown, .. } = context;
-    let max_ahead = settings.ticks.max_ahead();
-    async move { Ok(::history_writer::run(broker, store, &health, settings.history, max_ahead, shutdown).await?) }
-        .boxed()
+    let (max_ahead, archive) = (settings.ticks.max_ahead(), settings.archive.target().address());
+    let run = async move {
+        Ok(::history_writer::run(broker, store, &health, settings.history, archive, max_ahead, shutdown).await?)
+    };
+    run.boxed()
 }

@@ -22,9 +22,31 @@ pub struct Settings {
     pub region: String,
 }
 
-/// A folder or a bucket.
+impl Settings {
+    /// Returns the address by which one archive is told from another, also where a process has it from other settings: the whole path of a
+    /// folder, or the URL of a bucket with the server that it is on. It is empty where no archive is named.
+    pub fn address(&self) -> String {
+        let url = self.url.trim_end_matches('/');
+        if self.url.is_empty() {
+            String::new()
+        } else if !url.contains("://") {
+            // The working directory is unknown only where it was removed.
+            std::path::absolute(&self.url)
+                .map_or_else(|_| self.url.clone(), |path| path.components().collect::<PathBuf>().display().to_string())
+        } else if self.endpoint.is_empty() {
+            url.to_owned()
+        } else {
+            format!("{url} at {}", self.endpoint.trim_end_matches('/'))
+        }
+    }
+}
+
+/// A folder or a bucket, and its address.
 #[derive(Debug, Clone)]
-pub struct Target(Kind);
+pub struct Target {
+    kind: Kind,
+    address: String,
+}
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -91,23 +113,31 @@ impl Target {
                 "the archive has no address: name a folder, or a bucket like s3://bucket/prefix".into(),
             ));
         }
-        match url.split_once("://") {
+        let kind = match url.split_once("://") {
             #[cfg(feature = "export")]
-            Some(("s3", _)) => Ok(Self(Kind::Bucket(bucket::Bucket::open(settings)?))),
+            Some(("s3", _)) => Kind::Bucket(bucket::Bucket::open(settings)?),
             #[cfg(not(feature = "export"))]
-            Some(("s3", _)) => Err(TargetError::Url(format!(
-                "{url}: this program was built without the feature `export`; it writes to folders only"
-            ))),
-            Some((scheme, _)) => Err(TargetError::Url(format!(
-                "{url}: {scheme}:// is not supported; name a folder, or a bucket like s3://bucket/prefix"
-            ))),
-            None => Ok(Self(Kind::Folder(folder::Folder::new(PathBuf::from(url))))),
-        }
+            Some(("s3", _)) => {
+                let without = "this program was built without the feature `export`; it writes to folders only";
+                return Err(TargetError::Url(format!("{url}: {without}")));
+            }
+            Some((scheme, _)) => {
+                let known = "is not supported; name a folder, or a bucket like s3://bucket/prefix";
+                return Err(TargetError::Url(format!("{url}: {scheme}:// {known}")));
+            }
+            None => Kind::Folder(folder::Folder::new(PathBuf::from(url))),
+        };
+        Ok(Self { kind, address: settings.address() })
+    }
+
+    /// Returns the address of the target, as [`Settings::address`] does.
+    pub fn address(&self) -> &str {
+        &self.address
     }
 
     /// Writes a file unless its name is taken.
     pub async fn put_new(&self, path: &str, bytes: Bytes) -> Result<Put, TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.put_new(path, bytes).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.put_new(path, bytes).await,
@@ -116,7 +146,7 @@ impl Target {
 
     /// Replaces a file that still is the version that was read.
     pub async fn replace(&self, path: &str, version: &Version, bytes: Bytes) -> Result<Put, TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.replace(path, version, bytes).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.replace(path, version, bytes).await,
@@ -131,7 +161,7 @@ impl Target {
         file: WebFile,
         condition: Condition<'_>,
     ) -> Result<Option<Version>, TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.put_web_file(path, file.bytes, condition).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.put_web_file(path, file, condition).await,
@@ -140,7 +170,7 @@ impl Target {
 
     /// Reads a file; none where there is none.
     pub async fn get(&self, path: &str) -> Result<Option<(Bytes, Version)>, TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.get(path).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.get(path).await,
@@ -149,7 +179,7 @@ impl Target {
 
     /// Reads a file to its end and returns the SHA-256 of its bytes in hexadecimal, without the bytes; none where there is no file.
     pub async fn digest(&self, path: &str) -> Result<Option<(String, Version)>, TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.digest(path).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.digest(path).await,
@@ -158,7 +188,7 @@ impl Target {
 
     /// Reads a range of the bytes of a file that has them and still is the version that was read.
     pub async fn get_range(&self, path: &str, version: &Version, range: Range<u64>) -> Result<Bytes, TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.get_range(path, version, range).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.get_range(path, version, range).await,
@@ -167,7 +197,7 @@ impl Target {
 
     /// Lists the names of the files of a folder, sorted.
     pub async fn list(&self, folder: &str) -> Result<Vec<String>, TargetError> {
-        let mut names = match &self.0 {
+        let mut names = match &self.kind {
             Kind::Folder(target) => target.list(folder).await?,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.list(folder).await?,
@@ -178,10 +208,32 @@ impl Target {
 
     /// Removes a file that this process has written; one that is not there is removed already.
     pub async fn remove(&self, path: &str) -> Result<(), TargetError> {
-        match &self.0 {
+        match &self.kind {
             Kind::Folder(folder) => folder.remove(path).await,
             #[cfg(feature = "export")]
             Kind::Bucket(bucket) => bucket.remove(path).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_tells_one_archive_from_another() {
+        let address = |url: &str, endpoint: &str| {
+            Settings { url: url.into(), endpoint: endpoint.into(), region: "eu-central-1".into() }.address()
+        };
+        let here = std::env::current_dir().expect("a folder");
+        assert_eq!(address("", "https://s3.example.com"), "");
+        assert_eq!(address("/var/archive", "https://s3.example.com"), "/var/archive");
+        assert_eq!(address("/var//archive/", ""), "/var/archive");
+        for relative in ["archive", "./archive/"] {
+            assert_eq!(address(relative, ""), here.join("archive").display().to_string(), "{relative}");
+        }
+        assert_eq!(address("s3://bucket/history/", ""), "s3://bucket/history");
+        let elsewhere = "s3://bucket/history at https://s3.example.com";
+        assert_eq!(address("s3://bucket/history", "https://s3.example.com/"), elsewhere);
     }
 }

@@ -23,9 +23,10 @@ const INITIAL: i64 = 1;
 
 /// The migrations of this build: the number, the description and the SQL of each. The macro `migrate!` would find them in
 /// the folder by itself, but its feature compiles sqlx, TLS included, once more for the machine that builds.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (INITIAL, "initial", include_str!("../../migrations/0001_initial.sql")),
     (2, "dead_letter_replays", include_str!("../../migrations/0002_dead_letter_replays.sql")),
+    (3, "archive_of_a_day", include_str!("../../migrations/0003_archive_of_a_day.sql")),
 ];
 
 /// The database holds a schema that this build can neither read nor migrate.

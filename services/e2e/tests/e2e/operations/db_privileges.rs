@@ -121,8 +121,9 @@ const RIGHTS: [(&str, &[(&str, &str)]); 9] = [
             ("candles", "S"),
             ("latest_prices", "S"),
             ("feed_gaps", "S"),
+            ("feed_gap_changes", "S"),
             ("dropped_tick_months", "S"),
-            ("archived_days", "SIU"),
+            ("archived_days", "SIUD"),
             ("leases", "SIU"),
         ],
     ),
@@ -182,6 +183,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 9] = [
             ("feed_venues", "Su"),
             ("feed_states", "S"),
             ("feed_gaps", "S"),
+            ("archived_days", "SD"),
         ],
     ),
 ];

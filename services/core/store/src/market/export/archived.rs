@@ -22,28 +22,49 @@ pub struct UnarchivedDay {
     pub archived: u64,
 }
 
-/// Notes that the archive was found to have that many ticks of a day, as many as the database.
-pub async fn mark_archived(store: &Store, instrument: InstrumentId, day: Timestamp, ticks: u64) -> Result<(), Error> {
-    let mark = "INSERT INTO archived_days (instrument_id, day, ticks) VALUES ($1, $2, $3)
-        ON CONFLICT (instrument_id, day) DO UPDATE SET (ticks, verified_at) = (EXCLUDED.ticks, now())";
-    let mark = sqlx::query(mark).bind(instrument).bind(day.datetime().date_naive()).bind(bigint(ticks));
+/// Notes that an archive was found to have that many ticks of a day, as many as the database. `archive` is its address.
+pub async fn mark_archived(
+    store: &Store,
+    (instrument, day): (InstrumentId, Timestamp),
+    archive: &str,
+    ticks: u64,
+) -> Result<(), Error> {
+    let mark = "INSERT INTO archived_days (instrument_id, day, archive, ticks) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (instrument_id, day) DO UPDATE SET (archive, ticks, verified_at) = (EXCLUDED.archive, EXCLUDED.ticks, now())";
+    let mark = sqlx::query(mark).bind(instrument).bind(day.datetime().date_naive()).bind(archive).bind(bigint(ticks));
     mark.execute(store.pool()).await?;
     Ok(())
 }
 
-/// Returns the number of ticks that the archive was found to have of a day; 0 where it was never compared.
-pub async fn archived_ticks(store: &Store, instrument: InstrumentId, day: Timestamp) -> Result<u64, Error> {
+/// Takes back that an archive has a day: it was found to differ from the database or from its manifest.
+pub async fn unmark_archived(
+    store: &Store,
+    (instrument, day): (InstrumentId, Timestamp),
+    archive: &str,
+) -> Result<(), Error> {
+    let unmark = sqlx::query("DELETE FROM archived_days WHERE instrument_id = $1 AND day = $2 AND archive = $3");
+    unmark.bind(instrument).bind(day.datetime().date_naive()).bind(archive).execute(store.pool()).await?;
+    Ok(())
+}
+
+/// Returns the number of ticks that an archive was found to have of a day; 0 where it was never compared.
+pub async fn archived_ticks(
+    store: &Store,
+    (instrument, day): (InstrumentId, Timestamp),
+    archive: &str,
+) -> Result<u64, Error> {
     let ticks: Option<i64> =
-        sqlx::query_scalar("SELECT ticks FROM archived_days WHERE instrument_id = $1 AND day = $2")
+        sqlx::query_scalar("SELECT ticks FROM archived_days WHERE instrument_id = $1 AND day = $2 AND archive = $3")
             .bind(instrument)
             .bind(day.datetime().date_naive())
+            .bind(archive)
             .fetch_optional(store.pool())
             .await?;
     Ok(ticks.unwrap_or_default().unsigned_abs())
 }
 
-/// Returns the first day of a month whose ticks are not all in the archive; none where all are.
-pub async fn unarchived_day(store: &Store, month: Month) -> Result<Option<UnarchivedDay>, Error> {
+/// Returns the first day of a month whose ticks are not all in an archive; none where all are.
+pub async fn unarchived_day(store: &Store, month: Month, archive: &str) -> Result<Option<UnarchivedDay>, Error> {
     let (start, end) = (Timestamp::from(month.start()), Timestamp::from(month.next().start()));
     for market in markets(store, None, None).await? {
         let mut from = start;
@@ -51,7 +72,7 @@ pub async fn unarchived_day(store: &Store, month: Month) -> Result<Option<Unarch
             let day = at.floor(Interval::Day);
             from = day.after(Period::DAY);
             let stored = count_ticks(store, market.instrument, (day, from)).await?;
-            let archived = archived_ticks(store, market.instrument, day).await?;
+            let archived = archived_ticks(store, (market.instrument, day), archive).await?;
             if stored != archived {
                 return Ok(Some(UnarchivedDay { market, day, stored, archived }));
             }

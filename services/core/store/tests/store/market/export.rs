@@ -99,18 +99,41 @@ async fn a_month_is_archived_when_each_day_of_each_market_is() {
     let market = market(&database, "coinbase").await;
     let archiver = database.store_as("tickbell_archiver").await;
     let writer = database.store_as("tickbell_history_writer").await;
-    assert_eq!(export::unarchived_day(&writer, month).await.expect("an answer"), None);
+    let waits = async |archive| export::unarchived_day(&writer, month, archive).await.expect("an answer");
+    let (bucket, other) = ("s3://bucket/history", "s3://other/history");
+    assert_eq!(waits(bucket).await, None);
     add(&database, vec![(market.instrument, stored(tick(3, "coinbase", "5"), "a", 1, 0))]).await;
     let expected = |stored, archived| Some(UnarchivedDay { market: market.clone(), day, stored, archived });
-    assert_eq!(export::unarchived_day(&writer, month).await.expect("an answer"), expected(1, 0));
-    export::mark_archived(&archiver, market.instrument, day, 1).await.expect("marked");
-    assert_eq!(export::unarchived_day(&writer, month).await.expect("an answer"), None);
+    assert_eq!(waits(bucket).await, expected(1, 0));
+    let key = (market.instrument, day);
+    export::mark_archived(&archiver, key, bucket, 1).await.expect("marked");
+    assert_eq!(waits(bucket).await, None);
     add(&database, vec![(market.instrument, stored(tick(2, "coinbase", "5"), "b", 2, 0))]).await;
-    assert_eq!(export::unarchived_day(&writer, month).await.expect("an answer"), expected(2, 1));
-    export::mark_archived(&archiver, market.instrument, day, 2).await.expect("marked");
-    assert_eq!(export::archived_ticks(&archiver, market.instrument, day).await.expect("a number"), 2);
-    assert_eq!(export::unarchived_day(&writer, month).await.expect("an answer"), None);
-    assert!(export::mark_archived(&writer, market.instrument, day, 3).await.is_err(), "only the archiver says so");
+    assert_eq!(waits(bucket).await, expected(2, 1));
+    export::mark_archived(&archiver, key, bucket, 2).await.expect("marked");
+    assert_eq!(export::archived_ticks(&archiver, key, bucket).await.expect("a number"), 2);
+    assert_eq!(waits(bucket).await, None);
+    assert!(export::mark_archived(&writer, key, bucket, 3).await.is_err(), "only the archiver says so");
+
+    // Another archive has what was found there, and one that was moved begins anew.
+    assert_eq!(waits(other).await, expected(2, 0));
+    assert_eq!(export::archived_ticks(&archiver, key, other).await.expect("a number"), 0);
+    export::mark_archived(&archiver, key, other, 2).await.expect("marked");
+    assert_eq!((waits(other).await, waits(bucket).await), (None, expected(2, 0)));
+    // What an earlier version has compared counts for none.
+    database.run("UPDATE archived_days SET archive = NULL").await;
+    assert_eq!(waits(other).await, expected(2, 0));
+
+    // A day that differs is no longer one that the archive has. Who compares it by hand may say so, too.
+    let operator = database.store_as("tickbell_operator").await;
+    for role in [&archiver, &operator] {
+        export::mark_archived(&archiver, key, bucket, 2).await.expect("marked");
+        export::unmark_archived(role, key, other).await.expect("an answer");
+        assert_eq!(waits(bucket).await, None, "that is another archive");
+        export::unmark_archived(role, key, bucket).await.expect("unmarked");
+        assert_eq!(waits(bucket).await, expected(2, 0));
+    }
+    assert!(export::unmark_archived(&writer, key, bucket).await.is_err(), "who drops has no say");
 }
 
 #[tokio::test(flavor = "multi_thread")]
