@@ -24,7 +24,7 @@ use tokio::{task::spawn_blocking, time::interval};
 
 use crate::{
     Mirrored, Record, SERVICE, Settings, Source, TickShape, event_record,
-    kafka::{KafkaFailure, MirrorProducer, lifecycle},
+    kafka::{self, KafkaFailure, MirrorProducer, lifecycle},
     tick_records,
 };
 
@@ -52,20 +52,19 @@ pub(crate) async fn run(systems: &Systems, mirrored: &'static Mirrored, check: &
 }
 
 async fn mirror(systems: &Systems, mirrored: &'static Mirrored, check: &Check) -> Result<(), ServiceError> {
-    let Systems { broker, store, settings, max_ahead } = systems.clone();
-    let stream_created = stream_position::bounds(&broker, mirrored.stream).await?.created;
+    let Systems { broker, store, settings, .. } = systems;
+    let stream_created = stream_position::bounds(broker, mirrored.stream).await?.created;
     let opened = {
         let settings = settings.clone();
         blocking(move || lifecycle::open(&settings, mirrored, stream_created)).await?
     };
     let producer = Producer(Arc::new(Mutex::new(opened)));
-    let bridge =
-        Bridge { producer: producer.clone(), store: store.clone(), mirrored, shape: settings.ticks, max_ahead };
+    let bridge = Bridge { producer: producer.clone(), systems: systems.clone(), mirrored };
     let plan = Plan {
         decide_ahead_from: Some(DECIDE_AHEAD_FROM),
         ..Plan::new(SERVICE, &[mirrored.consumer], settings.transaction_records)
     };
-    let run = ConsumerRun::open(&bridge, &store, &broker, plan).await?;
+    let run = ConsumerRun::open(&bridge, store, broker, plan).await?;
     check.ready();
     tokio::select! {
         ended = Box::pin(run.run(check)) => ended.map(|never| match never {}),
@@ -107,10 +106,8 @@ impl Producer {
 /// Mirrors one stream.
 struct Bridge {
     producer: Producer,
-    store: Store,
+    systems: Systems,
     mirrored: &'static Mirrored,
-    shape: TickShape,
-    max_ahead: MaxAhead,
 }
 
 /// A message that is mirrored: a page whose ticks are records of their own, or one that is a record itself.
@@ -156,11 +153,12 @@ impl ConsumerService for Bridge {
     }
 
     fn decode(&self, _consumer: usize, message: &Message) -> Result<Decoded, String> {
-        if self.mirrored.stream != "TICKS" || self.shape == TickShape::Page {
+        if self.mirrored.stream != "TICKS" || self.systems.settings.ticks == TickShape::Page {
             return Ok(Decoded::Whole);
         }
         let (sequence, stored_at) = (message.sequence, message.stored_at);
-        let page = message.read(TickPage::TYPE, |body| StoredPage::read(body, sequence, stored_at, self.max_ahead));
+        let page =
+            message.read(TickPage::TYPE, |body| StoredPage::read(body, sequence, stored_at, self.systems.max_ahead));
         page.map(Decoded::Page).map_err(|error| error.to_string())
     }
 
@@ -192,7 +190,7 @@ impl ConsumerService for Bridge {
         decided: &mut Decided<Vec<Record>>,
     ) -> Result<(), String> {
         let stream_created = state.stream_created.unwrap_or(Timestamp::EPOCH);
-        let source = Source::new(message, self.mirrored.stream, stream_created);
+        let source = Source::new(message, self.mirrored.stream, stream_created, self.systems.max_ahead);
         match event {
             Decoded::Whole => decided.effects.push(event_record(&source)?),
             Decoded::Page(page) => {
@@ -213,7 +211,8 @@ impl ConsumerService for Bridge {
     }
 
     fn commit(&self, _state: &mut State, commit: Commit<Vec<Record>>) -> BoxFuture<'static, Result<(), Error>> {
-        let (store, producer) = (self.store.clone(), self.producer.clone());
+        let Systems { store, settings, .. } = self.systems.clone();
+        let producer = self.producer.clone();
         Box::pin(async move {
             let Commit { service, advances, effects, dead_letters, .. } = commit;
             // Before the position moves: a crash in between records them again, which changes nothing.
@@ -225,7 +224,12 @@ impl ConsumerService for Bridge {
             }
             let Some(position) = advances.last().map(|advance| advance.to) else { return Ok(()) };
             let written = blocking(move || producer.lock().write(&effects, position)).await;
-            written.map_err(|error| Error::Elsewhere(error.into()))
+            let explained = match written {
+                // The topics were as declared when the service began. Where somebody has changed one since, that is the reason.
+                Err(error) if error.is_record_refused() => kafka::prepare_topics(&settings).await.and(Err(error)),
+                written => written,
+            };
+            explained.map_err(|error| Error::Elsewhere(error.into()))
         })
     }
 }

@@ -55,6 +55,10 @@ impl Topics {
     }
 }
 
+/// How far the time of a record may be after the present: the default of Kafka 4. The times of our records are at most `ticks.max_ahead`
+/// after what JetStream's clock said, and the clocks of two systems differ.
+const MAX_AHEAD_MS: i64 = 3_600_000;
+
 /// How a setting of a topic is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Comparison {
@@ -94,6 +98,9 @@ impl Topic {
             least("retention.ms", retention.to_string()),
             least("max.message.bytes", self.max_record.0.to_string()),
             least("min.insync.replicas", self.replicas_of(brokers).saturating_sub(1).max(1).to_string()),
+            least("message.timestamp.after.max.ms", MAX_AHEAD_MS.to_string()),
+            // Recordings are of any age.
+            least("message.timestamp.before.max.ms", i64::MAX.to_string()),
         ]
     }
 }
@@ -236,6 +243,9 @@ mod tests {
             ("max.message.bytes", "1", false),
             ("cleanup.policy", "compact", false),
             ("message.timestamp.type", "LogAppendTime", false),
+            ("message.timestamp.after.max.ms", "9223372036854775807", true),
+            ("message.timestamp.after.max.ms", "60000", false),
+            ("message.timestamp.before.max.ms", "604800000", false),
         ] {
             let mut found = found(topic, 3);
             found.configs.insert(key.to_owned(), value.to_owned());

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use e2e::wait_until;
 use events::{
     AlertFired, CandleClosed, DeadLetter, DeliveryUpdated, Event, FeedGap, LateVerdict, MirroredTick, OrderUpdated,
-    OutboundMessage, RuleChanged, TickPage, TradeSettled,
+    OutboundMessage, RuleChanged, TickPage, Timestamp, TradeSettled,
 };
 
 use crate::{TICKS, WORK, broker::Consumed, page, servers, start_bridge};
@@ -133,6 +133,72 @@ async fn pages_are_mirrored_as_they_are_where_that_is_set() {
         records.iter().map(|record| (record.headers["ce_id"].as_str(), record.body.as_bytes())).collect();
     assert_eq!(found, expected);
     assert!(records.iter().all(|record| record.headers["ce_type"] == TickPage::TYPE));
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tick_that_is_far_ahead_stops_no_page() {
+    let (system, servers, kafka) = servers(&[]).await;
+    let broker = servers.try_broker().await.expect("JetStream");
+    let now = platform::clock::now();
+    let later = |hours: i64| Timestamp::from_micros(now.micros() + hours * 3_600_000_000).expect("a time");
+    let page_at = |received_at: Timestamp, times: &[Timestamp]| {
+        let mut page: TickPage = serde_json::from_slice(&page("SPY", 0..times.len() as u64).body).expect("a page");
+        page.received_at = received_at;
+        for (tick, at) in page.ticks.iter_mut().zip(times) {
+            (tick.id, tick.at) = (format!("{received_at}-{at}"), *at);
+        }
+        page.to_message()
+    };
+    // Kafka refuses what is more than one hour ahead.
+    let pages = [
+        page_at(now, &[now, later(2)]),
+        page_at(later(0), &[later(48)]),
+        page_at(later(3), &[later(48)]),
+        page_at(now, &[later(-1)]),
+    ];
+    broker.publish(&pages).await.expect("published");
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge", &[("TICKBELL_KAFKA__TICKS", "page".into())]);
+    bridge.wait_until_ready().await;
+    let consumer = kafka.consume(&system, "consumer", &[TICKS]);
+    let records = wait_until("all is in Kafka", WORK, async || {
+        let records = consumer.records();
+        (records.len() >= pages.len()).then_some(records)
+    })
+    .await;
+    let expected: Vec<&[u8]> = pages.iter().map(|page| page.body.as_slice()).collect();
+    assert_eq!(records.iter().map(|record| record.body.as_bytes()).collect::<Vec<_>>(), expected, "pages as they are");
+    let milliseconds = |at: Timestamp| at.micros() / 1_000;
+    let times: Vec<i64> = records.iter().map(|record| record.timestamp).collect();
+    assert_eq!((times[0], times[1], times[3]), (milliseconds(now), milliseconds(now), milliseconds(later(-1))));
+    // When JetStream stored it.
+    assert!((milliseconds(now)..milliseconds(later(1))).contains(&times[2]), "{times:?}");
+    bridge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_narrowed_while_a_bridge_runs_is_the_reason_why_it_ends() {
+    let (system, servers, kafka) = servers(&[]).await;
+    let mut bridge = start_bridge(&system, &servers, &kafka, "bridge-0", &[]);
+    bridge.wait_until_ready().await;
+    kafka.change(&["set", TICKS, "message.timestamp.before.max.ms", "60000"]);
+    let broker = servers.try_broker().await.expect("JetStream");
+    broker.publish(&[page("SPY", 0..9)]).await.expect("published");
+    let status = wait_until("the bridge ends", WORK, async || bridge.ended()).await;
+    assert_eq!(status.code(), Some(1));
+
+    let brokers = format!("TICKBELL_KAFKA__BROKERS={}", kafka.address);
+    let topics = async |command: &str| {
+        let output = servers.run_line(&system, &format!("{brokers} tickbell kafka topics {command}")).await;
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let differs = "message.timestamp.before.max.ms is 60000, declared is 9223372036854775807";
+    assert_eq!(topics("diff").await, (Some(1), format!("{TICKS}: {differs}\n")));
+    assert_eq!(topics("apply").await.0, Some(0));
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge-1", &[]);
+    bridge.wait_until_ready().await;
+    let consumer = kafka.consume(&system, "consumer", &[TICKS]);
+    wait_until("the ticks are in Kafka", WORK, async || (consumer.records().len() == 9).then_some(())).await;
     bridge.stop().await;
 }
 

@@ -1,7 +1,7 @@
 //! What all clients of Kafka have in common: addresses, security, log lines, and whether a connection was lost.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -61,12 +61,12 @@ pub(crate) fn config(settings: &Settings, client_id: &str) -> Result<ClientConfi
 pub(crate) struct Reports {
     client: String,
     connection_lost: Arc<AtomicBool>,
-    delivery_failed: Arc<AtomicBool>,
+    undelivered: Arc<Mutex<Option<RDKafkaErrorCode>>>,
 }
 
 impl Reports {
     pub(crate) fn new(client: &str) -> Self {
-        Self { client: client.to_owned(), connection_lost: Arc::default(), delivery_failed: Arc::default() }
+        Self { client: client.to_owned(), connection_lost: Arc::default(), undelivered: Arc::default() }
     }
 
     /// Of a broker that is away for long, each attempt to connect fails. What counts is a connection that was there.
@@ -81,9 +81,9 @@ impl Reports {
         self.connection_lost.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a record was not written since the last call.
-    pub(crate) fn take_delivery_failed(&self) -> bool {
-        self.delivery_failed.swap(false, Ordering::Relaxed)
+    /// Returns why a record was not written since the last call; none where all were.
+    pub(crate) fn take_undelivered(&self) -> Option<RDKafkaErrorCode> {
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
@@ -112,14 +112,14 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        let Err((error, message)) = result else { return };
+        let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
         // Those of an aborted transaction are purged, which was asked for.
-        if let Err((error, message)) = result
-            && !matches!(
-                error.rdkafka_error_code(),
-                Some(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
-            )
-            && !self.delivery_failed.swap(true, Ordering::Relaxed)
-        {
+        if matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
+            return;
+        }
+        let before = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).replace(code);
+        if before.is_none() {
             let (topic, partition) = (message.topic(), message.partition());
             warn!(client = self.client.as_str(), topic, partition, %error, "a record was not written");
         }

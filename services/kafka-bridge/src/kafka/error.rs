@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use platform::ServiceError;
-use rdkafka::error::KafkaError;
+use rdkafka::{error::KafkaError, types::RDKafkaErrorCode};
 use thiserror::Error;
 
 use crate::topics::{Difference, TopicsError};
@@ -31,8 +31,14 @@ pub enum KafkaFailure {
     #[error("kafka: a transaction is open in {0}, although nothing is being written; looking at it")]
     OpenTransaction(String),
     /// A record was not written.
-    #[error("kafka: a record was not written to {0}")]
-    Delivery(String),
+    #[error("kafka: a record was not written to {topic}")]
+    Delivery {
+        /// The name of the topic.
+        topic: String,
+        /// The reason that Kafka gives.
+        #[source]
+        code: RDKafkaErrorCode,
+    },
     /// The topics are not as declared.
     #[error("kafka: {} (`tickbell kafka topics diff` lists all differences, and `tickbell kafka topics apply` mends what it can)", list(.0))]
     Topics(Vec<Difference>),
@@ -72,6 +78,15 @@ impl KafkaFailure {
     pub(crate) fn call(action: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
         let action = action.into();
         move |error| Self::Call { action, error }
+    }
+
+    /// Returns whether a topic takes no such record, which one that is as declared does not do.
+    pub(crate) fn is_record_refused(&self) -> bool {
+        use RDKafkaErrorCode::{InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, PolicyViolation};
+        matches!(
+            self,
+            Self::Delivery { code: InvalidTimestamp | MessageSizeTooLarge | InvalidRecord | PolicyViolation, .. }
+        )
     }
 }
 

@@ -192,7 +192,7 @@ impl MirrorProducer {
             element.set_offset(rdkafka::Offset::Offset(offset))
         };
         set(&mut offsets).map_err(KafkaFailure::call("make an offset"))?;
-        self.reports.take_delivery_failed();
+        self.reports.take_undelivered();
         self.producer.begin_transaction().map_err(KafkaFailure::call("begin a transaction"))?;
         let filled = fill(&self.producer, &self.topic).map_err(KafkaFailure::call("write records"));
         let filled = filled.and_then(|()| {
@@ -215,6 +215,8 @@ impl MirrorProducer {
                 Ok(())
             }
             Err(error) => {
+                // What the library says of the transaction is that it must be aborted, and of the record why.
+                let error = self.undelivered().unwrap_or(error);
                 self.abort();
                 Err(error)
             }
@@ -224,7 +226,13 @@ impl MirrorProducer {
     fn commit(&self) -> Result<(), KafkaFailure> {
         let limit = self.transaction_timeout * 2;
         self.again("commit a transaction", limit, |producer| producer.commit_transaction(CALL_TIMEOUT))?;
-        if self.reports.take_delivery_failed() { Err(KafkaFailure::Delivery(self.topic.clone())) } else { Ok(()) }
+        self.undelivered().map_or(Ok(()), Err)
+    }
+
+    /// Returns the error of a record that was not written; none where all were.
+    fn undelivered(&self) -> Option<KafkaFailure> {
+        let code = self.reports.take_undelivered()?;
+        Some(KafkaFailure::Delivery { topic: self.topic.clone(), code })
     }
 
     /// Aborts the transaction. Where that fails as well, the next run does so.

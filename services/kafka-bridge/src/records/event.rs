@@ -2,10 +2,11 @@
 
 use events::{
     AlertFired, CandleClosed, DeadLetter, DeliveryUpdated, Event, FeedGap, LateVerdict, OrderUpdated, TickPage,
-    Timestamp, TradeSettled, dead_letter::Body, tick::read_page,
+    Timestamp, TradeSettled, dead_letter::Body,
 };
+use market_data::StoredPage;
 
-use crate::records::{Record, Source, milliseconds};
+use crate::records::{Record, Source};
 
 /// The streams whose messages have no addresses, and so neither have their dead letters. The empty name is that of what a venue sent.
 const WITHOUT_ADDRESSES: [&str; 6] = ["", "TICKS", "CANDLES", "FEEDS", "TRADES", "DELIVERIES"];
@@ -53,18 +54,17 @@ fn record<E: Event>(
     Ok(finish(source, &key, at, body))
 }
 
-/// Makes the record of a page of ticks, whose time is that of its last tick. No tick is copied to find it.
+/// Makes the record of a page of ticks, whose time is that of the last tick that may be used.
 fn page_record(source: &Source<'_>) -> Result<Record, String> {
-    let mut last_at = None;
-    let head = read_page(source.body, |tick| last_at = tick.map_or(last_at, |tick| Some(tick.at)));
-    let head = head.map_err(|error| unreadable(TickPage::TYPE, &error))?;
+    let read = StoredPage::read_last_at(source.body, source.position.stored_at, source.max_ahead);
+    let (head, last_at) = read.map_err(|error| unreadable(TickPage::TYPE, &error))?;
     Ok(finish(source, head.symbol.as_str(), last_at.unwrap_or(head.received_at), source.body.to_vec()))
 }
 
 fn finish(source: &Source<'_>, key: &str, at: Timestamp, body: Vec<u8>) -> Record {
     let headers = vec![("ce_id".into(), source.id().into_owned())];
     let common_headers = source.common_headers(&[]).into();
-    Record { key: key.into(), body, timestamp_ms: milliseconds(at), headers, common_headers }
+    Record { key: key.into(), body, timestamp_ms: source.timestamp_ms(at), headers, common_headers }
 }
 
 fn unreadable(class: &str, error: &serde_json::Error) -> String {
@@ -93,14 +93,19 @@ mod tests {
     use std::{fs, path::Path};
 
     use events::OutboundMessage;
+    use market_data::MaxAhead;
     use serde_json::Value;
 
     use super::*;
     use crate::position::{POSITION_HEADER, RecordPosition};
 
     fn position(stream: &str) -> RecordPosition {
-        let (stream_created, stored_at) = (Timestamp::EPOCH, Timestamp::EPOCH);
+        let (stream_created, stored_at) = (Timestamp::EPOCH, Timestamp::LAST);
         RecordPosition { stream: stream.to_owned(), stream_created, sequence: 7, stored_at }
+    }
+
+    fn source<'a>(subject: &'a str, headers: Vec<(&'a str, &'a str)>, body: &'a [u8], stream: &str) -> Source<'a> {
+        Source { subject, headers, body, position: position(stream), max_ahead: MaxAhead::DEFAULT }
     }
 
     fn samples<E: Event>() -> Vec<E> {
@@ -110,7 +115,7 @@ mod tests {
 
     fn record_of(message: &OutboundMessage, stream: &str) -> Result<Record, String> {
         let headers = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        event_record(&Source { subject: &message.subject, headers, body: &message.body, position: position(stream) })
+        event_record(&source(&message.subject, headers, &message.body, stream))
     }
 
     #[test]
@@ -142,6 +147,33 @@ mod tests {
             assert_eq!((&*record.key, record.timestamp_ms), (page.symbol.as_str(), page.ce_time().micros() / 1_000));
             assert_eq!(record.body, message.body);
         }
+    }
+
+    #[test]
+    fn a_time_that_is_too_far_ahead_is_not_the_time_of_a_record() {
+        let at = |seconds: i64| Timestamp::from_micros(1_700_000_000_000_000 + seconds * 1_000_000).expect("a time");
+        let stored_at = at(0);
+        let timestamp = |message: &OutboundMessage, stream: &str| {
+            let headers = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let source = source(&message.subject, headers, &message.body, stream);
+            let position = RecordPosition { stored_at, ..source.position.clone() };
+            event_record(&Source { position, ..source }).expect("a record").timestamp_ms
+        };
+        let milliseconds = |at: Timestamp| at.micros() / 1_000;
+        let page = samples::<TickPage>().remove(0);
+        let page_at = |received_at, times: &[Timestamp]| {
+            let tick = page.ticks[0].clone();
+            let ticks = times.iter().map(|at| events::PageTick { at: *at, ..tick.clone() }).collect();
+            timestamp(&TickPage { received_at, ticks, ..page.clone() }.to_message(), "TICKS")
+        };
+        let far = at(80_000);
+        // The last tick that may be used, else when the page was received, and never what is too far ahead.
+        assert_eq!(page_at(at(1), &[at(2), at(3)]), milliseconds(at(3)));
+        assert_eq!(page_at(at(1), &[at(2), far]), milliseconds(at(2)));
+        assert_eq!(page_at(at(1), &[far]), milliseconds(at(1)));
+        assert_eq!(page_at(far, &[far]), milliseconds(stored_at));
+        let candle = CandleClosed { start: far, ..samples::<CandleClosed>().remove(0) };
+        assert_eq!(timestamp(&candle.to_message(), "CANDLES"), milliseconds(stored_at));
     }
 
     #[test]
@@ -186,8 +218,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_refused() {
         let record = |headers: Vec<(&str, &str)>, body: &str| {
-            let source = Source { subject: "alerts.SPY", headers, body: body.as_bytes(), position: position("ALERTS") };
-            event_record(&source).expect_err("a reason")
+            event_record(&source("alerts.SPY", headers, body.as_bytes(), "ALERTS")).expect_err("a reason")
         };
         assert_eq!(record(vec![], "{}"), "it has no ce-type");
         assert_eq!(record(vec![("ce-type", "new.v7")], "{}"), "its ce-type is new.v7, which is not mirrored");
@@ -198,7 +229,7 @@ mod tests {
     fn an_event_without_an_id_has_its_place_as_one() {
         let page = serde_json::to_vec(&samples::<TickPage>()[0]).expect("JSON");
         let record = |headers| {
-            let record = event_record(&Source { subject: "", headers, body: &page, position: position("TICKS") });
+            let record = event_record(&source("", headers, &page, "TICKS"));
             record.expect("a record").headers[0].1.clone()
         };
         assert_eq!(record(vec![("ce-type", "ticks.v1")]), "TICKS:7");

@@ -10,6 +10,7 @@ use events::{
     Timestamp,
     envelope::{CE_ID, CE_TYPE, NATS_MSG_ID, TRACEPARENT},
 };
+use market_data::MaxAhead;
 use platform::Message;
 
 use crate::position::{POSITION_HEADER, RecordPosition};
@@ -27,7 +28,7 @@ pub struct Record {
     pub key: Arc<str>,
     /// The body, in JSON.
     pub body: Vec<u8>,
-    /// The time of the event in milliseconds.
+    /// The time of the event in milliseconds, at most a little after the time at which the stream stored it.
     pub timestamp_ms: i64,
     /// The headers that this record alone has.
     pub headers: Vec<RecordHeader>,
@@ -56,18 +57,20 @@ pub struct Source<'a> {
     pub body: &'a [u8],
     /// Its position in the stream.
     pub position: RecordPosition,
+    /// How far the time of an event may be after the time at which the stream stored it.
+    pub max_ahead: MaxAhead,
 }
 
 impl<'a> Source<'a> {
     /// Takes a message of a stream that was created at `stream_created`.
-    pub fn new(message: &'a Message, stream: &str, stream_created: Timestamp) -> Self {
+    pub fn new(message: &'a Message, stream: &str, stream_created: Timestamp, max_ahead: MaxAhead) -> Self {
         let traceparent = message.traceparent();
         // A context that is not well-formed is none.
         let headers = message.headers().filter(|(name, _)| !name.eq_ignore_ascii_case(TRACEPARENT));
         let headers = headers.chain(traceparent.map(|value| (TRACEPARENT, value))).collect();
         let (sequence, stored_at) = (message.sequence, message.stored_at);
         let position = RecordPosition { stream: stream.to_owned(), stream_created, sequence, stored_at };
-        Self { subject: &message.subject, headers, body: message.body(), position }
+        Self { subject: &message.subject, headers, body: message.body(), position, max_ahead }
     }
 
     fn header(&self, name: &str) -> Option<&'a str> {
@@ -76,6 +79,14 @@ impl<'a> Source<'a> {
 
     fn class(&self) -> &'a str {
         self.header(CE_TYPE).unwrap_or_default()
+    }
+
+    /// Returns the timestamp of the record: the time of the event or, where that is too far ahead, the time at which the stream stored
+    /// it. Times come from outside, Kafka refuses a record that is an hour ahead of its clock (`message.timestamp.after.max.ms`), and it
+    /// deletes none before its time has passed.
+    fn timestamp_ms(&self, at: Timestamp) -> i64 {
+        let stored_at = self.position.stored_at;
+        milliseconds(self.max_ahead.check(at, stored_at).map_or(stored_at, |()| at))
     }
 
     /// Returns the event's identity; that of a message without one is its place.
@@ -100,7 +111,7 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Returns the timestamp of a record whose event has this time.
+/// Returns a time as the timestamp of a record.
 fn milliseconds(at: Timestamp) -> i64 {
     at.micros() / 1_000
 }

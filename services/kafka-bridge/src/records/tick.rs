@@ -85,7 +85,13 @@ mod tests {
         let message = serde_json::from_str::<TickPage>(BODY).expect("a page").to_message();
         let mut headers: Vec<_> = message.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         headers.push(("traceparent", "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-bbbbbbbbbbbbbbbb-01"));
-        let source = Source { subject: "ticks.test.BRK_B", headers, body: BODY.as_bytes(), position };
+        let source = Source {
+            subject: "ticks.test.BRK_B",
+            headers,
+            body: BODY.as_bytes(),
+            position,
+            max_ahead: MaxAhead::DEFAULT,
+        };
         tick_records(&source, &page, is_new)
     }
 

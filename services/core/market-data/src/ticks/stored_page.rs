@@ -95,6 +95,21 @@ impl StoredPage {
         Ok(Self { head, sequence, len: len.into(), ids, ticks, refused })
     }
 
+    /// Reads what the ticks of a page have in common, and the time of the last one that may be used; no time where none may. No tick
+    /// is copied.
+    pub fn read_last_at(
+        body: &[u8],
+        stored_at: Timestamp,
+        max_ahead: MaxAhead,
+    ) -> Result<(PageHead, Option<Timestamp>), serde_json::Error> {
+        let mut last_at = None;
+        let head = read_page(body, |tick| {
+            let usable = tick.ok().filter(|tick| check(tick, stored_at, max_ahead).is_ok());
+            last_at = usable.map_or(last_at, |tick| Some(tick.at));
+        })?;
+        Ok((head, last_at))
+    }
+
     /// Returns what all ticks have in common.
     pub fn head(&self) -> &PageHead {
         &self.head
@@ -155,14 +170,20 @@ mod tests {
 
     const STORED_AT: &str = "2024-08-11T00:00:00Z";
 
-    fn read(ticks: &[(&str, &str)]) -> StoredPage {
+    fn body(ticks: &[(&str, &str)]) -> String {
         let tick = |(id, at): &(&str, &str)| serde_json::json!({ "id": id, "at": at, "price": "5" }).to_string();
         let ticks: Vec<String> = ticks.iter().map(tick).collect();
         let head =
             r#""venue":"test","symbol":"BTC-USD","kind":"trade","source":"live","received_at":"2024-08-11T00:00:00Z""#;
-        let body = format!("{{{head},\"ticks\":[{}]}}", ticks.join(","));
-        let stored_at = STORED_AT.parse().expect("a time");
-        StoredPage::read(body.as_bytes(), 7, stored_at, MaxAhead::DEFAULT).expect("a page")
+        format!("{{{head},\"ticks\":[{}]}}", ticks.join(","))
+    }
+
+    fn stored_at() -> Timestamp {
+        STORED_AT.parse().expect("a time")
+    }
+
+    fn read(ticks: &[(&str, &str)]) -> StoredPage {
+        StoredPage::read(body(ticks).as_bytes(), 7, stored_at(), MaxAhead::DEFAULT).expect("a page")
     }
 
     #[test]
@@ -191,6 +212,21 @@ mod tests {
         assert!(refused[3].0 == 5 && refused[3].1.contains("ahead of the clock"), "{refused:?}");
         assert_eq!((page.len(), refused.len()), (7, 4));
         assert!(page.ticks().all(|tick| tick.position.sequence == 7));
+    }
+
+    #[test]
+    fn the_time_of_the_last_usable_tick_is_found_without_the_others() {
+        let early = "2024-08-10T23:59:59Z";
+        for ticks in [
+            &[("a", early), ("b", STORED_AT)][..],
+            &[("a", early), ("b", "2099-01-01T00:00:00Z"), ("", STORED_AT)],
+            &[("a", "2099-01-01T00:00:00Z")],
+            &[("a", "2024-08-11T00:00:10Z")],
+        ] {
+            let page = read(ticks);
+            let found = StoredPage::read_last_at(body(ticks).as_bytes(), stored_at(), MaxAhead::DEFAULT);
+            assert_eq!(found.expect("a page"), (page.head().clone(), page.last_at()), "{ticks:?}");
+        }
     }
 
     #[test]
