@@ -102,6 +102,17 @@ async fn what_a_forgotten_transaction_has_committed_is_written_once_more() {
     bridge.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_is_used_where_an_offset_is_in_an_open_transaction_and_all_records_are_gone() {
+    let mirrored = mirrored().await;
+    // So it is with a quiet stream whose records were deleted by their age.
+    mirrored.kafka.change(&["empty", TICKS]);
+    mirrored.kafka.change(&["hold", GROUP, TICKS, "1"]);
+    let bridge = mirrored.go_on(20).await;
+    has(&mirrored.consumer, 33).await;
+    bridge.stop().await;
+}
+
 /// Returns how many open transactions the bridge has ended in the topic of ticks.
 async fn ended(bridge: &Service) -> u64 {
     let metrics = bridge.admin.get("/metrics").await.text;

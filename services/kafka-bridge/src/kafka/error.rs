@@ -80,6 +80,13 @@ impl KafkaFailure {
         move |error| Self::Call { action, error }
     }
 
+    /// Returns whether the time of a call was out, or an offset that it asked for stayed in a transaction.
+    pub(crate) fn is_timeout(&self) -> bool {
+        use RDKafkaErrorCode::{OperationTimedOut, UnstableOffsetCommit};
+        let Self::Call { error, .. } = self else { return false };
+        matches!(error.rdkafka_error_code(), Some(OperationTimedOut | UnstableOffsetCommit))
+    }
+
     /// Returns whether a topic takes no such record, which one that is as declared does not do.
     pub(crate) fn is_record_refused(&self) -> bool {
         use RDKafkaErrorCode::{InvalidRecord, InvalidTimestamp, MessageSizeTooLarge, PolicyViolation};
@@ -99,6 +106,22 @@ impl From<KafkaFailure> for ServiceError {
             | KafkaFailure::UnknownPosition { .. }
             | KafkaFailure::Metadata(_) => Self::permanent("mirror to Kafka", error),
             _ => Self::transient("mirror to Kafka", error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_other_than_a_timeout_says_nothing_about_an_open_transaction() {
+        let failure = |code| KafkaFailure::call("ask for the offset")(KafkaError::MetadataFetch(code));
+        assert!(failure(RDKafkaErrorCode::OperationTimedOut).is_timeout());
+        for code in [RDKafkaErrorCode::BrokerTransportFailure, RDKafkaErrorCode::GroupAuthorizationFailed] {
+            let other = failure(code);
+            assert!(!other.is_timeout());
+            assert!(matches!(ServiceError::from(other), ServiceError::Transient(..)), "{code}");
         }
     }
 }

@@ -29,12 +29,12 @@ use crate::{
     stored_position::{Rewrite, StoredPosition},
 };
 
-/// The time that the end of a transaction has to reach all partitions.
+/// The time that the end of a transaction has to reach all partitions, and the offset.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
 /// The wait before the ends are looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The longest wait for an offset that is in no open transaction.
-const STABLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest wait for the answer about an offset.
+const OFFSET_TIMEOUT: Duration = Duration::from_secs(20);
 /// The key of the record by which a partition takes part in a transaction that is aborted.
 const ABORTED_KEY: &str = "aborted";
 
@@ -69,7 +69,7 @@ pub(super) fn find(producer: &MirrorProducer) -> Result<Vec<OpenRange>, KafkaFai
 /// Ends what is open, and corrects the position of the producer where the open transaction had one.
 pub(super) fn mend(producer: &mut MirrorProducer) -> Result<(), KafkaFailure> {
     let open = find(producer)?;
-    let is_stable = producer.committed().offset(STABLE_TIMEOUT).is_ok();
+    let is_stable = is_offset_stable(producer)?;
     let noted = producer.stored().map_or_else(Vec::new, |stored| stored.rewrites.clone());
     if open.is_empty() && is_stable && noted.is_empty() {
         return Ok(());
@@ -115,6 +115,22 @@ pub(super) fn mend(producer: &mut MirrorProducer) -> Result<(), KafkaFailure> {
     Ok(())
 }
 
+/// Returns whether the offset is in no open transaction. While it is in one, the library asks again until the time is out, and says
+/// no more than that. So may a coordinator that does not answer, or another fault: the offset is in a transaction where the coordinator
+/// answers those who also want to see what is open, and then still not the others.
+fn is_offset_stable(producer: &MirrorProducer) -> Result<bool, KafkaFailure> {
+    let is_stable = || match producer.committed().offset(SETTLED_AFTER) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_timeout() => Ok(false),
+        Err(error) => Err(error),
+    };
+    if is_stable()? {
+        return Ok(true);
+    }
+    producer.uncommitted().offset(OFFSET_TIMEOUT)?;
+    is_stable()
+}
+
 /// Decides which position is true, and which of the open records are committed.
 fn decide(
     producer: &MirrorProducer,
@@ -135,7 +151,11 @@ fn decide(
     if !is_stable {
         // The position of the open transaction is unknown. Where one of its records is seen, it was committed, and its position is
         // behind the last of its records.
-        let seen = producer.recover_position()?;
+        let seen = match producer.recover_position() {
+            // Records that are gone, or are somebody else's, say nothing against the position that is stored.
+            Err(KafkaFailure::UnknownPosition { .. }) => None,
+            seen => seen?,
+        };
         let before = stored.as_ref().map(|stored| (stored.position.stream_created, stored.position.sequence));
         if let Some(seen) = seen
             && before.is_none_or(|before| before < (seen.stream_created, seen.sequence))
