@@ -20,11 +20,11 @@ use store::{
     },
     outbox::relay,
 };
-use tokio::{task::spawn_blocking, time::interval};
+use tokio::time::interval;
 
 use crate::{
     Mirrored, Record, SERVICE, Settings, Source, TickShape, event_record,
-    kafka::{self, KafkaFailure, MirrorProducer, lifecycle},
+    kafka::{self, MirrorProducer, blocking, lifecycle},
     tick_records,
 };
 
@@ -83,13 +83,6 @@ async fn maintain(producer: &Producer) -> ServiceError {
             return error.into();
         }
     }
-}
-
-/// Runs what waits for Kafka on a thread of its own, to its end.
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, KafkaFailure> + Send + 'static,
-) -> Result<T, KafkaFailure> {
-    spawn_blocking(call).await.map_err(KafkaFailure::Panicked)?
 }
 
 /// The producer, which one transaction at a time uses.

@@ -12,6 +12,11 @@ pub struct Mirrored {
 }
 
 impl Mirrored {
+    /// Returns the whole name of the topic.
+    pub fn topic(&self, topic_prefix: &str) -> String {
+        format!("{topic_prefix}{}", self.topic)
+    }
+
     /// Returns the id of the producer's transactions, which is also the consumer group that has the position. One shard reads all of a
     /// stream.
     pub fn transactional_id(&self, topic_prefix: &str) -> String {

@@ -73,7 +73,7 @@ enum Command {
     #[cfg(feature = "export")]
     #[command(subcommand)]
     Archive(history::archive::Command),
-    /// Create or compare the topics of the Kafka bridge
+    /// Create or compare the topics of the Kafka bridge, and show or choose its positions
     #[cfg(feature = "kafka")]
     #[command(subcommand)]
     Kafka(kafka::Command),

@@ -1,4 +1,4 @@
-//! Where Kafka has no offset any more, the position is found by the records.
+//! Where Kafka has no offset any more, the position is found by the records, or chosen by an operator.
 
 use e2e::wait_until;
 
@@ -35,11 +35,15 @@ async fn a_position_that_kafka_has_forgotten_is_found_by_the_last_records() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_with_records_of_somebody_else_is_refused_until_an_offset_is_chosen() {
+async fn a_topic_with_records_of_somebody_else_is_refused_until_a_message_is_chosen() {
     let (system, servers, kafka) = servers(&[]).await;
-    let brokers = format!("TICKBELL_KAFKA__BROKERS={}", kafka.address);
-    let output = servers.run_line(&system, &format!("{brokers} tickbell kafka topics apply")).await;
-    assert!(output.status.success());
+    let command = async |command: &str| {
+        let line = format!("TICKBELL_KAFKA__BROKERS={} tickbell kafka {command}", kafka.address);
+        let output = servers.run_line(&system, &line).await;
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+    };
+    assert_eq!(command("topics apply").await.0, Some(0));
     kafka.change(&["produce", TICKS, "SPY", "a record of somebody else"]);
     let broker = servers.try_broker().await.expect("JetStream");
     broker.publish(&[page("SPY", 0..5), page("SPY", 5..9)]).await.expect("published");
@@ -47,18 +51,50 @@ async fn a_topic_with_records_of_somebody_else_is_refused_until_an_offset_is_cho
     let status = wait_until("the bridge refuses", WORK, async || bridge.ended()).await;
     assert_eq!(status.code(), Some(1));
 
-    // The second message is the first to be mirrored.
-    kafka.change(&["offset", GROUP, TICKS, "2"]);
+    let stream = "The stream has the messages 1 to 2.\n";
+    let is_next = |next: u64| (Some(0), format!("TICKS: the next message to mirror is {next}\n{stream}"));
+    assert_eq!(command("position TICKS").await, (Some(0), format!("TICKS: Kafka has no position\n{stream}")));
+    for sequence in [0, 4] {
+        let (status, said) = command(&format!("position TICKS {sequence}")).await;
+        let error = format!("{sequence} is out of range: the first message to mirror is 1 to 3");
+        assert!(status == Some(1) && said.contains(&error), "{said}");
+    }
+    let (status, said) = command("position RULES").await;
+    assert!(status == Some(64) && said.contains("allowed is one of TICKS, "), "{said}");
+
+    // The second message is the first to be mirrored. No partition of the topic has so many records.
+    assert_eq!(command("position TICKS 2").await, is_next(2));
     let bridge = start_bridge(&system, &servers, &kafka, "bridge-1", &[]);
     bridge.wait_until_ready().await;
     let consumer = kafka.consume(&system, "consumer", &[TICKS]);
-    let expected: Vec<String> = (5..9).map(|id| format!("test:SPY:{id}")).collect();
-    let found = wait_until("the ticks are in Kafka", WORK, async || {
-        let found: Vec<String> =
-            consumer.records().iter().filter_map(|record| record.headers.get("ce_id").cloned()).collect();
-        (found.len() >= expected.len()).then_some(found)
-    })
-    .await;
-    assert_eq!(found, expected);
+    let has = async |expected: &[u64]| {
+        let expected: Vec<String> = expected.iter().map(|id| format!("test:SPY:{id}")).collect();
+        let found = wait_until("the ticks are in Kafka", WORK, async || {
+            let found: Vec<String> =
+                consumer.records().iter().filter_map(|record| record.headers.get("ce_id").cloned()).collect();
+            (found.len() >= expected.len()).then_some(found)
+        })
+        .await;
+        assert_eq!(found, expected);
+    };
+    has(&[5, 6, 7, 8]).await;
+    let (status, said) = command("position TICKS 1").await;
+    assert!(status == Some(1) && said.contains("a bridge mirrors this stream"), "{said}");
+    bridge.stop().await;
+    assert_eq!(command("position TICKS").await, is_next(3));
+
+    // What is mirrored already is mirrored again.
+    assert_eq!(command("position TICKS 1").await, is_next(1));
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge-2", &[]);
+    bridge.wait_until_ready().await;
+    has(&[5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8]).await;
+    bridge.stop().await;
+
+    // An offset that a tool of Kafka has set has no metadata, and counts as well.
+    kafka.change(&["offset", GROUP, TICKS, "2"]);
+    assert_eq!(command("position TICKS").await, is_next(2));
+    let bridge = start_bridge(&system, &servers, &kafka, "bridge-3", &[]);
+    bridge.wait_until_ready().await;
+    has(&[5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]).await;
     bridge.stop().await;
 }

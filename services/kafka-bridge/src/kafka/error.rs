@@ -48,9 +48,11 @@ pub enum KafkaFailure {
     /// Kafka has no offset, and the topic has records of somebody else, or had records and has none any more.
     #[error(
         "kafka: there is no offset of group {group}, and topic {topic} has no record with the header {header} any more: choose the first message to mirror with \
-         `kafka-consumer-groups.sh --reset-offsets --group {group} --topic {topic}:0 --to-offset SEQUENCE --execute`, or another kafka.topic_prefix"
+         `tickbell kafka position {stream} SEQUENCE`, or another kafka.topic_prefix"
     )]
     UnknownPosition {
+        /// The name of the stream.
+        stream: &'static str,
         /// The consumer group.
         group: String,
         /// The name of the topic.

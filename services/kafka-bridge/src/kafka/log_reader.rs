@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use events::Timestamp;
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -17,6 +18,7 @@ use crate::{
         client::{Reports, config},
     },
     position::{POSITION_HEADER, RecordPosition},
+    stored_position::StoredPosition,
 };
 
 /// The longest wait for an answer.
@@ -98,6 +100,17 @@ impl LogReader {
             Offset::Offset(offset) => Some((offset, element.metadata().to_owned())),
             _ => None,
         })
+    }
+
+    /// Returns the position that the offset has. One without metadata counts for the stream that was created at `stream_created`.
+    pub(crate) fn stored_position(
+        &self,
+        timeout: Duration,
+        stream_created: Timestamp,
+    ) -> Result<Option<StoredPosition>, KafkaFailure> {
+        let offset = self.offset(timeout)?;
+        let stored = offset.map(|(offset, metadata)| StoredPosition::of_offset(offset, &metadata, stream_created));
+        stored.transpose().map_err(KafkaFailure::Metadata)
     }
 
     /// Reads the records of a partition from one offset up to another.

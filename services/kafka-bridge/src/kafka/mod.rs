@@ -15,6 +15,13 @@ pub use admin::{TopicsReport, apply_topics, diff_topics, prepare_topics};
 pub use error::KafkaFailure;
 pub(crate) use producer::MirrorProducer;
 
+/// Runs what waits for Kafka on a thread of its own, to its end.
+pub(crate) async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, KafkaFailure> + Send + 'static,
+) -> Result<T, KafkaFailure> {
+    tokio::task::spawn_blocking(call).await.map_err(KafkaFailure::Panicked)?
+}
+
 /// Waits before something is asked for again.
 #[expect(clippy::disallowed_methods, reason = "the calls of the library block, and run on a thread of their own")]
 fn pause(duration: std::time::Duration) {

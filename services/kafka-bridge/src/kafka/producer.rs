@@ -61,14 +61,10 @@ pub(crate) struct MirrorProducer {
 }
 
 impl MirrorProducer {
-    /// Connects, fences older producers of the stream, and reads the position. The caller holds the lease.
-    pub(super) fn connect(
-        settings: &Settings,
-        mirrored: &'static Mirrored,
-        stream_created: Timestamp,
-    ) -> Result<Self, KafkaFailure> {
+    /// Connects and fences older producers of the stream. The caller holds the lease.
+    pub(super) fn connect(settings: &Settings, mirrored: &'static Mirrored) -> Result<Self, KafkaFailure> {
         let transactional_id = mirrored.transactional_id(&settings.topic_prefix);
-        let topic = format!("{}{}", settings.topic_prefix, mirrored.topic);
+        let topic = mirrored.topic(&settings.topic_prefix);
         let committed = LogReader::open(settings, &transactional_id, &topic, Isolation::Committed)?;
         let uncommitted = LogReader::open(settings, &transactional_id, &topic, Isolation::Uncommitted)?;
         wait_for_leaders(&uncommitted, &topic)?;
@@ -92,7 +88,7 @@ impl MirrorProducer {
             .map_err(KafkaFailure::call("connect"))?;
         let transaction_timeout = settings.transaction_timeout;
         let (stored, written_at) = (None, Instant::now());
-        let mut opened = Self {
+        let opened = Self {
             producer,
             reports,
             group,
@@ -106,8 +102,13 @@ impl MirrorProducer {
             written_at,
         };
         opened.again("begin to write", LEADERS_TIMEOUT, |producer| producer.init_transactions(CALL_TIMEOUT))?;
-        opened.stored = opened.read_position(stream_created)?;
         Ok(opened)
+    }
+
+    /// Reads the position. An offset without metadata counts for the stream that is there, which was created at `stream_created`.
+    pub(super) fn read_position(&mut self, stream_created: Timestamp) -> Result<(), KafkaFailure> {
+        self.stored = self.uncommitted.stored_position(CALL_TIMEOUT * 2, stream_created)?;
+        Ok(())
     }
 
     /// Finds the position by the records where Kafka has no offset, and refuses a connection that was lost meanwhile.
@@ -283,12 +284,6 @@ impl MirrorProducer {
         if self.reports.is_connection_lost() { Err(KafkaFailure::ConnectionLost) } else { Ok(()) }
     }
 
-    fn read_position(&self, stream_created: Timestamp) -> Result<Option<StoredPosition>, KafkaFailure> {
-        let Some((offset, metadata)) = self.uncommitted.offset(CALL_TIMEOUT * 2)? else { return Ok(None) };
-        let stored = StoredPosition::of_offset(offset, &metadata, stream_created).map_err(KafkaFailure::Metadata)?;
-        Ok(Some(stored))
-    }
-
     /// Finds the position by the last records, where Kafka has no offset; none where there never were records.
     pub(crate) fn recover_position(&self) -> Result<Option<StreamPosition>, KafkaFailure> {
         let mut newest: Option<RecordPosition> = None;
@@ -313,7 +308,10 @@ impl MirrorProducer {
                 warn!(stream, topic, sequence, "Kafka has no offset; recovered the position from the last records");
                 Ok(Some(found.stream_position()))
             }
-            None if is_unknown => Err(KafkaFailure::UnknownPosition { group, topic, header: POSITION_HEADER }),
+            None if is_unknown => {
+                let stream = self.mirrored.stream;
+                Err(KafkaFailure::UnknownPosition { stream, group, topic, header: POSITION_HEADER })
+            }
             None => Ok(None),
         }
     }

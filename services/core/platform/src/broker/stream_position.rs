@@ -240,9 +240,18 @@ pub async fn position_before(
             Some(_) | None => high = middle,
         }
     }
-    let sequence = low - 1;
-    let before = if sequence == 0 { None } else { first_message(broker, stream, sequence).await? };
-    let stored_at = before.filter(|(found, _)| *found == sequence).map(|(_, at)| at);
+    position_behind(broker, stream, stream_created, low - 1).await
+}
+
+/// Returns the position behind the message with a sequence, with its time where the stream still has it.
+pub async fn position_behind(
+    broker: &Broker,
+    stream: &str,
+    stream_created: Timestamp,
+    sequence: u64,
+) -> Result<StreamPosition, ServiceError> {
+    let message = if sequence == 0 { None } else { first_message(broker, stream, sequence).await? };
+    let stored_at = message.filter(|(found, _)| *found == sequence).map(|(_, at)| at);
     Ok(StreamPosition { stream_created, sequence, stored_at })
 }
 

@@ -108,17 +108,14 @@ async fn acquire_for(
 ) -> Result<Lease, ServiceError> {
     let mut waited = false;
     loop {
-        let asked = Instant::now();
-        if is_free(store, service).await?
-            && let Some(term) = take(store, service, TAKE).await?
-        {
+        if let Some(lease) = take_free(store, service, outage).await? {
             // A lone instance leads at once, which is worth no line; that a standby takes over is.
             if waited {
                 info!(service, "acquired leadership");
             } else {
                 debug!(service, "acquired leadership");
             }
-            return Ok(Lease::new(store, service, outage, term, asked));
+            return Ok(lease);
         }
         if !waited {
             info!(service, "waiting for leadership; another instance is the leader");
@@ -180,6 +177,17 @@ async fn lead_for<T>(
         error = disconnected() => Err(error),
         ended = work => ended,
     }
+}
+
+/// Takes the leadership of `service` where no instance has it, for a command that must not run beside the service; none where one has.
+pub async fn try_acquire(store: &Store, service: &str) -> Result<Option<Lease>, Error> {
+    take_free(store, service, DuringOutage::Stop).await
+}
+
+async fn take_free(store: &Store, service: &str, outage: DuringOutage) -> Result<Option<Lease>, Error> {
+    let asked = Instant::now();
+    let term = if is_free(store, service).await? { take(store, service, TAKE).await? } else { None };
+    Ok(term.map(|term| Lease::new(store, service, outage, term, asked)))
 }
 
 /// Takes the leadership of `service` from its leader and holds it until the result is dropped, for measurements and

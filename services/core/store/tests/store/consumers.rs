@@ -176,6 +176,21 @@ async fn one_instance_leads_until_its_lease_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_command_takes_a_lease_that_nobody_has_and_no_other() {
+    let database = Database::new().await;
+    let leader = database.store_as("tickbell_trade_settler").await;
+    let held = lease::acquire(&leader, "trade-settler", &Health::default().check("leader")).await.expect("it is free");
+    assert!(lease::try_acquire(&database.store, "trade-settler").await.expect("an answer").is_none());
+    assert!(lease::try_acquire(&database.store, "notifier").await.expect("an answer").is_some());
+    drop(held);
+    leader.close().await;
+    let taken = lease::try_acquire(&database.store, "trade-settler").await.expect("an answer");
+    assert!(taken.is_some());
+    let other = database.store_as("tickbell_trade_settler").await;
+    assert!(lease::try_acquire(&other, "trade-settler").await.expect("an answer").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_not_renewed_is_taken_and_not_before_it_has_expired() {
     let database = Database::new().await;
     let check = Health::default().check("leader");
