@@ -18,10 +18,14 @@ impl Mirrored {
     }
 
     /// Returns the id of the producer's transactions, which is also the consumer group that has the position. One shard reads all of a
-    /// stream.
+    /// stream. Two prefixes never have one id, because installations that share one would fence each other for ever: what stands before
+    /// `-kafka-bridge-` had a dot at its end, and what stands before `.kafka-bridge-` is the whole prefix.
     pub fn transactional_id(&self, topic_prefix: &str) -> String {
-        let owner = topic_prefix.trim_end_matches(['.', '-', '_']);
-        format!("{}-kafka-bridge-{}-0", if owner.is_empty() { "tickbell" } else { owner }, self.stream)
+        let (owner, separator) = match topic_prefix.strip_suffix('.') {
+            Some(owner) => (owner, '-'),
+            None => (topic_prefix, '.'),
+        };
+        format!("{owner}{separator}kafka-bridge-{}-0", self.stream)
     }
 }
 
@@ -38,6 +42,8 @@ pub const MIRRORED: [Mirrored; 7] = [
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use events::streams::Topology;
 
     use super::*;
@@ -54,10 +60,30 @@ mod tests {
 
     #[test]
     fn installations_with_prefixes_of_their_own_do_not_fence_each_other() {
-        let ids = ["tickbell.", "prices.", ""].map(|prefix| MIRRORED[0].transactional_id(prefix));
-        assert_eq!(
-            ids,
-            ["tickbell-kafka-bridge-TICKS-0", "prices-kafka-bridge-TICKS-0", "tickbell-kafka-bridge-TICKS-0"]
-        );
+        let id = |prefix| MIRRORED[0].transactional_id(prefix);
+        // Those of installations that are there stay.
+        assert_eq!(["tickbell.", "prices."].map(id), ["tickbell-kafka-bridge-TICKS-0", "prices-kafka-bridge-TICKS-0"]);
+        let prefixes = [
+            "",
+            ".",
+            "-",
+            "_",
+            "..",
+            "a",
+            "a.",
+            "a-",
+            "a_",
+            "a..",
+            "a-.",
+            "a.-",
+            "tickbell",
+            "tickbell.",
+            "tickbell-",
+            "tickbell.kafka-bridge-TICKS-0",
+            "tickbell-kafka-bridge-TICKS-0.",
+        ];
+        let ids: BTreeSet<String> =
+            prefixes.iter().flat_map(|prefix| MIRRORED.iter().map(|one| one.transactional_id(prefix))).collect();
+        assert_eq!(ids.len(), prefixes.len() * MIRRORED.len(), "{ids:?}");
     }
 }
