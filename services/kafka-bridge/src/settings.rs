@@ -1,6 +1,9 @@
 //! Section `kafka` of the settings.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use platform::settings::{SettingsError, duration, one_of, require_range};
 use serde::Deserialize;
@@ -69,6 +72,17 @@ pub enum Mechanism {
     Plain,
 }
 
+impl Security {
+    /// Returns the word of the setting.
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Plaintext => "plaintext",
+            Self::Tls => "tls",
+            Self::SaslTls => "sasl-tls",
+        }
+    }
+}
+
 impl TryFrom<String> for TickShape {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
@@ -79,7 +93,7 @@ impl TryFrom<String> for TickShape {
 impl TryFrom<String> for Security {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        one_of(&text, &[("plaintext", Self::Plaintext), ("tls", Self::Tls), ("sasl-tls", Self::SaslTls)])
+        one_of(&text, &[Self::Plaintext, Self::Tls, Self::SaslTls].map(|security| (security.as_str(), security)))
     }
 }
 
@@ -110,7 +124,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Returns an error when a value is out of range, or when a part of an identity is missing.
+    /// Returns an error when a value is out of range, and when a part of an identity is missing or would not be used.
     pub fn validate(&self) -> Result<(), SettingsError> {
         let (least, most) = (Duration::from_secs(10), Duration::from_secs(900));
         require_range("kafka.transaction_records", self.transaction_records, 1, 100_000)?;
@@ -128,7 +142,26 @@ impl Settings {
             let error = "kafka.password_file is empty: kafka.security = \"sasl-tls\" needs the file with the password";
             return Err(SettingsError(error.into()));
         }
-        Ok(())
+        self.require_used()
+    }
+
+    /// Refuses what the connection would not use: whoever has set it believes that it does.
+    fn require_used(&self) -> Result<(), SettingsError> {
+        let Self { security, username, password_file, ca, .. } = self;
+        let is_set = |path: &Path| !path.as_os_str().is_empty();
+        let (seen, allowed) = if *security != Security::SaslTls && !username.is_empty() {
+            (format!("kafka.username = {username:?}"), "\"sasl-tls\"")
+        } else if *security != Security::SaslTls && is_set(password_file) {
+            (format!("kafka.password_file = {password_file:?}"), "\"sasl-tls\"")
+        } else if *security == Security::Plaintext && is_set(ca) {
+            (format!("kafka.ca = {ca:?}"), "\"tls\" or \"sasl-tls\"")
+        } else {
+            return Ok(());
+        };
+        let security = security.as_str();
+        let error =
+            format!("{seen} is not used with kafka.security = \"{security}\": it is allowed with {allowed} only");
+        Err(SettingsError(error))
     }
 
     /// Returns an error where there is no Kafka.
@@ -159,6 +192,36 @@ mod tests {
         ] {
             assert!(settings.validate().is_err_and(|error| error.to_string().starts_with(key)), "{key}");
         }
+    }
+
+    #[test]
+    fn what_the_connection_would_not_use_is_refused() {
+        let (username, password_file, ca) = ("bridge".to_owned(), PathBuf::from("/password"), PathBuf::from("/ca.pem"));
+        let whole = Settings { username, password_file, ca, ..Settings::default() };
+        let error = |settings: Settings| settings.validate().map_err(|error| error.to_string());
+        let with = |security| Settings { security, ..whole.clone() };
+        let nobody = |security| Settings { username: String::new(), password_file: PathBuf::new(), ..with(security) };
+        for (settings, expected) in [
+            (
+                with(Security::Plaintext),
+                "kafka.username = \"bridge\" is not used with kafka.security = \"plaintext\": it is allowed with \"sasl-tls\" only",
+            ),
+            (
+                with(Security::Tls),
+                "kafka.username = \"bridge\" is not used with kafka.security = \"tls\": it is allowed with \"sasl-tls\" only",
+            ),
+            (
+                Settings { username: String::new(), ..with(Security::Tls) },
+                "kafka.password_file = \"/password\" is not used with kafka.security = \"tls\": it is allowed with \"sasl-tls\" only",
+            ),
+            (
+                nobody(Security::Plaintext),
+                "kafka.ca = \"/ca.pem\" is not used with kafka.security = \"plaintext\": it is allowed with \"tls\" or \"sasl-tls\" only",
+            ),
+        ] {
+            assert_eq!(error(settings), Err(expected.to_owned()));
+        }
+        assert_eq!([error(with(Security::SaslTls)), error(nobody(Security::Tls))], [Ok(()), Ok(())]);
     }
 
     #[test]

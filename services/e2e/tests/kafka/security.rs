@@ -55,19 +55,22 @@ async fn a_bridge_is_who_it_says_and_a_wrong_password_mirrors_nothing() {
         ),
     ];
     let kafka = Kafka::start_with_user(&system, &settings, "bridge", PASSWORD).await;
-    let secured = |address: std::net::SocketAddr, security: &str, password: &str| {
-        [
+    let encrypted = |address: std::net::SocketAddr, security: &str| {
+        vec![
             ("TICKBELL_KAFKA__BROKERS", address.to_string()),
             ("TICKBELL_KAFKA__SECURITY", security.to_owned()),
             ("TICKBELL_KAFKA__CA", file("ca.pem")),
-            ("TICKBELL_KAFKA__USERNAME", "bridge".to_owned()),
-            ("TICKBELL_KAFKA__PASSWORD_FILE", file(password)),
         ]
+    };
+    let authenticated = |password: &str| {
+        let identity =
+            [("TICKBELL_KAFKA__USERNAME", "bridge".to_owned()), ("TICKBELL_KAFKA__PASSWORD_FILE", file(password))];
+        [encrypted(sasl, "sasl-tls"), identity.to_vec()].concat()
     };
     let broker = servers.try_broker().await.expect("JetStream");
     broker.publish(&[page("SPY", 0..9)]).await.expect("published");
 
-    let wrong = start_bridge(&system, &servers, &kafka, "wrong", &secured(sasl, "sasl-tls", "wrong-password"));
+    let wrong = start_bridge(&system, &servers, &kafka, "wrong", &authenticated("wrong-password"));
     let failing = async || {
         let answer = e2e::Api::try_send(wrong.admin.request(reqwest::Method::GET, "/readyz")).await?;
         answer.text.contains("failing").then_some(answer.text)
@@ -84,8 +87,8 @@ async fn a_bridge_is_who_it_says_and_a_wrong_password_mirrors_nothing() {
         }),
         &[TICKS],
     );
-    for (name, address, security, ids) in [("sasl", sasl, "sasl-tls", 9), ("tls", tls, "tls", 20)] {
-        let bridge = start_bridge(&system, &servers, &kafka, name, &secured(address, security, "password"));
+    for (name, settings, ids) in [("sasl", authenticated("password"), 9), ("tls", encrypted(tls, "tls"), 20)] {
+        let bridge = start_bridge(&system, &servers, &kafka, name, &settings);
         bridge.wait_until_ready().await;
         let expected: Vec<String> = (0..ids).map(|id| format!("test:SPY:{id}")).collect();
         let ids = wait_until("the ticks are in Kafka", WORK, async || {
