@@ -21,7 +21,8 @@ pub(crate) struct Rewrite {
 /// A position as Kafka stores it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredPosition {
-    /// The position; none where somebody has set the offset by a tool of Kafka, which says nothing but a sequence.
+    /// The position of the last message. An offset that somebody has set by a tool of Kafka says nothing but a sequence: its time is then
+    /// unknown.
     pub(crate) position: StreamPosition,
     /// What is to be written once more.
     pub(crate) rewrites: Vec<Rewrite>,
