@@ -4,12 +4,7 @@
 //! that were stored after its last change, however far behind the engine is. A report about a gap comes after the ticks that it says
 //! were filled in.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-    ops::Range,
-    time::Duration,
-};
+use std::{collections::HashMap, mem, ops::Range, time::Duration};
 
 use ::rules::{Changes, Engine, RuleFiring};
 use events::{AlertFired, Event, FeedGap, OutboundMessage, RuleChanged, TickPage, Timestamp, tick::page_of_one};
@@ -97,8 +92,6 @@ struct State {
     saved_changes: HashMap<Uuid, RuleChanged>,
     /// The rules of the batch whose change is not in the database.
     without_row: Vec<Uuid>,
-    /// Those of the gaps that the current messages report that are judged.
-    judged: HashSet<String>,
     late_verdicts: LateVerdicts,
 }
 
@@ -127,7 +120,7 @@ impl ConsumerService for AlertEngine {
         let connection = engine_state::connect(&self.store).await?;
         let (evaluated, applied) = (positions[TICKS], HashMap::new());
         let (saved_changes, without_row) = (HashMap::new(), Vec::new());
-        let (judged, late_verdicts) = (HashSet::new(), LateVerdicts::default());
+        let late_verdicts = LateVerdicts::default();
         Ok(State {
             engine,
             connection,
@@ -137,7 +130,6 @@ impl ConsumerService for AlertEngine {
             applied,
             saved_changes,
             without_row,
-            judged,
             late_verdicts,
         })
     }
@@ -187,8 +179,9 @@ impl ConsumerService for AlertEngine {
             .iter()
             .filter_map(|input| if let Input::Gap(gap) = input { Some(gap.gap_id.as_str()) } else { None })
             .collect();
-        state.judged =
-            if gaps.is_empty() { HashSet::new() } else { market_gaps::list_judged(&self.store, &gaps).await? };
+        if !gaps.is_empty() {
+            state.engine.note_judged_gaps(market_gaps::list_judged(&self.store, &gaps).await?);
+        }
         let changed: Vec<Uuid> = changed.collect();
         if changed.is_empty() {
             return Ok(());
@@ -225,7 +218,6 @@ impl ConsumerService for AlertEngine {
                 }
                 page.refused().iter().for_each(|refused| count_skipped(refused.refusal.as_str(), 1));
             }
-            Input::Gap(gap) if state.judged.contains(&gap.gap_id) => {}
             Input::Gap(gap) => state.engine.apply_gap(&gap, state.evaluated),
             Input::RuleChanged(change) if state.applied.get(&change.rule.id) >= Some(&change.revision) => {}
             Input::RuleChanged(change) => {

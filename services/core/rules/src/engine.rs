@@ -132,7 +132,14 @@ impl Engine {
         }
     }
 
-    /// Applies a report about a gap, of which all ticks have a sequence up to `known_after`.
+    /// Notes which gaps are judged, of those that the next reports are about: the revision of the last report that each was judged
+    /// by. It is forgotten with [`Engine::take_changes`].
+    pub fn note_judged_gaps(&mut self, judged: HashMap<String, u32>) {
+        self.gaps.note_judged(judged);
+    }
+
+    /// Applies a report about a gap, of which all ticks have a sequence up to `known_after`. One that was applied or judged before, or
+    /// is older than what was, changes nothing.
     pub fn apply_gap(&mut self, report: &FeedGap, known_after: u64) {
         self.gaps.apply(report, known_after);
     }
@@ -142,7 +149,7 @@ impl Engine {
         self.gaps.next_known()
     }
 
-    /// Forgets a gap, because it is judged.
+    /// Forgets a gap, because it is judged. One about which a later report was applied meanwhile goes on.
     pub fn forget_gap(&mut self, gap: &MarketGap) {
         self.gaps.remove(gap);
     }

@@ -50,6 +50,8 @@ pub enum GapStage {
 pub(crate) struct Gaps {
     markets: HashMap<(Symbol, Venue), BTreeMap<String, MarketGap>>,
     changed: BTreeMap<String, MarketGap>,
+    /// The revisions that were judged, of the gaps that the reports of the batch are about.
+    judged: HashMap<String, u32>,
 }
 
 impl Gaps {
@@ -62,11 +64,21 @@ impl Gaps {
         gaps
     }
 
-    /// Applies a report, unless a later one was applied before.
+    /// Notes the revisions of gaps that were judged before this batch.
+    pub(crate) fn note_judged(&mut self, judged: HashMap<String, u32>) {
+        for (gap_id, revision) in judged {
+            let known = self.judged.entry(gap_id).or_default();
+            *known = revision.max(*known);
+        }
+    }
+
+    /// Applies a report, unless it or a later one was applied before. A gap that is judged is followed again when it is reported with
+    /// a higher revision: no trade lies between two gaps with one id.
     pub(crate) fn apply(&mut self, report: &FeedGap, known_until: u64) {
+        let judged = self.judged.get(&report.gap_id).copied();
         let followed = self.of_market(&report.symbol, &report.venue);
         let known = followed.get(&report.gap_id);
-        if known.is_some_and(|known| known.revision >= report.revision) {
+        if known.map(|known| known.revision).max(judged) >= Some(report.revision) {
             return;
         }
         let fits = known.is_some() || followed.len() < MAX_FOLLOWED;
@@ -82,6 +94,7 @@ impl Gaps {
         let gap = MarketGap { gap_id: gap_id.clone(), symbol, venue, revision, from, to, stage };
         if stage == GapStage::Judged {
             followed.remove(&gap_id);
+            self.judged.insert(gap_id.clone(), revision);
         } else {
             followed.insert(gap_id.clone(), gap.clone());
         }
@@ -94,8 +107,12 @@ impl Gaps {
         gaps.find(|gap| matches!(gap.stage, GapStage::Known { .. }))
     }
 
+    /// Removes a gap that is judged, unless a later report about it was applied meanwhile.
     pub(crate) fn remove(&mut self, gap: &MarketGap) {
-        self.of_market(&gap.symbol, &gap.venue).remove(&gap.gap_id);
+        let followed = self.of_market(&gap.symbol, &gap.venue);
+        if followed.get(&gap.gap_id).is_some_and(|known| known.revision <= gap.revision) {
+            followed.remove(&gap.gap_id);
+        }
     }
 
     /// Returns the time since which ticks of a market are missing; none where none are.
@@ -109,8 +126,9 @@ impl Gaps {
         recent.min().map_or(last, |from| from.min(last))
     }
 
-    /// Takes the gaps that have changed since the last call.
+    /// Takes the gaps that have changed since the last call. Which are judged is forgotten: from now on the database knows it.
     pub(crate) fn take_changes(&mut self) -> Vec<MarketGap> {
+        self.judged.clear();
         std::mem::take(&mut self.changed).into_values().collect()
     }
 

@@ -1,6 +1,6 @@
 //! Late verdicts are what an engine would have decided that had missed nothing, less what the engine that was blind has reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use events::{
     FeedGap, LateHandling, LateVerdict, Notify, Period, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Timestamp,
@@ -81,6 +81,11 @@ impl Saved {
         }
         self.firings.extend(changes.firings);
         self.gaps.extend(changes.gaps.into_iter().map(|gap| (gap.gap_id.clone(), gap)));
+    }
+
+    fn judged(&self) -> HashMap<String, u32> {
+        let judged = self.gaps.values().filter(|gap| gap.stage == rules::GapStage::Judged);
+        judged.map(|gap| (gap.gap_id.clone(), gap.revision)).collect()
     }
 
     fn restore(&self) -> Engine {
@@ -376,6 +381,51 @@ fn a_firing_says_since_when_ticks_are_missing() {
     engine.apply_gap(&blind.report(GapState::Open), 3);
     engine.evaluate(&blind.ticks[3].stored());
     assert_eq!(engine.evaluate(&blind.ticks[4].stored())[0].firing.incomplete_since, None);
+}
+
+#[test]
+fn a_gap_that_is_judged_is_followed_again_under_its_id_and_its_older_reports_change_nothing() {
+    let ticks = [(0, 10_000), (60, 10_600), (90, 10_000), (120, 10_000), (150, 10_600)];
+    let blind = Blind::new(vec![rule(1, ABOVE_105)], &ticks, (1, 3));
+    let (mut engine, mut saved) = (blind.engine(), Saved::default());
+    let report = |revision, state| FeedGap { revision, ..blind.report(state) };
+    let nothing = FeedGap { to: Some(at(0)), filled: 0, ..report(2, GapState::Filled) };
+    let reports = [report(1, GapState::Open), nothing, report(3, GapState::Open), report(4, GapState::Filled)];
+    // A batch for each report, and one batch for all of them.
+    for is_saved in [true, false] {
+        engine.evaluate(&blind.ticks[0].stored());
+        let mut waits = Vec::new();
+        for (number, report) in reports.iter().enumerate() {
+            // The report itself, and what is read again after it.
+            for again in reports[..=number].iter().rev() {
+                engine.note_judged_gaps(saved.judged());
+                engine.apply_gap(again, 2_000);
+                if is_saved {
+                    saved.save(&mut engine, &blind.rules);
+                    engine = saved.restore();
+                }
+            }
+            let to_judge = engine.gap_to_judge().cloned();
+            waits.push(to_judge.as_ref().map(|gap| gap.revision));
+            if let Some(gap) = to_judge {
+                assert_eq!(found(&blind.judge(&engine, &[])).len(), 1, "the tick of 60 would have fired");
+                // A later report that comes meanwhile is not forgotten with the gap.
+                engine.apply_gap(&FeedGap { revision: 5, ..report.clone() }, 2_000);
+                engine.forget_gap(&gap);
+                assert_eq!(engine.gap_to_judge().map(|gap| gap.revision), Some(5));
+            }
+        }
+        assert_eq!(waits, [None, None, None, Some(4)]);
+        (engine, saved) = (blind.engine(), Saved::default());
+    }
+    // While it is open for the second time, firings say so.
+    engine.evaluate(&blind.ticks[0].stored());
+    for report in &reports[..3] {
+        engine.note_judged_gaps(saved.judged());
+        engine.apply_gap(report, 2_000);
+        saved.save(&mut engine, &blind.rules);
+    }
+    assert_eq!(engine.evaluate(&blind.ticks[4].stored())[0].firing.incomplete_since, Some(at(0)));
 }
 
 #[test]

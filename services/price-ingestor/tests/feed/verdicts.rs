@@ -1,7 +1,7 @@
 //! Late verdicts about what a feed has missed, beside those of a naive judge: somebody who sees the trades that were filled in, one
 //! after the other, and knows what was reported at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use events::{
     FeedGap, LateHandling, Notify, Period, Price, Repeat, Rule, RuleChanged, RuleStatus, Symbol, Tick, Timestamp,
@@ -9,7 +9,7 @@ use events::{
 };
 use market_data::{StoredTick, TickPosition};
 use price_ingestor::sources::exchange::continuity::GapReport;
-use rules::{Engine, Firing, MarketGap, PastTick};
+use rules::{Engine, Firing, GapStage, MarketGap, PastTick, RuleFiring};
 use uuid::Uuid;
 
 /// What a feed publishes about a symbol.
@@ -41,19 +41,48 @@ impl HistoryTick {
     }
 }
 
-/// Asserts that each gap gets the verdicts of the naive judge, and returns how many there are.
+/// The gaps that were judged, with their last revisions, as the store has them.
+#[derive(Default)]
+struct JudgedGaps(HashMap<String, u32>);
+
+impl JudgedGaps {
+    /// Applies a report as the alert-engine does, each in a batch of its own.
+    fn apply(&mut self, engine: &mut Engine, report: &FeedGap, sequence: u64) {
+        engine.note_judged_gaps(
+            self.0.get_key_value(&report.gap_id).map(|(id, at)| (id.clone(), *at)).into_iter().collect(),
+        );
+        engine.apply_gap(report, sequence);
+        for gap in engine.take_changes().gaps {
+            if gap.stage == GapStage::Judged {
+                self.0.insert(gap.gap_id, gap.revision);
+            }
+        }
+    }
+
+    fn add(&mut self, engine: &mut Engine, gap: &MarketGap) {
+        engine.forget_gap(gap);
+        self.0.insert(gap.gap_id.clone(), gap.revision);
+    }
+}
+
+/// Asserts that each gap of which trades were filled in gets the verdicts of the naive judge, and that firings say since when trades
+/// are missing. Returns how many verdicts there are.
 pub(crate) fn judge(seed: u64, (venue, symbol): (&Venue, &Symbol), published: &[Published]) -> usize {
     let mut engine = Engine::default();
     for (number, (condition, _)) in CONDITIONS.iter().enumerate() {
         engine.apply_change(created(symbol, number, condition), 0);
     }
     let (mut history, mut firings, mut revisions) = (Vec::new(), Vec::new(), BTreeMap::new());
-    let mut found = 0;
+    let (mut found, mut judged, mut open) = (0, JudgedGaps::default(), BTreeMap::new());
     for (event, sequence) in published.iter().zip(1..) {
         match event {
             Published::Tick(tick, id) => {
                 let fired = engine.evaluate(&StoredTick::of(tick, id, sequence, 0));
-                firings.extend(fired.into_iter().map(|fired| fired.firing));
+                for RuleFiring { firing, .. } in fired {
+                    let since = open.values().min().copied();
+                    assert_eq!(firing.incomplete_since, since, "seed {seed}: {symbol} {firing:?} {open:?}");
+                    firings.push(firing);
+                }
                 let position = TickPosition { sequence, index: 0 };
                 let past = PastTick { id: id.clone(), at: tick.at, price: tick.price, position };
                 history.push(HistoryTick { past, is_filled_in: tick.source == TickSource::Backfill });
@@ -61,14 +90,24 @@ pub(crate) fn judge(seed: u64, (venue, symbol): (&Venue, &Symbol), published: &[
             Published::Gap(report) => {
                 let revision = revisions.entry(report.lower_bound).or_default();
                 *revision += 1;
-                engine.apply_gap(&feed_gap(venue, symbol, report, *revision), sequence);
+                let report = feed_gap(venue, symbol, report, *revision);
+                judged.apply(&mut engine, &report, sequence);
+                if report.state.is_final() {
+                    open.remove(&report.gap_id);
+                } else {
+                    open.insert(report.gap_id.clone(), report.from);
+                }
+                let waits = engine.gap_to_judge().map(|gap| (gap.gap_id.as_str(), gap.revision));
+                let is_to_judge = report.state.is_final() && report.filled > 0;
+                let expected = is_to_judge.then_some((report.gap_id.as_str(), report.revision));
+                assert_eq!(waits, expected, "seed {seed}: {symbol} {report:?}");
             }
         }
         while let Some(gap) = engine.gap_to_judge().cloned() {
             let decided = decided(&engine, &gap, &history, &firings);
             assert_eq!(decided, naive(&gap, &history, &firings), "seed {seed}: {symbol} {gap:?}");
             found += decided.len();
-            engine.forget_gap(&gap);
+            judged.add(&mut engine, &gap);
         }
     }
     found

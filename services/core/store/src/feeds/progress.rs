@@ -176,11 +176,15 @@ pub async fn save(store: &Store, venue: &Venue, lease: &str, progress: FeedProgr
     save.await
 }
 
-/// Deletes what is known of filled gaps that ended before a time. What the venue did not offer stays known for ever.
+/// Deletes what is known of filled gaps that ended before a time. What the venue did not offer stays known for ever, and so does the
+/// newest gap of each market: the next one has its id where no trade lies between them, and its revisions go on.
 pub async fn delete_filled(store: &Store, venue: &Venue, before: Timestamp) -> Result<u64, Error> {
     let deleted: i64 = sqlx::query_scalar(
         "WITH deleted AS (
-             DELETE FROM feed_gaps WHERE venue = $1 AND state = 'filled' AND gap_to < $2 RETURNING symbol
+             DELETE FROM feed_gaps gap WHERE venue = $1 AND state = 'filled' AND gap_to < $2
+                 AND EXISTS (SELECT FROM feed_gaps newer WHERE newer.venue = gap.venue AND newer.symbol = gap.symbol
+                                 AND newer.lower_bound > gap.lower_bound)
+             RETURNING symbol
          ), counted AS (
              INSERT INTO feed_gap_changes (venue, symbol, changes)
              SELECT DISTINCT $1, symbol, 1 FROM deleted ORDER BY symbol

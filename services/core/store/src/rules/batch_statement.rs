@@ -147,7 +147,7 @@ fn add_firings(statement: &mut BatchStatement, firings: &[Firing]) {
     });
 }
 
-/// Adds gaps as they are now. One that is judged stays so.
+/// Adds gaps as they are now. One that is judged stays so, until a later report about it comes.
 fn add_gaps(statement: &mut BatchStatement, gaps: &[MarketGap]) {
     let stage = |gap: &MarketGap| match gap.stage {
         GapStage::Missing => ("missing", 0, false),
@@ -158,7 +158,8 @@ fn add_gaps(statement: &mut BatchStatement, gaps: &[MarketGap]) {
         "market_gaps AS there (gap_id, symbol, venue, revision, gap_from, gap_to, stage, known_until, is_complete)";
     let newer = "ON CONFLICT (gap_id) DO UPDATE SET revision = EXCLUDED.revision, gap_from = EXCLUDED.gap_from,
         gap_to = EXCLUDED.gap_to, stage = EXCLUDED.stage, known_until = EXCLUDED.known_until,
-        is_complete = EXCLUDED.is_complete, saved_at = now() WHERE there.stage <> 'judged'";
+        is_complete = EXCLUDED.is_complete, saved_at = now()
+        WHERE there.stage <> 'judged' OR there.revision < EXCLUDED.revision";
     statement.insert("missing", into, newer, |columns| {
         columns
             .push_bind(column(gaps, |gap| gap.gap_id.as_str()))

@@ -1,5 +1,7 @@
 //! What rules would have decided in gaps, and what is needed to find it out.
 
+use std::collections::HashSet;
+
 use events::{LateVerdict, Timestamp};
 use rules::{Changes, Firing, LateDecision, MarketGap, PastTick};
 use sqlx::{Row, postgres::PgRow, types::Json};
@@ -58,8 +60,10 @@ pub async fn firings_between(
     rows.iter().map(engine_state::firing).collect()
 }
 
-/// Saves that a gap is judged, with the late verdicts, their events and what they change of rules, in one transaction. `service` is
-/// the service of the outbox and the lease: the result is [`Error::Fenced`] when another process leads it, or has judged the gap.
+/// Saves that a gap is judged, with the late verdicts, their events and what they change of rules, in one transaction. A gap about
+/// which a later report was saved meanwhile goes on, and a rule that has a verdict about the gap gets no second one: its owner gets one
+/// mail for a gap. `service` is the service of the outbox and the lease: the result is [`Error::Fenced`] when another process leads
+/// it, or has judged the gap.
 pub async fn save_verdicts(
     store: &Store,
     service: &'static str,
@@ -67,19 +71,22 @@ pub async fn save_verdicts(
     decisions: Vec<LateDecision>,
     changes: Changes,
 ) -> Result<(), Error> {
-    let (inner, gap_id) = (store.clone(), gap.gap_id.clone());
+    let (inner, gap_id, revision) = (store.clone(), gap.gap_id.clone(), gap.revision.cast_signed());
     let save = store.transaction(move |tx| {
         Box::pin(async move {
             lease::fence(tx, &inner, service).await?;
             let judged = sqlx::query(
-                "UPDATE market_gaps SET stage = 'judged', saved_at = now() WHERE gap_id = $1 AND stage <> 'judged'",
+                "UPDATE market_gaps SET stage = CASE WHEN revision > $2 THEN stage ELSE 'judged' END, saved_at = now()
+                 WHERE gap_id = $1 AND (stage <> 'judged' OR revision > $2)",
             );
-            if judged.bind(&gap_id).execute(&mut **tx).await?.rows_affected() == 0 {
+            if judged.bind(&gap_id).bind(revision).execute(&mut **tx).await?.rows_affected() == 0 {
                 return Err(Error::Fenced(gap_id));
             }
-            add(tx, &decisions).await?;
+            let added = add(tx, &decisions).await?;
             engine_state::save(tx, &changes).await?;
-            let events: Vec<_> = decisions.iter().map(|decision| decision.verdict.to_message()).collect();
+            let verdicts = decisions.iter().map(|decision| &decision.verdict);
+            let new = verdicts.filter(|verdict| added.contains(&verdict.rule_id));
+            let events: Vec<_> = new.map(LateVerdict::to_message).collect();
             outbox::add(tx, service, &events).await?;
             // For longer than stream FEEDS may say them again.
             let old = "DELETE FROM market_gaps WHERE stage = 'judged' AND saved_at < now() - interval '40 days'";
@@ -90,21 +97,23 @@ pub async fn save_verdicts(
     save.await
 }
 
-async fn add(tx: &mut Tx, decisions: &[LateDecision]) -> Result<(), Error> {
+/// Adds verdicts, and returns the rules that had none about the gap.
+async fn add(tx: &mut Tx, decisions: &[LateDecision]) -> Result<HashSet<Uuid>, Error> {
     if decisions.is_empty() {
-        return Ok(());
+        return Ok(HashSet::new());
     }
     // An address is erased in one place, which is not here.
     let rows = decisions.iter().map(|decision| Json(LateVerdict { targets: Vec::new(), ..decision.verdict.clone() }));
-    sqlx::query(
-        "INSERT INTO late_verdicts (rule_id, gap_id, verdict) SELECT * FROM unnest($1::uuid[], $2::text[], $3::jsonb[])",
+    let added = sqlx::query_scalar(
+        "INSERT INTO late_verdicts (rule_id, gap_id, verdict) SELECT * FROM unnest($1::uuid[], $2::text[], $3::jsonb[])
+         ON CONFLICT (rule_id, gap_id) DO NOTHING RETURNING rule_id",
     )
     .bind(decisions.iter().map(|decision| decision.verdict.rule_id).collect::<Vec<_>>())
     .bind(decisions.iter().map(|decision| decision.verdict.gap_id.as_str()).collect::<Vec<_>>())
     .bind(rows.collect::<Vec<_>>())
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(())
+    Ok(added.into_iter().collect())
 }
 
 /// Returns at most `limit` of the late verdicts about a gap whose rules notify an address, in the order of rules.

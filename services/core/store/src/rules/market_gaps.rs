@@ -1,6 +1,6 @@
 //! Gaps in the ticks of markets, until they are judged.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rules::{GapStage, MarketGap};
 use sqlx::{Row, postgres::PgRow};
@@ -13,10 +13,11 @@ pub(super) async fn list_unjudged(store: &Store) -> Result<Vec<MarketGap>, Error
     rows.iter().map(gap).collect()
 }
 
-/// Returns those of these gaps that are judged.
-pub async fn list_judged(store: &Store, gaps: &[&str]) -> Result<HashSet<String>, Error> {
-    let judged = sqlx::query_scalar("SELECT gap_id FROM market_gaps WHERE stage = 'judged' AND gap_id = ANY($1)");
-    Ok(judged.bind(gaps).fetch_all(store.pool()).await?.into_iter().collect())
+/// Returns those of these gaps that are judged, each with the revision of the report that it was judged by.
+pub async fn list_judged(store: &Store, gaps: &[&str]) -> Result<HashMap<String, u32>, Error> {
+    let judged = sqlx::query_as("SELECT gap_id, revision FROM market_gaps WHERE stage = 'judged' AND gap_id = ANY($1)");
+    let rows: Vec<(String, i32)> = judged.bind(gaps).fetch_all(store.pool()).await?;
+    Ok(rows.into_iter().map(|(gap_id, revision)| (gap_id, revision.cast_unsigned())).collect())
 }
 
 fn gap(row: &PgRow) -> Result<MarketGap, Error> {

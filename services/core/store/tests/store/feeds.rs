@@ -268,4 +268,9 @@ async fn each_change_of_the_gaps_of_a_market_is_counted() {
     assert_eq!(changes().await, 4);
     assert_eq!(progress::delete_filled(&store, &coinbase, at(10)).await.expect("deleted"), 0);
     assert_eq!(changes().await, 4);
+    // The next gap may have the id of the newest one, so that its revisions go on.
+    save(FeedProgress { reports: vec![report(20, GapState::Filled)], ..FeedProgress::default() }).await;
+    assert_eq!(progress::delete_filled(&store, &coinbase, at(10)).await.expect("deleted"), 0);
+    save(FeedProgress { reports: vec![report(20, GapState::Open)], ..FeedProgress::default() }).await;
+    assert_eq!(database.count("SELECT max(revision)::bigint FROM feed_gaps").await, 4);
 }

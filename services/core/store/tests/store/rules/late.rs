@@ -80,11 +80,46 @@ async fn a_gap_is_followed_until_it_is_judged_and_then_never_again() {
     save(&database, Changes { gaps: vec![first.clone()], ..Changes::default() }).await;
     assert_eq!(engine_state::load(&database.store).await.expect("a state").gaps, std::slice::from_ref(&second));
     let ids = [first.gap_id.as_str(), &second.gap_id, "unknown"];
-    assert_eq!(market_gaps::list_judged(&database.store, &ids).await.expect("gaps"), [first.gap_id.clone()].into());
+    assert_eq!(
+        market_gaps::list_judged(&database.store, &ids).await.expect("gaps"),
+        [(first.gap_id.clone(), 1)].into()
+    );
     let forget = database.transaction(|tx| Box::pin(async move { engine_state::forget_sequences(tx).await }));
     forget.await.expect("they are forgotten");
     let gaps = engine_state::load(&database.store).await.expect("a state").gaps;
     assert_eq!(gaps[0].stage, GapStage::Known { until: 0, is_complete: true });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_that_is_judged_is_followed_and_judged_again_when_a_later_report_comes() {
+    let database = with_rules(&["ada@example.com", "ada@example.com"]).await;
+    let engine = database.store_as("tickbell_alert_engine").await;
+    let _lease = lease::acquire(&engine, SERVICE, &Health::default().check("leader")).await.expect("the lease is free");
+    let revision = |revision, stage| MarketGap { revision, ..gap(1, stage) };
+    let follow = async |gap: MarketGap| save(&database, Changes { gaps: vec![gap], ..Changes::default() }).await;
+    let unjudged = async || engine_state::load(&engine).await.expect("a state").gaps;
+    let judge = async |gap: MarketGap, rules: &[u128]| {
+        let decisions = rules.iter().map(|number| decision(*number, &gap)).collect();
+        late::save_verdicts(&engine, SERVICE, &gap, decisions, Changes::default()).await.expect("it is saved");
+    };
+    // It was filled without a trade; then the connection is lost again before another one.
+    follow(revision(2, GapStage::Judged)).await;
+    follow(revision(3, GapStage::Missing)).await;
+    follow(revision(1, GapStage::Missing)).await;
+    follow(revision(5, KNOWN)).await;
+    assert_eq!(unjudged().await, [revision(5, KNOWN)]);
+    judge(revision(5, KNOWN), &[1]).await;
+    follow(revision(5, KNOWN)).await;
+    let (judged, gap_id) = (revision(5, KNOWN), gap(1, KNOWN).gap_id);
+    assert_eq!(market_gaps::list_judged(&engine, &[&gap_id]).await.expect("gaps"), [(gap_id.clone(), 5)].into());
+    assert!(unjudged().await.is_empty());
+    // A report that comes while it is judged opens it again, and a rule has one verdict about it.
+    follow(revision(6, KNOWN)).await;
+    follow(revision(7, GapStage::Missing)).await;
+    judge(revision(6, KNOWN), &[1, 2]).await;
+    assert_eq!(unjudged().await, [revision(7, GapStage::Missing)]);
+    assert_eq!(of_address(&engine, &judged, "ada@example.com").await, 2);
+    assert_eq!(outbox::len(&database.store, SERVICE).await.expect("a number"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

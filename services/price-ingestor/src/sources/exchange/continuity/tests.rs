@@ -209,6 +209,22 @@ fn a_venue_without_usable_ids_has_gaps_in_time() {
     );
 }
 
+#[test]
+fn gaps_in_time_that_begin_at_one_time_have_identities_of_their_own() {
+    let mut continuity = Continuity::new(TradeIds::TimeBased);
+    let mut bounds = BTreeSet::new();
+    for name in ["a", "b", "c"] {
+        let id = TradeId::Name(name.into());
+        assert_eq!(continuity.admit(&id, at(10), Origin::Live), Admission::New);
+        if let Some(missing) = continuity.begin_filling(true) {
+            continuity.end_filling(missing.gap, FillOutcome::Exhausted);
+        }
+        continuity.disconnect(GapReason::Disconnected);
+        bounds.extend(continuity.take_reports().iter().map(|report| report.lower_bound));
+    }
+    assert_eq!(bounds.len(), 3);
+}
+
 /// What happens to a feed.
 #[derive(Debug, Clone, Copy)]
 enum Step {

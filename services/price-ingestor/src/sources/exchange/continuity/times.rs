@@ -21,16 +21,19 @@ pub struct TimeContinuity {
     known: HashSet<String>,
     /// The gaps that are not final, oldest first. Only the newest one may be open-ended.
     gaps: Vec<StoredGap>,
+    /// The lowest identity that the next gap may have.
+    next_bound: u64,
     reports: Vec<GapReport>,
 }
 
 impl TimeContinuity {
     pub(super) fn restore(Checkpoint { last_at, gaps, .. }: Checkpoint) -> Self {
-        let gaps = gaps
+        let gaps: Vec<StoredGap> = gaps
             .into_iter()
             .map(|gap| StoredGap { state: GapState::Open, has_grown: false, is_exhausted: false, ..gap })
             .collect();
-        let mut restored = Self { last_at: Some(last_at), gaps, ..Self::default() };
+        let next_bound = gaps.last().map_or(0, |gap| gap.lower_bound.saturating_add(1));
+        let mut restored = Self { last_at: Some(last_at), gaps, next_bound, ..Self::default() };
         restored.disconnect(GapReason::Down);
         restored
     }
@@ -68,9 +71,10 @@ impl TimeContinuity {
         if self.gaps.last().is_some_and(|gap| gap.is_open_ended) {
             return;
         }
-        // Several gaps may begin with one trade, and each needs an identity.
-        let taken = self.gaps.last().map_or(0, |gap| gap.lower_bound + 1);
-        let gap = StoredGap::open_ended(at.micros().unsigned_abs().max(taken), at, reason);
+        // Several gaps may begin at one time, and each needs an identity.
+        let lower_bound = at.micros().unsigned_abs().max(self.next_bound);
+        self.next_bound = lower_bound.saturating_add(1);
+        let gap = StoredGap::open_ended(lower_bound, at, reason);
         self.reports.push(gap.report((None, None)));
         self.gaps.push(gap);
     }
