@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::messages::{Envelope, Failure, Push, Trade};
 use crate::sources::exchange::{
-    fields::{TradeFields, UnixTime, leading_text, number_value},
+    fields::{TradeFields, UnixTime, leading_text, number_text, number_value},
     message::{DecodeError, Message, Refusal, TradeId, Trades},
     plain_json,
 };
@@ -47,12 +47,19 @@ fn decode_trade<'frame>(
 ) -> Result<Message<'frame>, DecodeError> {
     let Some(product) = unprefixed(channel) else { return Ok(Message::Skipped) };
     let Trade { id, price_str, amount_str, microtimestamp } = data;
-    // A number that JSON allows, and that is one, has one spelling.
-    let _: u64 = number_value("id", id.json())?;
-    let (id, UnixTime(at)) = (TradeId::Name(id.json().into()), microtimestamp.named("microtimestamp")?);
+    let ((_, id), UnixTime(at)) = (trade_id("id", id.json())?, microtimestamp.named("microtimestamp")?);
     let (price, size) = (price_str.named("price_str")?, amount_str.named("amount_str")?);
     trades.push(TradeFields { product, id, price, size, at }.trade());
     Ok(Message::Trades)
+}
+
+/// Reads the id of a trade, live or of a page: a JSON number, or one written as text. Its name has one spelling, so that a trade is the
+/// same one by whichever way it arrives.
+pub(super) fn trade_id<'frame>(field: &'static str, json: &'frame str) -> Result<(u64, TradeId<'frame>), DecodeError> {
+    let (number, text) = (number_value(field, json)?, number_text(field, json)?);
+    let is_plain = text == "0" || text.starts_with(|digit: char| matches!(digit, '1'..='9'));
+    let name = if is_plain { Cow::Borrowed(text) } else { Cow::Owned(u64::to_string(&number)) };
+    Ok((number, TradeId::Name(name)))
 }
 
 /// Returns the pair of a channel of trades.

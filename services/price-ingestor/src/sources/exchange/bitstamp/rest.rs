@@ -4,11 +4,14 @@ use std::borrow::Cow;
 
 use events::Symbol;
 
-use super::messages::{Pair, PastTrade};
+use super::{
+    messages::{Pair, PastTrade},
+    parse::trade_id,
+};
 use crate::sources::exchange::{
     adapter::{NextPage, Product, TradePage, Window},
     fields::{TradeFields, UnixTime, number_value},
-    message::{DecodeError, TradeId, VenueTrade},
+    message::{DecodeError, VenueTrade},
 };
 
 pub(super) const PRODUCTS: &str = "/api/v2/trading-pairs-info/";
@@ -38,10 +41,9 @@ pub(super) fn trades_query(product: &Product, window: &Window) -> Option<String>
 pub(super) fn parse_trades<'body>(product: &'body Product, body: &'body str) -> Result<TradePage<'body>, DecodeError> {
     let past: Vec<PastTrade> = serde_json::from_str(body)?;
     let trade = |PastTrade { tid, price, amount, date }: PastTrade<'body>| {
-        let (number, UnixTime::<1>(at)): (u64, _) =
-            (number_value("tid", tid.json())?, number_value("date", date.json())?);
+        let ((number, id), UnixTime::<1>(at)) = (trade_id("tid", tid.json())?, number_value("date", date.json())?);
         let (price, size) = (number_value("price", price.json())?, number_value("amount", amount.json())?);
-        let (product, id) = (Cow::Borrowed(product.name.as_str()), TradeId::Name(number.to_string().into()));
+        let product = Cow::Borrowed(product.name.as_str());
         Ok((number, TradeFields { product, id, price, size, at }.trade()))
     };
     let mut trades: Vec<(u64, VenueTrade)> = past.into_iter().map(trade).collect::<Result<_, DecodeError>>()?;

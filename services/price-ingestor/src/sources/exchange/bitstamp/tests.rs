@@ -26,6 +26,24 @@ fn live_messages_are_decoded() {
 }
 
 #[test]
+fn a_trade_has_one_id_live_and_past_as_a_number_and_as_text() {
+    for id in ["123", r#""123""#, r#""0123""#, r#""+123""#] {
+        let live = format!(
+            r#"{{"data":{{"id":{id},"amount_str":"1","price_str":"2","microtimestamp":"1622221560123456"}},"channel":"live_trades_btcusd","event":"trade"}}"#
+        );
+        let past = format!(r#"[{{"date":"1622221560","tid":{id},"amount":"1","type":"0","price":"2"}}]"#);
+        assert_eq!(shown::lines(&Bitstamp, &live), ["trades: [btcusd 123 2 x 1 2021-05-28T17:06:00.123456Z]"], "{id}");
+        assert_eq!(
+            shown::page(&Bitstamp, PRODUCTS, &past),
+            ["[btcusd 123 2 x 1 2021-05-28T17:06:00.000000Z]", "end"],
+            "{id}"
+        );
+    }
+    let zero = r#"{"data":{"id":0,"amount_str":"1","price_str":"2","microtimestamp":"1622221560123456"},"channel":"live_trades_btcusd","event":"trade"}"#;
+    assert_eq!(shown::lines(&Bitstamp, zero), ["trades: [btcusd 0 2 x 1 2021-05-28T17:06:00.123456Z]"]);
+}
+
+#[test]
 fn products_and_past_trades_are_decoded() {
     assert_eq!(shown::products(&Bitstamp, PRODUCTS), ["btcusd btcusd BTC-USD"]);
     assert_eq!(
