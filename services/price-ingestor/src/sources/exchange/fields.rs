@@ -82,6 +82,14 @@ impl<T: TextValue> Field<T> {
     pub(super) fn named(self, field: &'static str) -> Result<T, DecodeError> {
         self.0.map_err(|bad| DecodeError::value(field, &bad.text, bad.reason))
     }
+
+    /// Returns the same; none where the text is empty, which is how some venues write that they say nothing.
+    pub(super) fn named_unless_empty(self, field: &'static str) -> Result<Option<T>, DecodeError> {
+        match self.0 {
+            Err(bad) if bad.text.is_empty() => Ok(None),
+            read => Self(read).named(field).map(Some),
+        }
+    }
 }
 
 impl<'de, T: TextValue> Deserialize<'de> for Field<T> {

@@ -62,7 +62,7 @@ fn decode_trades<'frame>(frame: &'frame str, trades: &mut Trades<'frame>) -> Res
 pub(super) fn trade(message: Trade<'_>) -> Result<VenueTrade<'_>, DecodeError> {
     let Trade { inst_id: product, trade_id, px, sz, ts, count } = message;
     let last = trade_id.named("tradeId")?;
-    let fills = count.map_or(Ok(1), |count| count.named("count"))?;
+    let fills = count.map_or(Ok(None), |count| count.named_unless_empty("count"))?.unwrap_or(1);
     let first = match fills {
         1..=MAX_COUNT if fills <= last.saturating_add(1) => last - (fills - 1),
         _ => {

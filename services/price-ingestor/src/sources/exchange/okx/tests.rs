@@ -25,6 +25,20 @@ fn live_messages_are_decoded() {
 }
 
 #[test]
+fn an_empty_count_is_none() {
+    let message = |count: &str| {
+        let trade = format!(r#"{{"instId":"A","tradeId":"9","px":"2","sz":"1","ts":"1630048897897"{count}}}"#);
+        format!(r#"{{"arg":{{"channel":"trades","instId":"A"}},"data":[{trade}]}}"#)
+    };
+    for count in ["", r#","count":"""#, r#","count":null"#, r#","count":"1""#] {
+        let lines = shown::lines(&Okx, &message(count));
+        assert_eq!(lines, ["trades: [A 9 2 x 1 2021-08-27T07:21:37.897000Z]"], "{count}");
+    }
+    let bad = shown::lines(&Okx, &message(r#","count":" ""#));
+    assert_eq!(bad, [r#"error: its count is " ": must be a whole number"#]);
+}
+
+#[test]
 fn products_and_past_trades_are_decoded() {
     assert_eq!(shown::products(&Okx, PRODUCTS), ["BTC-USDT BTC-USDT BTC-USDT"]);
     assert_eq!(
