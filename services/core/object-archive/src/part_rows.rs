@@ -4,7 +4,10 @@ use parquet::{
     column::reader::{ColumnReader, ColumnReaderImpl},
     data_type::DataType,
     errors::ParquetError,
-    file::reader::{ChunkReader, FileReader, SerializedFileReader},
+    file::{
+        reader::{ChunkReader, FileReader, SerializedFileReader},
+        statistics::Statistics,
+    },
 };
 
 use crate::{
@@ -32,6 +35,22 @@ impl PartRows {
             return Err(ParquetError::General(detail).into());
         }
         Ok(Self { file, table, next_group: 0, columns: Vec::new() })
+    }
+
+    /// Passes over the groups that come next of which all rows are before a time, by the statistics of the first column, and returns the
+    /// number of their rows.
+    pub fn skip_before(&mut self, micros: i64) -> u64 {
+        let mut skipped = 0;
+        for group in self.file.metadata().row_groups().iter().skip(self.next_group) {
+            match group.column(0).statistics() {
+                Some(Statistics::Int64(times)) if times.max_opt().is_some_and(|last| *last < micros) => {
+                    skipped += group.num_rows().unsigned_abs();
+                    self.next_group += 1;
+                }
+                _ => break,
+            }
+        }
+        skipped
     }
 
     /// Reads at most `limit` rows; none behind the last one.
@@ -130,7 +149,14 @@ mod tests {
             }
         }
         encoder.append(&rows).expect("a group");
-        let mut part = PartRows::open(&TICKS, encoder.finish().expect("bytes")).expect("a part");
+        let bytes = encoder.finish().expect("bytes");
+        for (from, skipped) in [(0, 0), (3, 0), (4, 4), (6, 4), (7, 7)] {
+            let mut part = PartRows::open(&TICKS, bytes.clone()).expect("a part");
+            assert_eq!(part.skip_before(from), skipped, "before {from}");
+            let first = part.next(9).expect("rows").and_then(|batch| batch.values()[0].integer(0));
+            assert_eq!(first, (skipped < 7).then_some(skipped as i64));
+        }
+        let mut part = PartRows::open(&TICKS, bytes).expect("a part");
         let (mut lengths, mut found) = (Vec::new(), Vec::new());
         while let Some(batch) = part.next(3).expect("rows") {
             lengths.push(batch.len());

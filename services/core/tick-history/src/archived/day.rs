@@ -8,7 +8,7 @@ use object_archive::{
     manifest::{Manifest, Part},
     target::Target,
 };
-use store::market::export::Market;
+use store::market::export::{Market, TimeRange};
 
 use super::{part::OpenPart, tick::ArchivedTick};
 use crate::HistoryError;
@@ -16,9 +16,10 @@ use crate::HistoryError;
 /// The most parts that are open at a time: those of one day that overlap. Late ticks make small ones.
 const MAX_OPEN: usize = 256;
 
-/// A day that is read.
+/// A day that is read, within a range.
 pub(super) struct ArchivedDay {
     target: Target,
+    range: TimeRange,
     /// The parts that were not opened yet, the one with the first tick last.
     waiting: Vec<WaitingPart>,
     open: Vec<OpenPart>,
@@ -37,25 +38,28 @@ impl WaitingPart {
 }
 
 impl ArchivedDay {
-    /// Opens a day of these markets, each of which had so many ticks there.
+    /// Opens a day of these markets, each of which had so many ticks there. Parts without a tick of the range are not read, and no tick
+    /// behind it is returned; some of those before it are.
     pub(super) async fn open(
         target: &Target,
         day: Timestamp,
         markets: Vec<(Arc<Market>, u64)>,
+        range: TimeRange,
     ) -> Result<Self, HistoryError> {
         let mut waiting = Vec::new();
         for (market, ticks) in markets {
             let Market { venue, symbol, .. } = (*market).clone();
             let folder = DayFolder { rows: Rows::Ticks, venue, symbol, day }.path();
-            for part in parts(target, &folder, (day, ticks)).await? {
+            let parts = parts(target, &folder, (day, ticks)).await?;
+            for part in parts.into_iter().filter(|part| range.0 <= part.last.at && part.first.at < range.1) {
                 waiting.push(WaitingPart { market: Arc::clone(&market), folder: folder.clone(), part });
             }
         }
         waiting.sort_by_key(|part| std::cmp::Reverse(part.order()));
-        Ok(Self { target: target.clone(), waiting, open: Vec::new() })
+        Ok(Self { target: target.clone(), range, waiting, open: Vec::new() })
     }
 
-    /// Returns the next tick; none behind the last one.
+    /// Returns the next tick; none behind the last one of the range.
     pub(super) async fn next(&mut self) -> Result<Option<ArchivedTick>, HistoryError> {
         loop {
             let first = self.first();
@@ -67,11 +71,16 @@ impl ArchivedDay {
                     let detail = format!("{folder} has more than {MAX_OPEN} parts of the same time");
                     return Err(HistoryError::Damaged(detail));
                 }
-                let opened = OpenPart::open(&self.target, market, &folder, part).await?;
+                let opened = OpenPart::open(&self.target, market, &folder, part, self.range.0).await?;
                 self.open.push(opened);
                 continue;
             }
             let Some(index) = first else { return Ok(None) };
+            if order.is_some_and(|(at, _)| at >= self.range.1) {
+                // So are all others, and those that have a tick of the range are open.
+                self.open.clear();
+                return Ok(None);
+            }
             let taken = match self.open.get_mut(index) {
                 Some(part) => part.take().await?,
                 None => None,

@@ -2,6 +2,8 @@
 
 mod day;
 mod part;
+#[cfg(test)]
+mod tests;
 mod tick;
 
 use std::{collections::VecDeque, sync::Arc};
@@ -73,7 +75,9 @@ impl ArchivedMonth {
         while let Some(DroppedDay { market, ticks, .. }) = self.days.pop_front_if(|day| day.day == first) {
             markets.push((Arc::new(market), ticks));
         }
-        Ok(Some(ArchivedDay::open(&self.target, first, markets).await?))
+        let (from, until) = self.range;
+        let range = (self.after.as_ref().map_or(from, |after| from.max(after.at())), until);
+        Ok(Some(ArchivedDay::open(&self.target, first, markets, range).await?))
     }
 
     fn is_wanted(&self, tick: &ArchivedTick) -> bool {

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use events::Timestamp;
 use object_archive::{
     manifest::Part,
     parquet_part::PartError,
@@ -31,23 +32,29 @@ pub(super) struct OpenPart {
 }
 
 impl OpenPart {
-    /// Opens a part and decodes its first ticks.
+    /// Opens a part and decodes its first ticks, without most of those before `from`.
     pub(super) async fn open(
         target: &Target,
         market: Arc<Market>,
         folder: &str,
         part: Part,
+        from: Timestamp,
     ) -> Result<Self, HistoryError> {
         let path = format!("{folder}/{}", part.name);
         let file = PartFile::open(target, path.clone(), &part).await?.map_err(HistoryError::Damaged)?;
         let source = file.clone();
         let work = tokio::task::spawn_blocking(move || {
             let mut rows = PartRows::open(&TICKS, source)?;
+            let skipped = rows.skip_before(from.micros());
             let batch = rows.next(BATCH)?;
-            Ok((rows, batch))
+            Ok((skipped, (rows, batch)))
         });
         let mut opened = Self { market, path, file, rows: None, ticks: VecDeque::new(), rest: part.rows };
-        let decoded = work.await.map_err(HistoryError::Panicked)?;
+        let decoded: Result<_, PartError> = work.await.map_err(HistoryError::Panicked)?;
+        let decoded = decoded.map(|(skipped, decoded)| {
+            opened.rest = opened.rest.saturating_sub(skipped);
+            decoded
+        });
         opened.accept(decoded)?;
         Ok(opened)
     }
