@@ -23,10 +23,17 @@ use tracing::warn;
 
 use crate::http::problem::{Problem, ProblemKind};
 
+/// The routes of downloads.
+const ROUTES: [&str; 2] = ["/v1/prices/{symbol}/history.csv", "/v1/prices/{symbol}/candles.csv"];
 /// The number of downloads at a time. Each waits for its reader most of the time.
 const AT_ONCE: usize = 8;
 /// A reader that takes nothing for so long is given up.
 const STALLED_AFTER: Duration = Duration::from_secs(30);
+
+/// Returns whether a route answers with a download.
+pub(crate) fn is_download(route: &str) -> bool {
+    ROUTES.contains(&route)
+}
 
 /// The downloads that run.
 pub(crate) struct Downloads(Arc<Semaphore>);
@@ -172,6 +179,13 @@ mod tests {
         assert!(downloads.begin().is_err_and(|problem| problem.kind == ProblemKind::Overloaded));
         drop(running);
         assert!(downloads.begin().is_ok());
+    }
+
+    #[test]
+    fn every_download_of_the_api_is_known_as_one() {
+        let api = crate::routes::router().into_openapi();
+        let paths = api.paths.paths.keys().filter(|path| path.ends_with(".csv"));
+        assert_eq!(paths.map(String::as_str).collect::<std::collections::BTreeSet<_>>(), ROUTES.into());
     }
 
     #[tokio::test]

@@ -20,7 +20,7 @@ use tower_http::{
 
 use crate::{
     http::{
-        framing,
+        download, framing,
         overload::{
             admission::{AdmissionLayer, Admitted},
             refusal::Refusals,
@@ -28,7 +28,7 @@ use crate::{
             share::Share,
         },
         problem::{Problem, ProblemKind},
-        request_identity::REQUEST_ID,
+        request_identity::{self, REQUEST_ID},
         request_log,
     },
     request::headers::{IDEMPOTENCY_KEY, LAST_EVENT_ID, MERCURE_LAST_EVENT_ID, PREFER, PREFERENCE_APPLIED, ReceivedAt},
@@ -39,7 +39,8 @@ use crate::{
 const PREFLIGHT: Duration = Duration::from_secs(600);
 
 /// Wraps a router in every layer, the outermost last. At most `reads_at_once` requests that belong to no other share run at a
-/// time, and further ones wait; so orders find connections to the database.
+/// time, and further ones wait; so orders find connections to the database. Downloads, which may wait long for an archive, count
+/// by themselves.
 pub(crate) fn with_middleware(router: Router, settings: &Settings, reads_at_once: usize) -> Router {
     let limits = Arc::new(Limits {
         reads: Semaphore::new(reads_at_once),
@@ -90,7 +91,7 @@ async fn limit_time(State(limits): State<Arc<Limits>>, mut request: Request, nex
 
 /// Waits until few enough others run. It comes after the body was read, so that a slow client holds up nobody.
 async fn limit_reads(State(limits): State<Arc<Limits>>, admitted: Admitted, request: Request, next: Next) -> Response {
-    let is_read = admitted.share() == Some(Share::Other);
+    let is_read = admitted.share() == Some(Share::Other) && !download::is_download(request_identity::route(&request));
     // The semaphore is never closed.
     let _permit = if is_read { limits.reads.acquire().await.ok() } else { None };
     next.run(request).await
@@ -300,6 +301,21 @@ mod tests {
         let (body, headers) = problem(response, 503).await;
         assert_eq!(body["type"], "urn:tickbell:problem:timeout");
         assert_eq!(headers[header::RETRY_AFTER], "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn downloads_that_wait_for_their_first_page_hold_up_no_read() {
+        let router = Router::new()
+            .route("/v1/prices/{symbol}/history.csv", get(std::future::pending::<()>))
+            .route("/v1/prices/{symbol}/candles.csv", get(std::future::pending::<()>))
+            .route("/v1/prices", get(|| async {}));
+        let service = with_middleware(router, &Settings::default(), 1);
+        let ask = |path: &str| ask(&service, request("GET", path).body(Body::empty()).expect("a request"));
+        let mut waiting = [ask("/v1/prices/SPY/history.csv"), ask("/v1/prices/SPY/candles.csv")].map(Box::pin);
+        for download in &mut waiting {
+            assert!(futures::poll!(download).is_pending());
+        }
+        assert_eq!(ask("/v1/prices").await.status(), StatusCode::OK);
     }
 
     #[tokio::test]
