@@ -10,6 +10,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use events::{Price, Symbol, Timestamp, Venue, money::change_percent};
@@ -20,12 +21,16 @@ use store::{
     Store,
     market::queries::{self, DayAgo, Latest},
 };
+use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use crate::http::{problem::Problem, validators::Tagged};
 
 /// The most symbols whose answer is in memory, with about 3 KiB each. Those beyond are read from the history.
 const MOST_SYMBOLS: usize = 10_000;
+/// The history is asked so seldom which symbols there are, while that cannot be known: it has too many, or lacks one of the stream. Meanwhile the
+/// list is read from it.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The latest price of a symbol, at its primary venue.
 #[derive(Debug, Serialize, ToSchema)]
@@ -80,6 +85,8 @@ struct Prices {
     newest: HashMap<Symbol, BTreeMap<Venue, Newest>>,
     /// All symbols that are quoted; none where that is not known.
     quoted: Option<BTreeSet<Symbol>>,
+    /// The time from which on the history may be asked for them again; none where it was not asked since they became unknown.
+    ask_again_at: Option<Instant>,
     /// The symbols that were asked for.
     answers: HashMap<Symbol, Answer>,
     /// The symbols whose change within a day is wanted for a tick and not in memory.
@@ -182,6 +189,9 @@ impl LatestPrices {
         if let Some(lines) = self.known_lines(part) {
             return Ok(Some(lines));
         }
+        if !self.may_ask() {
+            return Ok(None);
+        }
         self.keep_quoted(following, queries::quoted_symbols(store, MOST_SYMBOLS as i64 + 1).await?);
         Ok(self.known_lines(part))
     }
@@ -197,12 +207,22 @@ impl LatestPrices {
         Some(symbols.map(|symbol| (symbol.clone(), answers.get_mut(symbol).and_then(Answer::page))).collect())
     }
 
+    /// Returns whether to ask the history which symbols there are: nobody does, or has done so without success a short time ago.
+    fn may_ask(&self) -> bool {
+        let (mut prices, now) = (self.lock(), Instant::now());
+        let may_ask = prices.ask_again_at.is_none_or(|at| at <= now);
+        if may_ask {
+            prices.ask_again_at = Some(now + ASK_AGAIN_AFTER);
+        }
+        may_ask
+    }
+
     /// Keeps which symbols the history has, if there is none beside them on the stream.
     fn keep_quoted(&self, following: Following, symbols: BTreeSet<Symbol>) {
         let mut prices = self.lock();
         let is_all = symbols.len() <= MOST_SYMBOLS && prices.newest.keys().all(|symbol| symbols.contains(symbol));
         if is_all && prices.generation == following.generation {
-            prices.quoted = Some(symbols);
+            (prices.quoted, prices.ask_again_at) = (Some(symbols), None);
         }
     }
 
@@ -557,6 +577,28 @@ mod tests {
         prices.set_current();
         prices.keep_quoted(following, [symbol()].into());
         assert!(!is_known(), "the history was read before");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_history_is_not_asked_again_and_again_which_symbols_there_are() {
+        let (prices, following) = current();
+        assert!(prices.may_ask());
+        assert!(!prices.may_ask(), "somebody asks");
+        // There are too many.
+        let many = (0..=MOST_SYMBOLS).map(|number| Symbol::parse(&format!("A{number}")).expect("a symbol")).collect();
+        prices.keep_quoted(following, many);
+        assert!(!prices.may_ask());
+        tokio::time::advance(ASK_AGAIN_AFTER).await;
+        assert!(prices.may_ask());
+        prices.keep_quoted(following, BTreeSet::new());
+        // The history does not have the symbol of a tick yet: it is asked at once, and then seldom.
+        prices.apply(&page("coinbase", 6, &[(11, "101")]));
+        assert!(prices.may_ask());
+        prices.keep_quoted(following, BTreeSet::new());
+        assert!(!prices.may_ask());
+        prices.clear();
+        prices.set_current();
+        assert!(prices.may_ask(), "it is another reading of the stream");
     }
 
     #[tokio::test]
