@@ -31,7 +31,7 @@ use crate::{
 /// How often a day is begun anew because somebody else has changed it meanwhile.
 const ATTEMPTS: usize = 3;
 /// The most gaps of a manifest.
-const MAX_GAPS: u16 = 10_000;
+pub(crate) const MAX_GAPS: u16 = 10_000;
 
 /// What an export has written, and what it has found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -144,6 +144,10 @@ impl Archive<'_> {
         let manifest = self.manifest(&path).await?;
         let gaps =
             progress::gaps_within(self.store(), (&market.venue, &market.symbol), day_of(range.0), MAX_GAPS).await?;
+        let gaps = match &manifest {
+            Some((stated, _)) => stated.with_newer_gaps(gaps),
+            None => gaps,
+        };
         if let Some((stated, version)) = &manifest
             && self.is_complete(stated, &names, (market, subject), range).await?
         {

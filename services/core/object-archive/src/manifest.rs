@@ -1,6 +1,6 @@
 //! The manifest of a day: what its parts hold, and what is missing.
 
-use events::{FeedGap, Timestamp};
+use events::{FeedGap, Timestamp, feed::GapState};
 use serde::{Deserialize, Serialize};
 
 /// The number of the manifest's shape.
@@ -69,10 +69,61 @@ impl Manifest {
         }
     }
 
+    /// Returns the gaps of the day as they are known now, in order of time. One that was filled stays stated, although the database has
+    /// forgotten it by now.
+    pub fn with_newer_gaps(&self, mut now: Vec<FeedGap>) -> Vec<FeedGap> {
+        let is_known = |gap: &FeedGap| now.iter().any(|known| known.gap_id == gap.gap_id);
+        let is_forgotten = |gap: &&FeedGap| gap.state == GapState::Filled && !is_known(gap);
+        let forgotten: Vec<FeedGap> = self.gaps.iter().filter(is_forgotten).cloned().collect();
+        now.extend(forgotten);
+        now.sort_by_key(|gap| gap.from);
+        now
+    }
+
     /// Writes the manifest for people and programs.
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = serde_json::to_vec_pretty(self).unwrap_or_default();
         json.push(b'\n');
         json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use events::{
+        Symbol, Venue,
+        feed::{GapBounds, GapReason},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_gap_that_was_filled_stays_stated() {
+        let gap = |second: i64, state| FeedGap {
+            gap_id: second.to_string(),
+            venue: Venue::parse("coinbase").expect("a venue"),
+            symbol: Symbol::parse("BTC-USD").expect("a symbol"),
+            revision: 1,
+            bounds: GapBounds::Times,
+            from: Timestamp::from_micros(second * 1_000_000).expect("a time"),
+            to: None,
+            first_missing_id: None,
+            last_missing_id: None,
+            reason: GapReason::Down,
+            state,
+            filled: 0,
+        };
+        let stated = vec![gap(1, GapState::Filled), gap(2, GapState::Open), gap(3, GapState::Open)];
+        let manifest = Manifest {
+            format: FORMAT,
+            rows: 0,
+            first_id: String::new(),
+            last_id: String::new(),
+            parts: vec![],
+            gaps: stated,
+        };
+        let now = vec![gap(2, GapState::Filled), gap(4, GapState::Unfillable)];
+        let expected = [gap(1, GapState::Filled), gap(2, GapState::Filled), gap(4, GapState::Unfillable)];
+        assert_eq!(manifest.with_newer_gaps(now), expected);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::{fs, process::Stdio, time::Duration};
 
-use e2e::{Database, Process, System, process::send, wait_until};
+use e2e::{Database, System, process::send, wait_until};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use crate::{DAY, FILE, TRADES, few, few_with, judge, late_tick, manifest, parts, recorded, said, shared};
+use crate::{DAY, FILE, TRADES, few, few_with, judge, late_tick, manifest, marked, parts, recorded, said, shared};
 
 /// The folder of the day's candles of a minute.
 const CANDLES: &str = "candles/venue=recorded/symbol=SPY/interval=1m/date=2013-10-07";
@@ -227,7 +227,7 @@ async fn a_month_is_dropped_only_when_it_is_archived() {
     wait_until("the month waits", limit, async || is_waiting(&system).await.then_some(())).await;
     assert_eq!(Database::of(&system).value("SELECT count(*) FROM ticks"), "600");
 
-    let archiver = archiver(&system, &url);
+    let archiver = crate::archiver(&system, &url);
     wait_until("the day is archived", limit, async || (marked(&system) == "600").then_some(())).await;
     judge(&system, &folder.join("ticks"));
 
@@ -249,7 +249,7 @@ async fn a_month_is_dropped_only_when_it_is_archived() {
 
     // It is repaired as RUNBOOK.md says.
     fs::remove_dir_all(&day).expect("the day");
-    let archiver = self::archiver(&system, &url);
+    let archiver = crate::archiver(&system, &url);
     wait_until("the day is archived", limit, async || (marked(&system) == "600").then_some(())).await;
     archiver.stop(Signal::SIGTERM).await;
 
@@ -269,17 +269,6 @@ async fn a_month_is_dropped_only_when_it_is_archived() {
     .await;
     assert_eq!(Database::of(&system).value("SELECT count(*) FROM ticks"), "0");
     system.stop().await;
-}
-
-fn archiver(system: &System, url: &str) -> Process {
-    let mut command = system.tickbell();
-    command.arg("archiver").env("TICKBELL_ARCHIVE__URL", url).env("TICKBELL_ARCHIVE__EVERY", "10s");
-    system.spawn("archiver", &mut command)
-}
-
-/// The number of ticks of which the database says that the archive has them.
-fn marked(system: &System) -> String {
-    Database::of(system).value("SELECT coalesce(sum(ticks), 0) FROM archived_days")
 }
 
 /// Whether the history-writer has found a month that the archive lacks.

@@ -6,6 +6,7 @@ mod crash;
 mod folder;
 mod gate;
 mod object_store;
+mod repairs;
 mod s3;
 mod site;
 
@@ -17,7 +18,7 @@ use std::{
 };
 
 use e2e::{
-    Database, System,
+    Database, Process, System,
     process::{tool, use_complete_build},
 };
 
@@ -73,6 +74,18 @@ async fn late_tick(system: &System, venue: &str, symbol: &str, time: &str) {
     fs::write(&file, csv).expect("a file");
     system.ingest_file(&file, venue).await;
     system.wait_until_processed().await;
+}
+
+/// An archiver that writes to a folder and looks every ten seconds.
+fn archiver(system: &System, url: &str) -> Process {
+    let mut command = system.tickbell();
+    command.arg("archiver").env("TICKBELL_ARCHIVE__URL", url).env("TICKBELL_ARCHIVE__EVERY", "10s");
+    system.spawn("archiver", &mut command)
+}
+
+/// The number of ticks of which the database says that the archive has them.
+fn marked(system: &System) -> String {
+    Database::of(system).value("SELECT coalesce(sum(ticks), 0) FROM archived_days")
 }
 
 /// Compares a folder with the database by two engines that are not ours, and returns what they say of it.

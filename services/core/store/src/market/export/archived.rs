@@ -1,13 +1,16 @@
 //! Which days are in the archive, as the archiver has compared them.
 
+use std::collections::HashMap;
+
 use events::{Interval, Period, Timestamp};
 use market_data::{InstrumentId, Month};
+use sqlx::{Row, postgres::PgRow};
 
 use super::{
     days::{count_ticks, first_tick},
     ticks::{Market, markets},
 };
-use crate::{Error, Store, bigint};
+use crate::{Error, Store, bigint, pg::row};
 
 /// A day whose ticks are not all in the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,34 @@ pub async fn archived_ticks(
             .fetch_optional(store.pool())
             .await?;
     Ok(ticks.unwrap_or_default().unsigned_abs())
+}
+
+/// Reads the candles of days, each of which counts the ticks of its day, along the primary key.
+const FIRST_UNARCHIVED: &str = "
+    SELECT instrument.id, first.start FROM instruments instrument CROSS JOIN LATERAL (
+        SELECT start FROM candles
+        WHERE instrument_id = instrument.id AND interval_seconds = $1 AND start < $2
+            AND NOT EXISTS (SELECT FROM archived_days marked
+                WHERE marked.instrument_id = instrument.id AND day = (start AT TIME ZONE 'UTC')::date
+                    AND archive = $3 AND ticks = trades)
+            AND NOT EXISTS (SELECT FROM dropped_tick_months
+                WHERE first_day = date_trunc('month', start AT TIME ZONE 'UTC')::date)
+        ORDER BY start LIMIT 1) AS first";
+
+/// Returns the first day before a time of which an archive was not found to have as many ticks as the database, of each instrument
+/// that has such a day. Days whose ticks were dropped are none.
+pub async fn first_unarchived_days(
+    store: &Store,
+    archive: &str,
+    before: Timestamp,
+) -> Result<HashMap<InstrumentId, Timestamp>, Error> {
+    let rows = sqlx::query(FIRST_UNARCHIVED)
+        .bind(Interval::Day.span().as_seconds() as i32)
+        .bind(before.datetime())
+        .bind(archive)
+        .fetch_all(store.pool())
+        .await?;
+    rows.iter().map(|row: &PgRow| Ok((row.try_get("id")?, row::time(row, "start")?))).collect()
 }
 
 /// Returns the first day of a month whose ticks are not all in an archive; none where all are.

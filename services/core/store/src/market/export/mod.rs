@@ -9,7 +9,9 @@ mod dropped;
 mod text;
 mod ticks;
 
-pub use archived::{UnarchivedDay, archived_ticks, mark_archived, unarchived_day, unmark_archived};
+pub use archived::{
+    UnarchivedDay, archived_ticks, first_unarchived_days, mark_archived, unarchived_day, unmark_archived,
+};
 pub use days::{
     CandleSummary, TickSummary, TimeRange, count_ticks, first_candle, first_tick, last_tick, summarize_candles,
     summarize_ticks,

@@ -137,6 +137,53 @@ async fn a_month_is_archived_when_each_day_of_each_market_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_day_that_an_archive_lacks_is_known_of_each_market() {
+    const DAY: i64 = 86_400;
+    let database = Database::new().await;
+    partitions::create(&database.store, Month::of(at(0))).await.expect("a partition");
+    let (coinbase, kraken) = (market(&database, "coinbase").await, market(&database, "kraken").await);
+    let archiver = database.store_as("tickbell_archiver").await;
+    let fold = async |market: &Market, seconds: &[i64]| {
+        let tick = |second: &i64| {
+            let tick = tick(*second, market.venue.as_str(), "5");
+            (market.instrument, stored(tick, &second.to_string(), 1, 0))
+        };
+        let partial = market_data::candles::fold(seconds.iter().map(tick));
+        let merge = database.transaction(move |tx| Box::pin(async move { candles::merge(tx, &partial).await }));
+        merge.await.expect("candles");
+    };
+    let (bucket, all) = ("s3://bucket", at(10 * DAY));
+    let first = async |archive, before| {
+        let days = export::first_unarchived_days(&archiver, archive, before).await.expect("days");
+        [&coinbase, &kraken].map(|market| days.get(&market.instrument).copied())
+    };
+    assert_eq!(first(bucket, all).await, [None, None]);
+    fold(&coinbase, &[1, 2, 1 + DAY]).await;
+    fold(&kraken, &[1 + DAY]).await;
+    let day = |number: i64| at(number * DAY).floor(events::Interval::Day);
+    assert_eq!(first(bucket, all).await, [Some(day(0)), Some(day(1))]);
+    assert_eq!(first(bucket, day(1)).await, [Some(day(0)), None], "before that day");
+    let mark = async |market: &Market, day, ticks| {
+        export::mark_archived(&archiver, (market.instrument, day), bucket, ticks).await.expect("marked");
+    };
+    mark(&coinbase, day(0), 2).await;
+    mark(&kraken, day(1), 1).await;
+    assert_eq!(first(bucket, all).await, [Some(day(1)), None]);
+    assert_eq!(first("s3://other", all).await, [Some(day(0)), Some(day(1))], "another archive has none");
+    mark(&coinbase, day(1), 1).await;
+    assert_eq!(first(bucket, all).await, [None, None]);
+    // A tick that comes later, in order or not, makes the day one that the archive does not have as a whole.
+    fold(&coinbase, &[3]).await;
+    assert_eq!(first(bucket, all).await, [Some(day(0)), None]);
+    partitions::drop(&database.store, Month::of(at(0))).await.expect("dropped");
+    assert_eq!(first(bucket, all).await, [None, None], "what was dropped cannot be archived");
+    // The same role asks how far markets are.
+    let asked = [(coinbase.symbol.clone(), Some(coinbase.venue.clone()))];
+    let progress = store::market::markets::progress(&archiver, &asked).await.expect("it may ask");
+    assert!(progress.iter().flatten().all(|progress| progress.gap_changes == 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tick_from_elsewhere_is_written_and_sorted_as_its_row_is() {
     let database = Database::new().await;
     partitions::create(&database.store, Month::of(at(0))).await.expect("a partition");
