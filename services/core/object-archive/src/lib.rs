@@ -4,6 +4,7 @@
 //! changed and parts never replaced. What was written under a name stays, so that a run that is repeated, or two at a time,
 //! write nothing twice: see [`target`].
 
+pub mod digest;
 pub mod layout;
 pub mod manifest;
 #[cfg(feature = "export")]

@@ -11,10 +11,10 @@ use parquet::{
     errors::ParquetError,
     file::reader::{ChunkReader, Length},
 };
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use crate::{
+    digest::sha256,
     manifest::Part,
     target::{Target, TargetError, Version},
 };
@@ -52,7 +52,7 @@ impl PartFile {
         let found = if part.bytes <= SMALL {
             let found = target.get(&path).await?;
             found.map(|(bytes, version)| {
-                let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+                let digest = sha256(&bytes);
                 windows.push_back((0, bytes));
                 (digest, version)
             })
@@ -167,7 +167,7 @@ mod tests {
         let mut rows = RowBuffer::new(&TICKS);
         for number in 0..200_000_i64 {
             let at = Value::Time(Timestamp::from_micros(number).expect("a time"));
-            let id = Sha256::digest(number.to_be_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let id = sha256(number.to_be_bytes());
             rows.push([
                 at,
                 Value::Integer(number),
@@ -199,7 +199,7 @@ mod tests {
             name: "part".into(),
             rows: 200_000,
             bytes: bytes.len() as u64,
-            sha256: Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: sha256(&bytes),
             first: edge.clone(),
             last: edge,
         };

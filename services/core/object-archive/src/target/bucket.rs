@@ -14,6 +14,7 @@ use object_store::{
 use sha2::{Digest, Sha256};
 
 use super::{Condition, Put, Settings, TargetError, Version, WebFile};
+use crate::digest::hexadecimal;
 
 /// The time that a request may take, with a part of 128 MiB on a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
@@ -122,7 +123,7 @@ impl Bucket {
         while let Some(piece) = pieces.try_next().await.map_err(|error| self.describe(path, &error))? {
             digest.update(&piece);
         }
-        Ok(Some((digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), version)))
+        Ok(Some((hexadecimal(&digest.finalize()), version)))
     }
 
     pub(super) async fn get_range(

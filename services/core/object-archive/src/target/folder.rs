@@ -13,6 +13,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{Condition, Put, TargetError, Version};
+use crate::digest::{hexadecimal, sha256};
 
 /// The bytes of a file that are in memory together while its digest is made.
 const PIECE: usize = 1 << 16;
@@ -187,11 +188,7 @@ fn sync(folder: &Path) -> io::Result<()> {
 }
 
 fn version_of(bytes: &[u8]) -> Version {
-    Version(hexadecimal(&Sha256::digest(bytes)))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Version(sha256(bytes))
 }
 
 fn describe(path: &str, error: &io::Error) -> TargetError {
