@@ -2,7 +2,7 @@
 //!
 //! Parts are put first, under names that nobody else has, then the manifest, on condition that it is as it was read. So a run that
 //! stops anywhere leaves whole parts: the next one reads which rows they hold, writes the others as a further revision, and states
-//! all of them in the manifest. A run that finds nothing to add writes nothing. Two at a time are kept apart by a lease; where one
+//! all of them in the manifest. Where such a part has rows of another one, it is not stated but removed once its rows are. A run that finds nothing to add writes nothing. Two at a time are kept apart by a lease; where one
 //! outlives its lease, the one whose manifest comes second takes back the parts that nobody states.
 
 use std::collections::HashSet;
@@ -10,11 +10,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use events::{FeedGap, Timestamp};
 use object_archive::{
+    digest::sha256,
     layout::{self, DayFolder, MANIFEST, Rows},
     manifest::{Manifest, Part},
     target::{Put, Target, Version},
 };
-use sha2::{Digest, Sha256};
 use store::{
     Store,
     feeds::progress,
@@ -25,6 +25,7 @@ use tick_history::TickHistory;
 use crate::{
     ArchiveError,
     encoder::{EncodedPart, Encoder, Format},
+    found::Found,
     rows::{Pages, Subject},
 };
 
@@ -59,31 +60,6 @@ impl Exported {
     }
 }
 
-#[cfg(feature = "export")]
-impl Found {
-    /// Reads which rows a part holds.
-    async fn read_part(&mut self, path: &str, name: String, bytes: Bytes) -> Result<(), ArchiveError> {
-        let (table, digest, len) = (table_of(path), sha256(&bytes), bytes.len() as u64);
-        let work = tokio::task::spawn_blocking(move || object_archive::parquet_part::read(table, bytes));
-        let content = work.await.map_err(ArchiveError::Panicked)??;
-        let revision = layout::revision(&name, Format::Parquet.ending()).unwrap_or_default();
-        self.revision = self.revision.max(revision + 1);
-        if let Some((first, last)) = content.edges {
-            let rows = content.keys.len() as u64;
-            self.keys.extend(content.keys);
-            self.parts.push(Part { name, rows, bytes: len, sha256: digest, first, last });
-        }
-        Ok(())
-    }
-
-    /// Sorts the parts as the manifest states them: a run that adds nothing must not write another manifest.
-    fn sort_as_stated(&mut self) {
-        let Some((stated, _)) = &self.manifest else { return };
-        let place = |part: &Part| stated.parts.iter().position(|other| other.name == part.name);
-        self.parts.sort_by_key(|part| (place(part).unwrap_or(usize::MAX), part.name.clone()));
-    }
-}
-
 /// The archive that is written: where, and in which format.
 #[derive(Clone, Copy)]
 pub struct Archive<'a> {
@@ -95,18 +71,12 @@ pub struct Archive<'a> {
     pub format: Format,
 }
 
-/// What the archive has of a day.
-#[derive(Debug)]
-struct Found {
-    manifest: Option<(Manifest, Version)>,
-    /// The parts whose content was read or stated.
+/// What was written of the rows that no part had.
+struct Added {
     parts: Vec<Part>,
-    /// The keys of their rows.
+    exported: Exported,
+    /// The keys of the rows, where parts are there that have some of them.
     keys: HashSet<u128>,
-    /// The names of all parts of the format.
-    names: Vec<String>,
-    /// The revision of what is added.
-    revision: u32,
 }
 
 impl Archive<'_> {
@@ -155,17 +125,21 @@ impl Archive<'_> {
             let is_stated = stated.gaps == gaps || self.state(&path, Some(version), stated.parts.clone(), gaps).await?;
             return Ok(is_stated.then_some(known));
         }
-        let Some(mut found) = self.read(&path, names, manifest).await? else { return Ok(None) };
-        let Some((written, exported)) = self.add_missing((market, subject), range, &path, &found, seen).await? else {
+        let Some(mut found) = Found::read(self.target, self.format, &path, (names, manifest)).await? else {
             return Ok(None);
         };
-        let own: Vec<String> = written.iter().map(|part| part.name.clone()).collect();
-        found.parts.extend(written);
+        let Some(added) = self.add_missing((market, subject), range, &path, &found, seen).await? else {
+            return Ok(None);
+        };
+        let own: Vec<String> = added.parts.iter().map(|part| part.name.clone()).collect();
+        found.parts.extend(added.parts);
+        found.keys.extend(added.keys);
         let version = found.manifest.as_ref().map(|(_, version)| version);
         let is_same =
             found.manifest.as_ref().is_some_and(|(stated, _)| stated.parts == found.parts && stated.gaps == gaps);
-        let exported = Exported { gaps: gaps.len() as u64, ..exported };
+        let exported = Exported { gaps: gaps.len() as u64, ..added.exported };
         if is_same || found.parts.is_empty() || self.state(&path, version, found.parts, gaps).await? {
+            self.remove_overlapping(&path, &found.keys, found.overlapping).await?;
             return Ok(Some(exported));
         }
         self.take_back(&path, own).await?;
@@ -189,31 +163,6 @@ impl Archive<'_> {
         Ok(export::count_ticks(self.store(), market.instrument, range).await? == stated.rows)
     }
 
-    /// Reads which rows the parts of a day hold; none where one of them has gone meanwhile.
-    #[cfg_attr(not(feature = "export"), expect(unused_variables, unused_mut, reason = "text is not read back"))]
-    async fn read(
-        &self,
-        path: &str,
-        names: Vec<String>,
-        manifest: Option<(Manifest, Version)>,
-    ) -> Result<Option<Found>, ArchiveError> {
-        let names = names.into_iter().filter(|name| layout::revision(name, self.format.ending()).is_some()).collect();
-        let mut found = Found { manifest, parts: Vec::new(), keys: HashSet::new(), names, revision: 1 };
-        match self.format {
-            // Text is not read back: where it differs from what is there, it is refused when it is put.
-            Format::Text(_) => Ok(Some(found)),
-            #[cfg(feature = "export")]
-            Format::Parquet => {
-                for name in found.names.clone() {
-                    let Some((bytes, _)) = self.target.get(&format!("{path}/{name}")).await? else { return Ok(None) };
-                    found.read_part(path, name, bytes).await?;
-                }
-                found.sort_as_stated();
-                Ok(Some(found))
-            }
-        }
-    }
-
     /// Writes the rows that no part has; none where somebody else has written other rows under a name of ours.
     async fn add_missing(
         &self,
@@ -222,9 +171,9 @@ impl Archive<'_> {
         path: &str,
         found: &Found,
         seen: &mut impl FnMut(u64),
-    ) -> Result<Option<(Vec<Part>, Exported)>, ArchiveError> {
-        let mut exported = Exported { known: found.keys.len() as u64, ..Exported::default() };
-        let mut parts = Vec::new();
+    ) -> Result<Option<Added>, ArchiveError> {
+        let exported = Exported { known: found.keys.len() as u64, ..Exported::default() };
+        let mut added = Added { parts: Vec::new(), exported, keys: HashSet::new() };
         let mut encoder = self.encoder(subject)?;
         let mut pages = Pages::new(market, subject, range);
         let mut rows = 0;
@@ -232,7 +181,7 @@ impl Archive<'_> {
             let page = pages.next(self.history).await?;
             let mut ends = page.is_none();
             if let Some(page) = &page {
-                pages.encode(page, &mut encoder, |at, rest| is_missing(&found.keys, at, rest))?;
+                pages.encode(page, &mut encoder, |at, rest| added.is_missing(found, at, rest))?;
                 rows += page.len() as u64;
                 seen(rows);
                 let (relieved, is_full) = encoder.relieve().await?;
@@ -240,11 +189,11 @@ impl Archive<'_> {
                 ends = is_full;
             }
             if ends && let Some(part) = std::mem::replace(&mut encoder, self.encoder(subject)?).finish().await? {
-                let Some(stated) = self.put(path, found, part, &mut exported).await? else { return Ok(None) };
-                parts.push(stated);
+                let Some(stated) = self.put(path, found, part, &mut added.exported).await? else { return Ok(None) };
+                added.parts.push(stated);
             }
             if page.is_none() {
-                return Ok(Some((parts, exported)));
+                return Ok(Some(added));
             }
         }
     }
@@ -316,6 +265,23 @@ impl Archive<'_> {
         Ok(())
     }
 
+    /// Removes parts that no manifest states and whose rows are all in parts that are stated: engines would count them twice. Whoever has
+    /// written one has read a manifest that does not state those rows, so its own is refused by now. Parts with other rows stay: whoever
+    /// compares the day names them.
+    async fn remove_overlapping(
+        &self,
+        path: &str,
+        stated: &HashSet<u128>,
+        overlapping: Vec<(String, Vec<u128>)>,
+    ) -> Result<(), ArchiveError> {
+        for (name, keys) in overlapping {
+            if keys.iter().all(|key| stated.contains(key)) {
+                self.target.remove(&format!("{path}/{name}")).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the manifest of a day; none where there is none.
     pub(crate) async fn manifest(&self, path: &str) -> Result<Option<(Manifest, Version)>, ArchiveError> {
         let file = format!("{path}/{MANIFEST}");
@@ -332,6 +298,27 @@ impl Archive<'_> {
     }
 }
 
+impl Added {
+    /// Returns whether no part has a row, which is added then.
+    #[cfg(feature = "export")]
+    fn is_missing(&mut self, found: &Found, at: Timestamp, rest: &dyn std::fmt::Display) -> bool {
+        if found.keys.is_empty() && found.overlapping.is_empty() {
+            return true;
+        }
+        let key = object_archive::parquet_part::row_key(at.micros(), rest);
+        let is_missing = !found.keys.contains(&key);
+        if is_missing && !found.overlapping.is_empty() {
+            self.keys.insert(key);
+        }
+        is_missing
+    }
+
+    #[cfg(not(feature = "export"))]
+    fn is_missing(&mut self, found: &Found, _: Timestamp, _: &dyn std::fmt::Display) -> bool {
+        found.keys.is_empty()
+    }
+}
+
 /// Returns the folder of the day that contains a time.
 pub(crate) fn folder_of(market: &Market, subject: Subject, day: Timestamp) -> DayFolder {
     let rows = match subject {
@@ -345,23 +332,4 @@ pub(crate) fn folder_of(market: &Market, subject: Subject, day: Timestamp) -> Da
 pub fn day_of(at: Timestamp) -> TimeRange {
     let start = at.floor(events::Interval::Day);
     (start, start.after(events::Period::DAY))
-}
-
-#[cfg(feature = "export")]
-pub(crate) fn table_of(path: &str) -> &'static object_archive::table::TableColumns {
-    if path.starts_with("ticks/") { &object_archive::table::TICKS } else { &object_archive::table::CANDLES }
-}
-
-#[cfg(feature = "export")]
-fn is_missing(keys: &HashSet<u128>, at: Timestamp, rest: &dyn std::fmt::Display) -> bool {
-    keys.is_empty() || !keys.contains(&object_archive::parquet_part::row_key(at.micros(), rest))
-}
-
-#[cfg(not(feature = "export"))]
-fn is_missing(keys: &HashSet<u128>, _: Timestamp, _: &dyn std::fmt::Display) -> bool {
-    keys.is_empty()
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -27,6 +27,11 @@ pub enum ArchiveError {
     /// A manifest cannot be read.
     #[error("{0}: the manifest cannot be read: {1}; it was changed by hand, or a newer version has written it")]
     Manifest(String, String),
+    /// A part is not the one that its manifest states.
+    #[error(
+        "{0} is not the file that the manifest states: its SHA-256 differs; remove the files of that day with their manifest, and export the day again"
+    )]
+    Damaged(String),
     /// There are other files where these should be.
     #[error(
         "{0} holds other rows already; export to an empty folder, or use --format parquet, which adds what is missing"

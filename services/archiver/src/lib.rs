@@ -1,12 +1,13 @@
 //! The archiver: closed history in, files out.
 //!
-//! `rows` reads pages of ticks and candles, `encoder` makes parts of them, `day` puts a day of a market into the archive, `walk` does
-//! so with all days of a range, `service` again and again with those that are over, and `verify` compares the archive with the
-//! database.
+//! `rows` reads pages of ticks and candles, `encoder` makes parts of them, `found` reads what the archive has of a day, `day` puts a
+//! day of a market into the archive, `walk` does so with all days of a range, `service` again and again with those that are over, and
+//! `verify` compares the archive with the database.
 
 mod day;
 mod encoder;
 mod error;
+mod found;
 mod rows;
 #[cfg(feature = "export")]
 mod service;

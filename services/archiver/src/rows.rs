@@ -114,7 +114,7 @@ impl<'market> Pages<'market> {
         &self,
         page: &Page,
         encoder: &mut Encoder,
-        is_wanted: impl Fn(Timestamp, &dyn std::fmt::Display) -> bool,
+        mut is_wanted: impl FnMut(Timestamp, &dyn std::fmt::Display) -> bool,
     ) -> Result<(), ArchiveError> {
         let Market { venue, symbol, .. } = self.market;
         match page {

@@ -125,12 +125,25 @@ async fn days(
 ) -> Result<(Exported, Option<Timestamp>), ArchiveError> {
     let (mut written, mut differs) = (Exported::default(), None);
     while let Some(day) = walk::next_day(archive.store(), (market, subject), (from, closed)).await? {
-        let done = archive.write_day((market, subject), day, |_| {}).await?;
-        count(&done);
-        if subject == Subject::Ticks && !mark(archive, market, day, &done).await? {
+        let is_archived = match archive.write_day((market, subject), day, |_| {}).await {
+            Ok(done) => {
+                count(&done);
+                written.add(done);
+                subject != Subject::Ticks || mark(archive, market, day, &done).await?
+            }
+            // That of one day holds up no other one.
+            Err(error @ (ArchiveError::Damaged(_) | ArchiveError::Manifest(..))) => {
+                warn_of_difference(market, day, &error.to_string());
+                if subject == Subject::Ticks {
+                    unmark(archive, market, day).await?;
+                }
+                false
+            }
+            Err(error) => return Err(error),
+        };
+        if !is_archived {
             differs.get_or_insert(day.0);
         }
-        written.add(done);
         from = day.1;
     }
     Ok((written, differs))
@@ -149,13 +162,20 @@ async fn mark(archive: &Archive<'_>, market: &Market, day: TimeRange, done: &Exp
             Ok(true)
         }
         Some(detail) => {
-            let Market { venue, symbol, .. } = market;
-            warn!(%venue, %symbol, day = %day.0, detail, "the archive differs from the database");
-            metrics::counter!("tickbell_archive_differences_total").increment(1);
-            export::unmark_archived(archive.store(), key, address).await?;
+            warn_of_difference(market, day, &detail);
+            unmark(archive, market, day).await?;
             Ok(false)
         }
     }
+}
+
+async fn unmark(archive: &Archive<'_>, market: &Market, day: TimeRange) -> Result<(), ArchiveError> {
+    Ok(export::unmark_archived(archive.store(), (market.instrument, day.0), archive.target.address()).await?)
+}
+
+fn warn_of_difference(Market { venue, symbol, .. }: &Market, day: TimeRange, detail: &str) {
+    warn!(%venue, %symbol, day = %day.0, detail, "the archive differs from the database");
+    metrics::counter!("tickbell_archive_differences_total").increment(1);
 }
 
 /// Returns how often what is known of the gaps of each market has changed.

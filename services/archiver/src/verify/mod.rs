@@ -61,9 +61,17 @@ pub async fn day_difference(
     day: TimeRange,
 ) -> Result<Option<String>, ArchiveError> {
     let path = folder_of(market, subject, day.0).path();
-    let Some((manifest, _)) = archive.manifest(&path).await? else {
-        return Ok(Some("is not archived; run `tickbell export`, or the archiver".into()));
+    // What is stated of these names was put before.
+    let names = archive.target.list(&path).await?;
+    let manifest = match archive.manifest(&path).await {
+        Ok(Some((manifest, _))) => manifest,
+        Ok(None) => return Ok(Some("is not archived; run `tickbell export`, or the archiver".into())),
+        Err(ArchiveError::Manifest(_, why)) => return Ok(Some(format!("has a manifest that cannot be read: {why}"))),
+        Err(error) => return Err(error),
     };
+    if let Some(detail) = part::unstated(&names, &manifest) {
+        return Ok(Some(detail));
+    }
     match subject {
         Subject::Ticks => ticks::difference(archive, market, day, (&path, &manifest)).await,
         Subject::Candles(interval) => candles::difference(archive, (market, interval), day, (&path, &manifest)).await,

@@ -1,12 +1,14 @@
 //! A part as it is read back, and whether it is the one that its manifest states.
 
 use bytes::Bytes;
-use object_archive::manifest::Part;
-
-use crate::{
-    ArchiveError,
-    day::{Archive, sha256},
+use object_archive::{
+    digest::sha256,
+    layout,
+    manifest::{Manifest, Part},
+    parquet_part::ENDING,
 };
+
+use crate::{ArchiveError, day::Archive};
 
 /// Reads the bytes of a part; the inner error says what is wrong with them.
 pub(super) async fn bytes(
@@ -21,6 +23,17 @@ pub(super) async fn bytes(
         return Ok(Err(format!("{} is not the file that the manifest states: its SHA-256 differs", part.name)));
     }
     Ok(Ok(bytes))
+}
+
+/// Says which part is there that the manifest does not state; none where each is stated.
+pub(super) fn unstated(names: &[String], manifest: &Manifest) -> Option<String> {
+    let is_unstated = |name: &&String| {
+        layout::revision(name, ENDING).is_some() && !manifest.parts.iter().any(|part| part.name == **name)
+    };
+    let name = names.iter().find(is_unstated)?;
+    Some(format!(
+        "{name} is there, and the manifest does not state it: engines that read the folder count its rows; remove it"
+    ))
 }
 
 /// Says what is wrong with the number of a part's rows; none where nothing is.
