@@ -1,8 +1,15 @@
 //! The ticks of a day: the number of rows, exact sums, and the first and the last id.
 
+use std::collections::HashSet;
+
 use events::Timestamp;
-use object_archive::{manifest::Manifest, parquet_part, sums::ExactSum, table::TICKS};
-use store::market::export::{self, Market, TickSelection, TimeRange};
+use object_archive::{
+    manifest::{Manifest, Part},
+    parquet_part::{self, PartContent},
+    sums::ExactSum,
+    table::TICKS,
+};
+use store::market::export::{self, DroppedDay, Market, TickSelection, TimeRange};
 
 use super::part;
 use crate::{
@@ -20,15 +27,10 @@ pub(super) async fn difference(
 ) -> Result<Option<String>, ArchiveError> {
     let mut sums = [ExactSum::default(), ExactSum::default()];
     for part in &manifest.parts {
-        let bytes = match part::bytes(archive, path, part).await? {
-            Ok(bytes) => bytes,
+        let content = match read(archive, path, part).await? {
+            Ok(content) => content,
             Err(detail) => return Ok(Some(detail)),
         };
-        let work = tokio::task::spawn_blocking(move || parquet_part::read(&TICKS, bytes));
-        let content = work.await.map_err(ArchiveError::Panicked)??;
-        if let Some(detail) = part::rows_difference(part, content.keys.len()) {
-            return Ok(Some(detail));
-        }
         for (column, sum) in content.sums {
             sums[usize::from(TICKS.columns[column].0 == "size")].merge(sum);
         }
@@ -42,6 +44,43 @@ pub(super) async fn difference(
         ("a first id", manifest.first_id.clone(), first),
         ("a last id", manifest.last_id.clone(), last),
     ]))
+}
+
+/// Returns what is different about the ticks of a day that were dropped: of them the database has the number.
+pub(super) async fn dropped_difference(
+    archive: &Archive<'_>,
+    dropped: &DroppedDay,
+    (path, manifest): (&str, &Manifest),
+) -> Result<Option<String>, ArchiveError> {
+    let (mut rows, mut keys) = (0, HashSet::new());
+    for part in &manifest.parts {
+        let content = match read(archive, path, part).await? {
+            Ok(content) => content,
+            Err(detail) => return Ok(Some(detail)),
+        };
+        rows += part.rows;
+        keys.extend(content.keys);
+    }
+    if rows != manifest.rows {
+        return Ok(Some(format!("its parts have {rows} rows, and the manifest states {}", manifest.rows)));
+    }
+    // Engines count a row twice that two parts have.
+    Ok(part::first_difference([("different rows", keys.len().to_string(), dropped.ticks.to_string())])
+        .or_else(|| part::first_difference([("rows", rows.to_string(), dropped.ticks.to_string())])))
+}
+
+/// Reads a part; the inner error says how it differs from what is stated.
+async fn read(archive: &Archive<'_>, path: &str, part: &Part) -> Result<Result<PartContent, String>, ArchiveError> {
+    let bytes = match part::bytes(archive, path, part).await? {
+        Ok(bytes) => bytes,
+        Err(detail) => return Ok(Err(detail)),
+    };
+    let work = tokio::task::spawn_blocking(move || parquet_part::read(&TICKS, bytes));
+    let content = work.await.map_err(ArchiveError::Panicked)??;
+    Ok(match part::rows_difference(part, content.keys.len()) {
+        Some(detail) => Err(detail),
+        None => Ok(content),
+    })
 }
 
 /// Returns the ids of the first and the last tick of a day in the database.

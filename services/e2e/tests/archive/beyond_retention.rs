@@ -1,6 +1,6 @@
 //! Downloads of ticks that the database has dropped.
 
-use std::{fmt::Write as _, fs, time::Duration};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use e2e::{Database, Process, System, process::use_complete_build, wait_until};
 use events::Period;
@@ -197,9 +197,55 @@ async fn a_month_that_is_dropped_while_it_is_read_is_read_to_its_end() {
     assert!(after == before.as_bytes(), "it differs");
     // The same day as the database has it no more, from the archive alone, and from one that lacks its manifest.
     assert!(system.api.get(path).await.expect_status(200).text == before, "it differs");
+    compare_dropped_day(&system, &folder).await;
     fs::remove_file(folder.join(crate::DAY).join("_manifest.json")).expect("a manifest");
     let refused = system.api.get(path).await.expect_status(422);
     let wanted = "2013-10-07T00:00:00.000000Z to 2013-10-08T00:00:00.000000Z";
     assert!(refused.text.contains(wanted) && refused.text.contains("has none of the 250601 ticks"), "{}", refused.text);
     system.stop().await;
+}
+
+/// Compares the archive of a day whose ticks were dropped, as it is and with what may happen to its files.
+async fn compare_dropped_day(system: &System, folder: &Path) {
+    let archive = folder.to_str().expect("text");
+    let verify = async |more: &[&str]| {
+        let output =
+            system.run(&[&["archive", "verify", "--archive", archive, "--only", "ticks"][..], more].concat()).await;
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        (output.status.code(), said)
+    };
+    let (status, said) = verify(&[]).await;
+    assert!(status == Some(0) && said.contains("Compared 1 days, 0 of which differ"), "{said}");
+    // What compares nothing does not say that all is well.
+    for nothing in [["--symbol", "NO"], ["--from", "2014-01-01T00:00:00Z"], ["--to", "2013-10-07T23:00:00Z"]] {
+        let (status, said) = verify(&nothing).await;
+        assert!(status == Some(1) && said.contains("Nothing was compared"), "{nothing:?}: {said}");
+    }
+    let day = folder.join(crate::DAY);
+    let [part] = crate::parts(&day).try_into().expect("one part");
+    let (part, manifest) = (day.join(part), day.join("_manifest.json"));
+    let whole = [fs::read(&part).expect("a part"), fs::read(&manifest).expect("a manifest")];
+    let mut changed = whole[0].clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    let other = String::from_utf8_lossy(&whole[1]).replace("\"rows\": 250601", "\"rows\": 250600").into_bytes();
+    let left = day.join("part-1-2.parquet");
+    for (file, content, expected) in [
+        (&part, Some(&changed), "SHA-256"),
+        (&part, None, "is not there"),
+        (&manifest, Some(&other), "has 250601 rows, and the manifest states 250600"),
+        (&manifest, None, "is not archived"),
+        (&left, Some(&changed), "part-1-2.parquet is there, and the manifest does not state it"),
+    ] {
+        match content {
+            Some(content) => fs::write(file, content).expect("written"),
+            None => fs::remove_file(file).expect("it is there"),
+        }
+        let (status, said) = verify(&[]).await;
+        assert!(status == Some(1) && said.contains(expected), "{expected}: {said}");
+        fs::write(&part, &whole[0]).expect("written");
+        fs::write(&manifest, &whole[1]).expect("written");
+    }
+    fs::remove_file(left).expect("it is there");
+    assert_eq!(verify(&[]).await.0, Some(0));
 }

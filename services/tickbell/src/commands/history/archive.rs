@@ -11,12 +11,13 @@ use crate::{
     commands::connect::{object_target, settings, store},
     exit::Exit,
     options::GlobalOptions,
-    print::print,
+    print::{eprint, print},
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Compare archived ticks and candles of whole days with the database: rows, exact sums, first and last, and each file's digest
+    /// Compare archived ticks and candles of whole days with the database: rows, exact sums, first and last, and each file's digest. Files
+    /// of ticks that the database has dropped are compared with their manifest and the number of ticks
     Verify(Arguments),
 }
 
@@ -72,6 +73,12 @@ pub(crate) async fn run(options: &GlobalOptions, Command::Verify(arguments): Com
         differences.extend(found);
     }
     drop(progress);
+    if days == 0 {
+        eprint(
+            "Nothing was compared: there is no day as a whole within these times that has prices of this symbol and venue.",
+        );
+        return Ok(Exit::Failed);
+    }
     differences.iter().for_each(|difference| print(&format!("{}: {}", difference.folder, difference.detail)));
     print(&format!("Compared {days} days, {} of which differ.", differences.len()));
     Ok(if differences.is_empty() { Exit::Done } else { Exit::Failed })
