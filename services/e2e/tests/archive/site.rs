@@ -217,6 +217,11 @@ async fn green_is_written_first_and_an_unhealthy_copy_is_not_made_live() {
     alone.succeeds(&both).await;
     assert_eq!(status(&alone, "site").await["live"], "blue");
 
+    // A page without copies would replace the pointer.
+    let pointer = page(&folder);
+    fails(&alone, &["export", "site", "--output", "site", "--source", source.as_str()], "add --colour").await;
+    assert_eq!(page(&folder), pointer);
+
     // Back to green, once.
     assert!(alone.succeeds(&["site", "rollback", "--site", "site"]).await.contains("green is live."));
     assert!(alone.succeeds(&["site", "rollback", "--site", "site"]).await.contains("green is live already."));

@@ -67,7 +67,10 @@ pub(crate) async fn run(options: &GlobalOptions, arguments: Arguments) -> anyhow
     let target = object_target(&settings.archive, &output)?;
     let run = Run { settings: &settings, target: &target, asks, now: clock::now() };
     match colour {
-        None => run.write_from_own(Folder { target: &target, path: String::new() }).await.map(|_| Exit::Done),
+        None => {
+            Pointer::require_none(&target).await?;
+            run.write_from_own(Folder { target: &target, path: String::new() }).await.map(|_| Exit::Done)
+        }
         Some(Copies::Green) => run.write_from_own(Folder::of(&target, Colour::Green)).await.map(|_| Exit::Done),
         Some(Copies::Blue) => run.write_from_own(Folder::of(&target, Colour::Blue)).await.map(|_| Exit::Done),
         Some(Copies::Idle) => run.write_idle().await.map(|_| Exit::Done),

@@ -24,6 +24,17 @@ impl Pointer {
         Ok(Self(Some((pointer, version))))
     }
 
+    /// Fails where a site has two copies, to which its page leads: a page without copies would replace that pointer.
+    pub(super) async fn require_none(target: &Target) -> anyhow::Result<()> {
+        let page = target.get(POINTER).await?;
+        let leads_to = page.and_then(|(bytes, _)| LivePointer::parse(&bytes));
+        ensure!(
+            leads_to.is_none(),
+            "this site has two copies, and {POINTER} leads its readers to the live one: add --colour, or choose another place"
+        );
+        Ok(())
+    }
+
     /// Returns what the pointer says.
     pub(super) fn live(&self) -> Option<LivePointer> {
         self.0.as_ref().map(|(pointer, _)| *pointer)
