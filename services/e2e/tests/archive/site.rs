@@ -222,7 +222,12 @@ async fn green_is_written_first_and_an_unhealthy_copy_is_not_made_live() {
     fails(&alone, &["export", "site", "--output", "site", "--source", source.as_str()], "add --colour").await;
     assert_eq!(page(&folder), pointer);
 
-    // Back to green, once.
+    // Back to green, once, which has grown old by the time that it is needed.
+    let green = folder.join("green");
+    let mut old = prices(&green);
+    old["made_at"] = json!(hours_ago(1));
+    fs::write(green.join("prices.json"), old.to_string()).expect("an old page");
+    fails(&alone, &["site", "rollback", "--site", "site", "--fresh", "900"], "green was made 1h").await;
     assert!(alone.succeeds(&["site", "rollback", "--site", "site"]).await.contains("green is live."));
     assert!(alone.succeeds(&["site", "rollback", "--site", "site"]).await.contains("green is live already."));
 

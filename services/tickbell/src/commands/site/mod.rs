@@ -68,18 +68,31 @@ pub(crate) struct Checks {
     /// Public address of the site, which must show the copy too [default: only the files are checked]
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
-    /// Greatest age of a copy; 0 allows any age
-    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
-    fresh: u64,
+    /// Greatest age of a copy; 0 allows any age [default: 900, and any age for a rollback]
+    #[arg(long, value_name = "SECONDS")]
+    fresh: Option<u64>,
     /// Longest time until the public address shows what was written; caches have pages for 60 s
     #[arg(long, value_name = "SECONDS", default_value_t = 150)]
     wait: u64,
 }
 
+/// The greatest age of a copy in seconds, where nothing else is asked for.
+const FRESH: u64 = 900;
+
 impl Checks {
     fn of(self, target: &Target) -> HealthCheck<'_> {
+        self.with(target, FRESH)
+    }
+
+    /// Returns the checks of a copy that nobody writes any more, as the former one is when somebody needs it: its age says nothing.
+    fn of_former(self, target: &Target) -> HealthCheck<'_> {
+        self.with(target, 0)
+    }
+
+    fn with(self, target: &Target, default_fresh: u64) -> HealthCheck<'_> {
         let Self { url, fresh, wait } = self;
-        HealthCheck { target, url, fresh: Duration::from_secs(fresh), wait: Duration::from_secs(wait) }
+        let fresh = Duration::from_secs(fresh.unwrap_or(default_fresh));
+        HealthCheck { target, url, fresh, wait: Duration::from_secs(wait) }
     }
 }
 
@@ -91,7 +104,7 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
         Command::Promote { site, checks, release } => {
             Ok(say(&switch::promote(&checks.of(&open(&site)?), release.as_deref()).await?))
         }
-        Command::Rollback { site, checks } => Ok(say(&switch::roll_back(&checks.of(&open(&site)?)).await?)),
+        Command::Rollback { site, checks } => Ok(say(&switch::roll_back(&checks.of_former(&open(&site)?)).await?)),
     }
 }
 
