@@ -279,6 +279,37 @@ async fn the_pointer_is_taken_back_when_readers_do_not_see_the_copy() {
     fails(&alone, &away, "Nothing was switched, and blue stays live").await;
 }
 
+#[tokio::test]
+async fn what_an_operator_promotes_while_a_page_is_made_stays() {
+    let alone = Arc::new(Alone::new(&[]));
+    let source = serve(Now::new(Mutex::new(Some(("100", hours_ago(1)))))).await;
+    let both = ["export", "site", "--output", "site", "--colour", "both", "--source"];
+    alone.succeeds(&[&both[..], &[source.as_str()]].concat()).await;
+    let folder = alone.home.path().join("site");
+    let blue = (page(&folder.join("blue")), prices(&folder.join("blue")));
+    // The operator promotes blue while the API is asked, when the run has decided to write blue.
+    let operator = alone.clone();
+    let slow = move || {
+        let operator = operator.clone();
+        async move {
+            operator.succeeds(&["site", "promote", "--site", "site"]).await;
+            Json(json!({ "value": 101, "updated_at": hours_ago(0) }))
+        }
+    };
+    let router = Router::new()
+        .route("/api/data", get(|| async { Json(json!(["bitcoin"])) }))
+        .route("/api/data/bitcoin", get(slow))
+        .route("/api/data/bitcoin/history", get(|| async { Json(json!([])) }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let source = format!("coinnews:http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let run = [&both[..], &[source.as_str()]].concat();
+    fails(&alone, &run, "somebody else has switched the pointer meanwhile").await;
+    let after = status(&alone, "site").await;
+    assert_eq!((&after["live"], &after["former"]), (&json!("blue"), &json!("green")));
+    assert!(blue == (page(&folder.join("blue")), prices(&folder.join("blue"))), "the live copy was written over");
+}
+
 /// A PNG of one pixel.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82";
 

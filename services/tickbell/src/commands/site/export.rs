@@ -1,5 +1,6 @@
 //! `tickbell export site`: writes the page of prices, and the same prices as JSON.
 
+use anyhow::ensure;
 use clap::Args;
 use events::{Timestamp, Venue};
 use object_archive::target::Target;
@@ -11,7 +12,8 @@ use super::{
     files::{self, Folder},
     pointer::Pointer,
     prices::{self, Prices},
-    say, switch,
+    say,
+    switch::{self, Switched},
 };
 use crate::{
     commands::connect::{object_target, settings_with},
@@ -75,12 +77,15 @@ pub(crate) async fn run(options: &GlobalOptions, arguments: Arguments) -> anyhow
         Some(Copies::Blue) => run.write_from_own(Folder::of(&target, Colour::Blue)).await.map(|_| Exit::Done),
         Some(Copies::Idle) => run.write_idle().await.map(|_| Exit::Done),
         Some(Copies::Both) => {
-            let (idle, prices) = run.write_idle().await?;
-            let exit = say(&switch::promote(&checks.of(&target), None).await?);
-            if exit == Exit::Done {
-                run.write(&Folder::of(&target, idle.other()), &prices).await?;
+            let (pointer, prices) = run.write_idle().await?;
+            let switched = switch::promote(&checks.of(&target), &pointer, None).await?;
+            if let Switched::Live(live) = switched {
+                // The check after a switch takes up to `--wait`, in which somebody may have switched back.
+                let is_live = Pointer::read(&target).await?.live().is_some_and(|pointer| pointer.live == live);
+                ensure!(is_live, "somebody else has switched back meanwhile, so {} was not written", live.other());
+                run.write(&Folder::of(&target, live.other()), &prices).await?;
             }
-            Ok(exit)
+            Ok(say(&switched))
         }
     }
 }
@@ -101,15 +106,16 @@ impl Run<'_> {
         self.write(&folder, &self.prices(former).await?).await
     }
 
-    /// Writes the copy that is not live. Its day goes on from the copy that readers see.
-    async fn write_idle(&self) -> anyhow::Result<(Colour, Prices)> {
+    /// Writes the copy that is not live, and returns the pointer that says so. Its day goes on from the copy that readers see.
+    async fn write_idle(&self) -> anyhow::Result<(Pointer, Prices)> {
         let pointer = Pointer::read(self.target).await?;
         let idle = pointer.idle();
         let newest = Folder::of(self.target, pointer.live().map_or(idle, |pointer| pointer.live));
         let former = if self.asks { files::former_rows(&newest).await? } else { Vec::new() };
         let prices = self.prices(former).await?;
+        pointer.require_unchanged(self.target).await?;
         self.write(&Folder::of(self.target, idle), &prices).await?;
-        Ok((idle, prices))
+        Ok((pointer, prices))
     }
 
     async fn prices(&self, former: Vec<PriceRow>) -> anyhow::Result<Prices> {

@@ -102,7 +102,9 @@ pub(crate) async fn run(options: &GlobalOptions, command: Command) -> anyhow::Re
     match command {
         Command::Status { site, checks, output } => status(&checks.of(&open(&site)?), &output).await,
         Command::Promote { site, checks, release } => {
-            Ok(say(&switch::promote(&checks.of(&open(&site)?), release.as_deref()).await?))
+            let target = open(&site)?;
+            let pointer = Pointer::read(&target).await?;
+            Ok(say(&switch::promote(&checks.of(&target), &pointer, release.as_deref()).await?))
         }
         Command::Rollback { site, checks } => Ok(say(&switch::roll_back(&checks.of_former(&open(&site)?)).await?)),
     }

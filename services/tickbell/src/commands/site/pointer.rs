@@ -7,11 +7,14 @@ use price_page::{Colour, LivePointer};
 
 /// The page that leads to the live copy.
 const POINTER: &str = "index.html";
+/// What is said to who comes second.
+const SWITCHED: &str =
+    "somebody else has switched the pointer meanwhile, so nothing was changed: see `tickbell site status`";
 /// A switch shows at once.
 const CACHE_CONTROL: &str = "no-cache";
 
 /// The pointer as it was read; none before the first copy is live.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointer(Option<(LivePointer, Version)>);
 
 impl Pointer {
@@ -38,6 +41,12 @@ impl Pointer {
     /// Returns what the pointer says.
     pub(super) fn live(&self) -> Option<LivePointer> {
         self.0.as_ref().map(|(pointer, _)| *pointer)
+    }
+
+    /// Fails where somebody else has switched the pointer since it was read.
+    pub(super) async fn require_unchanged(&self, target: &Target) -> anyhow::Result<()> {
+        ensure!(Self::read(target).await? == *self, SWITCHED);
+        Ok(())
     }
 
     /// Returns the copy that is written next: not the live one, and green at first.
@@ -71,10 +80,7 @@ impl Pointer {
         }
         // A request that was repeated because its answer was lost is refused, and finds its own pointer.
         let found = Self::read(target).await?;
-        ensure!(
-            found.live() == Some(pointer),
-            "somebody else has switched the pointer meanwhile, so nothing was changed: see `tickbell site status`"
-        );
+        ensure!(found.live() == Some(pointer), SWITCHED);
         Ok(found)
     }
 }

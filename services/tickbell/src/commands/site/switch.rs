@@ -28,9 +28,12 @@ pub(super) enum Switched {
     },
 }
 
-/// Makes the idle copy live. With `release`, a program of that commit must have written it.
-pub(super) async fn promote(check: &HealthCheck<'_>, release: Option<&str>) -> anyhow::Result<Switched> {
-    let pointer = Pointer::read(check.target).await?;
+/// Makes the copy live that was idle when the pointer was read. With `release`, a program of that commit must have written it.
+pub(super) async fn promote(
+    check: &HealthCheck<'_>,
+    pointer: &Pointer,
+    release: Option<&str>,
+) -> anyhow::Result<Switched> {
     if let Some(release) = release
         && let Some(live) = pointer.live()
         && check.check(live.live).await.is_ok_and(|document| document.commit == release)
@@ -48,7 +51,7 @@ pub(super) async fn promote(check: &HealthCheck<'_>, release: Option<&str>) -> a
         Ok(())
     });
     let former = pointer.live().map(|pointer| pointer.live);
-    switch(check, &pointer, (idle, former), checked).await
+    switch(check, pointer, (idle, former), checked).await
 }
 
 /// Makes the copy live that was live before the last promotion. A second rollback changes nothing.
