@@ -114,7 +114,7 @@ check-complete: ## check lints of the program with its optional parts, which the
 test-archive: tools-test tools-archive ## export a recorded day to a folder and to a real object store, and read it by pyarrow and DuckDB
 	$(BUILD_COMPLETE)
 	TICKBELL_SHARED=$(abspath $(SHARED)) cargo test --locked $(COMPLETE) --test archive -- --nocapture
-	cargo test --locked $(COMPLETE) --lib -- parquet_part part_rows part_file archived
+	cargo test --locked $(COMPLETE) --lib -- parquet_part part_rows part_file archived looked_at_again
 
 test-kafka: tools-test tools-kafka ## mirror to a real Kafka through rounds of faults: KAFKA_ROUNDS of them, chosen by KAFKA_SEED
 	$(BUILD_COMPLETE)

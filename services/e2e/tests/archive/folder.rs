@@ -199,6 +199,11 @@ async fn what_cannot_be_written_is_said() {
             output.status
         );
     }
+    // A history-writer that waits for an archive must know which.
+    let mut without = system.tickbell();
+    let without = without.arg("history-writer").env("TICKBELL_HISTORY__ARCHIVE", "required").output().expect("it runs");
+    let text = String::from_utf8_lossy(&without.stderr).into_owned();
+    assert!(without.status.code() == Some(64) && text.contains("archive.url is empty"), "{}: {text}", without.status);
     // Text is written to a folder too, whole days under the same names; other rows of that day are refused.
     let folder = system.home().join("text");
     let output = folder.to_str().expect("text");
