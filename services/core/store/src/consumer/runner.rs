@@ -281,6 +281,8 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
                 self.finish(committed?).await?;
             }
             tokio::select! {
+                // A commit begins when it is polled first: in another order, the next batch may be decided before that.
+                biased;
                 Some(committed) = &mut commit => {
                     commit.set(None.into());
                     self.finish(committed?).await?;

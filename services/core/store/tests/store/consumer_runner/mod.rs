@@ -5,7 +5,14 @@ mod counter;
 mod dead_connections;
 mod streams;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use events::{OutboundMessage, envelope::NATS_MSG_ID, streams::Topology};
 use futures::TryStreamExt;
@@ -255,12 +262,14 @@ async fn a_message_that_is_acknowledged_and_not_committed_is_decided_again() {
 async fn a_batch_that_is_decided_while_another_is_committed_follows_it_in_order() {
     let servers = Servers::with_messages().await;
     let (committed, mut commits) = watch::channel(Vec::new());
+    let late = Arc::new(AtomicUsize::new(0));
     let mut counter = Counter::new(&servers.database.store, MESSAGES);
-    let decided = counter.decided.subscribe();
+    let (decided, begun_late) = (counter.decided.subscribe(), Arc::clone(&late));
     // A commit waits until a message behind its batch is decided: without deciding ahead it would wait for ever.
     counter.around_commit = Box::new(move |saving, last| {
-        let (mut decided, committed) = (decided.clone(), committed.clone());
+        let (mut decided, committed, begun_late) = (decided.clone(), committed.clone(), Arc::clone(&begun_late));
         Box::pin(async move {
+            begun_late.fetch_add(usize::from(decided.borrow().last() != Some(&last)), Ordering::Relaxed);
             let is_ahead = |decided: &Vec<u64>| last == MESSAGES || decided.last() > Some(&last);
             decided.wait_for(is_ahead).await.expect("the counter lives");
             let saved = saving.await?;
@@ -279,6 +288,7 @@ async fn a_batch_that_is_decided_while_another_is_committed_follows_it_in_order(
             assert!(commits.len() > 1 && commits.is_sorted(), "{commits:?}");
         }
     }
+    assert_eq!(late.load(Ordering::Relaxed), 0, "a commit began after a message behind it was decided");
     assert_eq!(counter.decided(), (1..=MESSAGES).collect::<Vec<_>>());
     servers.run_until(MESSAGES).await;
     servers.assert_counted_once(MESSAGES).await;
