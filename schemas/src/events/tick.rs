@@ -252,12 +252,38 @@ pub fn read_page(
     Ok(head)
 }
 
+/// Reads the body of a page from its last tick back, until `each` returns something of a tick that can be read. What is before that tick
+/// is JSON, and is not looked at.
+pub fn read_page_backwards<T>(
+    body: &[u8],
+    mut each: impl FnMut(PageTick<&str>) -> Option<T>,
+) -> Result<(PageHead, Option<T>), serde_json::Error> {
+    let LazyPage { venue, symbol, kind, source, received_at, ticks } = serde_json::from_slice(body)?;
+    let found = ticks.iter().rev().find_map(|tick| {
+        let PageTick { id, at, price, size } = serde_json::from_str::<PageTick>(tick.get()).ok()?;
+        each(PageTick { id: &id, at, price, size })
+    });
+    Ok((PageHead { venue, symbol, kind, source, received_at }, found))
+}
+
 /// Returns the body of a page with one tick of another page alone, as it was written; none where there is no such tick.
 pub fn page_of_one(body: &[u8], index: usize) -> Option<Vec<u8>> {
     let head: RawHead<'_> = serde_json::from_slice(body).ok()?;
     let RawTicks { ticks } = serde_json::from_slice(body).ok()?;
     let page = RawPage { head, ticks: [ticks.get(index)?] };
     serde_json::to_vec(&page).ok()
+}
+
+/// A page whose ticks are as they were written.
+#[derive(Deserialize)]
+struct LazyPage<'a> {
+    venue: Venue,
+    symbol: Symbol,
+    kind: TickKind,
+    source: TickSource,
+    received_at: Timestamp,
+    #[serde(borrow, deserialize_with = "within_bounds")]
+    ticks: Vec<&'a RawValue>,
 }
 
 /// Only the ticks of a page, as they were written.
@@ -350,6 +376,12 @@ mod tests {
             let ticks = read(body.as_bytes()).expect("a page");
             assert!(ticks[0].is_ok() && ticks[2].is_ok() && ticks.len() == 3, "{bad}");
             assert!(ticks[1].as_ref().is_err_and(|error| error.contains(reason)), "{bad}: {ticks:?}");
+            let body_of = |ticks: &str| format!("{{{HEAD},\"ticks\":[{ticks}]}}");
+            let last = |ticks: &str| {
+                read_page_backwards(body_of(ticks).as_bytes(), |tick| Some(tick.id.to_owned())).map(|(_, id)| id)
+            };
+            assert_eq!(last(&format!("{good},{bad}")).expect("a page"), Some("1".to_owned()), "{bad}");
+            assert_eq!(last(bad).expect("a page"), None, "{bad}");
             let alone = String::from_utf8(page_of_one(body.as_bytes(), 1).expect("a page of one")).expect("text");
             assert_eq!(alone, format!("{{{HEAD},\"ticks\":[{bad}]}}"));
             assert_eq!(page_of_one(body.as_bytes(), 3), None);
@@ -369,6 +401,8 @@ mod tests {
             ("7".into(), "invalid type"),
         ] {
             let error = read(body.as_bytes()).expect_err(&body);
+            assert!(error.contains(reason), "{error}");
+            let error = read_page_backwards(body.as_bytes(), |_| Some(())).expect_err(&body).to_string();
             assert!(error.contains(reason), "{error}");
         }
         let full = format!("{{{HEAD},\"ticks\":[{}]}}", ticks(500));

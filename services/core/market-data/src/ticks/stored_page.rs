@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use events::{
     PageTick, Price, Size, Timestamp,
-    tick::{PageHead, read_page},
+    tick::{PageHead, read_page, read_page_backwards},
 };
 
 use crate::ticks::{
@@ -95,19 +95,14 @@ impl StoredPage {
         Ok(Self { head, sequence, len: len.into(), ids, ticks, refused })
     }
 
-    /// Reads what the ticks of a page have in common, and the time of the last one that may be used; no time where none may. No tick
-    /// is copied.
+    /// Reads what the ticks of a page have in common, and the time of the last one that may be used; no time where none may. The others
+    /// are not looked at.
     pub fn read_last_at(
         body: &[u8],
         stored_at: Timestamp,
         max_ahead: MaxAhead,
     ) -> Result<(PageHead, Option<Timestamp>), serde_json::Error> {
-        let mut last_at = None;
-        let head = read_page(body, |tick| {
-            let usable = tick.ok().filter(|tick| check(tick, stored_at, max_ahead).is_ok());
-            last_at = usable.map_or(last_at, |tick| Some(tick.at));
-        })?;
-        Ok((head, last_at))
+        read_page_backwards(body, |tick| check(&tick, stored_at, max_ahead).is_ok().then_some(tick.at))
     }
 
     /// Returns what all ticks have in common.
