@@ -118,6 +118,7 @@ test-archive: tools-test tools-archive ## export a recorded day to a folder and 
 
 test-kafka: tools-test tools-kafka ## mirror to a real Kafka through rounds of faults: KAFKA_ROUNDS of them, chosen by KAFKA_SEED
 	$(BUILD_COMPLETE)
+	cargo test --locked $(COMPLETE) --lib -- kafka::
 	cargo test --locked $(COMPLETE) --test kafka -- --nocapture
 
 test-recorded: tools-test ## replay recorded days through the whole system, and compare with an independent judge
