@@ -210,9 +210,28 @@ def test_every_call_passes_the_arguments_of_the_module(folder):
 @pytest.mark.parametrize("folder", [*ROOTS, *MODULES])
 def test_every_output_that_is_read_exists(folder):
     calls = named(folder, "module")
-    for name, output in re.findall(r"\bmodule\.(\w+)(?:\[[^\]]+\])?\.(\w+)", text(folder)):
+    # An address in a block `moved` reads nothing.
+    written = re.sub(r"^moved \{.*?^\}", "", text(folder), flags=re.MULTILINE | re.DOTALL)
+    for name, output in re.findall(r"\bmodule\.(\w+)(?:\[[^\]]+\])?\.(\w+)", written):
         assert name in calls, f"{folder}: there is no module {name}"
         assert output in named(called(folder, calls[name]), "output"), f"{folder}: module {name} has no output {output}"
+
+
+def test_what_has_moved_into_a_module_is_not_made_anew():
+    """A distribution that is made anew takes its address and its files with it."""
+    common = {
+        f"{kind}.{name}"
+        for block in blocks("modules/distribution", "resource")
+        for kind in block
+        for name in block[kind]
+    }
+    common |= {f"module.{name}" for name in named("modules/distribution", "module")}
+    assert len(common) == 7
+    for folder in ("modules/cdn", "modules/site"):
+        assert called(folder, named(folder, "module")["distribution"]) == "modules/distribution"
+        moved = {block["from"][0]: block["to"][0] for block in blocks(folder, "moved")}
+        assert moved == {f"${{{name}}}": f"${{module.distribution.{name}}}" for name in common}
+        assert not {kind for block in blocks(folder, "resource") for kind in block if f"{kind}.this" in common}
 
 
 def test_every_module_is_used():

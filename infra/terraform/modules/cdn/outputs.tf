@@ -1,21 +1,14 @@
 output "distribution" {
   description = "The distribution: its id, its host name, and the hosted zone for alias records."
-  value = {
-    id             = aws_cloudfront_distribution.this.id
-    domain_name    = aws_cloudfront_distribution.this.domain_name
-    hosted_zone_id = aws_cloudfront_distribution.this.hosted_zone_id
-  }
+  value       = module.distribution.distribution
 }
 
 output "distribution_arn" {
   description = "The distribution's ARN, which a release invalidates."
-  value       = aws_cloudfront_distribution.this.arn
+  value       = module.distribution.distribution_arn
 }
 
 output "bucket" {
   description = "Bucket that the dashboard is released to: its name and its ARN."
-  value = {
-    name = module.bucket.name
-    arn  = module.bucket.arn
-  }
+  value       = module.distribution.bucket
 }

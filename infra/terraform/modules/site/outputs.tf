@@ -1,16 +1,13 @@
 output "bucket" {
   description = "Bucket of the page: its name and its ARN."
-  value = {
-    name = module.bucket.name
-    arn  = module.bucket.arn
-  }
+  value       = module.distribution.bucket
 }
 
 output "distribution" {
   description = "The distribution: its host name, and the hosted zone for alias records."
   value = {
-    domain_name    = aws_cloudfront_distribution.this.domain_name
-    hosted_zone_id = aws_cloudfront_distribution.this.hosted_zone_id
+    domain_name    = module.distribution.distribution.domain_name
+    hosted_zone_id = module.distribution.distribution.hosted_zone_id
   }
 }
 
