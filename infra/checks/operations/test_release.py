@@ -326,9 +326,17 @@ def test_a_rollback_of_a_repeated_deployment_restores_the_live_version(deployed)
     assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {deployed.history.old}
 
 
+def test_a_release_that_is_repeated_leaves_what_a_rollback_returns_to(deployed):
+    deployed.must("promote")
+    assert deployed.must("deploy", commit=deployed.history.new) == []
+    assert deployed.must("promote") == []
+    deployed.must("rollback")
+    assert deployed.live() == "blue" and runs_whole(deployed, deployed.history.old)
+
+
 def test_a_rollback_of_a_deployment_without_changes_changes_nothing(deployed):
     deployed.must("promote")
-    deployed.must("deploy", commit=deployed.history.new)
+    deployed.must("deploy", commit=deployed.history.new, AGAIN="1")
     deployed.must("promote")
     deployed.must("rollback")
     assert {deployed.image(f"deployment/{name}") for name in UNCOLOURED} == {deployed.history.new}
