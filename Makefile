@@ -19,6 +19,8 @@ EVENTS_PER_SECOND ?= 500
 # What builds and tests the program with its optional parts, the archive and the Kafka bridge.
 COMPLETE := --workspace --features tickbell/export,tickbell/kafka,e2e/complete
 BUILD_COMPLETE := cargo build --locked $(COMPLETE) --bin tickbell --test archive --test kafka
+# The tests that `cargo test` does not run (test = false). --all-targets leaves them out, and ignores --test beside it.
+APART := captures faults recorded rollout
 BUILD := cargo build --release --locked -p tickbell
 PYTHON := .tools/python/bin
 
@@ -73,6 +75,7 @@ feed-schedules: ## follow an exchange under 500 random fault schedules, or SCHED
 check: ## check format and lints; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace $(addprefix --test ,$(APART)) --locked -- -D warnings
 
 fmt: ## format the Rust code
 	cargo fmt --all

@@ -1,6 +1,7 @@
 """Both pipelines: valid, equal, calling make targets that exist, and careful with secrets and production."""
 
 import re
+import tomllib
 from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -148,6 +149,20 @@ def test_the_make_target_exists(target):
 def test_every_script_has_a_make_target():
     makefile = (project.ROOT / "Makefile").read_text()
     assert not [path.name for path in SCRIPTS if f"infra/scripts/{path.name}" not in makefile]
+
+
+def test_tests_that_cargo_test_leaves_out_are_linted_too():
+    """`cargo clippy --all-targets` takes what `cargo test` and `cargo bench` run, and nothing else."""
+    apart = set()
+    for manifest in [*project.ROOT.glob("services/**/Cargo.toml"), *project.ROOT.glob("*/Cargo.toml")]:
+        if manifest.parent.name == "fuzz":  # a workspace of its own, of programs
+            continue
+        crate = tomllib.loads(manifest.read_text())
+        apart |= {target["name"] for target in crate.get("test", []) if target.get("test") is False}
+        assert all(target.get("bench", True) for target in crate.get("bench", [])), manifest
+    planned = project.run("make", "--dry-run", "check").stdout
+    assert set(re.findall(r"--test (\S+)", planned)) == apart
+    assert "captures" in apart
 
 
 def test_both_pipelines_run_the_same_commands():
