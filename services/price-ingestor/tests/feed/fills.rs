@@ -83,17 +83,39 @@ async fn a_gap_is_asked_for_until_the_venue_is_of_use_again() {
 
 #[tokio::test]
 async fn a_gap_is_asked_for_until_the_rest_api_has_the_newest_trades() {
-    // The last of four requests comes 0.7 seconds after the first one.
-    let timing = Timing { first_wait: Duration::from_millis(100), longest_wait: DEADLINE, ..following::timing() };
-    Gap::open(Rest::Behind(Duration::from_millis(300)), timing).await.assert_filled().await;
+    // It is behind for longer than a few requests take.
+    let timing = Timing { incomplete_answers: DEADLINE, ..following::timing() };
+    let gap = Gap::open(Rest::Behind(Duration::from_millis(500)), timing).await;
+    let server = gap.server.clone();
+    gap.assert_filled().await;
+    assert!(server.requests() > 4, "{} requests", server.requests());
 }
 
 #[tokio::test]
-async fn a_gap_ends_when_the_rest_api_does_not_offer_a_trade() {
-    let mut gap = Gap::open(Rest::Behind(2 * DEADLINE), following::timing()).await;
+async fn a_gap_ends_when_the_rest_api_has_not_offered_a_trade_for_long() {
+    let timing = Timing { incomplete_answers: Duration::from_millis(400), ..following::timing() };
+    let begun = Instant::now();
+    let mut gap = Gap::open(Rest::Behind(2 * DEADLINE), timing).await;
     gap.wait_until("it is given up", |gap| gap.output.open_gaps().is_empty()).await;
-    assert_eq!(gap.server.requests(), 4);
+    // The waits grow, so that not more than the first, the four of 75 ms and those of the longest wait fit.
+    let requests = gap.server.requests();
+    assert!(begun.elapsed() >= Duration::from_millis(400) && (3..=14).contains(&requests), "{requests} requests");
     assert_eq!(gap.end().await, [GapState::Open, GapState::Filling, GapState::Unfillable]);
+}
+
+#[tokio::test]
+async fn a_gap_is_filled_while_an_earlier_one_lacks_a_trade() {
+    let timing = Timing { incomplete_answers: 2 * DEADLINE, ..following::timing() };
+    let mut gap = Gap::open(Rest::Down, timing).await;
+    gap.server.market(|market| market.not_offered.insert(SYMBOLS[0].to_owned(), vec![1_003]));
+    gap.server.set_rest(Rest::Up);
+    gap.wait_until("the first gap was asked for", |gap| gap.output.published(SYMBOLS[0]).contains(&1_004)).await;
+    let at = platform::clock::now().micros() - 3_600_000_000 + 10;
+    let trades = [gap.trade(at), gap.trade(at + 1)];
+    gap.server.send(SYMBOLS[0], &trades[1..]).await;
+    gap.wait_until("the next gap is filled", |gap| gap.output.published(SYMBOLS[0]).contains(&1_006)).await;
+    gap.wait_until("only the first gap is open", |gap| gap.output.open_gaps().len() == 1).await;
+    gap.end().await;
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ pub(crate) fn timing() -> Timing {
         send_interval: millis(1),
         settle: millis(5),
         useless_answers: Duration::from_secs(60),
+        incomplete_answers: millis(150),
     }
 }
 

@@ -207,6 +207,7 @@ impl Timing {
             send_interval: profile.send_interval,
             settle: Duration::from_millis(500),
             useless_answers: Duration::from_secs(3_600),
+            incomplete_answers: Duration::from_secs(60),
         }
     }
 }

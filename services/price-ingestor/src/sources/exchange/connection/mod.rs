@@ -37,4 +37,6 @@ pub struct Timing {
     pub settle: Duration,
     /// How long a gap is asked for although the venue answers with what is of no use: a page of maintenance, or a refusal.
     pub useless_answers: Duration,
+    /// How long a gap is asked for although the answers lack some of it: the REST API may be behind the live trades.
+    pub incomplete_answers: Duration,
 }

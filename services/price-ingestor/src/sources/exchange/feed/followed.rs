@@ -17,8 +17,6 @@ use crate::sources::exchange::{
 
 /// A symbol is stale when it is silent for this many of its usual pauses, and longer than the settings say.
 const STALE_PAUSES: u32 = 50;
-/// How often a gap is asked for before what the answers lack counts as not offered: the REST API may be behind the live trades.
-const MAX_INCOMPLETE: u32 = 4;
 
 /// A trade, live or past.
 pub(super) struct Trade<'trade> {
@@ -36,8 +34,9 @@ struct Filling {
     gap: u64,
     is_running: bool,
     failures: u32,
-    /// How many answers have lacked some of it.
+    /// How many answers have lacked some of it, and since when they have.
     incomplete: u32,
+    incomplete_since: Option<Instant>,
     /// Since when the venue has answered, and with nothing that is of use.
     useless_since: Option<Instant>,
     retry_at: Instant,
@@ -50,7 +49,8 @@ pub(super) struct Followed {
     /// The connections on which it is subscribed, and since when.
     connections: BTreeMap<u64, Instant>,
     state: Option<FeedState>,
-    filling: Option<Filling>,
+    /// The gaps that were asked for and are to be asked for again. At most one of them is asked for now.
+    fillings: Vec<Filling>,
     last_trade_at: Instant,
     /// The usual time between two trades.
     usual_pause: Duration,
@@ -66,7 +66,7 @@ impl Followed {
             continuity,
             connections: BTreeMap::new(),
             state: None,
-            filling: None,
+            fillings: Vec::new(),
             last_trade_at: Instant::now(),
             usual_pause: Duration::ZERO,
             is_checkpointed: true,
@@ -169,7 +169,8 @@ impl Followed {
         self.connections.clear();
         (self.state, self.is_left) = (None, true);
         self.continuity.begin_anew();
-        (self.filling, self.is_checkpointed) = (None, true);
+        self.fillings.clear();
+        self.is_checkpointed = true;
     }
 
     /// Becomes stale when the time for it has come.
@@ -204,23 +205,27 @@ impl Followed {
 
     /// Returns what to ask for now, if anything. It then counts as being asked for.
     pub(super) fn next_fill(&mut self, now: Instant, events: &mut Vec<FeedEvent>) -> Option<Missing> {
-        if let Some(filling) = &mut self.filling {
-            if filling.is_running || now < filling.retry_at {
-                return None;
-            }
+        // Where a request has failed, the one for another gap would fail too.
+        if self.fillings.iter().any(|filling| filling.is_running || filling.failures > 0 && now < filling.retry_at) {
+            return None;
+        }
+        // Live trades may have filled one meanwhile.
+        self.fillings.retain(|filling| self.continuity.still_missing(filling.gap).is_some());
+        if let Some(filling) = self.fillings.iter_mut().find(|filling| now >= filling.retry_at) {
             filling.is_running = true;
-            let missing = self.continuity.still_missing(filling.gap);
-            if missing.is_none() {
-                // Live trades have filled it meanwhile.
-                self.filling = None;
-            }
-            return missing;
+            return self.continuity.still_missing(filling.gap);
         }
         let is_live = self.is_live();
         let missing = self.continuity.begin_filling(is_live)?;
-        let gap = missing.gap;
-        let (failures, incomplete, useless_since) = (0, 0, None);
-        self.filling = Some(Filling { gap, is_running: true, failures, incomplete, useless_since, retry_at: now });
+        self.fillings.push(Filling {
+            gap: missing.gap,
+            is_running: true,
+            failures: 0,
+            incomplete: 0,
+            incomplete_since: None,
+            useless_since: None,
+            retry_at: now,
+        });
         self.report(events);
         Some(missing)
     }
@@ -231,24 +236,27 @@ impl Followed {
         if is_incomplete && self.asks_again(gap, timing) {
             return;
         }
-        self.filling = None;
+        self.fillings.retain(|filling| filling.gap != gap);
         self.continuity.end_filling(gap, outcome);
         self.report(events);
     }
 
-    /// Returns whether a gap is asked for once more after an answer that lacks some of it.
+    /// Returns whether a gap is asked for once more after an answer that lacks some of it. The last time is at the end of the time for
+    /// it.
     fn asks_again(&mut self, gap: u64, timing: &Timing) -> bool {
-        let Some(filling) = self.filling.as_mut().filter(|filling| filling.gap == gap) else { return false };
-        filling.is_running = false;
-        filling.retry_at = Instant::now() + wait(timing, filling.incomplete);
-        filling.incomplete += 1;
-        filling.incomplete < MAX_INCOMPLETE
+        let Some(filling) = self.fillings.iter_mut().find(|filling| filling.gap == gap) else { return false };
+        let now = Instant::now();
+        let until = *filling.incomplete_since.get_or_insert(now) + timing.incomplete_answers;
+        (filling.is_running, filling.failures) = (false, 0);
+        filling.retry_at = until.min(now + wait(timing, filling.incomplete));
+        filling.incomplete = filling.incomplete.saturating_add(1);
+        now < until
     }
 
     /// Notes that a gap could not be asked for. It is asked for again after a growing wait. `is_answered` says whether the venue has
     /// answered with something else than trades; where it goes on like that, the gap counts as not offered.
     pub(super) fn fill_failed(&mut self, gap: u64, is_answered: bool, timing: &Timing, events: &mut Vec<FeedEvent>) {
-        let Some(filling) = &mut self.filling else { return };
+        let Some(filling) = self.fillings.iter_mut().find(|filling| filling.gap == gap) else { return };
         let now = Instant::now();
         filling.useless_since = is_answered.then(|| filling.useless_since.unwrap_or(now));
         if filling.useless_since.is_some_and(|since| now >= since + timing.useless_answers) {
