@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use events::Symbol;
 use price_ingestor::sources::exchange::{
     continuity::GapState,
-    feed::{Checkpoints, Timing},
+    feed::{Checkpoints, FeedChange, Timing},
 };
 use tokio::{task::JoinSet, time::Instant};
 
@@ -55,6 +56,15 @@ impl Gap {
         }
     }
 
+    /// Sends a trade of another symbol, and waits until it has come out.
+    async fn send_other(&mut self) {
+        self.wait_until("the other symbol is subscribed", |gap| gap.server.is_subscribed(SYMBOLS[1])).await;
+        let at = platform::clock::now().micros() - 3_600_000_000;
+        let trade = self.server.market(|market| market.trade(SYMBOLS[1], at));
+        self.server.send(SYMBOLS[1], std::slice::from_ref(&trade)).await;
+        self.wait_until("it has come out", |gap| gap.output.published(SYMBOLS[1]).contains(&trade.id)).await;
+    }
+
     /// Asserts that all trades come out, and that the gap ends as filled.
     async fn assert_filled(mut self) {
         self.wait_until("all is filled in", |gap| gap.output.open_gaps().is_empty()).await;
@@ -67,7 +77,7 @@ impl Gap {
     async fn end(mut self) -> Vec<GapState> {
         self.feed.stop(&mut self.output).await;
         self.tasks.shutdown().await;
-        self.output.reports.into_values().flatten().map(|report| report.state).collect()
+        self.output.lives.into_values().flat_map(|life| life.reports).map(|report| report.state).collect()
     }
 }
 
@@ -115,6 +125,32 @@ async fn a_gap_is_filled_while_an_earlier_one_lacks_a_trade() {
     gap.server.send(SYMBOLS[0], &trades[1..]).await;
     gap.wait_until("the next gap is filled", |gap| gap.output.published(SYMBOLS[0]).contains(&1_006)).await;
     gap.wait_until("only the first gap is open", |gap| gap.output.open_gaps().len() == 1).await;
+    gap.end().await;
+}
+
+#[tokio::test]
+async fn a_symbol_that_is_removed_is_asked_for_no_more_and_begins_anew() {
+    let mut gap = Gap::open(Rest::Held, following::timing()).await;
+    gap.wait_until("it is asked for", |gap| gap.server.requests() > 0).await;
+    let symbol = Symbol::parse(SYMBOLS[0]).expect("a symbol");
+    gap.feed.changes.send(FeedChange::Remove(symbol.clone())).await.expect("the feed runs");
+    gap.wait_until("it is removed", |gap| !gap.output.left.is_empty()).await;
+    gap.wait_until("its subscription has ended", |gap| !gap.server.is_subscribed(SYMBOLS[0])).await;
+    gap.feed.changes.send(FeedChange::Follow(symbol, None)).await.expect("the feed runs");
+    gap.wait_until("it is subscribed again", |gap| gap.server.is_subscribed(SYMBOLS[0])).await;
+    // The answer to what was asked before would come now.
+    gap.server.set_rest(Rest::Up);
+    for _ in 0..20 {
+        gap.send_other().await;
+    }
+    assert!(gap.output.lives.keys().all(|symbol| symbol.as_str() != SYMBOLS[0]), "nothing is said about it");
+    let at = platform::clock::now().micros() - 3_600_000_000 + 10;
+    let trades: Vec<_> = (0..3).map(|number| gap.trade(at + number)).collect();
+    gap.server.send(SYMBOLS[0], &[&trades[..1], &trades[2..]].concat()).await;
+    gap.wait_until("the gap is filled", |gap| gap.output.published(SYMBOLS[0]).contains(&1_007)).await;
+    gap.wait_until("the gap has ended", |gap| gap.output.open_gaps().is_empty()).await;
+    assert_eq!(gap.output.published(SYMBOLS[0]), [1_006, 1_008, 1_007]);
+    assert!(gap.output.lives.values().flat_map(|life| &life.reports).all(|report| report.lower_bound == 1_007));
     gap.end().await;
 }
 

@@ -10,14 +10,23 @@ use price_ingestor::sources::exchange::{
 
 use crate::{venues::SYMBOLS, verdicts::Published};
 
+/// What came out of a feed about a symbol, from its first trade until it was removed.
+#[derive(Default)]
+pub(crate) struct Life {
+    pub(crate) ids: Vec<u64>,
+    /// The ids that were filled in.
+    pub(crate) filled_in: BTreeSet<u64>,
+    pub(crate) published: Vec<Published>,
+    pub(crate) reports: Vec<GapReport>,
+}
+
 /// What came out of a feed.
 #[derive(Default)]
 pub(crate) struct Output {
-    pub(crate) ids: BTreeMap<Symbol, Vec<u64>>,
-    /// The ids that were filled in.
-    pub(crate) filled_in: BTreeMap<Symbol, BTreeSet<u64>>,
-    pub(crate) published: BTreeMap<Symbol, Vec<Published>>,
-    pub(crate) reports: BTreeMap<Symbol, Vec<GapReport>>,
+    /// The symbols as they are now.
+    pub(crate) lives: BTreeMap<Symbol, Life>,
+    /// The symbols as they were until they were removed.
+    pub(crate) ended: Vec<(Symbol, Life)>,
     pub(crate) checkpoints: Checkpoints,
     pub(crate) bad_messages: u64,
     pub(crate) states: BTreeMap<Symbol, FeedState>,
@@ -30,21 +39,29 @@ impl Output {
             match event {
                 FeedEvent::Tick(tick, id) => {
                     let (symbol, number) = (tick.symbol.clone(), id.parse().expect("a number"));
-                    self.ids.entry(symbol.clone()).or_default().push(number);
+                    let life = self.lives.entry(symbol).or_default();
+                    life.ids.push(number);
                     if tick.source == TickSource::Backfill {
-                        self.filled_in.entry(symbol.clone()).or_default().insert(number);
+                        life.filled_in.insert(number);
                     }
-                    self.published.entry(symbol).or_default().push(Published::Tick(tick, id.to_string()));
+                    life.published.push(Published::Tick(tick, id.to_string()));
                 }
                 FeedEvent::Gap(symbol, report) => {
-                    self.published.entry(symbol.clone()).or_default().push(Published::Gap(report.clone()));
-                    self.reports.entry(symbol).or_default().push(report);
+                    let life = self.lives.entry(symbol).or_default();
+                    life.published.push(Published::Gap(report.clone()));
+                    life.reports.push(report);
                 }
                 FeedEvent::Checkpoint(symbol, checkpoint) => drop(self.checkpoints.insert(symbol, checkpoint)),
                 FeedEvent::BadMessage(_) => self.bad_messages += 1,
                 FeedEvent::State(symbol, state) => drop(self.states.insert(symbol, state)),
                 FeedEvent::Listed(symbols) => assert_eq!(symbols.len(), SYMBOLS.len()),
-                FeedEvent::Paused(symbol) | FeedEvent::Removed(symbol) => self.left.push(symbol),
+                FeedEvent::Paused(symbol) => self.left.push(symbol),
+                FeedEvent::Removed(symbol) => {
+                    // What was stored of it is deleted.
+                    self.checkpoints.remove(&symbol);
+                    self.ended.extend(self.lives.remove_entry(&symbol));
+                    self.left.push(symbol);
+                }
                 FeedEvent::FromTheFuture(symbol) => panic!("{symbol} from the future"),
             }
         }
@@ -52,14 +69,14 @@ impl Output {
 
     /// Returns the ids of the trades of a symbol in the order in which they came out.
     pub(crate) fn published(&self, symbol: &str) -> &[u64] {
-        self.ids.get(&Symbol::parse(symbol).expect("a symbol")).map_or(&[], Vec::as_slice)
+        self.lives.get(&Symbol::parse(symbol).expect("a symbol")).map_or(&[], |life| &life.ids)
     }
 
     /// Returns the gaps that are neither filled nor unfillable.
     pub(crate) fn open_gaps(&self) -> Vec<(Symbol, u64)> {
         let mut open = BTreeSet::new();
-        for (symbol, reports) in &self.reports {
-            for report in reports {
+        for (symbol, life) in &self.lives {
+            for report in &life.reports {
                 let gap = (symbol.clone(), report.lower_bound);
                 match report.state {
                     GapState::Open | GapState::Filling => drop(open.insert(gap)),

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use events::{Symbol, Timestamp, Venue};
+use events::{Symbol, Timestamp, Venue, tick::TickSource};
 use platform::clock;
 use price_ingestor::sources::exchange::{
     continuity::{GapReport, GapState},
@@ -21,10 +21,10 @@ use crate::{
     following::{self, Following},
     market::MarketTrade,
     memory::Memory,
-    output::Output,
+    output::{Life, Output},
     server::{Command, Door, Rest, Server},
     venues::{PROTOCOLS, Protocol, SYMBOLS},
-    verdicts,
+    verdicts::{self, Published},
 };
 
 /// How many schedules run without `SCHEDULES`.
@@ -81,7 +81,8 @@ struct Schedule {
     server: Server,
     output: Output,
     now: i64,
-    paused: BTreeSet<Symbol>,
+    /// The symbols that are paused or removed.
+    left: BTreeSet<Symbol>,
 }
 
 impl Schedule {
@@ -93,7 +94,7 @@ impl Schedule {
         let server = Server::start(protocol, &mut tasks).await;
         let now = clock::now().micros() / 1_000_000 * 1_000_000 - 3_600_000_000;
         let mut schedule =
-            Self { seed, random, protocol, server, output: Output::default(), now, paused: BTreeSet::new() };
+            Self { seed, random, protocol, server, output: Output::default(), now, left: BTreeSet::new() };
         let mut running = schedule.start();
         for _ in 0..STEPS {
             if schedule.random.random_ratio(1, 30) {
@@ -101,13 +102,13 @@ impl Schedule {
                 running = schedule.start();
             }
             if schedule.random.random_ratio(1, 15) {
-                schedule.pause_or_resume(&running).await;
+                schedule.leave_or_follow(&running).await;
             }
             schedule.step().await;
             let pause = Instant::now() + Duration::from_millis(schedule.random.random_range(1..25));
             running.receive_until(pause, &mut schedule.output).await;
         }
-        schedule.resume_all(&running).await;
+        schedule.follow_all(&running).await;
         schedule.heal(&mut running).await;
         running.stop(&mut schedule.output).await;
         let verdicts = schedule.judge();
@@ -118,8 +119,8 @@ impl Schedule {
     }
 
     fn start(&mut self) -> Following {
-        // A process that starts follows what was paused: so far nobody reads here what operators want.
-        self.paused.clear();
+        // A process that starts follows all symbols: nobody reads here what operators want.
+        self.left.clear();
         let timing = Timing {
             max_age: self.random.random_bool(0.5).then(|| Duration::from_millis(300)),
             settle: Duration::from_millis(self.random.random_range(5..40)),
@@ -128,20 +129,24 @@ impl Schedule {
         Following::start(self.protocol, &self.server, timing, self.output.checkpoints.clone())
     }
 
-    /// An operator pauses a symbol, or follows it again.
-    async fn pause_or_resume(&mut self, running: &Following) {
+    /// An operator pauses or removes a symbol, also one that is paused, or follows it again.
+    async fn leave_or_follow(&mut self, running: &Following) {
         let symbol = Symbol::parse(SYMBOLS.choose(&mut self.random).expect("symbols")).expect("a symbol");
-        let change = if self.paused.remove(&symbol) {
-            FeedChange::Follow(symbol, None)
-        } else {
-            self.paused.insert(symbol.clone());
-            FeedChange::Pause(symbol)
+        let is_left = !self.left.insert(symbol.clone());
+        let change = match self.random.random_range(0..4) {
+            0 => FeedChange::Remove(symbol),
+            _ if is_left => {
+                self.left.remove(&symbol);
+                FeedChange::Follow(symbol, None)
+            }
+            1 => FeedChange::Remove(symbol),
+            _ => FeedChange::Pause(symbol),
         };
         running.changes.send(change).await.expect("the feed runs");
     }
 
-    async fn resume_all(&mut self, running: &Following) {
-        for symbol in std::mem::take(&mut self.paused) {
+    async fn follow_all(&mut self, running: &Following) {
+        for symbol in std::mem::take(&mut self.left) {
             running.changes.send(FeedChange::Follow(symbol, None)).await.expect("the feed runs");
         }
     }
@@ -264,52 +269,68 @@ impl Schedule {
     }
 
     fn judge(&self) -> usize {
-        let (seed, mut verdicts) = (self.seed, 0);
+        let now = self.output.lives.iter();
+        now.clone().for_each(|(symbol, life)| self.judge_outcome(symbol, life));
+        now.chain(self.output.ended.iter().map(|(symbol, life)| (symbol, life)))
+            .map(|(symbol, life)| self.judge_life(symbol, life))
+            .sum()
+    }
+
+    /// Returns the times of all trades of a symbol, by their ids.
+    fn times(&self, symbol: &Symbol) -> BTreeMap<u64, Timestamp> {
+        let all = self.server.market(|market| market.trades.get(&self.protocol.product(symbol.as_str())).cloned());
+        let time = |trade: MarketTrade| (trade.id, Timestamp::from_micros(trade.at).expect("a time"));
+        all.unwrap_or_default().into_iter().map(time).collect()
+    }
+
+    /// Judges what came out of a symbol that is followed to the end: what is missing, and what rests on it.
+    fn judge_outcome(&self, symbol: &Symbol, Life { ids, filled_in, reports, .. }: &Life) {
+        let (seed, all) = (self.seed, self.times(symbol));
+        let once: BTreeSet<u64> = ids.iter().copied().collect();
+        let first = once.first().copied().unwrap_or(u64::MAX);
+        let outcome = |(id, at): (&u64, &Timestamp)| {
+            let (came_out, was_filled_in) = (once.contains(id), filled_in.contains(id));
+            (*id, Outcome { at: *at, came_out, was_filled_in })
+        };
+        candles::judge(seed, symbol.as_str(), &all.range(first..).map(outcome).collect(), reports);
+        let unfillable: Vec<&GapReport> =
+            reports.iter().filter(|report| report.state == GapState::Unfillable).collect();
+        for id in all.keys().filter(|id| **id > first && !once.contains(id)) {
+            let is_said =
+                |report: &&GapReport| report.first_missing_id <= Some(*id) && report.last_missing_id >= Some(*id);
+            assert!(unfillable.iter().any(is_said), "seed {seed}: nothing says that {symbol} {id} is missing");
+        }
+    }
+
+    /// Judges what came out of a symbol until it was removed, or until the end. Returns the number of late verdicts.
+    fn judge_life(&self, symbol: &Symbol, Life { ids, published, reports, .. }: &Life) -> usize {
+        let (seed, all) = (self.seed, self.times(symbol));
         let venue = Venue::parse(self.protocol.venue()).expect("a venue");
-        for symbol in SYMBOLS {
-            let published = self.output.published(symbol);
-            let once: BTreeSet<u64> = published.iter().copied().collect();
-            assert_eq!(once.len(), published.len(), "seed {seed}: a trade of {symbol} came out twice");
-            let all = self.server.market(|market| market.trades.get(&self.protocol.product(symbol)).cloned());
-            let all: BTreeMap<u64, i64> =
-                all.unwrap_or_default().into_iter().map(|trade| (trade.id, trade.at)).collect();
-            assert!(once.iter().all(|id| all.contains_key(id)), "seed {seed}: a trade that never was");
-            let named = Symbol::parse(symbol).expect("a symbol");
-            let reports = self.output.reports.get(&named).map_or(&[][..], Vec::as_slice);
-            let filled_in = self.output.filled_in.get(&named);
-            let outcome = |(id, at): (&u64, &i64)| {
-                let at = Timestamp::from_micros(*at).expect("a time");
-                let was_filled_in = filled_in.is_some_and(|ids| ids.contains(id));
-                (*id, Outcome { at, came_out: once.contains(id), was_filled_in })
-            };
-            let first_published = once.first().copied().unwrap_or(u64::MAX);
-            candles::judge(seed, symbol, &all.range(first_published..).map(outcome).collect(), reports);
-            let published = self.output.published.get(&named).map_or(&[][..], Vec::as_slice);
-            verdicts += verdicts::judge(seed, (&venue, &named), published);
-            let unfillable: Vec<&GapReport> =
-                reports.iter().filter(|report| report.state == GapState::Unfillable).collect();
-            let first = once.first().copied().unwrap_or(u64::MAX);
-            for id in all.keys().filter(|id| **id > first && !once.contains(id)) {
-                let is_said =
-                    |report: &&GapReport| report.first_missing_id <= Some(*id) && report.last_missing_id >= Some(*id);
-                assert!(unfillable.iter().any(is_said), "seed {seed}: nothing says that {symbol} {id} is missing");
-            }
-            for report in reports {
-                let time = |id: u64| all.get(&id).and_then(|at| Timestamp::from_micros(*at).ok());
-                // A heartbeat may have named the trade before, which was missed too.
-                let is_seen = self.protocol != Protocol::Coinbase;
-                let before = time(report.lower_bound - 1);
-                let is_true = if is_seen { Some(report.from) == before } else { Some(report.from) <= before };
-                assert!(is_true, "seed {seed}: {report:?} after {before:?}");
-                let is_final = matches!(report.state, GapState::Unfillable | GapState::Filled);
-                assert!(!is_final || report.to >= Some(report.from), "seed {seed}: {report:?}");
-                if report.state == GapState::Unfillable {
-                    let last = report.last_missing_id.expect("ids");
-                    assert!(report.to >= time(last + 1), "seed {seed}: {report:?}");
-                    assert!(!once.contains(&report.first_missing_id.expect("ids")), "seed {seed}: {report:?}");
-                }
+        let once: BTreeSet<u64> = ids.iter().copied().collect();
+        assert_eq!(once.len(), ids.len(), "seed {seed}: a trade of {symbol} came out twice");
+        assert!(once.iter().all(|id| all.contains_key(id)), "seed {seed}: a trade that never was");
+        // A trade that was filled in is one that was missed after the first one.
+        let begins_live = match published.first() {
+            Some(Published::Tick(tick, _)) => tick.source == TickSource::Live,
+            Some(Published::Gap(_)) => false,
+            None => true,
+        };
+        assert!(begins_live, "seed {seed}: {symbol} begins with {:?}", published.first());
+        for report in reports {
+            let time = |id: u64| all.get(&id).copied();
+            // A heartbeat may have named the trade before, which was missed too.
+            let is_seen = self.protocol != Protocol::Coinbase;
+            let before = time(report.lower_bound - 1);
+            let is_true = if is_seen { Some(report.from) == before } else { Some(report.from) <= before };
+            assert!(is_true, "seed {seed}: {report:?} after {before:?}");
+            let is_final = matches!(report.state, GapState::Unfillable | GapState::Filled);
+            assert!(!is_final || report.to >= Some(report.from), "seed {seed}: {report:?}");
+            if report.state == GapState::Unfillable {
+                let last = report.last_missing_id.expect("ids");
+                assert!(report.to >= time(last + 1), "seed {seed}: {report:?}");
+                assert!(!once.contains(&report.first_missing_id.expect("ids")), "seed {seed}: {report:?}");
             }
         }
-        verdicts
+        verdicts::judge(seed, (&venue, symbol), published)
     }
 }

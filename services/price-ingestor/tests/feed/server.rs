@@ -16,7 +16,7 @@ use futures::{SinkExt, StreamExt};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval, sleep},
 };
@@ -53,6 +53,8 @@ pub(crate) enum Rest {
     NoJson,
     /// It answers late, with what there was when it was asked.
     Slow,
+    /// It answers when another way is set, with what there was when it was asked.
+    Held,
     /// It does not offer trades yet that are younger than this.
     Behind(Duration),
 }
@@ -92,6 +94,7 @@ struct State {
 pub(crate) struct Server {
     protocol: Protocol,
     state: Arc<Mutex<State>>,
+    held: Arc<watch::Sender<bool>>,
     pub(crate) ws_port: u16,
     pub(crate) rest_port: u16,
 }
@@ -103,7 +106,7 @@ impl Server {
         let ws_port = listener.local_addr().expect("an address").port();
         let rest_listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let rest_port = rest_listener.local_addr().expect("an address").port();
-        let server = Self { protocol, state: Arc::default(), ws_port, rest_port };
+        let server = Self { protocol, state: Arc::default(), held: Arc::default(), ws_port, rest_port };
         let accepting = server.clone();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
@@ -116,10 +119,13 @@ impl Server {
         let answering = server.clone();
         let router = Router::new().fallback(move |request: Request| {
             let answer = answering.answer(&request);
-            let is_late = answering.lock().rest == Some(Rest::Slow);
+            let rest = answering.lock().rest;
+            let mut held = answering.held.subscribe();
             async move {
-                if is_late {
-                    sleep(LATE).await;
+                match rest {
+                    Some(Rest::Slow) => sleep(LATE).await,
+                    Some(Rest::Held) => drop(held.wait_for(|held| !held).await),
+                    _ => {}
                 }
                 answer
             }
@@ -134,6 +140,7 @@ impl Server {
 
     pub(crate) fn set_rest(&self, rest: Rest) {
         self.lock().rest = Some(rest);
+        self.held.send_replace(rest == Rest::Held);
     }
 
     /// Returns how often past trades were asked for.
@@ -272,7 +279,7 @@ impl Server {
         };
         state.requests += 1;
         match state.rest.unwrap_or(Rest::Up) {
-            Rest::Up | Rest::Slow => {
+            Rest::Up | Rest::Slow | Rest::Held => {
                 answer(StatusCode::OK, self.protocol.past(&state.market.offered(&product), &query, PAGE))
             }
             Rest::Behind(lag) => {

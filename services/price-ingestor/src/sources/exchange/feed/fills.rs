@@ -14,6 +14,8 @@ use crate::sources::exchange::{
 /// Something about the gap of a symbol.
 pub(super) struct FillProgress {
     pub(super) followed: usize,
+    /// The generation of the symbol in which the gap was asked for.
+    pub(super) generation: u64,
     pub(super) gap: u64,
     pub(super) content: FillContent,
 }
@@ -27,6 +29,7 @@ pub(super) enum FillContent {
 /// The task that asks for the trades of a gap.
 pub(super) struct Fill {
     pub(super) followed: usize,
+    pub(super) generation: u64,
     pub(super) client: Arc<RestClient>,
     pub(super) config: FeedConfig,
     pub(super) product: Product,
@@ -35,7 +38,7 @@ pub(super) struct Fill {
 
 impl Fill {
     pub(super) async fn run(self, missing: Missing) {
-        let Self { followed, client, config, product, sender } = self;
+        let Self { followed, generation, client, config, product, sender } = self;
         let gap = missing.gap;
         let mut pages = Pages::new(&client, config.adapter, &product, missing, (config.clock)());
         loop {
@@ -46,7 +49,7 @@ impl Fill {
             };
             let is_last = matches!(content, FillContent::End(_));
             // The receiver is gone only where the feed has ended.
-            if sender.send(FillProgress { followed, gap, content }).await.is_err() || is_last {
+            if sender.send(FillProgress { followed, generation, gap, content }).await.is_err() || is_last {
                 return;
             }
         }

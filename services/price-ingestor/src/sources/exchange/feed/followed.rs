@@ -6,7 +6,7 @@ use events::{
     Price, Size, Tick, Timestamp,
     tick::{TickKind, TickSource},
 };
-use tokio::time::Instant;
+use tokio::{task::AbortHandle, time::Instant};
 
 use super::{FeedConfig, FeedEvent, FeedState, Timing};
 use crate::sources::exchange::{
@@ -51,6 +51,10 @@ pub(super) struct Followed {
     state: Option<FeedState>,
     /// The gaps that were asked for and are to be asked for again. At most one of them is asked for now.
     fillings: Vec<Filling>,
+    /// The task that asks for past trades, or the last one that has.
+    request: Option<AbortHandle>,
+    /// Counts how often it was removed: what was asked for before that is of no use.
+    generation: u64,
     last_trade_at: Instant,
     /// The usual time between two trades.
     usual_pause: Duration,
@@ -67,6 +71,8 @@ impl Followed {
             connections: BTreeMap::new(),
             state: None,
             fillings: Vec::new(),
+            request: None,
+            generation: 0,
             last_trade_at: Instant::now(),
             usual_pause: Duration::ZERO,
             is_checkpointed: true,
@@ -164,8 +170,22 @@ impl Followed {
         self.report(events);
     }
 
-    /// Notes that nobody follows it any more. What follows is a new beginning.
+    /// Returns how often it was removed.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Notes the task that asks for what [`Followed::next_fill`] has returned.
+    pub(super) fn set_request(&mut self, request: AbortHandle) {
+        self.request = Some(request);
+    }
+
+    /// Notes that nobody follows it any more, and asks for nothing more. What follows is a new beginning.
     pub(super) fn remove(&mut self) {
+        if let Some(request) = self.request.take() {
+            request.abort();
+        }
+        self.generation += 1;
         self.connections.clear();
         (self.state, self.is_left) = (None, true);
         self.continuity.begin_anew();

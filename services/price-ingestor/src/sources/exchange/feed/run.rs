@@ -304,18 +304,24 @@ impl Feed {
             {
                 let task = Fill {
                     followed: index,
+                    generation: followed.generation(),
                     client: Arc::clone(&self.client),
                     config: self.config.clone(),
                     product: followed.product.clone(),
                     sender: self.past_sender.clone(),
                 };
-                self.fills.spawn(task.run(missing));
+                followed.set_request(self.fills.spawn(task.run(missing)));
             }
         }
     }
 
-    fn on_past(&mut self, FillProgress { followed, gap, content }: FillProgress, events: &mut Vec<FeedEvent>) {
-        let Some(followed) = self.followed.get_mut(followed) else { return };
+    fn on_past(
+        &mut self,
+        FillProgress { followed, generation, gap, content }: FillProgress,
+        events: &mut Vec<FeedEvent>,
+    ) {
+        let followed = self.followed.get_mut(followed).filter(|followed| followed.generation() == generation);
+        let Some(followed) = followed else { return };
         match content {
             FillContent::Trades(trades) => {
                 for PastTrade { id, price, size, at, .. } in &trades {
