@@ -13,7 +13,7 @@ use crate::{
     following::{self, Following},
     market::MarketTrade,
     output::Output,
-    server::{Rest, Server},
+    server::{Command, Rest, Server},
     venues::{Protocol, SYMBOLS},
 };
 
@@ -126,6 +126,25 @@ async fn a_gap_is_filled_while_an_earlier_one_lacks_a_trade() {
     gap.wait_until("the next gap is filled", |gap| gap.output.published(SYMBOLS[0]).contains(&1_006)).await;
     gap.wait_until("only the first gap is open", |gap| gap.output.open_gaps().len() == 1).await;
     gap.end().await;
+}
+
+#[tokio::test]
+async fn a_gap_without_an_end_is_asked_for_once_where_the_venue_has_no_past_trades() {
+    let mut gap = Gap::open(Rest::NotFound, following::timing()).await;
+    gap.wait_until("it is given up", |gap| gap.output.open_gaps().is_empty()).await;
+    gap.server.command(&Command::Close).await;
+    gap.wait_until("the gap has no end", |gap| !gap.output.open_gaps().is_empty()).await;
+    gap.wait_until("it is asked for", |gap| gap.server.requests() == 2).await;
+    for _ in 0..20 {
+        gap.send_other().await;
+    }
+    assert_eq!(gap.server.requests(), 2);
+    let at = platform::clock::now().micros() - 3_600_000_000 + 10;
+    let trade = gap.trade(at);
+    gap.server.send(SYMBOLS[0], &[trade]).await;
+    gap.wait_until("the next trade ends it", |gap| gap.output.open_gaps().is_empty()).await;
+    let expected = [GapState::Open, GapState::Filling, GapState::Unfillable, GapState::Open, GapState::Filling];
+    assert_eq!(gap.end().await, [&expected[..], &[GapState::Filled]].concat());
 }
 
 #[tokio::test]

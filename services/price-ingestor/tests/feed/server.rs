@@ -55,6 +55,8 @@ pub(crate) enum Rest {
     Slow,
     /// It answers when another way is set, with what there was when it was asked.
     Held,
+    /// It has no past trades.
+    NotFound,
     /// It does not offer trades yet that are younger than this.
     Behind(Duration),
 }
@@ -288,6 +290,7 @@ impl Server {
             }
             Rest::Down => answer(StatusCode::SERVICE_UNAVAILABLE, String::new()),
             Rest::TooMany => answer(StatusCode::TOO_MANY_REQUESTS, String::new()),
+            Rest::NotFound => answer(StatusCode::NOT_FOUND, String::new()),
             Rest::Forbidden => answer(StatusCode::FORBIDDEN, String::new()),
             Rest::NoJson => answer(StatusCode::OK, "<html>".to_owned()),
             Rest::Redirect => {

@@ -213,8 +213,8 @@ impl IdContinuity {
             return;
         }
         if gap.is_open_ended && outcome == FillOutcome::NotOffered {
-            // The first live trade will say how far it goes.
-            gap.state = GapState::Open;
+            // The first live trade will say how far it goes. Until then the venue is not asked again.
+            gap.is_exhausted = true;
             return;
         }
         // A trade behind the last missing one says when the gap ended. Where a heartbeat has named the last missing one, the

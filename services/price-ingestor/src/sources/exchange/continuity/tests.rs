@@ -210,6 +210,43 @@ fn a_venue_without_usable_ids_has_gaps_in_time() {
 }
 
 #[test]
+fn a_gap_without_an_end_is_not_asked_for_again_where_the_venue_has_no_past_trades() {
+    let asked = || {
+        let mut continuity = followed([10]);
+        continuity.disconnect(GapReason::Disconnected);
+        let missing = continuity.begin_filling(true).expect("a gap");
+        continuity.end_filling(missing.gap, FillOutcome::NotOffered);
+        assert!(!continuity.has_open_gap(true) && continuity.begin_filling(true).is_none());
+        assert_eq!(
+            (continuity.take_reports().len(), continuity.open_gaps()),
+            (2, 1),
+            "it is open, and nothing new is said"
+        );
+        continuity
+    };
+    // The next trade ends it, and says how far it goes.
+    let mut continuity = asked();
+    assert!(admit(&mut continuity, 11, Origin::Live));
+    assert_eq!(said(&continuity.take_reports()), ["Filled Disconnected 11..? between 10 and 11, 0 filled"]);
+    let mut continuity = asked();
+    assert!(admit(&mut continuity, 14, Origin::Live));
+    let missing = continuity.begin_filling(true).expect("what is missing is known now");
+    assert_eq!((missing.first_id, missing.last_id), (Some(11), Some(13)));
+    continuity.end_filling(missing.gap, FillOutcome::NotOffered);
+    let last = continuity.take_reports().pop().expect("a report");
+    assert_eq!(said(&[last]), ["Unfillable Disconnected 11..13 between 10 and 14, 0 filled"]);
+    // What else shows that something was missed lets it be asked for again.
+    let mut continuity = asked();
+    (0..2).for_each(|_| continuity.hear_last(12));
+    assert_eq!(continuity.begin_filling(true).and_then(|missing| missing.first_id), Some(11));
+    let mut continuity = asked();
+    continuity.disconnect(GapReason::Stale);
+    assert!(continuity.begin_filling(true).is_some());
+    let checkpoint = asked().checkpoint().expect("trades");
+    assert!(Continuity::restore(TradeIds::Contiguous, checkpoint).begin_filling(true).is_some());
+}
+
+#[test]
 fn gaps_in_time_that_begin_at_one_time_have_identities_of_their_own() {
     let mut continuity = Continuity::new(TradeIds::TimeBased);
     let mut bounds = BTreeSet::new();
