@@ -161,7 +161,8 @@ impl Continuity {
         }
     }
 
-    /// Ends the filling of a gap. A gap whose connection was lost again meanwhile waits to be filled once more.
+    /// Ends the filling of a gap. A gap that has grown meanwhile waits to be filled once more: the connection was lost again, or a live
+    /// trade or a heartbeat has shown that more is missing.
     pub fn end_filling(&mut self, gap: u64, outcome: FillOutcome) {
         match self {
             Self::Ids(ids) => ids.end_filling(gap, outcome),
