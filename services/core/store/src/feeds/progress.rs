@@ -123,7 +123,7 @@ pub struct FeedProgress {
     pub reports: Vec<ReportRow>,
     /// Gaps that are not final and have changed.
     pub open_gaps: Vec<OpenGap>,
-    /// The feeds that are not followed any more.
+    /// The feeds that were removed after what the reports say, and before the rest.
     pub removed: Vec<Symbol>,
 }
 
@@ -154,14 +154,15 @@ pub async fn save(store: &Store, venue: &Venue, lease: &str, progress: FeedProgr
             lease::fence(tx, &inner, &lease).await?;
             let reported = sqlx::query("UPDATE feed_venues SET reported_at = now() WHERE venue = $1");
             reported.bind(venue.as_str()).execute(&mut **tx).await?;
-            save_positions(tx, &venue, &progress.positions).await?;
-            save_states(tx, &venue, &progress.states).await?;
             let mut events = Vec::with_capacity(progress.reports.len());
             for report in &progress.reports {
                 events.push(save_report(tx, &venue, report).await?.to_message());
             }
-            save_open_gaps(tx, &venue, &progress.open_gaps).await?;
             let given_up = remove(tx, &venue, &progress.removed).await?;
+            // One that was added again meanwhile has begun anew.
+            save_positions(tx, &venue, &progress.positions).await?;
+            save_states(tx, &venue, &progress.states).await?;
+            save_open_gaps(tx, &venue, &progress.open_gaps).await?;
             let changed: BTreeSet<&Symbol> = progress
                 .reports
                 .iter()

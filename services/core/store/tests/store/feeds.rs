@@ -149,6 +149,33 @@ async fn a_position_and_its_open_gaps_are_read_as_they_were_saved_and_each_repor
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_feed_that_is_removed_and_added_again_begins_anew() {
+    let database = Database::new().await;
+    let store = seeded(&database).await;
+    let _lease = leads(&store).await;
+    let (coinbase, btc) = (venue("coinbase"), symbol("BTC-USD"));
+    let save = async |progress| progress::save(&store, &coinbase, LEASE, progress).await.expect("saved");
+    save(FeedProgress {
+        positions: vec![(btc.clone(), Some(6), at(5))],
+        reports: vec![report(7, GapState::Open)],
+        ..FeedProgress::default()
+    })
+    .await;
+    let state = StateRow { symbol: btc.clone(), state: FeedState::Live, detail: None, trades_per_minute: 1 };
+    save(FeedProgress {
+        positions: vec![(btc.clone(), Some(20), at(9))],
+        states: vec![state],
+        removed: vec![btc.clone()],
+        ..FeedProgress::default()
+    })
+    .await;
+    let (_, position) = progress::load(&store, &coinbase).await.expect("positions").remove(0);
+    assert_eq!((position.last_id, position.gaps), (Some(20), Vec::new()));
+    let count = "SELECT count(*) FROM feed_states WHERE state = 'live'";
+    assert_eq!(database.count(count).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_venue_another_one_has_taken_saves_nothing() {
     let database = Database::new().await;
     let first = seeded(&database).await;

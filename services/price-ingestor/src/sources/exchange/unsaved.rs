@@ -49,6 +49,14 @@ impl Rate {
     }
 }
 
+/// What is said about feeds.
+#[derive(Debug)]
+enum Said {
+    Report(ReportRow),
+    /// A symbol is not followed any more. What is said about it afterwards is about one that was added anew.
+    Removed(Symbol),
+}
+
 /// What is not saved yet, and what was saved last.
 #[derive(Debug, Default)]
 pub(crate) struct Unsaved {
@@ -58,8 +66,8 @@ pub(crate) struct Unsaved {
     moved: BTreeSet<Symbol>,
     /// Reports that wait for a position of their symbol.
     unplaced: BTreeMap<Symbol, Vec<ReportRow>>,
-    reports: VecDeque<ReportRow>,
-    removed: Vec<Symbol>,
+    /// What is said about gaps and what is removed, in its order.
+    said: VecDeque<Said>,
     states: BTreeMap<Symbol, FeedState>,
     rates: BTreeMap<Symbol, Rate>,
     saved_states: BTreeMap<Symbol, StateRow>,
@@ -110,7 +118,7 @@ impl Unsaved {
         self.moved.remove(&symbol);
         self.checkpoints.remove(&symbol);
         self.forget(&symbol);
-        self.removed.push(symbol);
+        self.said.push_back(Said::Removed(symbol));
     }
 
     /// Notes that a symbol is not followed for now.
@@ -121,32 +129,50 @@ impl Unsaved {
     }
 
     fn place(&mut self, symbol: &Symbol) {
-        self.reports.extend(self.unplaced.remove(symbol).unwrap_or_default());
-        if self.reports.len() > MAX_WAITING_REPORTS {
+        self.said.extend(self.unplaced.remove(symbol).unwrap_or_default().into_iter().map(Said::Report));
+        if self.said.len() > MAX_WAITING_REPORTS {
             self.compact();
         }
     }
 
     fn compact(&mut self) {
-        let mut last = BTreeMap::new();
-        for (at, report) in self.reports.iter().enumerate() {
-            last.insert((report.symbol.clone(), report.lower_bound), at);
-        }
+        let gap = |said: &Said| match said {
+            Said::Report(report) => Some((report.symbol.clone(), report.lower_bound)),
+            Said::Removed(_) => None,
+        };
+        let last: BTreeMap<_, _> =
+            self.said.iter().enumerate().filter_map(|(at, said)| Some((gap(said)?, at))).collect();
         let mut at = 0;
-        self.reports.retain(|report| {
+        self.said.retain(|said| {
             at += 1;
-            last.get(&(report.symbol.clone(), report.lower_bound)) == Some(&(at - 1))
+            gap(said).is_none_or(|gap| last.get(&gap) == Some(&(at - 1)))
         });
-        let lost = self.reports.len().saturating_sub(MAX_WAITING_REPORTS / 2);
-        self.reports.drain(..lost);
-        self.lost_reports += lost as u64;
+        let mut excess = self.said.len().saturating_sub(MAX_WAITING_REPORTS / 2);
+        self.said.retain(|said| {
+            let is_lost = excess > 0 && matches!(said, Said::Report(_));
+            excess -= usize::from(is_lost);
+            self.lost_reports += u64::from(is_lost);
+            !is_lost
+        });
     }
 
     /// Takes what is to be saved now. [`Unsaved::put_back`] takes it back when that fails.
     pub(crate) fn take(&mut self, second: u64) -> FeedProgress {
-        let reports = self.reports.drain(..self.reports.len().min(MAX_REPORTS_AT_ONCE)).collect();
-        let mut progress = FeedProgress { reports, states: self.changed_states(second), ..FeedProgress::default() };
-        if !self.reports.is_empty() {
+        let mut progress = FeedProgress { states: self.changed_states(second), ..FeedProgress::default() };
+        while progress.reports.len() < MAX_REPORTS_AT_ONCE
+            && let Some(said) = self.said.pop_front()
+        {
+            match said {
+                Said::Report(report) if progress.removed.is_empty() => progress.reports.push(report),
+                Said::Removed(symbol) => progress.removed.push(symbol),
+                // It is said after the removal.
+                Said::Report(_) => {
+                    self.said.push_front(said);
+                    break;
+                }
+            }
+        }
+        if !self.said.is_empty() {
             // Positions are no older than what is said about the gaps before them.
             return progress;
         }
@@ -155,7 +181,6 @@ impl Unsaved {
             progress.open_gaps.extend(changed_gaps(&mut self.saved_gaps, &symbol, &checkpoint.gaps));
             progress.positions.push((symbol, checkpoint.last_id, checkpoint.last_at));
         }
-        progress.removed = std::mem::take(&mut self.removed);
         progress
     }
 
@@ -179,8 +204,9 @@ impl Unsaved {
     /// Takes back what could not be saved.
     pub(crate) fn put_back(&mut self, progress: FeedProgress) {
         let FeedProgress { positions, states, reports, open_gaps, removed } = progress;
-        for report in reports.into_iter().rev() {
-            self.reports.push_front(report);
+        let said = reports.into_iter().map(Said::Report).chain(removed.into_iter().map(Said::Removed));
+        for said in said.rev() {
+            self.said.push_front(said);
         }
         let positions = positions.into_iter().map(|(symbol, ..)| symbol);
         self.moved.extend(positions.filter(|symbol| self.checkpoints.contains_key(symbol)));
@@ -190,7 +216,6 @@ impl Unsaved {
         for StateRow { symbol, .. } in states {
             self.saved_states.remove(&symbol);
         }
-        self.removed.splice(..0, removed);
     }
 }
 
@@ -277,6 +302,30 @@ mod tests {
     }
 
     #[test]
+    fn a_symbol_that_is_removed_and_added_again_keeps_what_is_said_about_it_since() {
+        let (mut unsaved, btc) = (Unsaved::default(), symbol("BTC-USD"));
+        let open = |unsaved: &mut Unsaved, gap| {
+            unsaved.report(btc.clone(), GapBounds::Ids, &report(gap, GapState::Open));
+            unsaved.checkpoint(btc.clone(), checkpoint(gap - 1));
+        };
+        open(&mut unsaved, 5);
+        unsaved.remove(btc.clone());
+        open(&mut unsaved, 9);
+        let gaps =
+            |progress: &FeedProgress| progress.reports.iter().map(|report| report.lower_bound).collect::<Vec<_>>();
+        for fails in [true, false] {
+            let progress = unsaved.take(1);
+            assert_eq!((gaps(&progress), progress.removed.len(), progress.positions.len()), (vec![5], 1, 0));
+            if fails {
+                unsaved.put_back(progress);
+            }
+        }
+        let progress = unsaved.take(1);
+        assert_eq!((gaps(&progress), progress.removed.len()), (vec![9], 0));
+        assert_eq!(progress.positions, [(btc.clone(), Some(8), at(2))]);
+    }
+
+    #[test]
     fn an_outage_of_days_keeps_the_last_word_about_each_gap() {
         let (mut unsaved, btc) = (Unsaved::default(), symbol("BTC-USD"));
         for gap in 0..MAX_WAITING_REPORTS as u64 * 2 / 5 {
@@ -285,7 +334,7 @@ mod tests {
             }
             unsaved.checkpoint(btc.clone(), checkpoint(gap));
         }
-        assert!(unsaved.reports.len() <= MAX_WAITING_REPORTS);
+        assert!(unsaved.said.len() <= MAX_WAITING_REPORTS);
         let mut last = BTreeMap::new();
         while let progress = unsaved.take(1)
             && !progress.reports.is_empty()
