@@ -16,6 +16,8 @@ use e2e::{
 };
 use serde::Deserialize;
 
+use crate::WORK;
+
 /// How long a broker may take to start.
 const START: Duration = Duration::from_secs(60);
 
@@ -175,6 +177,13 @@ impl Kafka {
         self.ask(arguments);
     }
 
+    /// Reads everything that is committed in topics to which nobody writes any more, from their beginning.
+    pub(crate) async fn read_to_the_end(&self, system: &System, topics: &[&str]) -> Vec<Consumed> {
+        let consumer = self.consume(system, "consumer-to-the-end", topics);
+        wait_until("the topics are read to their ends", WORK, async || consumer.is_at_the_end().then_some(())).await;
+        consumer.records()
+    }
+
     /// Starts a consumer of these topics.
     pub(crate) fn consume(&self, system: &System, name: &str, topics: &[&str]) -> KafkaConsumer {
         let configuration = serde_json::json!({ "bootstrap.servers": self.address.to_string() });
@@ -196,6 +205,11 @@ impl KafkaConsumer {
         let log = self.0.log();
         let whole = log.rfind('\n').map_or("", |end| &log[..end]);
         whole.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Returns whether everything was read that is there.
+    fn is_at_the_end(&self) -> bool {
+        self.0.log().lines().any(|line| line == r#"{"ends": true}"#)
     }
 }
 

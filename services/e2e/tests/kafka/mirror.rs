@@ -112,6 +112,7 @@ async fn every_event_is_mirrored_once_under_its_identity_and_without_addresses()
     let metrics = bridge.admin.get("/metrics").await.text;
     assert!(metrics.contains("tickbell_kafka_records_total{stream=\"TICKS\"} 301"), "{metrics}");
     bridge.stop().await;
+    assert_eq!(kafka.read_to_the_end(&system, &TOPICS).await.len(), expected, "nothing follows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,6 +135,7 @@ async fn pages_are_mirrored_as_they_are_where_that_is_set() {
     assert_eq!(found, expected);
     assert!(records.iter().all(|record| record.headers["ce_type"] == TickPage::TYPE));
     bridge.stop().await;
+    assert_eq!(kafka.read_to_the_end(&system, &[TICKS]).await.len(), pages.len(), "nothing follows");
 }
 
 #[tokio::test(flavor = "multi_thread")]

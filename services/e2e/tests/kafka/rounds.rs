@@ -9,7 +9,7 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::{
     TICKS, VENUE, WORK,
-    broker::{Kafka, KafkaConsumer},
+    broker::{Consumed, Kafka, KafkaConsumer},
     page, servers, start_bridge,
 };
 
@@ -99,7 +99,10 @@ async fn each_tick_is_seen_once_and_in_order_whatever_is_killed_in_between() {
         rounds.judge(&format!("round {round} of seed {seed}, {fault:?}")).await;
         eprintln!("round {round}: {fault:?}, {} ticks, {:.1} s", rounds.next_id, began.elapsed().as_secs_f32());
     }
+    // What was behind the last tick of a round when it was judged is seen here.
     rounds.bridge.stop().await;
+    let records = rounds.kafka.read_to_the_end(&rounds.system, &[TICKS]).await;
+    compare(&rounds.published, &records, &format!("after the last round of seed {seed}"));
 }
 
 fn settings() -> [(&'static str, String); 2] {
@@ -211,25 +214,29 @@ impl Rounds {
         });
         // What is missing is said below.
         let _ = timeout(WORK, has_all).await;
-        let mut consumed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        let records = self.consumer.records();
-        for record in &records {
-            let id = record.headers.get("ce_id").cloned().unwrap_or_default();
-            consumed.entry(record.key.as_str()).or_default().push(id);
-        }
-        for (symbol, ids) in &self.published {
-            let found = consumed.remove(*symbol).unwrap_or_default();
-            if let Some(at) = (0..ids.len().max(found.len())).find(|at| ids.get(*at) != found.get(*at)) {
-                let near = |ids: &[String]| ids.iter().skip(at.saturating_sub(2)).take(6).cloned().collect::<Vec<_>>();
-                panic!(
-                    "{when}: {symbol} has {} ticks in the stream and {} in Kafka; they differ at {at}: {:?} and {:?}",
-                    ids.len(),
-                    found.len(),
-                    near(ids),
-                    near(&found)
-                );
-            }
-        }
-        assert!(consumed.is_empty(), "{when}: records of nobody: {consumed:?}");
+        compare(&self.published, &self.consumer.records(), when);
     }
+}
+
+/// Compares the records of each symbol with the ticks that were published, of which each is there once and in order.
+fn compare(published: &BTreeMap<&'static str, Vec<String>>, records: &[Consumed], when: &str) {
+    let mut consumed: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for record in records {
+        let id = record.headers.get("ce_id").cloned().unwrap_or_default();
+        consumed.entry(record.key.as_str()).or_default().push(id);
+    }
+    for (symbol, ids) in published {
+        let found = consumed.remove(*symbol).unwrap_or_default();
+        if let Some(at) = (0..ids.len().max(found.len())).find(|at| ids.get(*at) != found.get(*at)) {
+            let near = |ids: &[String]| ids.iter().skip(at.saturating_sub(2)).take(6).cloned().collect::<Vec<_>>();
+            panic!(
+                "{when}: {symbol} has {} ticks in the stream and {} in Kafka; they differ at {at}: {:?} and {:?}",
+                ids.len(),
+                found.len(),
+                near(ids),
+                near(&found)
+            );
+        }
+    }
+    assert!(consumed.is_empty(), "{when}: records of nobody: {consumed:?}");
 }
