@@ -26,8 +26,20 @@ pub enum HistoryError {
     /// A file of the archive is not what it should be.
     #[error("the archive: {0}")]
     Damaged(String),
+    /// The parts of one time need more memory than all readers may take.
+    #[error(
+        "the files of {markets} markets on {day} need {mebibytes} MiB of memory at a time, which is too much; ask for one venue"
+    )]
+    TooWide {
+        /// The start of the day.
+        day: Timestamp,
+        /// The number of markets that have the parts.
+        markets: usize,
+        /// The memory that they need, in MiB.
+        mebibytes: u64,
+    },
     /// A task of the program has panicked.
     #[cfg(feature = "export")]
     #[error("the program panicked while it read the archive")]
-    Panicked(#[source] tokio::task::JoinError),
+    Panicked,
 }

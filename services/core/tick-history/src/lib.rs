@@ -22,10 +22,14 @@ use store::{
     },
 };
 
+#[cfg(feature = "export")]
+use self::archived::{ArchiveReader, Decoders, PartMemory};
+
 pub use error::HistoryError;
 pub use pages::{TickPage, TickPages};
 
-/// Where ticks are read: a database, and the archive of what it has dropped.
+/// Where ticks are read: a database, and the archive of what it has dropped. All clones together have one budget of memory for the files of
+/// the archive.
 #[derive(Clone)]
 pub struct TickHistory {
     store: Store,
@@ -37,7 +41,7 @@ pub struct TickHistory {
 enum Archive {
     Absent(&'static str),
     #[cfg(feature = "export")]
-    Target(Target),
+    Reader(ArchiveReader),
 }
 
 impl TickHistory {
@@ -57,7 +61,7 @@ impl TickHistory {
         match self.archive {
             Archive::Absent(why) => self.require_rows(&selection, why).await?,
             #[cfg(feature = "export")]
-            Archive::Target(_) => {}
+            Archive::Reader(_) => {}
         }
         Ok(TickPages::new(self.clone(), selection, limit))
     }
@@ -111,7 +115,11 @@ impl TickHistory {
 fn archive(settings: &Settings) -> Result<Archive, TargetError> {
     Ok(match settings.url.is_empty() {
         true => Archive::Absent("archive.url names no archive"),
-        false => Archive::Target(Target::open(settings)?),
+        false => Archive::Reader(ArchiveReader {
+            target: Target::open(settings)?,
+            memory: PartMemory::default(),
+            decoders: Decoders::start()?,
+        }),
     })
 }
 

@@ -114,11 +114,11 @@ impl TickPages {
                 self.go_on(until);
             }
             #[cfg(feature = "export")]
-            Archive::Target(target) => {
+            Archive::Reader(archive) => {
                 let days = self.history.dropped_days(&self.rest, month).await?;
                 let range = (self.rest.from, until);
                 self.source =
-                    Source::Archive(Box::new(ArchivedMonth::new(target.clone(), days, range, self.after.clone())));
+                    Source::Archive(Box::new(ArchivedMonth::new(archive.clone(), days, range, self.after.clone())));
             }
         }
         Ok(())

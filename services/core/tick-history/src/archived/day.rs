@@ -1,6 +1,6 @@
 //! One day of the archive: the parts of all its markets, merged in the order of the ticks.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use events::{Period, Timestamp};
 use object_archive::{
@@ -10,19 +10,25 @@ use object_archive::{
 };
 use store::market::export::{Market, TimeRange};
 
-use super::{part::OpenPart, tick::ArchivedTick};
+use super::{
+    ArchiveReader,
+    memory::{self, ReservedMemory},
+    part::OpenPart,
+    tick::ArchivedTick,
+};
 use crate::HistoryError;
-
-/// The most parts that are open at a time: those of one day that overlap. Late ticks make small ones.
-const MAX_OPEN: usize = 256;
 
 /// A day that is read, within a range.
 pub(super) struct ArchivedDay {
-    target: Target,
+    archive: ArchiveReader,
+    day: Timestamp,
     range: TimeRange,
     /// The parts that were not opened yet, the one with the first tick last.
     waiting: Vec<WaitingPart>,
     open: Vec<OpenPart>,
+    /// The bytes of memory that open parts may still take, by what the manifests state.
+    free: u64,
+    memory: Option<ReservedMemory>,
 }
 
 struct WaitingPart {
@@ -38,10 +44,10 @@ impl WaitingPart {
 }
 
 impl ArchivedDay {
-    /// Opens a day of these markets, each of which had so many ticks there. Parts without a tick of the range are not read, and no tick
+    /// Finds a day of these markets, each of which had so many ticks there. Parts without a tick of the range are not read, and no tick
     /// behind it is returned; some of those before it are.
-    pub(super) async fn open(
-        target: &Target,
+    pub(super) async fn find(
+        archive: &ArchiveReader,
         day: Timestamp,
         markets: Vec<(Arc<Market>, u64)>,
         range: TimeRange,
@@ -50,29 +56,34 @@ impl ArchivedDay {
         for (market, ticks) in markets {
             let Market { venue, symbol, .. } = (*market).clone();
             let folder = DayFolder { rows: Rows::Ticks, venue, symbol, day }.path();
-            let parts = parts(target, &folder, (day, ticks)).await?;
+            let parts = parts(&archive.target, &folder, (day, ticks)).await?;
             for part in parts.into_iter().filter(|part| range.0 <= part.last.at && part.first.at < range.1) {
                 waiting.push(WaitingPart { market: Arc::clone(&market), folder: folder.clone(), part });
             }
         }
         waiting.sort_by_key(|part| std::cmp::Reverse(part.order()));
-        Ok(Self { target: target.clone(), range, waiting, open: Vec::new() })
+        Ok(Self { archive: archive.clone(), day, range, waiting, open: Vec::new(), free: 0, memory: None })
     }
 
-    /// Returns the next tick; none behind the last one of the range.
+    /// Waits for the memory that its parts need. Fails where they need more than all readers may have.
+    pub(super) async fn reserve(&mut self) -> Result<(), HistoryError> {
+        self.free = memory::of_day(self.waiting.iter().map(|part| &part.part));
+        self.memory = self.archive.memory.reserve(self.free).await;
+        if self.memory.is_some() {
+            return Ok(());
+        }
+        let markets: BTreeSet<_> = self.waiting.iter().map(|part| part.market.instrument).collect();
+        Err(HistoryError::TooWide { day: self.day, markets: markets.len(), mebibytes: self.free >> 20 })
+    }
+
+    /// Returns the next tick; none behind the last one of the range. Memory was reserved before.
     pub(super) async fn next(&mut self) -> Result<Option<ArchivedTick>, HistoryError> {
         loop {
             let first = self.first();
             let order = first.and_then(|index| self.open.get(index)?.head()).map(ArchivedTick::order);
             // A part that may have an earlier tick is opened before one is taken.
             if let Some(part) = self.waiting.pop_if(|part| order.is_none_or(|order| part.order() <= order)) {
-                let WaitingPart { market, folder, part } = part;
-                if self.open.len() == MAX_OPEN {
-                    let detail = format!("{folder} has more than {MAX_OPEN} parts of the same time");
-                    return Err(HistoryError::Damaged(detail));
-                }
-                let opened = OpenPart::open(&self.target, market, &folder, part, self.range.0).await?;
-                self.open.push(opened);
+                self.open(part).await?;
                 continue;
             }
             let Some(index) = first else { return Ok(None) };
@@ -81,25 +92,39 @@ impl ArchivedDay {
                 self.open.clear();
                 return Ok(None);
             }
-            let taken = match self.open.get_mut(index) {
-                Some(part) => part.take().await?,
-                None => None,
-            };
-            match taken {
-                Some(tick) => return Ok(Some(tick)),
-                None => drop(self.open.swap_remove(index)),
+            let Some(part) = self.open.get_mut(index) else { return Ok(None) };
+            let tick = part.take().await?;
+            self.close_if_ended(index);
+            if tick.is_some() {
+                return Ok(tick);
             }
         }
     }
 
-    /// Returns the open part with the first tick; one that has ended comes before all others, so that it is removed.
+    async fn open(&mut self, WaitingPart { market, folder, part }: WaitingPart) -> Result<(), HistoryError> {
+        let bytes = memory::of_part(&part);
+        self.free = self.free.checked_sub(bytes).ok_or_else(|| {
+            HistoryError::Damaged(format!("{folder}: more parts have ticks of the same time than the manifest states"))
+        })?;
+        let opened = OpenPart::open(&self.archive, market, &folder, part, self.range.0).await?;
+        self.open.push(opened);
+        self.close_if_ended(self.open.len() - 1);
+        Ok(())
+    }
+
+    /// Closes a part that has no further tick.
+    fn close_if_ended(&mut self, index: usize) {
+        if self.open.get(index).is_some_and(|part| part.head().is_none()) {
+            self.free += self.open.swap_remove(index).memory();
+        }
+    }
+
+    /// Returns the open part with the first tick.
     fn first(&self) -> Option<usize> {
-        let compare = |one: &OpenPart, other: &OpenPart| match (one.head(), other.head()) {
-            (Some(one), Some(other)) => {
-                one.order().cmp(&other.order()).then_with(|| one.bookmark().cmp(&other.bookmark()))
-            }
-            (None, _) => Ordering::Less,
-            (_, None) => Ordering::Greater,
+        let order = |part: &OpenPart| part.head().map(ArchivedTick::order);
+        let bookmark = |part: &OpenPart| part.head().map(ArchivedTick::bookmark);
+        let compare = |one: &OpenPart, other: &OpenPart| {
+            order(one).cmp(&order(other)).then_with(|| bookmark(one).cmp(&bookmark(other)))
         };
         (0..self.open.len()).min_by(|one, other| compare(&self.open[*one], &self.open[*other]))
     }

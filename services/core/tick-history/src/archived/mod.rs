@@ -1,6 +1,8 @@
 //! The ticks of a month in the archive, day by day.
 
 mod day;
+mod decoders;
+mod memory;
 mod part;
 #[cfg(test)]
 mod tests;
@@ -15,9 +17,19 @@ use store::market::export::{DroppedDay, ExportedTick, TickBookmark, TimeRange};
 use self::{day::ArchivedDay, tick::ArchivedTick};
 use crate::HistoryError;
 
+pub(crate) use self::{decoders::Decoders, memory::PartMemory};
+
+/// The archive, and the memory for reading it.
+#[derive(Clone)]
+pub(crate) struct ArchiveReader {
+    pub(crate) target: Target,
+    pub(crate) memory: PartMemory,
+    pub(crate) decoders: Decoders,
+}
+
 /// What is read of a month.
 pub(crate) struct ArchivedMonth {
-    target: Target,
+    archive: ArchiveReader,
     /// The days that were not opened yet, in order of day and instrument.
     days: VecDeque<DroppedDay>,
     range: TimeRange,
@@ -40,8 +52,13 @@ impl ArchivedTicks {
 }
 
 impl ArchivedMonth {
-    pub(crate) fn new(target: Target, days: Vec<DroppedDay>, range: TimeRange, after: Option<TickBookmark>) -> Self {
-        Self { target, days: days.into(), range, after, day: None }
+    pub(crate) fn new(
+        archive: ArchiveReader,
+        days: Vec<DroppedDay>,
+        range: TimeRange,
+        after: Option<TickBookmark>,
+    ) -> Self {
+        Self { archive, days: days.into(), range, after, day: None }
     }
 
     /// Returns the time up to which it has ticks.
@@ -77,7 +94,9 @@ impl ArchivedMonth {
         }
         let (from, until) = self.range;
         let range = (self.after.as_ref().map_or(from, |after| from.max(after.at())), until);
-        Ok(Some(ArchivedDay::open(&self.target, first, markets, range).await?))
+        let mut day = ArchivedDay::find(&self.archive, first, markets, range).await?;
+        day.reserve().await?;
+        Ok(Some(day))
     }
 
     fn is_wanted(&self, tick: &ArchivedTick) -> bool {

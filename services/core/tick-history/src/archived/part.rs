@@ -1,4 +1,4 @@
-//! A part that is read batch by batch. What reads and decodes takes threads that may block.
+//! A part that is read batch by batch.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -9,11 +9,10 @@ use object_archive::{
     part_file::PartFile,
     part_rows::PartRows,
     table::{RowBuffer, TICKS},
-    target::Target,
 };
 use store::market::export::Market;
 
-use super::tick::ArchivedTick;
+use super::{ArchiveReader, decoders::Decoders, memory, tick::ArchivedTick};
 use crate::HistoryError;
 
 /// The rows that are decoded together.
@@ -21,6 +20,7 @@ const BATCH: usize = 1_000;
 
 /// A part that was opened.
 pub(super) struct OpenPart {
+    decoders: Decoders,
     market: Arc<Market>,
     path: String,
     file: PartFile,
@@ -29,28 +29,32 @@ pub(super) struct OpenPart {
     ticks: VecDeque<ArchivedTick>,
     /// The number of ticks that were not decoded yet.
     rest: u64,
+    /// The bytes of memory that were reserved for it.
+    memory: u64,
 }
 
 impl OpenPart {
     /// Opens a part and decodes its first ticks, without most of those before `from`.
     pub(super) async fn open(
-        target: &Target,
+        archive: &ArchiveReader,
         market: Arc<Market>,
         folder: &str,
         part: Part,
         from: Timestamp,
     ) -> Result<Self, HistoryError> {
         let path = format!("{folder}/{}", part.name);
-        let file = PartFile::open(target, path.clone(), &part).await?.map_err(HistoryError::Damaged)?;
+        let file = PartFile::open(&archive.target, path.clone(), &part).await?.map_err(HistoryError::Damaged)?;
         let source = file.clone();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = archive.decoders.run(move || {
             let mut rows = PartRows::open(&TICKS, source)?;
             let skipped = rows.skip_before(from.micros());
             let batch = rows.next(BATCH)?;
             Ok((skipped, (rows, batch)))
         });
-        let mut opened = Self { market, path, file, rows: None, ticks: VecDeque::new(), rest: part.rows };
-        let decoded: Result<_, PartError> = work.await.map_err(HistoryError::Panicked)?;
+        let (ticks, rest, memory) = (VecDeque::new(), part.rows, memory::of_part(&part));
+        let decoders = archive.decoders.clone();
+        let mut opened = Self { decoders, market, path, file, rows: None, ticks, rest, memory };
+        let decoded: Result<_, PartError> = work.await?;
         let decoded = decoded.map(|(skipped, decoded)| {
             opened.rest = opened.rest.saturating_sub(skipped);
             decoded
@@ -64,17 +68,22 @@ impl OpenPart {
         self.ticks.front()
     }
 
+    /// Returns the bytes of memory that were reserved for it.
+    pub(super) fn memory(&self) -> u64 {
+        self.memory
+    }
+
     /// Takes the next tick, and decodes those behind it where it was the last that was decoded.
     pub(super) async fn take(&mut self) -> Result<Option<ArchivedTick>, HistoryError> {
         let tick = self.ticks.pop_front();
         if self.ticks.is_empty()
             && let Some(mut rows) = self.rows.take()
         {
-            let work = tokio::task::spawn_blocking(move || {
+            let work = self.decoders.run(move || {
                 let batch = rows.next(BATCH)?;
                 Ok((rows, batch))
             });
-            let decoded = work.await.map_err(HistoryError::Panicked)?;
+            let decoded = work.await?;
             self.accept(decoded)?;
         }
         Ok(tick)

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use events::{Symbol, Venue};
 use object_archive::{
     layout::{DayFolder, MANIFEST, Rows},
@@ -32,6 +34,14 @@ impl Archive {
     fn target(&self) -> Target {
         let url = self.folder.path().to_str().expect("text").to_owned();
         Target::open(&Settings { url, ..Settings::default() }).expect("a target")
+    }
+
+    fn reader(&self) -> ArchiveReader {
+        ArchiveReader {
+            target: self.target(),
+            memory: PartMemory::default(),
+            decoders: Decoders::start().expect("threads"),
+        }
     }
 
     /// Writes the parts of a venue, each of which has a tick at each of these seconds, with the number of further ticks that its manifest
@@ -72,7 +82,7 @@ impl Archive {
     /// Reads the seconds of the ticks of a range, in pages of two.
     async fn read(&self, from: i64, until: i64) -> Result<Vec<i64>, HistoryError> {
         let range = (second(from), second(until));
-        let mut month = ArchivedMonth::new(self.target(), self.days.clone(), range, None);
+        let mut month = ArchivedMonth::new(self.reader(), self.days.clone(), range, None);
         let mut found = Vec::new();
         while let Some(page) = month.next(2).await? {
             assert!(page.len() <= 2);
@@ -137,4 +147,58 @@ async fn a_day_is_read_no_further_than_the_range() {
     archive.write("few", &[(&many, 1)]).await;
     assert_eq!(archive.read(10, 14).await.expect("ticks"), [10, 11, 12, 13]);
     assert!(archive.read(10, 3_000).await.is_err());
+}
+
+#[tokio::test]
+async fn readers_share_the_memory_for_parts_and_wait_for_each_other() {
+    let mut archive = Archive::new();
+    archive.write("few", &[(&[1, 3], 0), (&[4, 6], 0)]).await;
+    archive.write("other", &[(&[2, 5], 0)]).await;
+    let two_open = 2 * memory::of_part(&part((0, 0), 2, 2_000));
+    let reader = ArchiveReader { memory: PartMemory::of(two_open + two_open / 2), ..archive.reader() };
+    let month = || ArchivedMonth::new(reader.clone(), archive.days.clone(), (second(0), second(9)), None);
+    let (mut first, mut other) = (month(), month());
+    assert_eq!(first.next(2).await.expect("ticks").map(|page| page.len()), Some(2));
+    let mut waiting = Box::pin(other.next(9));
+    assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err(), "the first has it");
+    while first.next(2).await.expect("ticks").is_some() {}
+    assert_eq!(waiting.await.expect("ticks").map(|page| page.len()), Some(6));
+}
+
+#[tokio::test]
+async fn a_day_that_needs_more_memory_than_there_is_is_refused() {
+    let mut archive = Archive::new();
+    archive.write("few", &[(&[1, 3], 0)]).await;
+    archive.write("other", &[(&[2, 5], 0)]).await;
+    let one_open = memory::of_part(&part((0, 0), 2, 2_000));
+    let reader = ArchiveReader { memory: PartMemory::of(one_open + one_open / 2), ..archive.reader() };
+    let read = async |until| {
+        let range = (second(0), second(until));
+        ArchivedMonth::new(reader.clone(), archive.days.clone(), range, None).next(9).await
+    };
+    assert_eq!(read(2).await.expect("one of them").map(|page| page.len()), Some(1));
+    let refused = read(6).await.map(|_| ()).expect_err("both");
+    assert!(matches!(refused, HistoryError::TooWide { markets: 2, .. }), "{refused}");
+}
+
+fn part((from, until): (i64, i64), rows: u64, bytes: u64) -> Part {
+    let edge = |at: i64| Edge { at: second(at), position: (at, 0), id: at.to_string() };
+    Part { name: String::new(), rows, bytes, sha256: String::new(), first: edge(from), last: edge(until) }
+}
+
+#[test]
+fn a_day_needs_the_memory_of_the_parts_that_are_open_at_once() {
+    let (small, large) = (part((0, 3), 10, 1_000), part((0, 3), 9_000_000, 100 << 20));
+    assert!(memory::of_part(&small) < 1 << 20 && memory::of_part(&large) < 16 << 20);
+    for (spans, at_once) in [
+        (&[][..], 0),
+        (&[(0, 3)], 1),
+        (&[(0, 3), (4, 6), (7, 9)], 1),
+        (&[(0, 3), (3, 6), (7, 9)], 2),
+        (&[(0, 9), (1, 2), (3, 4), (4, 5), (8, 10)], 3),
+        (&[(4, 5), (0, 9), (5, 6), (5, 7)], 4),
+    ] {
+        let parts: Vec<Part> = spans.iter().map(|span| part(*span, 9_000_000, 100 << 20)).collect();
+        assert_eq!(memory::of_day(parts.iter()), at_once * memory::of_part(&large), "{spans:?}");
+    }
 }

@@ -179,7 +179,7 @@ async fn write_candles(
 
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
-        if !matches!(error, HistoryError::Missing { .. }) {
+        if !matches!(error, HistoryError::Missing { .. } | HistoryError::TooWide { markets: 2.., .. }) {
             count_failure(&error);
         }
         match error {
@@ -188,6 +188,9 @@ impl From<HistoryError> for Problem {
                 let detail =
                     format!("must leave out {from} to {to}: these ticks are no longer in the database, and {why}");
                 Self::invalid(vec![FieldError::parameter("from", detail)])
+            }
+            HistoryError::TooWide { markets: 2.., .. } => {
+                Self::invalid(vec![FieldError::parameter("venue", format!("must be given: {error}"))])
             }
             HistoryError::Archive(_) => {
                 let detail = "The archive of the history is not available now. Try again in a moment.";
