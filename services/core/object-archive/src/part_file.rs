@@ -4,6 +4,7 @@ use std::{
     collections::VecDeque,
     io::{self, BufReader, Read},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,7 +12,7 @@ use parquet::{
     errors::ParquetError,
     file::reader::{ChunkReader, Length},
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     digest::sha256,
@@ -23,6 +24,8 @@ use crate::{
 const SMALL: u64 = 4 << 20;
 /// The bytes of a window.
 const WINDOW: u64 = 256 << 10;
+/// The time in which a window must be read.
+const WINDOW_TIME: Duration = Duration::from_secs(15);
 /// The windows in memory: each column is read at its own place.
 const MAX_WINDOWS: usize = 13;
 /// The bytes of all windows at most: that of a page of text which does not compress is longer.
@@ -99,7 +102,13 @@ impl PartFile {
             None => {
                 let end = source.length.min(start + length.max(WINDOW));
                 let get = source.target.get_range(&source.path, &source.version, start..end);
-                let bytes = source.runtime.block_on(get).map_err(|error| {
+                // A store that hangs would otherwise hold the thread for as long as a whole part may take.
+                let read = source.runtime.block_on(async { timeout(WINDOW_TIME, get).await });
+                let read = read.unwrap_or_else(|_| {
+                    let detail = format!("{} was not read within {} s", source.path, WINDOW_TIME.as_secs());
+                    Err(TargetError::Unavailable(detail))
+                });
+                let bytes = read.map_err(|error| {
                     let said = io::Error::other(error.to_string());
                     *source.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     said

@@ -38,6 +38,10 @@ pub enum HistoryError {
         /// The memory that they need, in MiB.
         mebibytes: u64,
     },
+    /// Others read so much of the archive that there was no memory for it in time.
+    #[cfg(feature = "export")]
+    #[error("others read as much of the archive as there is memory for")]
+    Busy,
     /// A task of the program has panicked.
     #[cfg(feature = "export")]
     #[error("the program panicked while it read the archive")]

@@ -115,11 +115,10 @@ impl TickHistory {
 fn archive(settings: &Settings) -> Result<Archive, TargetError> {
     Ok(match settings.url.is_empty() {
         true => Archive::Absent("archive.url names no archive"),
-        false => Archive::Reader(ArchiveReader {
-            target: Target::open(settings)?,
-            memory: PartMemory::default(),
-            decoders: Decoders::start()?,
-        }),
+        false => {
+            let (target, url) = (Target::open(settings)?, settings.url.as_str().into());
+            Archive::Reader(ArchiveReader { target, url, memory: PartMemory::default(), decoders: Decoders::start()? })
+        }
     })
 }
 

@@ -1,8 +1,13 @@
 //! The ticks of a selection, page by page.
 
+use std::time::Duration;
+
 use events::Timestamp;
 use market_data::Month;
 use store::market::export::{self, ExportedTick, ExportedTicks, TickBookmark, TickSelection};
+
+#[cfg(feature = "export")]
+use tokio::time::{Instant, timeout_at};
 
 #[cfg(feature = "export")]
 use crate::archived::{ArchivedMonth, ArchivedTicks};
@@ -16,6 +21,9 @@ pub struct TickPages {
     after: Option<TickBookmark>,
     limit: u16,
     source: Source,
+    /// The time until which the archive must have given the page that is read.
+    #[cfg(feature = "export")]
+    deadline: Option<Instant>,
 }
 
 /// Where the next page comes from.
@@ -59,8 +67,33 @@ impl TickPage {
 
 impl TickPages {
     pub(crate) fn new(history: TickHistory, rest: TickSelection, limit: u16) -> Self {
-        Self { history, rest, after: None, limit, source: Source::Undecided }
+        Self {
+            history,
+            rest,
+            after: None,
+            limit,
+            source: Source::Undecided,
+            #[cfg(feature = "export")]
+            deadline: None,
+        }
     }
+
+    /// Returns the next page like [`TickPages::next`], and fails where the archive has not given its ticks within a time: a store may take
+    /// a request and never answer it. The database has bounds of its own.
+    pub async fn next_within(&mut self, time: Duration) -> Result<Option<TickPage>, HistoryError> {
+        self.set_deadline(Some(time));
+        let page = self.next().await;
+        self.set_deadline(None);
+        page
+    }
+
+    #[cfg(feature = "export")]
+    fn set_deadline(&mut self, time: Option<Duration>) {
+        self.deadline = time.map(|time| Instant::now() + time);
+    }
+
+    #[cfg(not(feature = "export"))]
+    fn set_deadline(&mut self, _: Option<Duration>) {}
 
     /// Returns the next page; none behind the last one.
     pub async fn next(&mut self) -> Result<Option<TickPage>, HistoryError> {
@@ -76,7 +109,12 @@ impl TickPages {
                 }
                 #[cfg(feature = "export")]
                 Source::Archive(month) => {
-                    let page = month.next(usize::from(self.limit)).await?;
+                    let page = month.next(usize::from(self.limit));
+                    let in_time = match self.deadline {
+                        Some(deadline) => timeout_at(deadline, page).await.ok(),
+                        None => Some(page.await),
+                    };
+                    let page = in_time.unwrap_or_else(|| Err(month.late()))?;
                     if page.is_none() {
                         let until = month.until();
                         self.go_on(until);

@@ -1,13 +1,23 @@
 //! Downloads of ticks that the database has dropped.
 
-use std::{fmt::Write as _, fs, path::Path, time::Duration};
+use std::{
+    fmt::Write as _,
+    fs,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use e2e::{Database, Process, System, process::use_complete_build, wait_until};
 use events::Period;
 use nix::sys::signal::Signal;
 use platform::clock;
 use reqwest::Method;
-use tokio::process::Command;
+use tokio::{net::TcpListener, process::Command, task::JoinHandle};
 
 use crate::{TRADES, late_tick, object_store::ObjectStore, recorded, said};
 
@@ -65,6 +75,38 @@ async fn export(system: &System, settings: &[(&'static str, String)], arguments:
     let mut command = Command::from(system.tickbell());
     command.args(["export", "ticks"]).args(arguments).envs(settings.iter().map(|(name, value)| (name, value)));
     command.kill_on_drop(true).output().await.expect("it runs")
+}
+
+/// A listener that takes connections, reads nothing and says nothing.
+struct Silent {
+    accepting: JoinHandle<()>,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Silent {
+    async fn listen(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.expect("the port is free");
+        let connections = Arc::<AtomicUsize>::default();
+        let counted = Arc::clone(&connections);
+        let accepting = tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((connection, _)) = listener.accept().await {
+                open.push(connection);
+                counted.store(open.len(), Ordering::Relaxed);
+            }
+        });
+        Self { accepting, connections }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections, and leaves the port to others.
+    async fn close(self) {
+        self.accepting.abort();
+        assert!(self.accepting.await.is_err_and(|error| error.is_cancelled()));
+    }
 }
 
 async fn downloads(system: &System, paths: &[&str]) -> Vec<String> {
@@ -144,6 +186,14 @@ async fn what_was_dropped_is_downloaded_as_before_to_the_byte() {
     assert_eq!(system.api.get(&since).await.expect_status(200).text.lines().count(), 2);
     let metrics = system.api.get("/metrics").await.text;
     assert!(metrics.lines().any(|line| line == r#"tickbell_downloads_failed_total{reason="archive"} 1"#), "{metrics}");
+    // Something takes its connections and never answers: that is said and counted before the request's time is over.
+    let silent = Silent::listen(store.address()).await;
+    let hangs = system.api.get(MARCH).await.expect_status(503);
+    assert!(hangs.text.contains("archive") && hangs.headers.contains_key("retry-after"), "{}", hangs.text);
+    assert!(silent.connections() > 0);
+    let metrics = system.api.get("/metrics").await.text;
+    assert!(metrics.lines().any(|line| line == r#"tickbell_downloads_failed_total{reason="archive"} 2"#), "{metrics}");
+    silent.close().await;
     store.start_again(&system).await;
 
     // The second month's file is not the one that was written: the answer has begun, and does not end as if it were whole.

@@ -11,7 +11,7 @@ mod tick;
 use std::{collections::VecDeque, sync::Arc};
 
 use events::Timestamp;
-use object_archive::target::Target;
+use object_archive::target::{Target, TargetError};
 use store::market::export::{DroppedDay, ExportedTick, TickBookmark, TimeRange};
 
 use self::{day::ArchivedDay, tick::ArchivedTick};
@@ -23,6 +23,8 @@ pub(crate) use self::{decoders::Decoders, memory::PartMemory};
 #[derive(Clone)]
 pub(crate) struct ArchiveReader {
     pub(crate) target: Target,
+    /// Where it is, for errors.
+    pub(crate) url: Arc<str>,
     pub(crate) memory: PartMemory,
     pub(crate) decoders: Decoders,
 }
@@ -30,6 +32,8 @@ pub(crate) struct ArchiveReader {
 /// What is read of a month.
 pub(crate) struct ArchivedMonth {
     archive: ArchiveReader,
+    /// Whether it waits until others need less memory.
+    waits_for_memory: bool,
     /// The days that were not opened yet, in order of day and instrument.
     days: VecDeque<DroppedDay>,
     range: TimeRange,
@@ -58,7 +62,7 @@ impl ArchivedMonth {
         range: TimeRange,
         after: Option<TickBookmark>,
     ) -> Self {
-        Self { archive, days: days.into(), range, after, day: None }
+        Self { archive, waits_for_memory: false, days: days.into(), range, after, day: None }
     }
 
     /// Returns the time up to which it has ticks.
@@ -85,6 +89,15 @@ impl ArchivedMonth {
         Ok((!ticks.is_empty()).then_some(ArchivedTicks(ticks)))
     }
 
+    /// Returns why the page that was read did not come in time.
+    pub(crate) fn late(&self) -> HistoryError {
+        if self.waits_for_memory {
+            return HistoryError::Busy;
+        }
+        let url = &self.archive.url;
+        HistoryError::Archive(TargetError::Unavailable(format!("{url} has not given the ticks of a page in time")))
+    }
+
     /// Opens the next day, of all markets that have ticks there.
     async fn open_day(&mut self) -> Result<Option<ArchivedDay>, HistoryError> {
         let Some(first) = self.days.front().map(|day| day.day) else { return Ok(None) };
@@ -95,7 +108,9 @@ impl ArchivedMonth {
         let (from, until) = self.range;
         let range = (self.after.as_ref().map_or(from, |after| from.max(after.at())), until);
         let mut day = ArchivedDay::find(&self.archive, first, markets, range).await?;
+        self.waits_for_memory = true;
         day.reserve().await?;
+        self.waits_for_memory = false;
         Ok(Some(day))
     }
 

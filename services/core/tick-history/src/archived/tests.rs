@@ -39,6 +39,7 @@ impl Archive {
     fn reader(&self) -> ArchiveReader {
         ArchiveReader {
             target: self.target(),
+            url: "here".into(),
             memory: PartMemory::default(),
             decoders: Decoders::start().expect("threads"),
         }

@@ -2,7 +2,9 @@
 //!
 //! Each page is a statement of its own, so that a slow reader holds no transaction; see [`crate::http::download`].
 
-use axum::{extract::State, response::Response};
+use std::time::Duration;
+
+use axum::{Extension, extract::State, response::Response};
 use events::{Interval, Symbol, Timestamp, Venue};
 use platform::runtime::error::error_chain;
 use store::{
@@ -23,6 +25,7 @@ use crate::{
     },
     request::{
         extract::SymbolPath,
+        headers::ReceivedAt,
         query::{FromQuery, Query, QueryParams},
     },
     state::AppState,
@@ -94,6 +97,7 @@ impl FromQuery for CandleDownloadFilter {
 )]
 pub(crate) async fn history(
     State(state): State<AppState>,
+    Extension(ReceivedAt(received_at)): Extension<ReceivedAt>,
     SymbolPath(symbol): SymbolPath,
     QueryParams(DownloadFilter { venue, from, to }): QueryParams<DownloadFilter>,
 ) -> Result<Response, Problem> {
@@ -102,7 +106,7 @@ pub(crate) async fn history(
     let selection = TickSelection { symbol: symbol.clone(), venue, from, to };
     // The first page is read here, so that what is wrong is a problem and no file.
     let mut pages = state.history.ticks(selection, PAGE).await?;
-    let first = pages.next().await?;
+    let first = pages.next_within(archive_time(state.request_time).saturating_sub(received_at.elapsed())).await?;
     require_quoted(&state, &symbol, first.is_none()).await?;
     Ok(download.answer(&format!("{symbol}-ticks"), async move |reader: Reader| {
         write_ticks(pages, &symbol, first, &reader).await
@@ -137,6 +141,12 @@ pub(crate) async fn candles(
         };
         write_candles(&store, (&market.venue, &symbol), range, &reader).await
     }))
+}
+
+/// Returns the part of the time of a request in which the archive must have given the first page. The rest is for saying that it has not,
+/// before the request is given up by those who do not know why it took so long.
+fn archive_time(request_time: Duration) -> Duration {
+    request_time * 3 / 4
 }
 
 async fn write_ticks(
@@ -179,7 +189,7 @@ async fn write_candles(
 
 impl From<HistoryError> for Problem {
     fn from(error: HistoryError) -> Self {
-        if !matches!(error, HistoryError::Missing { .. } | HistoryError::TooWide { markets: 2.., .. }) {
+        if is_failure(&error) {
             count_failure(&error);
         }
         match error {
@@ -192,6 +202,11 @@ impl From<HistoryError> for Problem {
             HistoryError::TooWide { markets: 2.., .. } => {
                 Self::invalid(vec![FieldError::parameter("venue", format!("must be given: {error}"))])
             }
+            #[cfg(feature = "export")]
+            HistoryError::Busy => {
+                let detail = "Others download as much of the archive as there is memory for. Try again later.";
+                Self::new(ProblemKind::Overloaded, detail)
+            }
             HistoryError::Archive(_) => {
                 let detail = "The archive of the history is not available now. Try again in a moment.";
                 let mut problem = Self::new(ProblemKind::Unavailable, detail);
@@ -200,5 +215,16 @@ impl From<HistoryError> for Problem {
             }
             other => Self::internal(error_chain(&other)),
         }
+    }
+}
+
+/// Returns whether the database or the archive has failed; otherwise another request, or a later one, succeeds.
+fn is_failure(error: &HistoryError) -> bool {
+    match error {
+        HistoryError::Missing { .. } => false,
+        HistoryError::TooWide { markets, .. } => *markets < 2,
+        #[cfg(feature = "export")]
+        HistoryError::Busy => false,
+        _ => true,
     }
 }
