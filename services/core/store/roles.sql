@@ -61,7 +61,7 @@ BEGIN
         'SELECT, UPDATE (revision) ON feed_venues TO tickbell_gateway',
         'SELECT ON feed_states, feed_gaps, feed_gap_changes TO tickbell_gateway',
         -- Which ticks are in the archive alone.
-        'SELECT ON dropped_tick_months TO tickbell_gateway',
+        'SELECT ON dropped_tick_months, archived_days TO tickbell_gateway',
 
         -- Publishes prices, and keeps what it has missed of them.
         'SELECT, INSERT ON feeds TO tickbell_price_ingestor',
@@ -138,7 +138,7 @@ BEGIN
         -- `tickbell accounts deposit` and `asset`.
         'SELECT, INSERT ON deposits, assets TO tickbell_operator',
         'SELECT ON accounts, postings, posting_batches, transfers, trades, orders, order_states, instruments, ticks, '
-            'candles, dropped_tick_months TO tickbell_operator',
+            'candles, dropped_tick_months, archived_days TO tickbell_operator',
         'SELECT (id, email) ON users TO tickbell_operator',
         -- `tickbell streams republish`; no token's hash.
         'SELECT (id, rule, revision, status, created_at, updated_at) ON rules TO tickbell_operator',

@@ -13,7 +13,7 @@ pub enum HistoryError {
     /// The folder or the store of the archive failed.
     #[error("the archive")]
     Archive(#[from] TargetError),
-    /// The ticks were dropped from the database, and no archive has all of them.
+    /// The ticks were dropped from the database, and no archive ever had all of them.
     #[error("the ticks from {from} to {to} are no longer in the database, and {why}; ask for a range without them")]
     Missing {
         /// The start of the first day that is missing.
@@ -21,6 +21,18 @@ pub enum HistoryError {
         /// The end of the last day that is missing.
         to: Timestamp,
         /// Why they cannot be had from an archive.
+        why: String,
+    },
+    /// The ticks were dropped from the database once the archive had all of them, and now it lacks some.
+    #[error(
+        "the ticks from {from} to {to} are no longer in the database, and {why}, which had them all: restore its files"
+    )]
+    Lost {
+        /// The start of the day.
+        from: Timestamp,
+        /// The end of the day.
+        to: Timestamp,
+        /// This says how many of the ticks the archive has.
         why: String,
     },
     /// A file of the archive is not what it should be.

@@ -991,7 +991,7 @@ export interface paths {
         /**
          * Download the price history of a symbol
          * @description The answer is CSV with a header: all ticks of the range, the oldest first. Ticks that the database has no more are read from the
-         *     archive; where no archive has them, the answer is a problem that names them. An answer that cannot be finished ends with an error of
+         *     archive; where no archive ever had them, the answer is a problem that names them. An answer that cannot be finished ends with an error of
          *     its connection.
          */
         get: operations["download_history"];

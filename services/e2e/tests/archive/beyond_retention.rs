@@ -249,9 +249,14 @@ async fn a_month_that_is_dropped_while_it_is_read_is_read_to_its_end() {
     assert!(system.api.get(path).await.expect_status(200).text == before, "it differs");
     compare_dropped_day(&system, &folder).await;
     fs::remove_file(folder.join(crate::DAY).join("_manifest.json")).expect("a manifest");
+    let failed = system.api.get(path).await.expect_status(500);
+    assert!(failed.text.contains("2013-10-07T00:00:00.000000Z to 2013-10-08T00:00:00.000000Z"), "{}", failed.text);
+    let metrics = system.api.get("/metrics").await.text;
+    assert!(metrics.lines().any(|line| line == r#"tickbell_downloads_failed_total{reason="archive"} 1"#), "{metrics}");
+    // A day that was dropped before there was an archive is nobody's failure.
+    Database::of(&system).value("DELETE FROM archived_days");
     let refused = system.api.get(path).await.expect_status(422);
-    let wanted = "2013-10-07T00:00:00.000000Z to 2013-10-08T00:00:00.000000Z";
-    assert!(refused.text.contains(wanted) && refused.text.contains("has none of the 250601 ticks"), "{}", refused.text);
+    assert!(refused.text.contains("has none of the 250601 ticks"), "{}", refused.text);
     system.stop().await;
 }
 

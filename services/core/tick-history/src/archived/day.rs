@@ -8,7 +8,7 @@ use object_archive::{
     manifest::{Manifest, Part},
     target::Target,
 };
-use store::market::export::{Market, TimeRange};
+use store::market::export::{DroppedDay, Market, TimeRange};
 
 use super::{
     ArchiveReader,
@@ -44,19 +44,20 @@ impl WaitingPart {
 }
 
 impl ArchivedDay {
-    /// Finds a day of these markets, each of which had so many ticks there. Parts without a tick of the range are not read, and no tick
-    /// behind it is returned; some of those before it are.
+    /// Finds a day of the markets that had ticks there. Parts without a tick of the range are not read, and no tick behind it is returned;
+    /// some of those before it are.
     pub(super) async fn find(
         archive: &ArchiveReader,
         day: Timestamp,
-        markets: Vec<(Arc<Market>, u64)>,
+        markets: Vec<DroppedDay>,
         range: TimeRange,
     ) -> Result<Self, HistoryError> {
         let mut waiting = Vec::new();
-        for (market, ticks) in markets {
-            let Market { venue, symbol, .. } = (*market).clone();
+        for dropped in markets {
+            let Market { venue, symbol, .. } = dropped.market.clone();
             let folder = DayFolder { rows: Rows::Ticks, venue, symbol, day }.path();
-            let parts = parts(&archive.target, &folder, (day, ticks)).await?;
+            let parts = parts(&archive.target, &folder, &dropped).await?;
+            let market = Arc::new(dropped.market);
             for part in parts.into_iter().filter(|part| range.0 <= part.last.at && part.first.at < range.1) {
                 waiting.push(WaitingPart { market: Arc::clone(&market), folder: folder.clone(), part });
             }
@@ -131,15 +132,18 @@ impl ArchivedDay {
 }
 
 /// Returns the parts that the manifest of a day states, which have as many ticks as the database had.
-async fn parts(target: &Target, folder: &str, (day, ticks): (Timestamp, u64)) -> Result<Vec<Part>, HistoryError> {
-    let missing = |why: String| HistoryError::Missing { from: day, to: day.after(Period::DAY), why };
-    let file = format!("{folder}/{MANIFEST}");
-    let Some((json, _)) = target.get(&file).await? else {
-        return Err(missing(format!("the archive has none of the {ticks} ticks of {folder}")));
+async fn parts(target: &Target, folder: &str, dropped: &DroppedDay) -> Result<Vec<Part>, HistoryError> {
+    let DroppedDay { day, ticks, archived, .. } = *dropped;
+    let lacking = |found: String| {
+        let (from, to, why) =
+            (day, day.after(Period::DAY), format!("the archive has {found} of the {ticks} ticks of {folder}"));
+        if archived < ticks { HistoryError::Missing { from, to, why } } else { HistoryError::Lost { from, to, why } }
     };
+    let file = format!("{folder}/{MANIFEST}");
+    let Some((json, _)) = target.get(&file).await? else { return Err(lacking("none".into())) };
     let manifest = Manifest::read(&json).map_err(|error| HistoryError::Damaged(format!("{file}: {error}")))?;
     if manifest.rows != ticks || manifest.parts.iter().map(|part| part.rows).sum::<u64>() != ticks {
-        return Err(missing(format!("the archive has {} of the {ticks} ticks of {folder}", manifest.rows)));
+        return Err(lacking(manifest.rows.to_string()));
     }
     Ok(manifest.parts)
 }

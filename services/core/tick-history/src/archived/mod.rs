@@ -102,8 +102,8 @@ impl ArchivedMonth {
     async fn open_day(&mut self) -> Result<Option<ArchivedDay>, HistoryError> {
         let Some(first) = self.days.front().map(|day| day.day) else { return Ok(None) };
         let mut markets = Vec::new();
-        while let Some(DroppedDay { market, ticks, .. }) = self.days.pop_front_if(|day| day.day == first) {
-            markets.push((Arc::new(market), ticks));
+        while let Some(day) = self.days.pop_front_if(|day| day.day == first) {
+            markets.push(day);
         }
         let (from, until) = self.range;
         let range = (self.after.as_ref().map_or(from, |after| from.max(after.at())), until);

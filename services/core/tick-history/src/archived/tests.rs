@@ -71,7 +71,7 @@ impl Archive {
         let ticks = stated.iter().map(|part| part.rows).sum();
         let manifest = Manifest::of(stated, Vec::new()).expect("parts").to_json();
         target.put_new(&format!("{folder}/{MANIFEST}"), manifest.into()).await.expect("written");
-        self.days.push(DroppedDay { market, day: second(0), ticks });
+        self.days.push(DroppedDay { market, day: second(0), ticks, archived: ticks });
     }
 
     fn remove(&self, file: &str) {
@@ -202,4 +202,17 @@ fn a_day_needs_the_memory_of_the_parts_that_are_open_at_once() {
         let parts: Vec<Part> = spans.iter().map(|span| part(*span, 9_000_000, 100 << 20)).collect();
         assert_eq!(memory::of_day(parts.iter()), at_once * memory::of_part(&large), "{spans:?}");
     }
+}
+
+#[tokio::test]
+async fn what_the_archive_has_lost_is_another_error_than_what_it_never_had() {
+    let mut archive = Archive::new();
+    archive.write("few", &[(&[1, 3], 0)]).await;
+    archive.remove(MANIFEST);
+    let lost = archive.read(0, 9).await.expect_err("it had them");
+    assert!(matches!(&lost, HistoryError::Lost { why, .. } if why.contains("none of the 2 ticks")), "{lost}");
+    // It had one tick when the database dropped two.
+    archive.days[0].archived = 1;
+    let missing = archive.read(0, 9).await.expect_err("it never had them all");
+    assert!(matches!(missing, HistoryError::Missing { from, .. } if from == second(0)), "{missing}");
 }

@@ -44,6 +44,7 @@ const RIGHTS: [(&str, &[(&str, &str)]); 9] = [
             ("feed_gaps", "S"),
             ("feed_gap_changes", "S"),
             ("dropped_tick_months", "S"),
+            ("archived_days", "S"),
         ],
     ),
     (

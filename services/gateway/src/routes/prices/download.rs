@@ -88,7 +88,7 @@ impl FromQuery for CandleDownloadFilter {
 /// Download the price history of a symbol
 ///
 /// The answer is CSV with a header: all ticks of the range, the oldest first. Ticks that the database has no more are read from the
-/// archive; where no archive has them, the answer is a problem that names them. An answer that cannot be finished ends with an error of
+/// archive; where no archive ever had them, the answer is a problem that names them. An answer that cannot be finished ends with an error of
 /// its connection.
 #[utoipa::path(
     get, path = "/v1/prices/{symbol}/history.csv", tag = "prices", operation_id = "download_history",
@@ -201,6 +201,15 @@ impl From<HistoryError> for Problem {
             }
             HistoryError::TooWide { markets: 2.., .. } => {
                 Self::invalid(vec![FieldError::parameter("venue", format!("must be given: {error}"))])
+            }
+            HistoryError::Lost { from, to, .. } => {
+                let detail = format!(
+                    "The archive of the history lacks ticks from {from} to {to}, which it had. Until its files are restored, ask for a range \
+                     without them."
+                );
+                let mut problem = Self::new(ProblemKind::Internal, detail);
+                problem.cause = Some(error_chain(&error));
+                problem
             }
             #[cfg(feature = "export")]
             HistoryError::Busy => {

@@ -20,15 +20,18 @@ pub struct DroppedDay {
     pub day: Timestamp,
     /// The number of ticks that the database had.
     pub ticks: u64,
+    /// The number of ticks that an archive was found to have of it; 0 where none was.
+    pub archived: u64,
 }
 
 /// Reads the candles of days in months that were dropped.
 const DAYS: &str = "
-    SELECT start, venue, symbol, instrument.id, trades
+    SELECT start, venue, symbol, instrument.id, trades, coalesce(archived.ticks, 0)
     FROM dropped_tick_months month CROSS JOIN instruments instrument
     JOIN candles ON instrument_id = instrument.id AND interval_seconds = $5
         AND start >= month.first_day::timestamp AT TIME ZONE 'UTC'
         AND start < (month.first_day + interval '1 month') AT TIME ZONE 'UTC'
+    LEFT JOIN archived_days archived ON archived.instrument_id = instrument.id AND archived.day = (start AT TIME ZONE 'UTC')::date
     WHERE symbol = $1 AND ($2::text IS NULL OR venue = $2) AND start > $3::timestamptz - interval '24 hours' AND start < $4
     ORDER BY start, instrument.id";
 
@@ -45,8 +48,9 @@ pub async fn dropped_days(store: &Store, selection: &TickSelection) -> Result<Ve
         .await?;
     let read = |row: &PgRow| {
         let market = Market { venue: row::venue(row)?, symbol: row::symbol(row)?, instrument: row.try_get(3)? };
-        let ticks: i64 = row.try_get(4)?;
-        Ok(DroppedDay { market, day: indexed_time(row, 0)?, ticks: ticks.unsigned_abs() })
+        let (ticks, archived): (i64, i64) = (row.try_get(4)?, row.try_get(5)?);
+        let (ticks, archived) = (ticks.unsigned_abs(), archived.unsigned_abs());
+        Ok(DroppedDay { market, day: indexed_time(row, 0)?, ticks, archived })
     };
     rows.iter().map(read).collect()
 }

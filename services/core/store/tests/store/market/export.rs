@@ -243,9 +243,16 @@ async fn of_a_month_that_was_dropped_the_days_and_their_ticks_are_known() {
     assert_eq!(days(None, all.0, all.1).await, [], "nothing was dropped yet");
     partitions::drop(&database.store, month).await.expect("dropped");
     let first = at(0).floor(events::Interval::Day);
-    let day = |market: &Market, day, ticks| DroppedDay { market: market.clone(), day, ticks };
+    let day = |market: &Market, day, (ticks, archived)| DroppedDay { market: market.clone(), day, ticks, archived };
     let next = first.after(events::Period::DAY);
-    let expected = [day(&coinbase, first, 2), day(&kraken, first, 1), day(&coinbase, next, 1)];
+    // One of the days was in an archive.
+    database
+        .run(&format!(
+            "INSERT INTO archived_days (instrument_id, day, ticks) VALUES ({}, '{first}', 1)",
+            kraken.instrument
+        ))
+        .await;
+    let expected = [day(&coinbase, first, (2, 0)), day(&kraken, first, (1, 1)), day(&coinbase, next, (1, 0))];
     assert_eq!(days(None, all.0, all.1).await, expected);
     assert_eq!(days(Some(venue("kraken")), all.0, all.1).await, expected[1..2]);
     assert_eq!(days(None, at(5), next).await, expected[..2], "the range begins within the first day");
