@@ -46,7 +46,7 @@ BEGIN
         'INSERT (id, email, password_hash, created_at) ON users TO tickbell_gateway',
         'UPDATE (password_hash) ON users TO tickbell_gateway',
         'EXECUTE ON FUNCTION export_user_data(text), erase_deliveries(text, text), erase_references(uuid), lock_account(uuid), '
-            'replay_dead_letter(text, bigint, smallint, uuid, text, text, text, bytea) TO tickbell_gateway',
+            'replay_dead_letter(text, bigint, smallint, uuid, text, text, text, bytea), dead_letter_publisher(text) TO tickbell_gateway',
         'SELECT ON rule_states, market_states, firings, late_verdicts, instruments, ticks, latest_prices, candles TO tickbell_gateway',
         'SELECT, INSERT ON orders, order_idempotency_keys, deposits TO tickbell_gateway',
         'SELECT ON order_states, accounts, postings, transfers, trades, assets TO tickbell_gateway',

@@ -73,6 +73,18 @@ BEGIN
                    (first_day + interval '1 month')::timestamptz);
 END $$;
 
+CREATE FUNCTION public.dead_letter_publisher(rejected_stream text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+    SELECT CASE rejected_stream
+        WHEN 'TICKS' THEN 'history-writer' WHEN 'CANDLES' THEN 'history-writer' WHEN 'FEEDS' THEN 'price-ingestor'
+        WHEN 'RULES' THEN 'gateway' WHEN 'ORDERS' THEN 'gateway' WHEN 'USERS' THEN 'gateway'
+        WHEN 'ALERTS' THEN 'alert-engine' WHEN 'TRADES' THEN 'trade-settler' WHEN 'DELIVERIES' THEN 'notifier' END
+$$;
+
+COMMENT ON FUNCTION public.dead_letter_publisher(rejected_stream text) IS 'Returns the service that publishes a message of a stream again; null where none does. History-writers, which always run, publish ticks: a price-ingestor may run without a database.';
+
 CREATE FUNCTION public.drop_ticks_partition(first_day date) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
@@ -256,16 +268,16 @@ CREATE FUNCTION public.replay_dead_letter(rejected_stream text, rejected_sequenc
     SET search_path TO 'pg_catalog', 'public', 'pg_temp'
     AS $$
 DECLARE
-    publisher CONSTANT text := CASE rejected_stream
-        WHEN 'TICKS' THEN 'history-writer' WHEN 'CANDLES' THEN 'history-writer' WHEN 'FEEDS' THEN 'price-ingestor'
-        WHEN 'RULES' THEN 'gateway' WHEN 'ORDERS' THEN 'gateway' WHEN 'USERS' THEN 'gateway'
-        WHEN 'ALERTS' THEN 'alert-engine' WHEN 'TRADES' THEN 'trade-settler' WHEN 'DELIVERIES' THEN 'notifier' END;
+    publisher CONSTANT text := public.dead_letter_publisher(rejected_stream);
 BEGIN
+    IF publisher IS NULL THEN
+        RETURN NULL;
+    END IF;
     UPDATE public.dead_letters SET replayed_at = now(), replayed_by = operator
     WHERE stream = rejected_stream AND sequence = rejected_sequence AND index IS NOT DISTINCT FROM rejected_index
       AND digest = sha256(convert_to(replay_dead_letter.subject || E'\n' || replay_dead_letter.headers || E'\n', 'UTF8')
                           || replay_dead_letter.body);
-    IF NOT FOUND OR publisher IS NULL THEN
+    IF NOT FOUND THEN
         RETURN NULL;
     END IF;
     INSERT INTO public.outbox (service, subject, message_id, headers, body)

@@ -48,27 +48,49 @@ pub async fn add(tx: &mut Tx, service: &'static str, dead_letters: &[DeadLetter]
     Ok(())
 }
 
-/// Adds the message of a dead letter to the outbox of the service that publishes it, for the operator who has asked for it, and
-/// returns the name of the service; none where no service has given up this very message, or an earlier version recorded it.
+/// What came of a replay that an operator has asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplayOutcome {
+    /// The message is in the outbox of the service that publishes it.
+    Committed {
+        /// The name of that service.
+        publisher: String,
+    },
+    /// No service publishes messages of its stream again.
+    NoPublisher,
+    /// No service has given up this very message, or an earlier version recorded it.
+    NotGivenUp,
+}
+
+/// Adds the message of a dead letter to the outbox of the service that publishes it, for the operator who has asked for it. Nothing is
+/// recorded of a replay that is refused.
 ///
 /// A replay that is asked for again publishes the message again under the same id.
-pub async fn replay(store: &Store, dead_letter: &DeadLetter, operator: Uuid) -> Result<Option<String>, Error> {
-    let Ok(OutboundMessage { subject, id, headers, body }) = dead_letter.to_replay() else { return Ok(None) };
+pub async fn replay(store: &Store, dead_letter: &DeadLetter, operator: Uuid) -> Result<ReplayOutcome, Error> {
+    let Ok(OutboundMessage { subject, id, headers, body }) = dead_letter.to_replay() else {
+        return Ok(ReplayOutcome::NotGivenUp);
+    };
     let headers = serde_json::to_string(&headers)?;
-    // PostgreSQL stores no NUL in a text. No subject of ours has one.
-    if subject.contains('\0') {
-        return Ok(None);
+    // PostgreSQL stores no NUL in a text. No stream and no subject of ours has one.
+    if subject.contains('\0') || dead_letter.stream.contains('\0') {
+        return Ok(ReplayOutcome::NotGivenUp);
     }
-    let publisher = sqlx::query_scalar("SELECT replay_dead_letter($1, $2, $3, $4, $5, $6, $7, $8)")
-        .bind(&dead_letter.stream)
-        .bind(bigint(dead_letter.sequence))
-        .bind(dead_letter.index.map(smallint))
-        .bind(operator)
-        .bind(subject)
-        .bind(id)
-        .bind(headers)
-        .bind(body);
-    Ok(publisher.fetch_one(store.pool()).await?)
+    let replay = sqlx::query_as(
+        "SELECT dead_letter_publisher($1) IS NOT NULL, replay_dead_letter($1, $2, $3, $4, $5, $6, $7, $8)",
+    )
+    .bind(&dead_letter.stream)
+    .bind(bigint(dead_letter.sequence))
+    .bind(dead_letter.index.map(smallint))
+    .bind(operator)
+    .bind(subject)
+    .bind(id)
+    .bind(headers)
+    .bind(body);
+    Ok(match replay.fetch_one(store.pool()).await? {
+        (_, Some(publisher)) => ReplayOutcome::Committed { publisher },
+        (true, None) => ReplayOutcome::NotGivenUp,
+        (false, None) => ReplayOutcome::NoPublisher,
+    })
 }
 
 /// Returns the digest of what a replay publishes, as function `replay_dead_letter` computes it; none where nothing can be published.

@@ -23,10 +23,11 @@ const INITIAL: i64 = 1;
 
 /// The migrations of this build: the number, the description and the SQL of each. The macro `migrate!` would find them in
 /// the folder by itself, but its feature compiles sqlx, TLS included, once more for the machine that builds.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (INITIAL, "initial", include_str!("../../migrations/0001_initial.sql")),
     (2, "dead_letter_replays", include_str!("../../migrations/0002_dead_letter_replays.sql")),
     (3, "archive_of_a_day", include_str!("../../migrations/0003_archive_of_a_day.sql")),
+    (4, "dead_letter_publishers", include_str!("../../migrations/0004_dead_letter_publishers.sql")),
 ];
 
 /// The database holds a schema that this build can neither read nor migrate.

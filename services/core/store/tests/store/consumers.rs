@@ -5,7 +5,8 @@ use platform::{Health, StreamPosition};
 use store::{
     Error,
     consumer::{
-        dead_letters, lease,
+        dead_letters::{self, ReplayOutcome},
+        lease,
         position::{self, Advance, Progress},
     },
 };
@@ -146,17 +147,47 @@ async fn a_dead_letter_is_published_again_as_it_was_given_up_and_in_no_other_for
         DeadLetter { body: Body::Base64("?".into()), ..given_up.clone() },
     ];
     for forged in forged {
-        let publisher = dead_letters::replay(&gateway, &forged, operator).await.expect("an answer");
-        assert_eq!(publisher, None, "{forged:?}");
+        let outcome = dead_letters::replay(&gateway, &forged, operator).await.expect("an answer");
+        assert_eq!(outcome, ReplayOutcome::NotGivenUp, "{forged:?}");
     }
     assert!(database.outbox_subjects().await.is_empty());
 
-    let publisher = dead_letters::replay(&gateway, &given_up, operator).await.expect("an answer");
-    assert_eq!(publisher.as_deref(), Some("history-writer"));
+    let outcome = dead_letters::replay(&gateway, &given_up, operator).await.expect("an answer");
+    assert_eq!(outcome, ReplayOutcome::Committed { publisher: "history-writer".into() });
     let added: (String, String, Vec<u8>) = database.row("SELECT service, message_id, body FROM outbox").await;
     assert_eq!(added, ("history-writer".into(), "replay-TICKS:7:2".into(), vec![0, 0xff]));
     let query = "SELECT count(*) FROM dead_letters WHERE replayed_at IS NOT NULL AND replayed_by = '00000000-0000-0000-0000-000000000007'";
     assert_eq!(database.count(query).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_of_a_stream_that_no_service_publishes_is_refused_and_stays_as_it_is() {
+    let database = Database::new().await;
+    let given_up = DeadLetter {
+        service: "kafka-bridge".into(),
+        stream: "DLQ".into(),
+        sequence: 3,
+        index: None,
+        subject: "dlq.history-writer".into(),
+        headers: Vec::new(),
+        body: Body::Text("{".into()),
+        reason: "it is no dead letter".into(),
+        attempts: 1,
+        at: at(0),
+        frame: None,
+    };
+    let added = given_up.clone();
+    let add =
+        database.transaction(move |tx| Box::pin(async move { dead_letters::add(tx, "kafka-bridge", &[added]).await }));
+    add.await.expect("it is recorded");
+    database.run("DELETE FROM outbox").await;
+
+    let gateway = database.store_as("tickbell_gateway").await;
+    let outcome = dead_letters::replay(&gateway, &given_up, Uuid::from_u128(7)).await.expect("an answer");
+    assert_eq!(outcome, ReplayOutcome::NoPublisher);
+    assert!(database.outbox_subjects().await.is_empty());
+    let untouched = "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL AND replayed_by IS NULL";
+    assert_eq!(database.count(untouched).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -250,5 +250,23 @@ async fn an_operator_has_a_dead_letter_published_again_by_way_of_the_api() {
     let refused = api.call(&user, Method::POST, &path).await;
     let refused: Value = refused.expect_status(409).json();
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("tickbell dlq replay")), "{refused}");
+
+    // Nor is a message of a stream that no service publishes, such as a dead letter that could not be mirrored.
+    let mut of_dlq = item["dead_letter"].clone();
+    (of_dlq["stream"], of_dlq["service"], of_dlq["index"]) = (json!("DLQ"), json!("kafka-bridge"), Value::Null);
+    (of_dlq["headers"], of_dlq["attempts"], of_dlq["body"]) = (json!([]), json!(1), json!({ "text": "{" }));
+    let of_dlq = OutboundMessage {
+        subject: "dlq.kafka-bridge".into(),
+        id: "of-dlq".into(),
+        headers: vec![("ce-type".into(), "dead-letter.v1".into())],
+        body: serde_json::to_vec(&of_dlq).expect("JSON"),
+    };
+    system.publish(&[of_dlq]).await;
+    let listed: Value = api.call(&user, Method::GET, "/v1/dead-letters").await.expect_status(200).json();
+    let items = listed["items"].as_array().expect("items");
+    let item = items.iter().find(|item| item["dead_letter"]["stream"] == "DLQ").expect("it is listed");
+    let path = format!("/v1/dead-letters/{}/replay", item["number"]);
+    let refused: Value = api.call(&user, Method::POST, &path).await.expect_status(409).json();
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("stream \"DLQ\"")), "{refused}");
     system.stop().await;
 }

@@ -11,7 +11,7 @@ use axum::{
 use events::{DeadLetter, Timestamp, dead_letter::Body};
 use platform::broker::dead_letter_queue::{self, DeadLetterEntry, NotReplayable};
 use serde::Serialize;
-use store::consumer::dead_letters;
+use store::consumer::dead_letters::{self, ReplayOutcome};
 use tracing::info;
 use utoipa::ToSchema;
 
@@ -157,12 +157,22 @@ pub(crate) async fn replay(
         Problem::new(ProblemKind::Conflict, format!("Dead letter {number} is not published again: {reason}."))
     };
     let dead_letter = entry.replayable().map_err(refused)?;
-    let Some(publisher) = dead_letters::replay(&state.store, dead_letter, caller.user_id).await? else {
-        let detail = format!(
-            "No service has given up what dead letter {number} holds, or an earlier version recorded it: look at it with \
-             `tickbell dlq show {number}`, and publish it with `tickbell dlq replay {number}`."
-        );
-        return Err(Problem::new(ProblemKind::Conflict, detail));
+    let conflict = |detail| Problem::new(ProblemKind::Conflict, detail);
+    let publisher = match dead_letters::replay(&state.store, dead_letter, caller.user_id).await? {
+        ReplayOutcome::Committed { publisher } => publisher,
+        ReplayOutcome::NoPublisher => {
+            let stream = &dead_letter.stream;
+            return Err(conflict(format!(
+                "Dead letter {number} holds a message of stream {stream:?}, which no service publishes again: look at it with `tickbell \
+                 dlq show {number}`, and publish it with `tickbell dlq replay {number}`."
+            )));
+        }
+        ReplayOutcome::NotGivenUp => {
+            return Err(conflict(format!(
+                "No service has given up what dead letter {number} holds, or an earlier version recorded it: look at it with \
+                 `tickbell dlq show {number}`, and publish it with `tickbell dlq replay {number}`."
+            )));
+        }
     };
     info!(operator = %caller.user_id, number, publisher, subject = dead_letter.subject, "an operator replays a dead letter");
     // A dead letter that stays in the list can be replayed again, under the same id.
