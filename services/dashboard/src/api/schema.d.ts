@@ -613,7 +613,8 @@ export interface paths {
         };
         /**
          * List dead letters
-         * @description The answer has the messages, and ticks of messages, that services have given up, the oldest first. Only operators may read it.
+         * @description The answer has the messages, and ticks of messages, that services have given up, the oldest first. A page has fewer than `limit` where
+         *     they are large; `next_cursor` says whether there are more. Only operators may read it.
          */
         get: operations["list_dead_letters"];
         put?: never;

@@ -43,7 +43,7 @@ export function DeadLetters() {
                 <Letter key={letter.number} letter={letter} onReplay={() => replay(letter)} />
               ))}
             </ul>
-            {more.value && <p class="soft">There are more than {count(SHOWN)}; the oldest are shown.</p>}
+            {more.value && <p class="soft">There are more than {count(items.length)}; the oldest are shown.</p>}
           </>
         )}
       </List>

@@ -26,6 +26,15 @@ impl<T> Page<T> {
         Self { items: rows.into_iter().map(R::into).collect(), next_cursor }
     }
 
+    /// Makes a page of all of these rows, of which there is at least one, with a cursor: there are more.
+    pub(crate) fn cut_short<R: Into<T>, K: CursorKey, const LIST: char>(
+        rows: Vec<R>,
+        cursor_behind: impl Fn(&R) -> ListCursor<K, LIST>,
+    ) -> Self {
+        let next_cursor = rows.last().map(|last| cursor_behind(last).encode());
+        Self { items: rows.into_iter().map(R::into).collect(), next_cursor }
+    }
+
     /// Makes the one page of a list that is always answered as a whole.
     pub(crate) fn whole<R: Into<T>>(rows: Vec<R>) -> Self {
         Self { items: rows.into_iter().map(R::into).collect(), next_cursor: None }
@@ -47,5 +56,7 @@ mod tests {
         assert_eq!(page(vec![3, 2, 1]), (vec![3, 2], Some(cursor(&2).encode())));
         assert_eq!(page(vec![2, 1]), (vec![2, 1], None));
         assert_eq!(page(vec![]), (vec![], None));
+        let cut = Page::<i64>::cut_short(vec![3], cursor);
+        assert_eq!((cut.items, cut.next_cursor), (vec![3], Some(cursor(&3).encode())));
     }
 }

@@ -270,3 +270,40 @@ async fn an_operator_has_a_dead_letter_published_again_by_way_of_the_api() {
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("stream \"DLQ\"")), "{refused}");
     system.stop().await;
 }
+
+#[tokio::test]
+async fn a_list_of_large_dead_letters_is_read_in_several_pages() {
+    let mut system = System::start().await;
+    // Each is close to the largest message that the broker takes.
+    let body: String = "x".repeat(900_000);
+    let large = |number: u64| {
+        let dead_letter = json!({
+            "service": "history-writer", "stream": "TICKS", "sequence": number, "index": null, "subject": "ticks.test.BTC-USD",
+            "headers": [], "body": { "text": body }, "reason": "it is large", "attempts": 1, "at": "2018-04-05T00:00:00Z"
+        });
+        let id = format!("large-{number}");
+        OutboundMessage {
+            subject: "dlq.history-writer".into(),
+            id: id.clone(),
+            headers: vec![("ce-type".into(), "dead-letter.v1".into()), (NATS_MSG_ID.into(), id)],
+            body: serde_json::to_vec(&dead_letter).expect("JSON"),
+        }
+    };
+    for number in 1..=12 {
+        system.publish(&[large(number)]).await;
+    }
+    system.sign_up("ada@example.com").await;
+    assert!(system.run(&["accounts", "role", "ada@example.com", "operator"]).await.status.success());
+    let user = system.api.sign_in("ada@example.com").await;
+    let (mut path, mut pages) = ("/v1/dead-letters?limit=1000".to_owned(), Vec::new());
+    loop {
+        let page: Value = system.api.call(&user, Method::GET, &path).await.expect_status(200).json();
+        let numbers = |item: &Value| item["dead_letter"]["sequence"].as_u64();
+        pages.push(page["items"].as_array().expect("items").iter().filter_map(numbers).collect::<Vec<_>>());
+        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        path = format!("/v1/dead-letters?limit=1000&cursor={cursor}");
+    }
+    assert!(pages.len() > 1 && pages[0].len() < 12, "{pages:?}");
+    assert_eq!(pages.concat(), (1..=12).collect::<Vec<u64>>());
+    system.stop().await;
+}

@@ -3,6 +3,8 @@
 //! The gateway may not publish to the streams of other services. A replay is committed to the outbox of the service that
 //! publishes the message, which the database allows for what a service has given up and for nothing else.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{FromRequestParts, Path, State},
@@ -12,6 +14,7 @@ use events::{DeadLetter, Timestamp, dead_letter::Body};
 use platform::broker::dead_letter_queue::{self, DeadLetterEntry, NotReplayable};
 use serde::Serialize;
 use store::consumer::dead_letters::{self, ReplayOutcome};
+use tokio::time::Instant;
 use tracing::info;
 use utoipa::ToSchema;
 
@@ -28,6 +31,10 @@ use crate::{
 
 /// The most characters of a body that are shown.
 const EXCERPT: usize = 2_000;
+/// A page ends when bodies of so many bytes were read for it, or when reading has taken so long: a body has up to 1 MiB, and each is a
+/// question to the broker.
+const ENOUGH_BYTES: usize = 8 << 20;
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
 /// A message, or a tick of a message, that a service has given up.
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,7 +104,8 @@ impl<S: Send + Sync> FromRequestParts<S> for DeadLetterPath {
 
 /// List dead letters
 ///
-/// The answer has the messages, and ticks of messages, that services have given up, the oldest first. Only operators may read it.
+/// The answer has the messages, and ticks of messages, that services have given up, the oldest first. A page has fewer than `limit` where
+/// they are large; `next_cursor` says whether there are more. Only operators may read it.
 #[utoipa::path(
     get, path = "/v1/dead-letters", tag = "system", operation_id = "list_dead_letters",
     params(ListQuery<DeadLetterCursor>),
@@ -111,15 +119,42 @@ pub(crate) async fn list(
 ) -> Result<Json<Page<DeadLetterItem>>, Problem> {
     let mut after = cursor.map_or(0, |ListCursor(number)| number.unsigned_abs());
     let mut items: Vec<DeadLetterItem> = Vec::new();
+    let cursor_behind = |item: &DeadLetterItem| -> DeadLetterCursor { ListCursor(item.number) };
+    let mut reading = Reading::begin();
     // One by one, so that no more than one body is in memory.
     while items.len() <= usize::from(limit) {
         let next = dead_letter_queue::next(&state.broker, after).await;
         let Some(entry) = next.map_err(|error| unavailable(&error))? else { break };
+        if !items.is_empty() && reading.is_enough() {
+            return Ok(Json(Page::cut_short(items, cursor_behind)));
+        }
         after = entry.sequence;
+        reading.count(&entry);
         items.push(entry.into());
     }
-    let cursor_behind = |item: &DeadLetterItem| -> DeadLetterCursor { ListCursor(item.number) };
     Ok(Json(Page::new(items, limit, cursor_behind)))
+}
+
+/// What the page that is read has cost.
+struct Reading {
+    began: Instant,
+    bytes: usize,
+}
+
+impl Reading {
+    fn begin() -> Self {
+        Self { began: Instant::now(), bytes: 0 }
+    }
+
+    fn count(&mut self, entry: &DeadLetterEntry) {
+        if let Ok(DeadLetter { body: Body::Text(body) | Body::Base64(body), .. }) = &entry.dead_letter {
+            self.bytes += body.len();
+        }
+    }
+
+    fn is_enough(&self) -> bool {
+        self.bytes >= ENOUGH_BYTES || self.began.elapsed() >= LONG_ENOUGH
+    }
 }
 
 /// A replay of a dead letter.
@@ -182,4 +217,41 @@ pub(crate) async fn replay(
 
 fn unavailable(error: &platform::ServiceError) -> Problem {
     Problem::unavailable("The broker, which has the dead letters, does not answer.", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(bytes: usize) -> DeadLetterEntry {
+        let dead_letter = DeadLetter {
+            service: "history-writer".into(),
+            stream: "TICKS".into(),
+            sequence: 1,
+            index: None,
+            subject: "ticks.test.BTC-USD".into(),
+            headers: Vec::new(),
+            body: Body::Text("x".repeat(bytes)),
+            reason: "it is no JSON".into(),
+            attempts: 1,
+            at: Timestamp::EPOCH,
+            frame: None,
+        };
+        DeadLetterEntry { sequence: 1, dead_letter: Ok(dead_letter) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_ends_after_many_bytes_or_a_long_time() {
+        let mut large = Reading::begin();
+        large.count(&entry(ENOUGH_BYTES - 1));
+        assert!(!large.is_enough());
+        large.count(&entry(1));
+        assert!(large.is_enough());
+        let mut slow = Reading::begin();
+        slow.count(&entry(1));
+        tokio::time::advance(LONG_ENOUGH / 2).await;
+        assert!(!slow.is_enough());
+        tokio::time::advance(LONG_ENOUGH / 2).await;
+        assert!(slow.is_enough());
+    }
 }
