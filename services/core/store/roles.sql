@@ -146,7 +146,7 @@ BEGIN
         'EXECUTE ON FUNCTION lock_account(uuid) TO tickbell_operator',
         'INSERT, DELETE ON outbox TO tickbell_operator',
         -- `tickbell archive verify`: a day that differs is no longer one that the archive has.
-        'SELECT, DELETE ON archived_days TO tickbell_operator'
+        'DELETE ON archived_days TO tickbell_operator'
     ] LOOP
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = substring(grant_text FROM '\w+$')) THEN
             EXECUTE 'GRANT ' || grant_text;

@@ -39,13 +39,17 @@ pub async fn mark_archived(
     Ok(())
 }
 
-/// Takes back that an archive has a day: it was found to differ from the database or from its manifest.
+/// Takes back that an archive has a day: it was found to differ from the database or from its manifest. A day of a month that was
+/// dropped stays noted, because what the archive has lost is an error and not a day that it never had.
 pub async fn unmark_archived(
     store: &Store,
     (instrument, day): (InstrumentId, Timestamp),
     archive: &str,
 ) -> Result<(), Error> {
-    let unmark = sqlx::query("DELETE FROM archived_days WHERE instrument_id = $1 AND day = $2 AND archive = $3");
+    let unmark = sqlx::query(
+        "DELETE FROM archived_days WHERE instrument_id = $1 AND day = $2 AND archive = $3
+             AND NOT EXISTS (SELECT FROM dropped_tick_months WHERE first_day = date_trunc('month', day)::date)",
+    );
     unmark.bind(instrument).bind(day.datetime().date_naive()).bind(archive).execute(store.pool()).await?;
     Ok(())
 }

@@ -134,6 +134,12 @@ async fn a_month_is_archived_when_each_day_of_each_market_is() {
         assert_eq!(waits(bucket).await, expected(2, 0));
     }
     assert!(export::unmark_archived(&writer, key, bucket).await.is_err(), "who drops has no say");
+
+    // What was dropped stays noted: the archive is the only copy.
+    export::mark_archived(&archiver, key, bucket, 2).await.expect("marked");
+    database.run("INSERT INTO dropped_tick_months SELECT date_trunc('month', day)::date FROM archived_days").await;
+    export::unmark_archived(&operator, key, bucket).await.expect("an answer");
+    assert_eq!(export::archived_ticks(&archiver, key, bucket).await.expect("a number"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
