@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use events::{FeedGap, Period, Symbol, Timestamp, Venue, feed::GapState};
 use market_data::InstrumentId;
 use object_archive::target::{Target, TargetError};
-use platform::{Check, Health, ServiceError, Shutdown, clock, supervise};
+use platform::{Check, Health, ServiceError, Shutdown, clock, supervise, telemetry::gauge::set_gauge};
 use store::{
     Store,
     consumer::lease,
@@ -61,7 +61,7 @@ async fn passes(archive: &Archive<'_>, check: &Check, settings: &Settings) -> Re
     loop {
         let written = pass(archive, settings, &mut compared).await.inspect_err(count_failure)?;
         check.ready();
-        metrics::gauge!("tickbell_archive_compared_at_seconds").set(seconds(clock::now()));
+        set_gauge(&metrics::gauge!("tickbell_archive_compared_at_seconds"), seconds(clock::now()));
         if written.parts > 0 {
             let Exported { rows, bytes, parts, gaps, .. } = written;
             info!(rows, bytes, parts, gaps, "archived closed days");
@@ -206,7 +206,7 @@ fn register_metrics() {
     count(&Exported::default());
     metrics::counter!("tickbell_archive_differences_total").increment(0);
     // One that never comes to its end is noticed as well.
-    metrics::gauge!("tickbell_archive_compared_at_seconds").set(seconds(clock::now()));
+    set_gauge(&metrics::gauge!("tickbell_archive_compared_at_seconds"), seconds(clock::now()));
 }
 
 fn count(Exported { rows, bytes, parts, .. }: &Exported) {
@@ -216,8 +216,8 @@ fn count(Exported { rows, bytes, parts, .. }: &Exported) {
 }
 
 /// Returns a time as a gauge has it.
-fn seconds(at: Timestamp) -> f64 {
-    (at.micros() / 1_000_000) as f64 // float: the type of a gauge
+fn seconds(at: Timestamp) -> u64 {
+    at.micros().unsigned_abs() / 1_000_000
 }
 
 #[cfg(test)]

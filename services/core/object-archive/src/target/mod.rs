@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Returns the address by which one archive is told from another, also where a process has it from other settings: the whole path of a
+    /// Returns the address by which one archive is distinguished from another, also where a process has it from other settings: the whole path of a
     /// folder, or the URL of a bucket with the server that it is on. It is empty where no archive is named.
     pub fn address(&self) -> String {
         let url = self.url.trim_end_matches('/');

@@ -18,7 +18,7 @@ const UNIT: u64 = 64 << 10;
 /// 20,000 rows, a dictionary of numbers 65,536.
 const ROW: u64 = 128;
 const MOST_ROWS: u64 = 65_536;
-/// The bytes that each open part takes besides: its footer and the batch that was decoded.
+/// The bytes that each open part takes in addition: its footer and the batch that was decoded.
 const PART: u64 = 512 << 10;
 
 /// The memory that is left for open parts.
