@@ -14,7 +14,7 @@ use e2e::{Addresses, Servers, Service, System, process::use_complete_build};
 use events::tick::{TickKind, TickSource};
 use events::{OutboundMessage, PageTick, Symbol, TickPage, Timestamp, Venue};
 
-use broker::Kafka;
+use broker::{Consumed, Kafka};
 
 /// How long anything may take to arrive.
 const WORK: Duration = Duration::from_secs(90);
@@ -38,6 +38,16 @@ async fn servers(kafka_settings: &[(&str, String)]) -> (System, Servers, Kafka) 
 fn start_bridge(system: &System, servers: &Servers, kafka: &Kafka, name: &str, settings: &[(&str, String)]) -> Service {
     let brokers = [("TICKBELL_KAFKA__BROKERS", kafka.address.to_string())];
     servers.start_at(system, name, &["kafka-bridge"], Addresses::free(), &[&brokers[..], settings].concat())
+}
+
+/// Returns the ids of the events that ticks of these pages have in Kafka.
+fn tick_ids(ids: impl Iterator<Item = u64>) -> Vec<String> {
+    ids.map(|id| format!("{VENUE}:SPY:{id}")).collect()
+}
+
+/// Returns the id of the event of each record.
+fn event_ids(records: &[Consumed]) -> Vec<String> {
+    records.iter().map(|record| record.headers["ce_id"].clone()).collect()
 }
 
 /// Returns a page of ticks with these ids.

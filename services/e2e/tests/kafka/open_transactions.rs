@@ -5,7 +5,7 @@ use e2e::{Servers, Service, System, wait_until};
 use crate::{
     GROUP, TICKS, WORK,
     broker::{Consumed, Kafka, KafkaConsumer, LeftOpen},
-    page, servers, start_bridge,
+    event_ids, page, servers, start_bridge, tick_ids,
 };
 
 /// A bridge has mirrored twenty ticks in two messages and was stopped.
@@ -35,14 +35,13 @@ async fn mirrored() -> Mirrored {
 
 /// Waits until the consumer has ticks with the ids up to this one, each once and in order, and returns their records.
 async fn has(consumer: &KafkaConsumer, until: u64) -> Vec<Consumed> {
-    let expected: Vec<String> = (0..until).map(|id| format!("test:SPY:{id}")).collect();
+    let expected = tick_ids(0..until);
     let records = wait_until("all ticks are in Kafka", WORK, async || {
         let records = consumer.records();
         (records.len() >= expected.len()).then_some(records)
     })
     .await;
-    let found: Vec<&String> = records.iter().map(|record| &record.headers["ce_id"]).collect();
-    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+    assert_eq!(event_ids(&records), expected);
     records
 }
 
@@ -62,6 +61,12 @@ impl Mirrored {
         assert_eq!(ends[0] + 1, ends[1], "a consumer of what is committed does not get to the end");
     }
 
+    /// Reads the whole topic, to which nobody writes any more: it has the ticks from this one on and nothing else.
+    async fn holds_exactly(&self, from: u64) {
+        let records = self.kafka.read_to_the_end(&self.system, &[TICKS]).await;
+        assert_eq!(event_ids(&records), tick_ids(from..33));
+    }
+
     /// Publishes ticks from this one on, and starts the bridge.
     async fn go_on(&self, from: u64) -> Service {
         let broker = self.servers.try_broker().await.expect("JetStream");
@@ -79,6 +84,7 @@ async fn a_transaction_of_a_producer_that_was_killed_is_aborted_at_the_start() {
     let bridge = mirrored.go_on(20).await;
     has(&mirrored.consumer, 33).await;
     bridge.stop().await;
+    mirrored.holds_exactly(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,6 +95,7 @@ async fn a_transaction_that_the_coordinator_has_forgotten_is_ended_as_aborted_wh
     has(&mirrored.consumer, 33).await;
     assert_eq!(ended(&bridge).await, 1);
     bridge.stop().await;
+    mirrored.holds_exactly(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,6 +107,7 @@ async fn what_a_forgotten_transaction_has_committed_is_written_once_more() {
     has(&mirrored.consumer, 33).await;
     assert_eq!(ended(&bridge).await, 1);
     bridge.stop().await;
+    mirrored.holds_exactly(0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,6 +119,7 @@ async fn a_position_is_used_where_an_offset_is_in_an_open_transaction_and_all_re
     let bridge = mirrored.go_on(20).await;
     has(&mirrored.consumer, 33).await;
     bridge.stop().await;
+    mirrored.holds_exactly(20).await;
 }
 
 /// Returns how many open transactions the bridge has ended in the topic of ticks.

@@ -2,14 +2,17 @@
 
 use e2e::wait_until;
 
-use crate::{GROUP, TICKS, WORK, broker::KafkaConsumer, page, servers, start_bridge};
+use crate::{
+    GROUP, TICKS, WORK,
+    broker::{Consumed, KafkaConsumer},
+    event_ids, page, servers, start_bridge, tick_ids,
+};
 
 async fn has_all(consumer: &KafkaConsumer, until: u64) {
-    let expected: Vec<String> = (0..until).map(|id| format!("test:SPY:{id}")).collect();
+    let expected = tick_ids(0..until);
     wait_until("all ticks are in Kafka", WORK, async || (consumer.records().len() >= expected.len()).then_some(()))
         .await;
-    let found: Vec<String> = consumer.records().iter().map(|record| record.headers["ce_id"].clone()).collect();
-    assert_eq!(found, expected);
+    assert_eq!(event_ids(&consumer.records()), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,6 +35,7 @@ async fn a_position_that_kafka_has_forgotten_is_found_by_the_last_records() {
     bridge.wait_until_ready().await;
     has_all(&consumer, 33).await;
     bridge.stop().await;
+    assert_eq!(event_ids(&kafka.read_to_the_end(&system, &[TICKS]).await), tick_ids(0..33), "nothing follows");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,15 +71,16 @@ async fn a_topic_with_records_of_somebody_else_is_refused_until_a_message_is_cho
     let bridge = start_bridge(&system, &servers, &kafka, "bridge-1", &[]);
     bridge.wait_until_ready().await;
     let consumer = kafka.consume(&system, "consumer", &[TICKS]);
+    let of_the_bridge = |records: Vec<Consumed>| -> Vec<Consumed> {
+        records.into_iter().filter(|record| record.headers.contains_key("ce_id")).collect()
+    };
     let has = async |expected: &[u64]| {
-        let expected: Vec<String> = expected.iter().map(|id| format!("test:SPY:{id}")).collect();
         let found = wait_until("the ticks are in Kafka", WORK, async || {
-            let found: Vec<String> =
-                consumer.records().iter().filter_map(|record| record.headers.get("ce_id").cloned()).collect();
+            let found = of_the_bridge(consumer.records());
             (found.len() >= expected.len()).then_some(found)
         })
         .await;
-        assert_eq!(found, expected);
+        assert_eq!(event_ids(&found), tick_ids(expected.iter().copied()));
     };
     has(&[5, 6, 7, 8]).await;
     let (status, said) = command("position TICKS 1").await;
@@ -95,6 +100,9 @@ async fn a_topic_with_records_of_somebody_else_is_refused_until_a_message_is_cho
     assert_eq!(command("position TICKS").await, is_next(2));
     let bridge = start_bridge(&system, &servers, &kafka, "bridge-3", &[]);
     bridge.wait_until_ready().await;
-    has(&[5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8]).await;
+    let all = [5, 6, 7, 8, 0, 1, 2, 3, 4, 5, 6, 7, 8, 5, 6, 7, 8];
+    has(&all).await;
     bridge.stop().await;
+    let records = of_the_bridge(kafka.read_to_the_end(&system, &[TICKS]).await);
+    assert_eq!(event_ids(&records), tick_ids(all.into_iter()), "nothing follows");
 }

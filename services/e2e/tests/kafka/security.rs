@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::{
     TICKS, WORK,
     broker::{Kafka, KafkaConsumer},
-    page, start_bridge,
+    event_ids, page, start_bridge, tick_ids,
 };
 
 const PASSWORD: &str = "a password with spaces = and more";
@@ -90,14 +90,12 @@ async fn a_bridge_is_who_it_says_and_a_wrong_password_mirrors_nothing() {
     for (name, settings, ids) in [("sasl", authenticated("password"), 9), ("tls", encrypted(tls, "tls"), 20)] {
         let bridge = start_bridge(&system, &servers, &kafka, name, &settings);
         bridge.wait_until_ready().await;
-        let expected: Vec<String> = (0..ids).map(|id| format!("test:SPY:{id}")).collect();
-        let ids = wait_until("the ticks are in Kafka", WORK, async || {
+        let records = wait_until("the ticks are in Kafka", WORK, async || {
             let records = consumer.records();
-            let ids: Vec<String> = records.iter().map(|record| record.headers["ce_id"].clone()).collect();
-            (ids.len() >= expected.len()).then_some(ids)
+            (records.len() >= ids).then_some(records)
         })
         .await;
-        assert_eq!(ids, expected, "{name}");
+        assert_eq!(event_ids(&records), tick_ids(0..ids as u64), "{name}");
         bridge.stop().await;
         broker.publish(&[page("SPY", 9..20)]).await.expect("published");
     }
