@@ -1,5 +1,7 @@
 //! Dead letters are messages that can never be applied.
 
+use std::collections::HashSet;
+
 use events::{DeadLetter, OutboundMessage};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -91,6 +93,15 @@ pub async fn replay(store: &Store, dead_letter: &DeadLetter, operator: Uuid) -> 
         (true, None) => ReplayOutcome::NotGivenUp,
         (false, None) => ReplayOutcome::NoPublisher,
     })
+}
+
+/// Returns those of the streams whose messages no service publishes again.
+pub async fn without_publisher(store: &Store, streams: &[&str]) -> Result<HashSet<String>, Error> {
+    // PostgreSQL stores no NUL in a text. No stream of ours has one.
+    let (unknown, streams): (Vec<&str>, Vec<&str>) = streams.iter().copied().partition(|stream| stream.contains('\0'));
+    let query = "SELECT DISTINCT stream FROM unnest($1::text[]) AS stream WHERE dead_letter_publisher(stream) IS NULL";
+    let found: Vec<String> = sqlx::query_scalar(query).bind(streams).fetch_all(store.pool()).await?;
+    Ok(found.into_iter().chain(unknown.into_iter().map(str::to_owned)).collect())
 }
 
 /// Returns the digest of what a replay publishes, as function `replay_dead_letter` computes it; none where nothing can be published.

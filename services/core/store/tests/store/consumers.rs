@@ -185,6 +185,8 @@ async fn a_dead_letter_of_a_stream_that_no_service_publishes_is_refused_and_stay
     let gateway = database.store_as("tickbell_gateway").await;
     let outcome = dead_letters::replay(&gateway, &given_up, Uuid::from_u128(7)).await.expect("an answer");
     assert_eq!(outcome, ReplayOutcome::NoPublisher);
+    let without_publisher = dead_letters::without_publisher(&gateway, &["TICKS", "DLQ", "a\0"]).await;
+    assert_eq!(without_publisher.expect("an answer"), ["DLQ", "a\0"].map(str::to_owned).into());
     assert!(database.outbox_subjects().await.is_empty());
     let untouched = "SELECT count(*) FROM dead_letters WHERE replayed_at IS NULL AND replayed_by IS NULL";
     assert_eq!(database.count(untouched).await, 1);

@@ -3,7 +3,7 @@
 //! The gateway may not publish to the streams of other services. A replay is committed to the outbox of the service that
 //! publishes the message, which the database allows for what a service has given up and for nothing else.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use axum::{
     http::{StatusCode, request::Parts},
 };
 use events::{DeadLetter, Timestamp, dead_letter::Body};
-use platform::broker::dead_letter_queue::{self, DeadLetterEntry, NotReplayable};
+use platform::broker::dead_letter_queue::{self, DeadLetterEntry};
 use serde::Serialize;
 use store::consumer::dead_letters::{self, ReplayOutcome};
 use tokio::time::Instant;
@@ -120,19 +120,44 @@ pub(crate) async fn list(
     let mut after = cursor.map_or(0, |ListCursor(number)| number.unsigned_abs());
     let mut items: Vec<DeadLetterItem> = Vec::new();
     let cursor_behind = |item: &DeadLetterItem| -> DeadLetterCursor { ListCursor(item.number) };
-    let mut reading = Reading::begin();
+    let (mut reading, mut is_cut_short) = (Reading::begin(), false);
     // One by one, so that no more than one body is in memory.
     while items.len() <= usize::from(limit) {
         let next = dead_letter_queue::next(&state.broker, after).await;
         let Some(entry) = next.map_err(|error| unavailable(&error))? else { break };
         if !items.is_empty() && reading.is_enough() {
-            return Ok(Json(Page::cut_short(items, cursor_behind)));
+            is_cut_short = true;
+            break;
         }
         after = entry.sequence;
         reading.count(&entry);
         items.push(entry.into());
     }
-    Ok(Json(Page::new(items, limit, cursor_behind)))
+    say_what_is_never_published(&state, &mut items).await?;
+    let page =
+        if is_cut_short { Page::cut_short(items, cursor_behind) } else { Page::new(items, limit, cursor_behind) };
+    Ok(Json(page))
+}
+
+/// Adds to dead letters why a replay refuses them, where their stream is the reason.
+async fn say_what_is_never_published(state: &AppState, items: &mut [DeadLetterItem]) -> Result<(), Problem> {
+    let contents =
+        items.iter().filter(|item| item.not_replayable.is_none()).filter_map(|item| item.dead_letter.as_ref());
+    let streams: Vec<&str> = contents.map(|content| content.stream.as_str()).collect();
+    let without_publisher = dead_letters::without_publisher(&state.store, &streams).await?;
+    for item in items.iter_mut().filter(|item| item.not_replayable.is_none()) {
+        let stream = item.dead_letter.as_ref().map(|content| &content.stream);
+        let stream = stream.filter(|stream| without_publisher.contains(*stream));
+        item.not_replayable = stream.map(|stream| no_publisher(item.number, stream));
+    }
+    Ok(())
+}
+
+fn no_publisher(number: impl Display, stream: &str) -> String {
+    format!(
+        "it is a message of stream {stream:?}, which no service publishes again: look at it with `tickbell dlq show {number}`, and \
+         publish it with `tickbell dlq replay {number}`"
+    )
 }
 
 /// What the page that is read has cost.
@@ -188,19 +213,13 @@ pub(crate) async fn replay(
         let detail = format!("There is no dead letter {number}; GET /v1/dead-letters lists those that there are.");
         Problem::new(ProblemKind::NotFound, detail)
     })?;
-    let refused = |reason: NotReplayable| {
-        Problem::new(ProblemKind::Conflict, format!("Dead letter {number} is not published again: {reason}."))
-    };
-    let dead_letter = entry.replayable().map_err(refused)?;
     let conflict = |detail| Problem::new(ProblemKind::Conflict, detail);
+    let refused = |reason: &dyn Display| conflict(format!("Dead letter {number} is not published again: {reason}."));
+    let dead_letter = entry.replayable().map_err(|reason| refused(&reason))?;
     let publisher = match dead_letters::replay(&state.store, dead_letter, caller.user_id).await? {
         ReplayOutcome::Committed { publisher } => publisher,
         ReplayOutcome::NoPublisher => {
-            let stream = &dead_letter.stream;
-            return Err(conflict(format!(
-                "Dead letter {number} holds a message of stream {stream:?}, which no service publishes again: look at it with `tickbell \
-                 dlq show {number}`, and publish it with `tickbell dlq replay {number}`."
-            )));
+            return Err(refused(&no_publisher(number, &dead_letter.stream)));
         }
         ReplayOutcome::NotGivenUp => {
             return Err(conflict(format!(
