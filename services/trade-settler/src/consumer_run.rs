@@ -52,10 +52,12 @@ const PUBLISH_INTERVAL: Duration = Duration::from_millis(200);
 /// The number of pending messages from which the next batch is decided while the last one is committed. With fewer, waiting
 /// for the commit makes the next batch larger, which saves more than the overlap.
 const OVERLAP_FROM: u64 = 1_000;
-/// The time for which prices are left with the broker while no order waits for one. An order that arrives ends it.
+/// The time for which prices and alerts are left with the broker while no order waits for one. An order that arrives ends it.
 const GATHER: Duration = Duration::from_millis(100);
 /// The index of the consumer of prices.
 const TICKS: usize = 0;
+/// The index of the consumer of alerts.
+const ALERTS: usize = 1;
 /// The index of the consumer of orders and deposits.
 const ORDERS: usize = 2;
 
@@ -70,7 +72,7 @@ pub(crate) async fn run(
     let service = TradeSettler { store: store.clone(), settings: settings.clone(), max_ahead };
     let plan = Plan {
         gather: GATHER,
-        leave: Some(TICKS),
+        leave: &[TICKS, ALERTS],
         decide_ahead_from: Some(OVERLAP_FROM),
         publish: Publish::ByRelay,
         on_broken_constraint: BrokenConstraint::Stop,
@@ -111,7 +113,7 @@ struct State {
 #[derive(Default)]
 struct Effects {
     changes: Changes,
-    /// The times at which the broker stored the orders, deposits and alerts of the batch.
+    /// The times at which the broker stored the orders, deposits and alerts of the batch for which somebody waits.
     requested_at: Vec<Timestamp>,
 }
 
@@ -223,7 +225,12 @@ impl ConsumerService for TradeSettler {
         decided: &mut Decided<Effects>,
     ) -> Result<(), InputError> {
         let State { book, filter, settled, without_row, deposits, .. } = state;
-        if !matches!(input, Input::Page(_) | Input::Ignored) {
+        let is_waited_for = match &input {
+            Input::Page(_) | Input::Ignored => false,
+            Input::Alert(alert) => book.awaits_alert(alert.rule_id),
+            Input::Placed(_) | Input::Cancel(_) | Input::Deposit(_) => true,
+        };
+        if is_waited_for {
             decided.effects.requested_at.push(message.stored_at);
         }
         match input {

@@ -162,6 +162,11 @@ impl OrderBook {
         self.open.len()
     }
 
+    /// Returns whether an order waits for an alert of this rule to fire.
+    pub fn awaits_alert(&self, rule_id: Uuid) -> bool {
+        self.awaiting_by_rule.contains_key(&rule_id)
+    }
+
     /// Returns true when accounts may hold an asset.
     pub fn has_asset(&self, asset: &Asset) -> bool {
         self.ledger.scale(asset).is_some()

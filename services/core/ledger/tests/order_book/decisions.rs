@@ -325,10 +325,13 @@ fn an_alert_places_its_order_once() {
     assert_eq!(harness.balances(), ["4944.95", "5055.05", "2", "0"]);
     harness.restart();
     harness.tick("4000", 2);
-    harness.fire(Uuid::from_u128(5));
+    let other_rule = Uuid::from_u128(5);
+    assert_eq!([RULE, other_rule].map(|rule| harness.book.awaits_alert(rule)), [true, false]);
+    harness.fire(other_rule);
     assert_eq!(harness.status(order), (Open, None));
     harness.fire(RULE);
     assert_eq!(harness.status(order), (Filled, None));
+    assert!(!harness.book.awaits_alert(RULE), "its next alert places nothing");
     assert_eq!(harness.balances(), ["5993.99", "0", "3", "0"]);
     harness.fire(RULE);
     assert_eq!(harness.store.trades.len(), 1);

@@ -159,13 +159,13 @@ impl StreamMerge {
         Ok(self.take(until.min(complete_until)))
     }
 
-    /// Waits until an input other than `left` has a message. The messages of that one stay with the broker, as far as it has not
-    /// delivered them. The future is cancel safe.
-    pub async fn other_than(&mut self, left: usize, most: usize) -> Result<(), ServiceError> {
-        if self.inputs.iter().enumerate().any(|(index, input)| index != left && !input.waiting.is_empty()) {
+    /// Waits until an input other than those in `left` has a message. The messages of those stay with the broker, as far as it has
+    /// not delivered them. The future is cancel safe.
+    pub async fn other_than(&mut self, left: &[usize], most: usize) -> Result<(), ServiceError> {
+        if self.inputs.iter().enumerate().any(|(index, input)| !left.contains(&index) && !input.waiting.is_empty()) {
             return Ok(());
         }
-        let inputs = self.inputs.iter_mut().enumerate().filter(|(index, _)| *index != left);
+        let inputs = self.inputs.iter_mut().enumerate().filter(|(index, _)| !left.contains(index));
         let batches: Vec<_> =
             inputs.map(|(index, input)| Box::pin(async move { (index, input.consumer.next(most).await) })).collect();
         if batches.is_empty() {

@@ -365,12 +365,13 @@ impl<'a, S: ConsumerService> ConsumerRun<'a, S> {
         Ok(batch)
     }
 
-    /// Leaves the messages of one consumer with the broker until others arrive or the batch is to be committed. A run that is
+    /// Leaves the messages of some consumers with the broker until others arrive or the batch is to be committed. A run that is
     /// behind reads on.
     async fn leave_messages(&mut self, until: Instant) -> Result<(), ServiceError> {
-        let Some(left) = self.plan.leave.filter(|_| self.arrived.is_empty() && self.lag() < MAX_LEFT) else {
+        let left = self.plan.leave;
+        if left.is_empty() || !self.arrived.is_empty() || self.lag() >= MAX_LEFT {
             return Ok(());
-        };
+        }
         match timeout_at(until, self.streams.other_than(left, self.narrowing.limit())).await {
             Ok(arrived) => arrived,
             Err(_) => Ok(()),

@@ -211,8 +211,8 @@ pub struct Plan {
     /// The time after the start of a batch within which further messages are gathered into one next batch, unless somebody waits
     /// for it ([`ConsumerService::is_waited_for`]).
     pub gather: Duration,
-    /// The consumer whose messages are left with the broker meanwhile. Those of the others end the wait.
-    pub leave: Option<usize>,
+    /// The consumers whose messages are left with the broker meanwhile. Those of the others end the wait.
+    pub leave: &'static [usize],
     /// The number of waiting messages from which the next batch is decided while one is committed.
     pub decide_ahead_from: Option<u64>,
     /// The interval between two calls of [`ConsumerService::maintain`], if the service needs any.
@@ -232,7 +232,7 @@ impl Plan {
             consumers: consumers.iter().map(|name| ConsumerName::from(*name)).collect(),
             batch,
             gather: Duration::ZERO,
-            leave: None,
+            leave: &[],
             decide_ahead_from: None,
             maintain_every: None,
             publish: Publish::BeforeAcknowledge,
