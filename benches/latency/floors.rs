@@ -7,22 +7,31 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
+use events::OutboundMessage;
+use platform::Broker;
 use tokio::{process::Command, task::spawn_blocking, time};
 
-use crate::{mail_server::MailServer, quantiles, system::System};
+use crate::{SYMBOLS, mail_server::MailServer, quantiles, system::System};
 
 /// How many of each are measured, in a steady rhythm.
 const TIMES: usize = 400;
 const EVERY: Duration = Duration::from_millis(10);
-/// The bytes of a sync, and of a mail with an alert, roughly.
+/// The bytes of a sync, of a page with a few ticks, and of a mail with an alert, roughly.
 const SYNCED: usize = 8 * 1024;
+const PUBLISHED: usize = 300;
 const MAIL_LINES: usize = 100;
 
 /// Measures and prints each of them.
-pub(crate) async fn measure(system: &System, client: &async_nats::Client, mails: &MailServer) -> anyhow::Result<()> {
+pub(crate) async fn measure(
+    system: &System,
+    broker: &Broker,
+    client: &async_nats::Client,
+    mails: &MailServer,
+) -> anyhow::Result<()> {
     println!("a write of 8 KiB and its sync   {}", quantiles(syncs(system).await?));
     println!("a commit of one row             {}", quantiles(commits(system).await?));
-    println!("a publish, acknowledged         {}", quantiles(publishes(client).await?));
+    println!("a publish, acknowledged         {}", quantiles(publishes(broker, client, 1).await?));
+    println!("a batch of {SYMBOLS}, acknowledged     {}", quantiles(publishes(broker, client, SYMBOLS).await?));
     println!("a mail of a bare client         {}", quantiles(bare_mails(mails).await?));
     Ok(())
 }
@@ -76,22 +85,30 @@ async fn commits(system: &System) -> anyhow::Result<Vec<i64>> {
     Ok(taken)
 }
 
-/// Publishes to a stream of its own, which is removed at the end.
-async fn publishes(client: &async_nats::Client) -> anyhow::Result<Vec<i64>> {
+/// Publishes so many messages at a time, each with a subject of its own, to a stream that is removed at the end.
+async fn publishes(broker: &Broker, client: &async_nats::Client, messages: usize) -> anyhow::Result<Vec<i64>> {
     let jetstream = async_nats::jetstream::new(client.clone());
     let stream = async_nats::jetstream::stream::Config {
         name: "FLOOR".into(),
-        subjects: vec!["floor".into()],
-        max_bytes: 8 << 20,
+        subjects: vec!["floor.>".into()],
+        max_bytes: 64 << 20,
+        allow_atomic_publish: true,
         ..Default::default()
     };
     jetstream.create_stream(stream).await?;
     let mut timer = time::interval(EVERY);
     let mut taken = Vec::new();
-    for _ in 0..TIMES {
+    for time in 0..TIMES {
+        let message = |number| OutboundMessage {
+            subject: format!("floor.{number}"),
+            id: format!("{time}-{number}"),
+            headers: Vec::new(),
+            body: vec![b'x'; PUBLISHED],
+        };
+        let messages: Vec<_> = (0..messages).map(message).collect();
         timer.tick().await;
         let began = Instant::now();
-        jetstream.publish("floor", vec![b'x'; 500].into()).await?.await?;
+        broker.publish_ordered_by_subject(&messages).await?;
         taken.push(began.elapsed().as_micros() as i64);
     }
     jetstream.delete_stream("FLOOR").await?;

@@ -72,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
     let mut alerts = firings(client.clone()).await?;
 
     println!("floors of this machine, one after the other, in ms: p50, p99 and the longest");
-    floors::measure(&system, &client, &mails).await?;
+    floors::measure(&system, &broker, &client, &mails).await?;
     println!("latency of ticks that fire, in ms: p50, p99 and the longest");
     for rate in &options.rates {
         // A hundred firings a second, or every tenth tick where there are few.
