@@ -74,11 +74,13 @@ feed-schedules: ## follow an exchange under 500 random fault schedules, or SCHED
 
 check: ## check format and lints; warnings are errors
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --workspace $(addprefix --test ,$(APART)) --locked -- -D warnings
 
 fmt: ## format the Rust code
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml
 
 schemas: tools-test ## regenerate the committed files that derive from code: schemas, OpenAPI, settings, streams
 	cargo build --locked --workspace --bin tickbell --test published --test store

@@ -22,7 +22,8 @@ fuzz_target!(|input: &[u8]| {
 fn check(body: &[u8]) {
     let stored_at = Timestamp::LAST;
     let mut ticks = Vec::new();
-    let head = read_page(body, |tick| ticks.push(tick.map(|tick| (tick.id.to_owned(), tick.at, tick.price, tick.size)).ok()));
+    let head =
+        read_page(body, |tick| ticks.push(tick.map(|tick| (tick.id.to_owned(), tick.at, tick.price, tick.size)).ok()));
     if let Ok(page) = serde_json::from_slice::<TickPage>(body) {
         let whole = page.ticks.into_iter().map(|tick| Some((tick.id, tick.at, tick.price, tick.size)));
         assert!(head.is_ok() && whole.eq(ticks.iter().cloned()), "a page is read as it is written");

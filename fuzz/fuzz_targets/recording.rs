@@ -6,12 +6,28 @@ use std::io::Cursor;
 
 use events::{TickPage, Timestamp, Venue};
 use libfuzzer_sys::fuzz_target;
-use market_data::{ReadOptions, Recording, TickIds, recording::{Header, Order}};
+use market_data::{
+    ReadOptions, Recording, TickIds,
+    recording::{Header, Order},
+};
 
 /// Formats by the first byte of the input, so that one target reaches all of them.
 const FORMATS: [&str; 15] = [
-    "", "binance-aggtrades", "binance-klines", "binance-trades", "bitcoincharts", "bybit", "coinbase",
-    "cryptodatadownload", "kaiko", "kraken", "kraken-ohlcvt", "stooq", "tardis", "taq", "yahoo",
+    "",
+    "binance-aggtrades",
+    "binance-klines",
+    "binance-trades",
+    "bitcoincharts",
+    "bybit",
+    "coinbase",
+    "cryptodatadownload",
+    "kaiko",
+    "kraken",
+    "kraken-ohlcvt",
+    "stooq",
+    "tardis",
+    "taq",
+    "yahoo",
 ];
 
 fuzz_target!(|input: &[u8]| {
