@@ -65,7 +65,7 @@ impl TryFrom<String> for LogFormat {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            log: "info,async_nats=warn,sqlx::postgres::notice=warn".into(),
+            log: "info,async_nats=warn,object_store=warn,sqlx::postgres::notice=warn".into(),
             log_format: LogFormat::Auto,
             otlp_endpoint: String::new(),
             environment: "local".into(),
