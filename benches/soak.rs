@@ -51,6 +51,10 @@ const SAMPLES: &str = "table market_samples";
 /// deleted.
 const MAX_SAMPLES: u64 = 3_600 + 10_080 + 2 * 256 + 2;
 
+/// The time for which the samples of each second are in memory, and the bytes of each: an entry, twice, because their queue doubles.
+const SAMPLED: u64 = 3_600;
+const SAMPLE: u64 = 64;
+
 /// Plays ticks for long, and looks for what grows.
 #[derive(Parser, Clone)]
 struct Options {
@@ -69,6 +73,19 @@ struct Options {
     /// Program to measure
     #[arg(long, default_value = "target/dist/tickbell")]
     program: PathBuf,
+}
+
+impl Options {
+    fn is_program(&self, name: &str) -> bool {
+        self.program.file_name().and_then(|file| file.to_str()).is_some_and(|file| file.starts_with(name))
+    }
+
+    /// Returns by how much the samples of each second grow behind the first third: until an hour is full of them.
+    fn bytes_of_samples(&self) -> f64 {
+        let end = self.minutes * 60;
+        let added = end.min(SAMPLED) - (end / 3).min(SAMPLED);
+        (self.symbols * added * SAMPLE) as f64
+    }
 }
 
 /// What was seen of one thing, in the order of time.
@@ -235,8 +252,10 @@ impl Samples {
                 ));
             }
         }
-        let of_memory =
-            self.memory.iter().map(|(name, series)| (format!("memory of {name}"), series, 0.05, 16.0 * MIB));
+        let of_memory = self.memory.iter().map(|(name, series)| {
+            let bytes = if options.is_program(name) { options.bytes_of_samples() } else { 0.0 };
+            (format!("memory of {name}"), series, 0.05, 16.0 * MIB + bytes)
+        });
         let of_sizes = self.sizes.iter().filter(|(name, _)| !HISTORY.contains(&name.as_str()) && *name != SAMPLES);
         let of_sizes = of_sizes.map(|(name, series)| (name.clone(), series, 0.2, 8.0 * MIB));
         for (name, series, share, bytes) in of_memory.chain(of_sizes) {
