@@ -83,6 +83,7 @@ impl Options {
         self.minutes >= JUDGES_MEMORY_FROM
     }
 
+    /// Returns whether a process of this name runs the program. The names of processes end after 15 bytes.
     fn is_program(&self, name: &str) -> bool {
         self.program.file_name().and_then(|file| file.to_str()).is_some_and(|file| file.starts_with(name))
     }

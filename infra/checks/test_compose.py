@@ -99,6 +99,11 @@ def test_every_variable_has_a_default_that_is_documented():
     assert {name: {value} for name, value in documented.items()} == defaults()
 
 
+def test_the_log_filter_is_that_of_the_program():
+    example = (project.ROOT / "tickbell.example.toml").read_text()
+    assert defaults()["TICKBELL_TELEMETRY__LOG"] == set(re.findall('^# log = "(.*)"$', example, re.MULTILINE))
+
+
 def test_own_containers_share_one_image_that_is_built_once():
     assert [name for name in OWN if "build" in own()[name]] == ["migrate"], "Compose would build it several times"
     assert {own()[name]["pull_policy"] for name in OWN} == {"never"}, "a registry would be asked for our local image"
